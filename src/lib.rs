@@ -1,0 +1,8 @@
+//! tokenweir: a weir measures a stream without stopping it.
+#![forbid(unsafe_code)]
+
+pub mod caller;
+pub mod ledger;
+pub mod meter;
+pub mod tokens;
+pub mod usage;

@@ -1,0 +1,474 @@
+//! The usage event: the record that finance charges by.
+//!
+//! This is the only module that knows the event's JSON. Names and meaning are fixed by
+//! `schema_version`: fields are only ever added. In every field `null` or absence means *not
+//! known* and `0` means *known to be none*; durations are whole milliseconds; there are no floats.
+//!
+//! Parts are subsets of their totals and never added to them: `input_cached` is within `input`,
+//! `output_reasoning` is within `output`.
+
+mod control;
+mod envelope;
+
+pub use control::{Control, Summary, SummaryPeriod, TokenTotals};
+pub use envelope::{CloudEvent, EventType, SPEC_VERSION};
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::caller::Caller;
+
+/// Version of the event's `data`: MAJOR.MINOR, raised by a minor when a field is added.
+pub const SCHEMA_VERSION: &str = "1.0";
+
+/// `target.provider`: the OpenTelemetry `gen_ai.provider.name` of Azure OpenAI.
+pub const PROVIDER: &str = "azure.ai.openai";
+
+/// The `data` of one usage event: one call to the service, who made it and what it used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: String,
+    /// Who pays.
+    pub caller: Caller,
+    /// What was called.
+    pub target: Target,
+    /// The HTTP request.
+    pub request: Request,
+    /// The numbers to charge by.
+    pub tokens: Tokens,
+    /// How each number is known.
+    pub accounting: Accounting,
+    /// The answer as it went by.
+    pub stream: Stream,
+    /// When, and how long.
+    pub timing: Timing,
+    /// Identifiers that join this event to other people's logs.
+    pub ids: Ids,
+    /// Which process says so.
+    pub reporter: Reporter,
+}
+
+/// What was called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// OpenTelemetry `gen_ai.provider.name`.
+    pub provider: String,
+    /// The API, by path.
+    pub api: Api,
+    /// OpenTelemetry `gen_ai.operation.name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// Name of the upstream, or its host where it has no name.
+    pub resource: String,
+    /// The deployment in the path, or the request's `model` where the path has none.
+    pub deployment: Option<String>,
+    /// `x-ms-deployment-name`: the deployment that served the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment_served: Option<String>,
+    /// `x-ms-spillover-from-deployment`: the deployment that could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spillover_from: Option<String>,
+    /// The tier that the answer names: it prices the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<String>,
+    /// The model that the answer names.
+    pub model: Option<String>,
+    /// The model that the request names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_requested: Option<String>,
+    /// `x-ms-region`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The query's `api-version`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<String>,
+}
+
+/// The API that a path belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Api {
+    /// `.../chat/completions`
+    ChatCompletions,
+    /// `.../completions`
+    Completions,
+    /// `.../embeddings`
+    Embeddings,
+    /// `.../responses`
+    Responses,
+    /// `.../images/...`
+    Images,
+    /// `.../audio/...`
+    Audio,
+    /// `.../threads...`, `.../assistants...`
+    Assistants,
+    /// `.../batches...`
+    Batch,
+    /// Any path that was upgraded.
+    Websocket,
+    /// Everything else.
+    #[default]
+    Other,
+}
+
+impl Api {
+    /// The name that stands in events, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Api::ChatCompletions => "chat_completions",
+            Api::Completions => "completions",
+            Api::Embeddings => "embeddings",
+            Api::Responses => "responses",
+            Api::Images => "images",
+            Api::Audio => "audio",
+            Api::Assistants => "assistants",
+            Api::Batch => "batch",
+            Api::Websocket => "websocket",
+            Api::Other => "other",
+        }
+    }
+
+    /// OpenTelemetry `gen_ai.operation.name`, where it has one.
+    pub fn operation(self) -> Option<&'static str> {
+        match self {
+            Api::ChatCompletions | Api::Responses => Some("chat"),
+            Api::Completions => Some("text_completion"),
+            Api::Embeddings => Some("embeddings"),
+            _ => None,
+        }
+    }
+}
+
+/// The HTTP request, without its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The request's `stream`.
+    pub stream: bool,
+    /// HTTP status given to the caller; 0 where there was none.
+    pub status: u16,
+    /// The `error.code` of the answer, never its message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<String>,
+    /// Choices in the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choices: Option<u32>,
+    /// Who asked for usage in the stream.
+    pub include_usage: IncludeUsage,
+    /// `x-stainless-retry-count` or `x-apim-attempt`: which attempt this was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+}
+
+/// Who asked the service to report usage in the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IncludeUsage {
+    /// The caller did.
+    Client,
+    /// The sidecar did.
+    Injected,
+    /// Nobody did.
+    #[default]
+    Absent,
+}
+
+/// The numbers to charge by: what the service reported where it did, else what was computed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// All prompt tokens, cached ones included.
+    pub input: Option<u64>,
+    /// All completion tokens, reasoning included.
+    pub output: Option<u64>,
+    /// The service's own total, as reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// Part of `input` read from the cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_cached: Option<u64>,
+    /// Part of `input` written to the cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_cache_write: Option<u64>,
+    /// Part of `input` that is audio.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_audio: Option<u64>,
+    /// Part of `input` that is image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_image: Option<u64>,
+    /// Part of `input` that is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_text: Option<u64>,
+    /// Part of `output` that is hidden reasoning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_reasoning: Option<u64>,
+    /// Part of `output` that is audio.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_audio: Option<u64>,
+    /// Part of `output` that is image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_image: Option<u64>,
+    /// Part of `output`: predicted tokens that were used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_prediction_accepted: Option<u64>,
+    /// Part of `output`: predicted tokens that were not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_prediction_rejected: Option<u64>,
+    /// Members of the usage details that this version does not know, by `details.key`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other: BTreeMap<String, u64>,
+}
+
+/// Where a number comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The service's own `usage`.
+    Reported,
+    /// The service's rules, applied by us.
+    Computed,
+    /// Nobody knows.
+    #[default]
+    Unknown,
+}
+
+impl Source {
+    /// The name that stands in events, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Reported => "reported",
+            Source::Computed => "computed",
+            Source::Unknown => "unknown",
+        }
+    }
+}
+
+/// How far a number can be trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quality {
+    /// Reported, or of a class whose rules are proven on recordings.
+    Exact,
+    /// The truth is this or more.
+    LowerBound,
+    /// Close; the reasons say why not exact.
+    Estimated,
+    /// There is no number.
+    #[default]
+    Unknown,
+}
+
+impl Quality {
+    /// The name that stands in events, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Quality::Exact => "exact",
+            Quality::LowerBound => "lower_bound",
+            Quality::Estimated => "estimated",
+            Quality::Unknown => "unknown",
+        }
+    }
+}
+
+/// How each number is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounting {
+    /// Where `tokens.input` comes from.
+    pub input_source: Source,
+    /// Where `tokens.output` comes from.
+    pub output_source: Source,
+    /// How far `tokens.input` can be trusted.
+    pub input_quality: Quality,
+    /// How far `tokens.output` can be trusted.
+    pub output_quality: Quality,
+    /// Why a number is not exact, each with its side: `output:client_disconnect`.
+    pub reasons: Vec<String>,
+    /// Version of the rules that computed.
+    pub rules: String,
+    /// Encoding that the computed numbers were counted in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
+    /// Our number, where it was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub computed_input: Option<u64>,
+    /// Our number, where it was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub computed_output: Option<u64>,
+    /// The service's number, where it was reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reported_input: Option<u64>,
+    /// The service's number, where it was reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reported_output: Option<u64>,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The whole answer went by; for a stream, its end marker was seen.
+    #[default]
+    Complete,
+    /// The caller left first.
+    ClientDisconnect,
+    /// No answer, a broken one, or an error in the stream.
+    UpstreamError,
+    /// The stream ended cleanly but without its end marker.
+    UpstreamEof,
+    /// A limit of ours on time ended the call.
+    Timeout,
+    /// The sidecar was stopped before the call was done.
+    Shutdown,
+    /// The sidecar died; the numbers are those of the last checkpoint.
+    Crashed,
+    /// Refused by the sidecar, never sent to the service.
+    Rejected,
+    /// The service answered with a status that is no success.
+    UpstreamStatus,
+}
+
+impl Outcome {
+    /// The name that stands in events, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Complete => "complete",
+            Outcome::ClientDisconnect => "client_disconnect",
+            Outcome::UpstreamError => "upstream_error",
+            Outcome::UpstreamEof => "upstream_eof",
+            Outcome::Timeout => "timeout",
+            Outcome::Shutdown => "shutdown",
+            Outcome::Crashed => "crashed",
+            Outcome::Rejected => "rejected",
+            Outcome::UpstreamStatus => "upstream_status",
+        }
+    }
+}
+
+/// The answer as it went by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// How the call ended.
+    pub outcome: Outcome,
+    /// `[DONE]`, or the API's own last event, was seen.
+    pub done_seen: bool,
+    /// Per choice, in order of index; at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub finish_reasons: Vec<String>,
+    /// SSE events with data.
+    pub events: u64,
+    /// Events or bodies that could not be read.
+    pub parse_errors: u64,
+}
+
+/// When, and how long. The durations come from a monotonic clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// The request's head had arrived.
+    pub started_at: Option<Timestamp>,
+    /// To the head of the service's answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_headers_ms: Option<u64>,
+    /// To the first delta with text, a refusal or a tool call.
+    pub first_token_ms: Option<u64>,
+    /// To the last byte.
+    pub duration_ms: Option<u64>,
+}
+
+/// Identifiers that join this event to other people's logs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ids {
+    /// API Management's `context.RequestId`, from `x-apim-request-id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_request_id: Option<String>,
+    /// `x-ms-client-request-id` of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_request_id: Option<String>,
+    /// `apim-request-id` of the answer: the service's own front door.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_apim_request_id: Option<String>,
+    /// `x-request-id` of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_request_id: Option<String>,
+    /// The answer's `id`, such as `chatcmpl-...`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_id: Option<String>,
+    /// `traceparent` of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// Which process says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reporter {
+    /// The boot: a UUID made at each start.
+    pub instance: String,
+    /// Version of the sidecar.
+    pub version: String,
+}
+
+/// What is known of an open call: enough, with its draft, to charge it if the process dies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// As in [`Target::model`].
+    pub model: Option<String>,
+    /// As in [`Ids::response_id`].
+    pub response_id: Option<String>,
+    /// As in [`Request::status`].
+    pub status: u16,
+    /// The numbers so far.
+    pub tokens: Tokens,
+    /// How they are known so far.
+    pub accounting: Accounting,
+    /// The answer so far.
+    pub stream: Stream,
+}
+
+impl Usage {
+    /// The event of a call whose process died: the draft made when it began, brought up to its
+    /// last checkpoint. Its duration is not known.
+    #[must_use]
+    pub fn crashed(mut self, progress: Option<Progress>) -> Usage {
+        if let Some(progress) = progress {
+            self.target.model = progress.model;
+            self.ids.response_id = progress.response_id;
+            self.request.status = progress.status;
+            self.tokens = progress.tokens;
+            self.accounting = progress.accounting;
+            self.stream = progress.stream;
+        }
+        self.stream.outcome = Outcome::Crashed;
+        let accounting = &mut self.accounting;
+        if accounting.output_source == Source::Computed {
+            accounting.output_quality = Quality::LowerBound;
+        }
+        if accounting.output_source != Source::Reported {
+            accounting.add_reason("output:crashed");
+        }
+        if accounting.input_source == Source::Unknown {
+            accounting.add_reason("input:crashed");
+        }
+        self
+    }
+}
+
+impl Accounting {
+    /// Adds a reason once.
+    pub fn add_reason(&mut self, reason: &str) {
+        if !self.reasons.iter().any(|known| known == reason) {
+            self.reasons.push(reason.to_owned());
+        }
+    }
+}
+
+/// A usage event before the ledger numbers it.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The event's id: a UUIDv7 made when the call began.
+    pub id: Uuid,
+    /// When the usage became final.
+    pub time: Timestamp,
+    /// The event's data.
+    pub usage: Usage,
+}
