@@ -4,5 +4,6 @@
 pub mod caller;
 pub mod ledger;
 pub mod meter;
+pub mod telemetry;
 pub mod tokens;
 pub mod usage;
