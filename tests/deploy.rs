@@ -1,6 +1,6 @@
 //! What stands in `deploy/` is well-formed, and uses the names that the program uses.
 
-#![allow(missing_docs, clippy::expect_used)] // helpers of a test may stop it
+#![allow(missing_docs, clippy::expect_used, clippy::panic)] // helpers of a test may stop it
 
 #[path = "deploy/apim.rs"]
 mod apim;

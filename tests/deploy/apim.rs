@@ -78,7 +78,7 @@ fn identity_comes_from_the_gateway_and_the_secret_from_a_named_value() {
         let identity =
             named(fragment, "authentication-managed-identity").next().expect("the gateway signs in");
         assert_eq!(attribute(identity, "resource"), "https://cognitiveservices.azure.com");
-        let last = fragment.children().filter(Node::is_element).last();
+        let last = fragment.children().rfind(Node::is_element);
         assert_eq!(last, Some(identity), "it replaces Authorization: what reads that comes before");
     });
 }
