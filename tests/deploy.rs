@@ -1,4 +1,4 @@
-//! What stands in `deploy/` is well-formed, and uses the names that the program uses.
+//! What stands in `deploy/` is well-formed, and uses the names that the program uses; so do the documents.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic)] // helpers of a test may stop it
 
@@ -113,4 +113,19 @@ fn every_variable_that_is_named_exists() {
         }
     }
     assert!(seen > 0, "no variable was found: the search is broken");
+}
+
+#[test]
+fn every_flag_that_the_documents_name_exists() {
+    // Of cargo, of clap, and of single programs: not in the table of settings.
+    const OTHERS: &[&str] = &["help", "release"];
+    let text = ["README.md", "ARCHITECTURE.md"].map(read).concat();
+    let mut seen = 0;
+    for word in text.split(|c: char| !(c.is_ascii_lowercase() || c == '-')) {
+        if let Some(flag) = word.strip_prefix("--").filter(|flag| flag.starts_with(char::is_alphabetic)) {
+            assert!(is_setting(flag) || OTHERS.contains(&flag), "no flag --{flag}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 5, "only {seen} flags were found: the search is broken");
 }
