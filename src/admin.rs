@@ -53,7 +53,8 @@ pub async fn serve(listener: TcpListener, pages: Arc<Pages>) {
         };
         let pages = Arc::clone(&pages);
         tokio::spawn(async move {
-            let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&pages, &request))));
+            let service =
+                service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&pages, &request))));
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
             // A probe that breaks off is of no interest.

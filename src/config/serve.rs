@@ -2,9 +2,12 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use http::HeaderName;
+
 use super::Values;
 use crate::caller::CallerSource;
-use crate::{ledger, publish, serve};
+use crate::meter::Rules;
+use crate::{ledger, proxy, publish, serve};
 
 /// Two secrets are active while one replaces the other.
 const SHARED_SECRETS_MAX: usize = 2;
@@ -16,16 +19,23 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
     let caller = caller(values);
     let listen = address(values, "listen");
     let admin_listen = address(values, "admin-listen");
+    let query_names = values.list("subscription-key-names");
+    let header_names = header_names(values, &query_names);
     if !values.errors().is_empty() {
         return None;
     }
     Some(serve::Config {
-        upstreams,
+        proxy: proxy::Config {
+            listen: listen?,
+            threads: values.count("threads"),
+            upstreams,
+            tls: None,
+            removals: proxy::Removals { headers: header_names, query: query_names },
+            drain_timeout: values.time("drain-timeout"),
+            reject_when_full: values.text("on-ledger-failure") == Some("reject"),
+        },
         upstream_ca_file: values.path("upstream-ca-file"),
-        connect_timeout: values.time("connect-timeout"),
-        listen: listen?,
         admin_listen: admin_listen?,
-        threads: values.count("threads"),
         ledger: ledger::Options {
             dir: values.path("ledger")?,
             slots: values.count("max-calls"),
@@ -33,33 +43,30 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
             control_interval: values.time("control-interval"),
             publishes: publish.is_some(),
         },
-        reject_without_ledger: values.text("on-ledger-failure") == Some("reject"),
         publish,
         caller,
-        subscription_key_names: values.list("subscription-key-names"),
-        prompt_memory_bytes: values.size_bytes("prompt-memory"),
-        end_of_turn: match values.text("end-of-turn") {
-            Some("0") => Some(false),
-            Some("1") => Some(true),
-            _ => None,
-        },
-        drain_timeout: values.time("drain-timeout"),
+        prompt_memory_bytes: usize::try_from(values.size_bytes("prompt-memory")).unwrap_or(usize::MAX),
         flush_timeout: values.time("flush-timeout"),
     })
 }
 
-fn upstreams(values: &mut Values) -> Vec<serve::Upstream> {
-    let mut found: Vec<serve::Upstream> = Vec::new();
+fn upstreams(values: &mut Values) -> Vec<proxy::Upstream> {
+    let end_of_turn = match values.text("end-of-turn") {
+        Some("0") => Some(false),
+        Some("1") => Some(true),
+        _ => None,
+    };
+    let mut found: Vec<proxy::Upstream> = Vec::new();
     for text in values.all("upstream").to_vec() {
-        match upstream(&text) {
-            Ok(upstream) if found.iter().any(|other| other.name == upstream.name) => {
+        match upstream(&text, end_of_turn) {
+            Ok(upstream) if found.iter().any(|other| other.name() == upstream.name()) => {
                 values.error_in("upstream", format!("{text:?} is a second upstream of that name; names must differ"));
             }
             Ok(upstream) => found.push(upstream),
             Err(problem) => values.error_in("upstream", format!("{text:?} {problem}")),
         }
     }
-    if found.len() > 1 && found.iter().any(|upstream| upstream.name.is_none()) {
+    if found.len() > 1 && found.iter().any(|upstream| upstream.name().is_none()) {
         values.error_in("upstream", "several upstreams need a NAME each: NAME=https://host");
     }
     if values.all("upstream").is_empty() {
@@ -72,7 +79,7 @@ fn upstreams(values: &mut Values) -> Vec<serve::Upstream> {
 }
 
 /// `[NAME=]http(s)://host[:port]`.
-fn upstream(text: &str) -> Result<serve::Upstream, String> {
+fn upstream(text: &str, end_of_turn: Option<bool>) -> Result<proxy::Upstream, String> {
     let (name, url) = match text.split_once('=') {
         Some((name, url)) => (Some(name.to_owned()), url),
         None => (None, text),
@@ -81,17 +88,23 @@ fn upstream(text: &str) -> Result<serve::Upstream, String> {
     if name.as_ref().is_some_and(|name| name.is_empty() || !name.bytes().all(plain)) {
         return Err("has a NAME that is no path segment; allowed: letters, digits, - . _ ~".to_owned());
     }
-    let url: http::Uri = url.parse().map_err(|error| format!("is no URL: {error}"))?;
-    if !matches!(url.scheme_str(), Some("http" | "https")) {
-        return Err("is not allowed; allowed: [NAME=]http(s)://host[:port]".to_owned());
+    // api.openai.com does not bill the token that ends a turn; Azure does.
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let end_of_turn = end_of_turn.unwrap_or(!host.starts_with("api.openai.com"));
+    proxy::Upstream::new(name, url, Rules { end_of_turn })
+        .map_err(|error| format!("is not allowed: {error}; allowed: [NAME=]http(s)://host[:port]"))
+}
+
+/// Names that are removed from the query as they are, and from the headers without case.
+fn header_names(values: &mut Values, names: &[String]) -> Vec<HeaderName> {
+    let mut found = Vec::new();
+    for name in names {
+        match name.parse() {
+            Ok(name) => found.push(name),
+            Err(_) => values.error_in("subscription-key-names", format!("{name:?} is no header name")),
+        }
     }
-    if url.path() != "/" || url.query().is_some() {
-        return Err("has a path; the paths of calls are passed on as they are, so give scheme and host only".to_owned());
-    }
-    if url.authority().is_none_or(|authority| authority.as_str().contains('@')) {
-        return Err("has credentials in it; they pass in the calls' own headers".to_owned());
-    }
-    Ok(serve::Upstream { name, url })
+    found
 }
 
 fn address(values: &mut Values, name: &'static str) -> Option<SocketAddr> {
@@ -210,7 +223,7 @@ mod tests {
         let (config, errors) = serve(&[("upstream", "https://a.openai.azure.com")]);
         assert_eq!(errors, Vec::<String>::new());
         let config = config.unwrap();
-        assert_eq!(config.upstreams[0].name, None);
+        assert_eq!(config.proxy.upstreams[0].name(), None);
         assert!(config.publish.is_none());
         assert!(!config.ledger.publishes);
     }
@@ -220,9 +233,9 @@ mod tests {
         for (upstream, needle) in [
             ("ftp://h", "http(s)://host"),
             ("h:80", "http(s)://host"),
-            ("https://h/openai", "has a path"),
+            ("https://h/openai", "host and port only"),
             ("a/b=https://h", "no path segment"),
-            ("https://u:p@h", "credentials"),
+            ("https://u:p@h", "host and port only"),
         ] {
             let (config, errors) = serve(&[("upstream", upstream)]);
             assert!(config.is_none());

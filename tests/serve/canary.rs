@@ -24,7 +24,8 @@ fn word(place: &str) -> String {
 fn answer(request: &Message, to: &mut TcpStream) -> io::Result<()> {
     let body = String::from_utf8_lossy(&request.body).into_owned();
     if body.contains("fail") {
-        let error = json!({"error": {"code": "content_filter", "message": word("message"), "param": word("param")}});
+        let error =
+            json!({"error": {"code": "content_filter", "message": word("message"), "param": word("param")}});
         let error = error.to_string();
         let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n";
         return write!(to, "{head}Content-Length: {}\r\n\r\n{error}", error.len());
@@ -54,7 +55,8 @@ fn no_word_of_a_call_is_written_anywhere() {
             "messages": [{"role": "user", "name": word("name"), "content": format!("{kind} {}", word("prompt"))}],
             "tools": [{"type": "function", "function": {"name": word("offered"), "description": word("description")}}]});
         let body = if kind == "not json" { format!("{{ {}", word("raw")) } else { body.to_string() };
-        let (key, token, secret) = (word("key"), format!("Bearer {}.{}.x", word("head"), word("claims")), word("sub"));
+        let (key, token, secret) =
+            (word("key"), format!("Bearer {}.{}.x", word("head"), word("claims")), word("sub"));
         let fields = [
             ("api-key", key.as_str()),
             ("authorization", token.as_str()),
@@ -62,7 +64,10 @@ fn no_word_of_a_call_is_written_anywhere() {
             ("x-tokenweir-auth", secret.as_str()),
             ("cookie", secret.as_str()),
         ];
-        let path = format!("/openai/deployments/d/chat/completions?api-version=1&subscription-key={}", word("query"));
+        let path = format!(
+            "/openai/deployments/d/chat/completions?api-version=1&subscription-key={}",
+            word("query")
+        );
         exchange(&mut connection, &post(&path, &fields, &body));
     }
     let metrics = get(sidecar.admin, "/metrics").body;

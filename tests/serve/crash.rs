@@ -79,7 +79,9 @@ fn every_call_that_began_before_a_commit_survives_kill_9() {
         std::thread::scope(|scope| {
             let (sidecar_ref, begin_ref) = (&sidecar, &begin);
             let clients: Vec<_> = (0..STREAMS)
-                .map(|n| scope.spawn(move || client(sidecar_ref, format!("team-{}/{round}-{n}", n % 4), begin_ref)))
+                .map(|n| {
+                    scope.spawn(move || client(sidecar_ref, format!("team-{}/{round}-{n}", n % 4), begin_ref))
+                })
                 .collect();
             // Different in each round: streams are cut at many places.
             std::thread::sleep(Duration::from_millis(700 + 311 * round as u64));

@@ -35,7 +35,8 @@ fn answer(_: &Message, to: &mut TcpStream) -> io::Result<()> {
 fn load(sidecar: &Sidecar, time: Duration) -> usize {
     let end = Instant::now() + time;
     let body = r#"{"stream":true,"messages":[{"role":"user","content":"Count."}]}"#;
-    let request = post("/openai/deployments/d/chat/completions", &[("x-apim-subscription-id", "team-a")], body);
+    let request =
+        post("/openai/deployments/d/chat/completions", &[("x-apim-subscription-id", "team-a")], body);
     std::thread::scope(|scope| {
         let client = || {
             let mut connection = connect(sidecar.addr);
@@ -65,7 +66,8 @@ fn tokenweir(arguments: &[&str], ledger: Option<&Path>) -> Output {
 
 /// Calls in the topic, after repeats are dropped.
 fn calls_in_topic(brokers: &str) -> u64 {
-    let output = tokenweir(&["report", "--kafka-brokers", brokers, "--kafka-topic", TOPIC, "--format", "json"], None);
+    let output =
+        tokenweir(&["report", "--kafka-brokers", brokers, "--kafka-topic", TOPIC, "--format", "json"], None);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -97,7 +99,8 @@ fn nobody_notices_that_the_broker_is_away_and_nothing_is_lost() {
     wait_for("the ledger to hold every call", || (usage_events(&ledger).len() == calls).then_some(()));
     drop(sidecar);
     cluster.broker_up(1).unwrap();
-    let arguments = ["drain", "--kafka-brokers", brokers.as_str(), "--kafka-topic", TOPIC, "--flush-timeout", "60s"];
+    let arguments =
+        ["drain", "--kafka-brokers", brokers.as_str(), "--kafka-topic", TOPIC, "--flush-timeout", "60s"];
     let output = tokenweir(&arguments, Some(&ledger));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(calls_in_topic(&brokers), calls as u64);

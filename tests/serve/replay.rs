@@ -38,10 +38,8 @@ struct Case {
 
 /// The recordings' folder: `TOKENWEIR_SHARED`, else beside the crate.
 fn recordings() -> Option<PathBuf> {
-    let shared = std::env::var_os("TOKENWEIR_SHARED").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
+    let shared = std::env::var_os("TOKENWEIR_SHARED")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let file = shared.join("recorded/dev.jsonl.xz");
     file.exists().then_some(file)
 }
@@ -54,7 +52,9 @@ fn chat_lines() -> Option<Vec<String>> {
     let output = Command::new("xz").arg("-dc").arg(&file).output().unwrap();
     assert!(output.status.success(), "xz: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    let chat = |line: &&str| line.contains("\"api\": \"chat/completions\"") || line.contains("\"api\":\"chat/completions\"");
+    let chat = |line: &&str| {
+        line.contains("\"api\": \"chat/completions\"") || line.contains("\"api\":\"chat/completions\"")
+    };
     Some(text.lines().filter(chat).map(str::to_owned).collect())
 }
 
@@ -134,13 +134,20 @@ fn replay(cases: Vec<Case>, end_of_turn: &str) -> (Arc<Vec<Case>>, HashMap<usize
             let (cases, addr) = (&cases, sidecar.addr);
             scope.spawn(move || {
                 let mut connection = connect(addr);
-                for (number, case) in cases.iter().enumerate().filter(|(number, _)| number % CLIENTS == client) {
+                for (number, case) in
+                    cases.iter().enumerate().filter(|(number, _)| number % CLIENTS == client)
+                {
                     let number = number.to_string();
                     let fields = [("x-case", number.as_str()), ("x-ms-client-request-id", number.as_str())];
                     let got = exchange(&mut connection, &post(&case.path, &fields, &case.body));
                     assert_eq!(got.status(), 200);
                     let sent = case.line["response_body"].as_str().unwrap();
-                    assert!(got.body == sent.as_bytes(), "case {} {:?}: other bytes", case.line["id"], case.split);
+                    assert!(
+                        got.body == sent.as_bytes(),
+                        "case {} {:?}: other bytes",
+                        case.line["id"],
+                        case.split
+                    );
                 }
             });
         }
