@@ -247,7 +247,7 @@ impl Append<'_> {
     }
 
     fn sum(&mut self, sum: &Sum) -> Result<(), StoreError> {
-        let data = sum.summary();
+        let data = sum.summary(self.log.boot.id);
         let SummaryPeriod { to, .. } = &data.period;
         let event = CloudEvent::new(
             EventType::Summary,

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::caller::Caller;
-use crate::usage::{Accounting, Quality, SCHEMA_VERSION, Settled, Source, Summary, SummaryPeriod};
-use crate::usage::{Target, TokenTotals};
+use crate::usage::{Accounting, Quality, Reporter, SCHEMA_VERSION, Settled, Source, Summary};
+use crate::usage::{SummaryPeriod, Target, TokenTotals};
 
 /// Distinct keys held at once. One sum is about 1 KiB, so this is 10 MiB; calls beyond it are
 /// added to [`OTHER`].
@@ -116,7 +116,7 @@ impl Sum {
     }
 
     /// The event's data.
-    pub(super) fn summary(&self) -> Summary {
+    pub(super) fn summary(&self, boot: Uuid) -> Summary {
         Summary {
             schema_version: SCHEMA_VERSION.to_owned(),
             caller: self.caller.clone(),
@@ -125,6 +125,7 @@ impl Sum {
             tokens: self.tokens,
             accounting: self.accounting.clone(),
             period: SummaryPeriod { from: format!("{:.3}", self.from), to: format!("{:.3}", self.to) },
+            reporter: Reporter { instance: boot.to_string(), version: env!("CARGO_PKG_VERSION").to_owned() },
         }
     }
 
