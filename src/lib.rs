@@ -4,5 +4,8 @@
 pub mod caller;
 pub mod ledger;
 pub mod meter;
+pub mod pool;
+pub mod proxy;
+pub mod tee;
 pub mod tokens;
 pub mod usage;
