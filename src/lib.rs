@@ -3,10 +3,12 @@
 
 pub mod admin;
 pub mod caller;
+pub mod chunk;
 pub mod ledger;
 pub mod meter;
 pub mod pool;
 pub mod proxy;
+pub mod sse;
 pub mod tee;
 pub mod telemetry;
 pub mod tokens;
