@@ -105,7 +105,9 @@ fn upper_case_that_may_fall_in_two() {
     let o200k = &Tables::of(Encoding::O200kBase).vocabulary;
     let two = 1 + tokens_of_piece(o200k, run.as_bytes());
     check(Encoding::O200kBase, "中 and A", format!("中{run}").as_bytes(), two);
-    for (encoding, end) in [(Encoding::O200kBase, "b"), (Encoding::O200kBase, "中"), (Encoding::Cl100kBase, "")] {
+    for (encoding, end) in
+        [(Encoding::O200kBase, "b"), (Encoding::O200kBase, "中"), (Encoding::Cl100kBase, "")]
+    {
         check_piece(encoding, "中, A and an end", format!("中{run}{end}").as_bytes());
     }
 }
@@ -140,7 +142,8 @@ fn a_mebibyte_ends() {
     let mut rng = Rng::new(9);
     let letters: String = (0..VERY_LONG).map(|_| rng.one_of(&['a', 'b', 'e', 'n', 's', 't'])).collect();
     let spaces = " ".repeat(VERY_LONG);
-    let texts = [("spaces", spaces.clone()), ("newline and spaces", format!("\n{spaces}")), ("letters", letters)];
+    let texts =
+        [("spaces", spaces.clone()), ("newline and spaces", format!("\n{spaces}")), ("letters", letters)];
     for encoding in ENCODINGS {
         for (name, text) in &texts {
             check(encoding, name, text.as_bytes(), count(encoding, text));
