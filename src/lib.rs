@@ -5,6 +5,7 @@ pub mod caller;
 pub mod chunk;
 pub mod ledger;
 pub mod meter;
+pub mod prompt;
 pub mod sse;
 pub mod tokens;
 pub mod usage;
