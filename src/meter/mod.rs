@@ -44,9 +44,7 @@ pub enum Ending {
     Eof,
     /// The client left.
     ClientDisconnect,
-    /// No connection to the service could be had: nothing can be billed.
-    NotConnected,
-    /// The connection broke: before the answer, or in it.
+    /// No answer could be had, or it broke off.
     UpstreamError,
     /// One of our time limits.
     Timeout,
@@ -214,19 +212,19 @@ impl Meter {
         match self.billing(self.ended) {
             Billing::Nothing | Billing::MostLikelyNothing => PromptNeed::No,
             Billing::PerhapsPrompt | Billing::PerhapsBoth => count(self.assumed_model()),
-            Billing::Answered => {
-                let named = self.body.seen.answer.model.clone();
-                let awaited =
-                    self.facts.include_usage || self.draft.request.include_usage == IncludeUsage::Injected;
-                if self.ended.is_some() {
-                    count(named.or_else(|| self.assumed_model()))
-                } else if named.is_some() && self.body.is_stream() && (!awaited || self.body.seen.done) {
-                    count(named)
-                } else {
-                    PromptNeed::Keep
-                }
+            Billing::Answered if self.ended.is_some() => {
+                count(self.body.seen.answer.model.clone().or_else(|| self.assumed_model()))
             }
+            Billing::Answered if self.body.is_stream() && (!self.usage_awaited() || self.body.seen.done) => {
+                self.body.seen.answer.model.clone().map_or(PromptNeed::Keep, |model| PromptNeed::Count { model })
+            }
+            Billing::Answered => PromptNeed::Keep,
         }
+    }
+
+    /// The stream will end with the service's usage, if nothing goes wrong.
+    fn usage_awaited(&self) -> bool {
+        self.facts.include_usage || self.draft.request.include_usage == IncludeUsage::Injected
     }
 
     /// The prompt could not be kept: the input is unknown, reason `prompt_not_kept`.

@@ -49,7 +49,7 @@ impl Side {
 impl Meter {
     pub(super) fn billing(&self, ending: Option<Ending>) -> Billing {
         match (self.status, ending) {
-            (_, Some(Ending::Rejected | Ending::NotConnected)) => Billing::Nothing,
+            (_, Some(Ending::Rejected)) => Billing::Nothing,
             (None, Some(Ending::UpstreamError | Ending::Timeout)) => Billing::PerhapsBoth,
             (None, _) => Billing::Answered,
             (Some(status), _) => match status.as_u16() {
@@ -69,7 +69,7 @@ impl Meter {
         let success = self.status.is_some_and(|status| status.is_success());
         match ending {
             Ending::Rejected => Outcome::Rejected,
-            Ending::NotConnected | Ending::UpstreamError => Outcome::UpstreamError,
+            Ending::UpstreamError => Outcome::UpstreamError,
             Ending::Eof if self.status.is_some() && !success => Outcome::UpstreamStatus,
             Ending::Eof if failed => Outcome::UpstreamError,
             Ending::Eof if self.body.is_stream() && !seen.whole => Outcome::UpstreamEof,
