@@ -7,6 +7,7 @@ pub mod chunk;
 pub mod ledger;
 pub mod meter;
 pub mod pool;
+pub mod prompt;
 pub mod proxy;
 pub mod sse;
 pub mod tee;

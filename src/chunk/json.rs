@@ -136,6 +136,11 @@ impl Joiner {
         }
     }
 
+    /// Half of a pair waits for the other.
+    pub fn is_waiting(&self) -> bool {
+        self.high.is_some()
+    }
+
     /// The text has ended, or goes on with something else: a lone half becomes U+FFFD.
     pub fn end(&mut self, mut out: impl FnMut(&[u8])) {
         if self.high.take().is_some() {
