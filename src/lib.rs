@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod caller;
+pub mod demo;
 pub mod ledger;
 pub mod meter;
 pub mod tokens;
