@@ -76,11 +76,12 @@ impl Screen {
         if !self.terminal {
             return self.say(&format!("{seconds:5.1} s  {counts}  {now}"));
         }
-        let picture = format!("{}\n{counts}\n{seconds:5.1} s  {now}\n", table(tally));
+        // Without line wrap (DECAWM), so that a narrow terminal has as many lines as we count.
+        let picture = format!("\x1b[?7l{}\n{counts}\n{seconds:5.1} s  {now}\n\x1b[?7h", table(tally));
         let mut out = io::stdout().lock();
         self.clear(&mut out)?;
         out.write_all(picture.as_bytes())?;
-        self.drawn = picture.lines().count();
+        self.drawn = picture.matches('\n').count();
         out.flush()
     }
 
