@@ -5,5 +5,6 @@ pub mod caller;
 pub mod demo;
 pub mod ledger;
 pub mod meter;
+pub mod telemetry;
 pub mod tokens;
 pub mod usage;
