@@ -7,7 +7,9 @@
 mod resolver;
 mod token;
 
-pub use resolver::{CallerSource, HashKey, ParseSourceError, Resolver, ResolverConfig, SecretError, gateway_headers};
+pub use resolver::{
+    CallerSource, HashKey, ParseSourceError, Resolver, ResolverConfig, SecretError, gateway_headers,
+};
 
 use serde::{Deserialize, Serialize};
 

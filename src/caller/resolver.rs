@@ -107,7 +107,8 @@ impl HashKey {
 
     fn hash(&self, api_key: &[u8]) -> String {
         let tag = hmac::sign(&self.0, api_key);
-        let hex: String = tag.as_ref().iter().take(KEY_HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        let hex: String =
+            tag.as_ref().iter().take(KEY_HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
         format!("key-{hex}")
     }
 }
@@ -188,14 +189,6 @@ impl Resolver {
         caller
     }
 
-    /// The gateway's id of the request and which attempt this is, if the hop is trusted.
-    pub fn request_id(&self, headers: &HeaderMap) -> (Option<String>, Option<u32>) {
-        if !self.is_trusted(headers) {
-            return (None, None);
-        }
-        (plain(headers, &REQUEST_ID), plain(headers, &ATTEMPT).and_then(|text| text.parse().ok()))
-    }
-
     fn name(&self, caller: &mut Caller, headers: &HeaderMap) {
         let mut winner: Option<String> = None;
         for source in &self.config.sources {
@@ -238,9 +231,9 @@ impl Resolver {
         let (Some(value), None) = (given.next(), given.next()) else { return false };
         let value = value.as_bytes();
         // Every secret is tried: how long this takes says nothing about which one matched.
-        secrets.iter().fold(false, |found, tag| {
-            found | hmac::verify(&self.compare, value, tag.as_ref()).is_ok()
-        })
+        secrets
+            .iter()
+            .fold(false, |found, tag| found | hmac::verify(&self.compare, value, tag.as_ref()).is_ok())
     }
 }
 
@@ -300,7 +293,8 @@ mod tests {
     }
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        let pair = |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        let pair =
+            |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         let mut map = HeaderMap::new();
         for (name, value) in pairs.iter().map(pair) {
             map.append(name, value);
@@ -381,7 +375,10 @@ mod tests {
     fn a_configured_header_is_a_source_and_is_removed() {
         let resolver = resolver("header:x-team,apim-subscription", None);
         let caller = resolver.resolve(&headers(&[("x-team", "blue"), ("x-apim-subscription-id", "blue")]));
-        assert_eq!((caller.id.as_str(), caller.id_source, caller.conflict), ("blue", IdSource::Header, false));
+        assert_eq!(
+            (caller.id.as_str(), caller.id_source, caller.conflict),
+            ("blue", IdSource::Header, false)
+        );
         assert!(resolver.removed_headers().contains(&HeaderName::from_static("x-team")));
         assert!(resolver.removed_headers().contains(&SHARED_SECRET));
     }

@@ -47,7 +47,9 @@ mod tests {
 
     #[test]
     fn what_is_no_token_names_nobody() {
-        for bad in ["", "Bearer", "Bearer x", "Bearer a.b.c", "Bearer a.!!.c", "Basic dXNlcjpwdw==", "Bearer ..."] {
+        for bad in
+            ["", "Bearer", "Bearer x", "Bearer a.b.c", "Bearer a.!!.c", "Basic dXNlcjpwdw==", "Bearer ..."]
+        {
             assert_eq!(application_id(bad), None, "{bad:?}");
         }
         assert_eq!(application_id(&bearer(r#"{"azp":7}"#)), None);

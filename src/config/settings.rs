@@ -226,12 +226,6 @@ pub const SETTINGS: &[Setting] = &[
         help: "PEM file with the roots to trust instead of the system's.",
     },
     Setting {
-        name: "connect-timeout",
-        kind: Kind::Time(Duration::from_millis(10), seconds(300)),
-        default: Some("10s"),
-        help: "How long connecting to the service may take, TLS included.",
-    },
-    Setting {
         name: "prompt-memory",
         kind: Kind::Size(MIB, 1024 * 1024 * MIB),
         default: Some("256MiB"),

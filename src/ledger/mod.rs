@@ -1,12 +1,50 @@
 //! The only door through which usage becomes durable.
+//!
+//! The ledger is an outbox in SQLite: calls that are open, and events that are final. One thread
+//! (`tw-ledger`) writes, one transaction for everything that came in during 10 ms, and nobody waits
+//! for it: a call reserves its place in a bounded queue before it begins, so telling the ledger that
+//! it opened and what it used can neither block nor fail.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `queue` | the bounded way from any thread to the writer, and the counters |
+//! | `plan` | what one batch of operations means for the tables |
+//! | `log` | positions, sequences, totals: the one row that every transaction rewrites |
+//! | `store` | the tables |
+//! | `writer` | one batch, one transaction, one thread |
+//! | `recover` | what a dead process left becomes events |
+//! | `sums` | calls that could not be stored one by one |
+//! | `reader` | stored events, for the publisher and for other processes |
+//! | `lock` | the directory, and the one process that owns it |
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod lock;
+mod log;
+mod plan;
+mod queue;
+mod reader;
+mod recover;
+mod store;
+mod sums;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::usage::{Progress, Settled, Usage};
+use lock::DirLock;
+use queue::Shared;
+use writer::Writer;
+
+pub use reader::{ReadError, Reader, RefusedRow, Row};
+
+/// Name of the database within the ledger's directory.
+pub const DATABASE: &str = "ledger.sqlite3";
 
 /// How a ledger behaves.
 #[derive(Clone, Debug)]
@@ -23,42 +61,270 @@ pub struct Options {
     pub publishes: bool,
 }
 
-/// A ledger that this process owns. Clones share it.
+/// Why a ledger could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process owns the directory.
+    #[error("the ledger directory {dir} is in use by {holder}", holder = holder_text(*pid))]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+        /// The owner's process id, if it could be read.
+        pid: Option<u32>,
+    },
+    /// The directory or a file in it could not be made or read.
+    #[error("{path}: {error}")]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// What went wrong.
+        error: std::io::Error,
+    },
+    /// A newer version made this ledger.
+    #[error("the ledger has schema version {found}; this program knows versions up to {known}")]
+    Newer {
+        /// The version found.
+        found: i64,
+        /// The latest one known here.
+        known: i64,
+    },
+    /// SQLite could not open or recover the database.
+    #[error("{path}: {error}")]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What went wrong.
+        error: StoreError,
+    },
+}
+
+fn holder_text(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// Why a transaction failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite said no.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// The ledger's own state could not be read or written as JSON.
+    #[error("ledger state: {0}")]
+    State(#[from] serde_json::Error),
+}
+
+/// The ledger stopped before everything was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{unstored} operations could not be stored")]
+pub struct CloseError {
+    /// Operations that were not stored. Calls that the ledger knew to be open come back as
+    /// crashed at the next start.
+    pub unstored: u64,
+}
+
+/// The ledger's counters, all since boot, taken at one moment.
+///
+/// `accepted = settled + open + summed` always holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Calls that began, or that ended without ever having a slot.
+    pub accepted: u64,
+    /// Of these: calls that ended and were handed over one by one.
+    pub settled: u64,
+    /// Of these: calls still running.
+    pub open: u64,
+    /// Of these: calls that are only in a sum.
+    pub summed: u64,
+    /// Events stored, of every type.
+    pub stored: u64,
+    /// Events delivered, or stored where nobody publishes.
+    pub delivered: u64,
+    /// Events that the broker refused for good.
+    pub refused: u64,
+    /// Events stored and neither delivered nor refused, those of earlier boots included.
+    pub undelivered: u64,
+    /// The last transaction failed, or calls had to be summed since the last control event.
+    pub degraded: bool,
+}
+
+/// A ledger that this process owns. Clones share it; the last one to go closes it.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    inner: Arc<()>,
+    inner: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    dir: PathBuf,
+    source: String,
+    boot: Uuid,
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    _lock: DirLock,
 }
 
 /// A reserved place in the ledger's queue: room for one call's whole life.
 #[derive(Debug)]
 pub struct Slot {
     ledger: Ledger,
+    used: bool,
 }
 
 /// A call that the ledger knows to be open.
+///
+/// One that is dropped without [`OpenCall::settle`] stays open, keeps its slot, and becomes a
+/// `crashed` event at the next start: wrong code loses no call.
 #[derive(Debug)]
 pub struct OpenCall {
-    slot: Slot,
+    ledger: Ledger,
     id: Uuid,
+    settled: bool,
 }
 
 impl Ledger {
+    /// Takes the directory, recovers what an earlier process left, and starts the writer.
+    /// Blocks until recovery is committed.
+    ///
+    /// # Errors
+    /// If another process owns the directory, or it or the database cannot be used.
+    pub fn open(options: Options) -> Result<Ledger, OpenError> {
+        let lock = DirLock::take(&options.dir)?;
+        let path = options.dir.join(DATABASE);
+        let shared = Arc::new(Shared::new(options.slots));
+        let writer = Writer::open(&path, &options, Arc::clone(&shared))?;
+        let (source, boot) = (writer.source().to_owned(), writer.boot());
+        let thread = std::thread::Builder::new()
+            .name("tw-ledger".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| OpenError::Io { path, error })?;
+        let writer = Mutex::new(Some(thread));
+        let inner = Handle { dir: options.dir, source, boot, shared, writer, _lock: lock };
+        Ok(Ledger { inner: Arc::new(inner) })
+    }
+
     /// Reserves a place for one call, or `None` if all are taken. Never waits.
     pub fn reserve(&self) -> Option<Slot> {
-        Some(Slot { ledger: self.clone() })
+        self.inner.shared.reserve().then(|| Slot { ledger: self.clone(), used: false })
     }
+
     /// Stores what is known of open calls, all in one transaction. Never waits; the batch is
     /// skipped if the queue is full, the next one makes up for it.
     pub fn checkpoint(&self, batch: Vec<(Uuid, Progress)>) {
-        let _ = (batch, &self.inner);
+        self.inner.shared.checkpoint(batch);
+    }
+
+    /// Counts a finished call that got no slot. It becomes part of a summary event at the next
+    /// control interval or at shutdown; until then it is in memory only. Never waits.
+    pub fn sum(&self, settled: &Settled) {
+        self.inner.shared.sum(settled);
+    }
+
+    /// CloudEvents `source` of every event of this ledger: `//tokenweir/<ledger uuid>`.
+    pub fn source(&self) -> &str {
+        &self.inner.source
+    }
+
+    /// This start of the ledger.
+    pub fn boot(&self) -> Uuid {
+        self.inner.boot
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.inner.shared.stats()
+    }
+
+    /// Calls `observe` on the writer's thread with the duration of every transaction that wrote
+    /// calls or events. The first observer wins; a second one is ignored.
+    pub fn on_commit(&self, observe: impl Fn(Duration) + Send + Sync + 'static) {
+        self.inner.shared.on_commit(Box::new(observe));
+    }
+
+    /// Position of the last committed event. Blocks until it is beyond `after`, the writer has
+    /// ended, or `timeout` is over.
+    pub fn wait_committed(&self, after: u64, timeout: Duration) -> u64 {
+        self.inner.shared.wait_committed(after, timeout)
+    }
+
+    /// Every event up to this position is delivered or refused.
+    pub fn delivered(&self) -> u64 {
+        self.inner.shared.delivered()
+    }
+
+    /// Every event up to `position` is delivered or refused. Stored with the next transaction, at
+    /// the latest after 200 ms. Never waits; a position behind the mark changes nothing.
+    pub fn mark_delivered(&self, position: u64) {
+        self.inner.shared.mark_delivered(position);
+    }
+
+    /// The broker refuses this event for good: it is kept and counted, and the mark may move past
+    /// it. Call before [`Ledger::mark_delivered`] passes `position`. Never waits.
+    pub fn mark_refused(&self, position: u64, reason: &str) {
+        self.inner.shared.mark_refused(position, reason);
+    }
+
+    /// Stores everything handed over so far and the boot's last control event. Blocks until that
+    /// is committed or has failed for good. No call is accepted from here on; marks still are.
+    ///
+    /// If a call is still open, no last control event is written: the next start settles the
+    /// call and writes it.
+    ///
+    /// # Errors
+    /// If something could not be stored.
+    pub fn finish(&self) -> Result<(), CloseError> {
+        self.inner.shared.finish()
+    }
+
+    /// [`Ledger::finish`], then stores the last marks and ends the writer. May be repeated.
+    ///
+    /// # Errors
+    /// If something could not be stored.
+    pub fn close(&self) -> Result<(), CloseError> {
+        self.inner.close()
+    }
+}
+
+impl Handle {
+    fn close(&self) -> Result<(), CloseError> {
+        let finished = self.shared.finish();
+        self.shared.stop();
+        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the ledger's writer panicked");
+        }
+        finished
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the ledger was closed in haste");
+        }
     }
 }
 
 impl Slot {
     /// Tells the ledger that the call is open. Never waits.
-    pub fn open(self, id: Uuid, draft: &Usage) -> OpenCall {
-        let _ = (draft, &self.ledger);
-        OpenCall { slot: self, id }
+    pub fn open(mut self, id: Uuid, draft: &Usage) -> OpenCall {
+        self.used = true;
+        self.ledger.inner.shared.open(id, draft);
+        OpenCall { ledger: self.ledger.clone(), id, settled: false }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.used {
+            self.ledger.inner.shared.give_back(1);
+        }
     }
 }
 
@@ -67,8 +333,20 @@ impl OpenCall {
     pub fn id(&self) -> Uuid {
         self.id
     }
-    /// Stores the call's event in place of its open entry. Never waits, cannot fail.
-    pub fn settle(self, settled: Settled) {
-        let _ = (settled, self.slot);
+
+    /// Stores the call's event in place of its open entry. Never waits, cannot fail. The event
+    /// takes this call's id, whatever `settled` says.
+    pub fn settle(mut self, mut settled: Settled) {
+        self.settled = true;
+        settled.id = self.id;
+        self.ledger.inner.shared.settle(settled);
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        if !self.settled {
+            tracing::error!(id = %self.id, "a call was dropped unsettled; the next start settles it as crashed");
+        }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! No I/O, no clock, no panic on any bytes.
 
+mod decode;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 

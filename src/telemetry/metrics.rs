@@ -2,7 +2,8 @@
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 use super::labels::Names;
@@ -10,14 +11,14 @@ use crate::usage::{Outcome, Quality, Usage};
 
 /// Edges of the OpenTelemetry `gen_ai.server.time_to_first_token`, extended for reasoning models.
 const FIRST_TOKEN_S: &[f64] = &[
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
+    80.0,
 ];
 /// Edges of the OpenTelemetry `gen_ai.server.time_per_output_token`.
 const PER_TOKEN_S: &[f64] = &[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5];
 /// Edges of the OpenTelemetry `gen_ai.server.request.duration`, extended.
-const DURATION_S: &[f64] = &[
-    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68,
-];
+const DURATION_S: &[f64] =
+    &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68];
 /// Edges of the OpenTelemetry `gen_ai.client.token.usage`, shortened.
 const TOKENS: &[f64] =
     &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0];
@@ -103,8 +104,12 @@ struct Row {
 }
 
 impl Declare {
-    fn put<M: prometheus::core::Collector + Clone + 'static>(&mut self, made: prometheus::Result<M>) -> Option<M> {
-        let registered = made.and_then(|metric| self.registry.register(Box::new(metric.clone())).map(|()| metric));
+    fn put<M: prometheus::core::Collector + Clone + 'static>(
+        &mut self,
+        made: prometheus::Result<M>,
+    ) -> Option<M> {
+        let registered =
+            made.and_then(|metric| self.registry.register(Box::new(metric.clone())).map(|()| metric));
         registered.map_err(|error| self.error.get_or_insert(error).to_string()).ok()
     }
     fn row(&mut self, name: &str, kind: &'static str, labels: &[&str], help: &str) {
@@ -151,7 +156,9 @@ impl Metrics {
         let metrics = Metrics::declare(&mut declare);
         match (metrics, declare.error) {
             (Some(metrics), None) => Ok(Metrics { rows: declare.rows, ..metrics }),
-            (_, error) => Err(error.unwrap_or_else(|| prometheus::Error::Msg("undeclared metric".to_owned()))),
+            (_, error) => {
+                Err(error.unwrap_or_else(|| prometheus::Error::Msg("undeclared metric".to_owned())))
+            }
         }
     }
 
@@ -162,7 +169,11 @@ impl Metrics {
             rows: Vec::new(),
             deployments: Names::default(),
             models: Names::default(),
-            requests: d.counters("tokenweir_requests_total", "Calls that ended.", &["api", "deployment", "status_class", "outcome"])?,
+            requests: d.counters(
+                "tokenweir_requests_total",
+                "Calls that ended.",
+                &["api", "deployment", "status_class", "outcome"],
+            )?,
             tokens: d.counters(
                 "tokenweir_tokens_total",
                 "Tokens. Classes overlap: sum only input and output.",
@@ -186,8 +197,17 @@ impl Metrics {
                 DURATION_S,
                 &["api", "deployment", "outcome"],
             )?,
-            request_tokens: d.histograms("tokenweir_request_tokens", "Tokens of one call.", TOKENS, &["class"])?,
-            interruptions: d.counters("tokenweir_stream_interruptions_total", "Streams that did not complete.", &["outcome"])?,
+            request_tokens: d.histograms(
+                "tokenweir_request_tokens",
+                "Tokens of one call.",
+                TOKENS,
+                &["class"],
+            )?,
+            interruptions: d.counters(
+                "tokenweir_stream_interruptions_total",
+                "Streams that did not complete.",
+                &["outcome"],
+            )?,
             accounting: d.counters(
                 "tokenweir_accounting_total",
                 "Calls by how their numbers are known.",
@@ -199,20 +219,36 @@ impl Metrics {
                 RESIDUAL_TOKENS,
                 &["deployment", "model", "class"],
             )?,
-            parse_errors: d.counter("tokenweir_sse_parse_errors_total", "Events or bodies that could not be read.")?,
-            unattributed: d.counter("tokenweir_unattributed_requests_total", "Calls that nobody can be charged for.")?,
+            parse_errors: d
+                .counter("tokenweir_sse_parse_errors_total", "Events or bodies that could not be read.")?,
+            unattributed: d
+                .counter("tokenweir_unattributed_requests_total", "Calls that nobody can be charged for.")?,
             accepted: d.counter("tokenweir_calls_accepted_total", "Calls that the ledger was told of.")?,
             settled: d.counter("tokenweir_calls_settled_total", "Calls with a usage event.")?,
             summed: d.counter("tokenweir_calls_summed_total", "Calls that are only in a summary.")?,
             open: d.gauge("tokenweir_calls_open", "Calls that are running.")?,
             stored: d.counter("tokenweir_events_stored_total", "Events committed to the ledger.")?,
-            delivered: d.counter("tokenweir_events_delivered_total", "Events that the broker has confirmed.")?,
-            refused: d.counter("tokenweir_events_refused_total", "Events that the broker refused for good.")?,
-            undelivered: d.gauge("tokenweir_ledger_events", "Events in the ledger that are not delivered yet.")?,
-            overload: d.counter("tokenweir_meter_overload_total", "Calls whose answer outran the counting threads.")?,
-            panics: d.counter("tokenweir_meter_panics_total", "Panics caught in accounting; the call's numbers are unknown.")?,
-            prompt_memory_bytes: d.gauge("tokenweir_prompt_memory_bytes", "Request bodies kept to be counted.")?,
-            ledger_commit_seconds: d.histogram("tokenweir_ledger_commit_seconds", "Time of one ledger commit.", COMMIT_S)?,
+            delivered: d
+                .counter("tokenweir_events_delivered_total", "Events that the broker has confirmed.")?,
+            refused: d
+                .counter("tokenweir_events_refused_total", "Events that the broker refused for good.")?,
+            undelivered: d
+                .gauge("tokenweir_ledger_events", "Events in the ledger that are not delivered yet.")?,
+            overload: d.counter(
+                "tokenweir_meter_overload_total",
+                "Calls whose answer outran the counting threads.",
+            )?,
+            panics: d.counter(
+                "tokenweir_meter_panics_total",
+                "Panics caught in accounting; the call's numbers are unknown.",
+            )?,
+            prompt_memory_bytes: d
+                .gauge("tokenweir_prompt_memory_bytes", "Request bodies kept to be counted.")?,
+            ledger_commit_seconds: d.histogram(
+                "tokenweir_ledger_commit_seconds",
+                "Time of one ledger commit.",
+                COMMIT_S,
+            )?,
         })
     }
 
@@ -237,7 +273,8 @@ impl Metrics {
 
     fn count_tokens(&self, usage: &Usage, deployment: &str, model: &str) {
         let (tokens, accounting) = (&usage.tokens, &usage.accounting);
-        let (input_source, output_source) = (accounting.input_source.as_str(), accounting.output_source.as_str());
+        let (input_source, output_source) =
+            (accounting.input_source.as_str(), accounting.output_source.as_str());
         for (class, source, count) in [
             ("input", input_source, tokens.input),
             ("input_cached", input_source, tokens.input_cached),
@@ -343,7 +380,9 @@ mod tests {
     #[test]
     fn every_metric_is_declared_once_and_shown() {
         let metrics = Metrics::new().unwrap();
-        let text = metrics.render(LedgerSnapshot { accepted: 3, settled: 2, open: 1, ..Default::default() }).unwrap();
+        let text = metrics
+            .render(LedgerSnapshot { accepted: 3, settled: 2, open: 1, ..Default::default() })
+            .unwrap();
         assert!(text.contains("tokenweir_calls_accepted_total 3"), "{text}");
         assert!(text.contains("tokenweir_calls_open 1"), "{text}");
         assert!(text.contains("tokenweir_build_info{version="), "{text}");

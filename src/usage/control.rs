@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Accounting, Target};
+use super::{Accounting, Reporter, Target};
 use crate::caller::Caller;
 
 /// Totals of the rows since the boot's previous control event, and the state of its calls.
@@ -66,6 +66,8 @@ pub struct Summary {
     /// When they were made.
     #[serde(flatten)]
     pub period: SummaryPeriod,
+    /// Which process says so: with the envelope's `sequence` it places the event.
+    pub reporter: Reporter,
 }
 
 /// First and last end of the calls in a summary, RFC 3339.

@@ -1,0 +1,108 @@
+//! Positions, sequences and totals: the one row that every transaction rewrites.
+//!
+//! Whatever changes with each commit lives here, so that a commit rewrites one page for all of it.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::usage::{Control, SCHEMA_VERSION, TokenTotals};
+
+/// The state of the log, as the last committed transaction left it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Log {
+    /// Position of the last event ever stored: positions are never used again, even if every row
+    /// is gone.
+    pub(super) last: u64,
+    /// Every event up to here is delivered or refused.
+    pub(super) mark: u64,
+    /// Calls settled by events up to here have no row in `open` any more.
+    pub(super) swept: u64,
+    /// Transactions so far: tells, after an error, whether the transaction was committed.
+    pub(super) commits: u64,
+    /// The latest start.
+    pub(super) boot: Boot,
+}
+
+/// One start of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Boot {
+    pub(super) id: Uuid,
+    /// The sequence of its last event; also how many it stored.
+    pub(super) sequence: u64,
+    pub(super) settled: u64,
+    pub(super) summed: u64,
+    pub(super) refused: u64,
+    /// Calls were summed, or a transaction failed, since the previous control event.
+    pub(super) degraded: bool,
+    /// Its last control event is written.
+    pub(super) finished: bool,
+    /// What the next control event covers.
+    pub(super) since: Since,
+}
+
+/// The rows since a boot's previous control event, controls excluded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Since {
+    pub(super) first: Option<u64>,
+    pub(super) last: Option<u64>,
+    pub(super) events: u64,
+    pub(super) tokens: TokenTotals,
+}
+
+impl Log {
+    /// The log of a new ledger.
+    pub(super) fn new(boot: Uuid) -> Log {
+        Log { last: 0, mark: 0, swept: 0, commits: 0, boot: Boot::new(boot) }
+    }
+
+    /// Takes the next position and the next sequence.
+    pub(super) fn advance(&mut self) -> (u64, u64) {
+        self.last += 1;
+        self.boot.sequence += 1;
+        (self.last, self.boot.sequence)
+    }
+}
+
+impl Boot {
+    pub(super) fn new(id: Uuid) -> Boot {
+        Boot {
+            id,
+            sequence: 0,
+            settled: 0,
+            summed: 0,
+            refused: 0,
+            degraded: false,
+            finished: false,
+            since: Since::default(),
+        }
+    }
+
+    /// Counts a row that the next control event will cover.
+    pub(super) fn cover(&mut self, sequence: u64, tokens: TokenTotals) {
+        let since = &mut self.since;
+        since.first.get_or_insert(sequence);
+        since.last = Some(sequence);
+        since.events += 1;
+        since.tokens.input = since.tokens.input.saturating_add(tokens.input);
+        since.tokens.output = since.tokens.output.saturating_add(tokens.output);
+    }
+
+    /// The control event that speaks of this boot now, with `open` calls still running.
+    pub(super) fn control(&self, open: u64, last: bool) -> Control {
+        Control {
+            schema_version: SCHEMA_VERSION.to_owned(),
+            instance: self.id.to_string(),
+            first_sequence: self.since.first,
+            last_sequence: self.since.last,
+            events: self.since.events,
+            tokens: self.since.tokens,
+            accepted: self.settled + open + self.summed,
+            settled: self.settled,
+            open,
+            summed: self.summed,
+            refused: self.refused,
+            degraded: self.degraded,
+            last,
+        }
+    }
+}

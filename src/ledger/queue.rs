@@ -1,0 +1,378 @@
+//! The bounded way from any thread to the writer.
+//!
+//! A slot is taken before a call begins and given back when its event is committed, so there are
+//! never more than two operations per slot in memory and no push can find the queue full. The lock
+//! is held for a push or a swap, never for I/O.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::sums::{Sum, Sums};
+use super::{CloseError, Stats};
+use crate::usage::{Progress, Settled, Usage};
+
+/// How long the writer gathers after the first operation: what a crash can cost.
+const BATCH_MS: u64 = 10;
+
+/// Operations in one transaction: bounds how long one takes.
+const BATCH_OPS: usize = 4_096;
+
+/// How long a mark alone waits for company: re-sending 200 ms of events is harmless, an idle
+/// ledger that syncs a hundred times a second is not.
+const MARK_MS: u64 = 200;
+
+/// Refused events that wait for the writer; beyond it the publisher's mark waits too. They come
+/// one by one, each after three tries.
+const REFUSED_MAX: usize = 1_024;
+
+/// Checkpoints that may wait, per slot: a batch that is a second late is soon made up for.
+const CHECKPOINTS_PER_SLOT: usize = 2;
+
+/// One thing that happened to a call.
+#[derive(Debug)]
+pub(super) enum Op {
+    Open { id: Uuid, draft: Box<Usage> },
+    Checkpoint(Vec<(Uuid, Progress)>),
+    Settle(Box<Settled>),
+}
+
+/// What the writer has to store next.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) ops: VecDeque<Op>,
+    /// Everything up to here is delivered or refused; 0 if that has not changed.
+    pub(super) mark: u64,
+    pub(super) refused: Vec<(u64, String)>,
+    /// Nothing more of any call will come: write the last control event.
+    pub(super) finish: bool,
+    /// Nothing at all will come.
+    pub(super) stop: bool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    ops: VecDeque<Op>,
+    free: usize,
+    checkpoints: usize,
+    mark: u64,
+    mark_changed: bool,
+    refused: Vec<(u64, String)>,
+    accepted: u64,
+    settled: u64,
+    summed: u64,
+    phase: Phase,
+    finish_asked: bool,
+    stop_asked: bool,
+}
+
+/// How far the ledger's life has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Calls are taken.
+    #[default]
+    Running,
+    /// The writer has what came before the end; nothing more of a call is taken.
+    Finishing,
+    /// The end is committed, or has failed.
+    Finished(u64),
+}
+
+/// What the writer has committed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Committed {
+    pub(super) position: u64,
+    pub(super) delivered: u64,
+    pub(super) stored: u64,
+    pub(super) delivered_since_boot: u64,
+    pub(super) refused: u64,
+    pub(super) failing: bool,
+    pub(super) ended: bool,
+}
+
+type Observer = Box<dyn Fn(Duration) + Send + Sync>;
+
+/// What the ledger's threads share.
+pub(super) struct Shared {
+    slots: usize,
+    queue: Mutex<Queue>,
+    work: Condvar,
+    done: Condvar,
+    sums: Mutex<Sums>,
+    committed: Mutex<Committed>,
+    progress: Condvar,
+    observer: OnceLock<Observer>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("slots", &self.slots).finish_non_exhaustive()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn new(slots: usize) -> Shared {
+        Shared {
+            slots,
+            queue: Mutex::new(Queue { free: slots, ..Queue::default() }),
+            work: Condvar::new(),
+            done: Condvar::new(),
+            sums: Mutex::default(),
+            committed: Mutex::default(),
+            progress: Condvar::new(),
+            observer: OnceLock::new(),
+        }
+    }
+
+    // What any thread may call.
+
+    pub(super) fn reserve(&self) -> bool {
+        let mut queue = locked(&self.queue);
+        let some = queue.free > 0 && queue.phase == Phase::Running;
+        queue.free -= usize::from(some);
+        some
+    }
+
+    pub(super) fn give_back(&self, slots: usize) {
+        locked(&self.queue).free += slots;
+    }
+
+    pub(super) fn open(&self, id: Uuid, draft: &Usage) {
+        let op = Op::Open { id, draft: Box::new(draft.clone()) };
+        self.push(op, |queue| queue.accepted += 1);
+    }
+
+    pub(super) fn settle(&self, settled: Settled) {
+        self.push(Op::Settle(Box::new(settled)), |queue| queue.settled += 1);
+    }
+
+    pub(super) fn checkpoint(&self, batch: Vec<(Uuid, Progress)>) {
+        let entries = batch.len();
+        if entries == 0 {
+            return;
+        }
+        let mut queue = locked(&self.queue);
+        if queue.phase == Phase::Running && queue.checkpoints + entries <= CHECKPOINTS_PER_SLOT * self.slots {
+            queue.checkpoints += entries;
+            self.enqueue(&mut queue, Op::Checkpoint(batch));
+        }
+    }
+
+    pub(super) fn sum(&self, settled: &Settled) {
+        // The sums' lock is held across both, so that the writer never takes a sum uncounted.
+        let mut sums = locked(&self.sums);
+        let mut queue = locked(&self.queue);
+        queue.accepted += 1;
+        queue.summed += 1;
+        let late = queue.phase != Phase::Running;
+        drop(queue);
+        if late {
+            tracing::error!(id = %settled.id, "a call ended after the ledger was closed; it is not accounted for");
+        }
+        sums.add(settled);
+    }
+
+    pub(super) fn mark_delivered(&self, position: u64) {
+        let mut queue = locked(&self.queue);
+        if position > queue.mark {
+            queue.mark = position;
+            queue.mark_changed = true;
+            self.work.notify_one();
+        }
+    }
+
+    pub(super) fn mark_refused(&self, position: u64, reason: &str) {
+        let mut queue = locked(&self.queue);
+        while queue.refused.len() >= REFUSED_MAX && !queue.stop_asked {
+            let wait = Duration::from_millis(BATCH_MS);
+            queue = self.done.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue.refused.push((position, reason.to_owned()));
+        self.work.notify_one();
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let summing = !locked(&self.sums).is_empty();
+        let queue = locked(&self.queue);
+        let committed = *locked(&self.committed);
+        Stats {
+            accepted: queue.accepted,
+            settled: queue.settled,
+            open: queue.accepted - queue.settled - queue.summed,
+            summed: queue.summed,
+            stored: committed.stored,
+            delivered: committed.delivered_since_boot,
+            refused: committed.refused,
+            undelivered: committed.position - committed.delivered,
+            degraded: committed.failing || summing,
+        }
+    }
+
+    pub(super) fn on_commit(&self, observer: Observer) {
+        // A second observer is ignored, as documented.
+        let _ = self.observer.set(observer);
+    }
+
+    pub(super) fn wait_committed(&self, after: u64, timeout: Duration) -> u64 {
+        let committed = locked(&self.committed);
+        let waited = self.progress.wait_timeout_while(committed, timeout, |committed| {
+            committed.position <= after && !committed.ended
+        });
+        waited.unwrap_or_else(PoisonError::into_inner).0.position
+    }
+
+    pub(super) fn delivered(&self) -> u64 {
+        locked(&self.committed).delivered
+    }
+
+    pub(super) fn finish(&self) -> Result<(), CloseError> {
+        let mut queue = locked(&self.queue);
+        queue.finish_asked = true;
+        self.work.notify_all();
+        loop {
+            match queue.phase {
+                Phase::Finished(0) => return Ok(()),
+                Phase::Finished(unstored) => return Err(CloseError { unstored }),
+                _ => queue = self.done.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        locked(&self.queue).stop_asked = true;
+        self.work.notify_all();
+    }
+
+    fn push(&self, op: Op, count: impl FnOnce(&mut Queue)) {
+        let mut queue = locked(&self.queue);
+        count(&mut queue);
+        if queue.phase == Phase::Running {
+            self.enqueue(&mut queue, op);
+        } else {
+            drop(queue);
+            tracing::error!(
+                "a call changed after the ledger was closed; if it was known to be open, the next start settles it as crashed"
+            );
+        }
+    }
+
+    fn enqueue(&self, queue: &mut Queue, op: Op) {
+        queue.ops.push_back(op);
+        // Whoever pushes first wakes the writer; it then gathers by itself.
+        if queue.ops.len() == 1 || queue.ops.len() == BATCH_OPS {
+            self.work.notify_one();
+        }
+    }
+
+    // What the writer calls.
+
+    /// Waits for something to store, then gathers for a moment. Returns what there is at
+    /// `deadline` even if that is nothing.
+    pub(super) fn gather(&self, deadline: Instant) -> Work {
+        let mut queue = locked(&self.queue);
+        queue = self.wait(queue, deadline, |queue| {
+            queue.ops.is_empty() && !queue.mark_changed && queue.refused.is_empty() && !queue.ending()
+        });
+        if queue.ops.is_empty() && queue.mark_changed {
+            let company = deadline.min(Instant::now() + Duration::from_millis(MARK_MS));
+            queue = self.wait(queue, company, |queue| queue.ops.is_empty() && !queue.ending());
+        }
+        if !queue.ops.is_empty() {
+            let full = Instant::now() + Duration::from_millis(BATCH_MS);
+            queue = self.wait(queue, full, |queue| queue.ops.len() < BATCH_OPS && !queue.ending());
+        }
+        take(&mut queue)
+    }
+
+    fn wait<'a>(
+        &self,
+        queue: MutexGuard<'a, Queue>,
+        until: Instant,
+        more: impl FnMut(&mut Queue) -> bool,
+    ) -> MutexGuard<'a, Queue> {
+        let time = until.saturating_duration_since(Instant::now());
+        let waited = self.work.wait_timeout_while(queue, time, more);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Waits, but not for work: the pause before a failed transaction is tried again. Returns
+    /// whether somebody waits for the end.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        let queue = locked(&self.queue);
+        self.wait(queue, Instant::now() + time, |queue| !queue.ending()).ending()
+    }
+
+    pub(super) fn take_sums(&self) -> Vec<Sum> {
+        locked(&self.sums).take()
+    }
+
+    pub(super) fn sums_wait(&self) -> bool {
+        !locked(&self.sums).is_empty()
+    }
+
+    /// A transaction is committed; the slots of the calls it settled are free again.
+    pub(super) fn committed(&self, state: Committed, slots: usize, took: Option<Duration>) {
+        *locked(&self.committed) = state;
+        self.progress.notify_all();
+        if slots > 0 {
+            self.give_back(slots);
+        }
+        if let (Some(took), Some(observer)) = (took, self.observer.get()) {
+            observer(took);
+        }
+    }
+
+    pub(super) fn failing(&self) {
+        locked(&self.committed).failing = true;
+    }
+
+    /// Every operation is committed, but for `unstored`.
+    pub(super) fn finished(&self, unstored: u64) {
+        locked(&self.queue).phase = Phase::Finished(unstored);
+        self.done.notify_all();
+    }
+
+    /// The writer is gone.
+    pub(super) fn ended(&self, unstored: u64) {
+        locked(&self.committed).ended = true;
+        self.progress.notify_all();
+        let mut queue = locked(&self.queue);
+        if !matches!(queue.phase, Phase::Finished(_)) {
+            queue.phase = Phase::Finished(unstored + queue.ops.len() as u64);
+        }
+        drop(queue);
+        self.done.notify_all();
+    }
+}
+
+impl Queue {
+    /// Somebody waits for the writer to end what it does.
+    fn ending(&self) -> bool {
+        self.stop_asked || (self.finish_asked && self.phase == Phase::Running)
+    }
+}
+
+/// Takes at most one transaction's operations.
+fn take(queue: &mut Queue) -> Work {
+    let ops = if queue.ops.len() <= BATCH_OPS {
+        std::mem::take(&mut queue.ops)
+    } else {
+        queue.ops.drain(..BATCH_OPS).collect()
+    };
+    let checkpoints = ops.iter().map(|op| if let Op::Checkpoint(batch) = op { batch.len() } else { 0 });
+    queue.checkpoints -= checkpoints.sum::<usize>();
+    let finish = queue.finish_asked && queue.phase == Phase::Running && queue.ops.is_empty();
+    if finish {
+        queue.phase = Phase::Finishing;
+    }
+    let mark = if std::mem::take(&mut queue.mark_changed) { queue.mark } else { 0 };
+    let refused = std::mem::take(&mut queue.refused);
+    Work { ops, mark, refused, finish, stop: queue.stop_asked && queue.ops.is_empty() }
+}

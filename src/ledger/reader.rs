@@ -1,0 +1,160 @@
+//! Stored events, for the publisher and for other processes, also while the ledger is being
+//! written. Every read is one short transaction, so no reader keeps the WAL from being cut.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Params};
+
+use super::store::{SCHEMA, sql, unsigned};
+use super::{DATABASE, StoreError};
+
+/// How long a read waits for a process that recovers the WAL.
+const BUSY_MS: u64 = 5_000;
+
+/// Why events could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is no ledger in the directory.
+    #[error("{0}: no ledger here")]
+    Absent(PathBuf),
+    /// A newer version made this ledger.
+    #[error("the ledger has schema version {found}; this program knows versions up to {known}")]
+    Newer {
+        /// The version found.
+        found: i64,
+        /// The latest one known here.
+        known: i64,
+    },
+    /// SQLite could not read it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> ReadError {
+        ReadError::Store(error.into())
+    }
+}
+
+/// One stored event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its place in the ledger, over all boots; grows by one with every event.
+    pub position: u64,
+    /// The serialised CloudEvent, final.
+    pub body: String,
+}
+
+/// One event that the broker refused for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedRow {
+    /// The event.
+    pub row: Row,
+    /// What the broker said.
+    pub reason: String,
+}
+
+/// A read-only view of a ledger.
+#[derive(Debug)]
+pub struct Reader {
+    db: Connection,
+}
+
+impl Reader {
+    /// Opens the ledger in a directory.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be read.
+    pub fn open(dir: &Path) -> Result<Reader, ReadError> {
+        let path = dir.join(DATABASE);
+        if !path.is_file() {
+            return Err(ReadError::Absent(dir.to_owned()));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags)?;
+        db.busy_timeout(Duration::from_millis(BUSY_MS))?;
+        let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        match found {
+            SCHEMA => Ok(Reader { db }),
+            0 => Err(ReadError::Absent(dir.to_owned())),
+            found => Err(ReadError::Newer { found, known: SCHEMA }),
+        }
+    }
+
+    /// Up to `limit` events after a position, in order.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn after(&self, position: u64, limit: usize) -> Result<Vec<Row>, ReadError> {
+        self.rows(
+            "SELECT position, body FROM event WHERE position > ?1 ORDER BY position LIMIT ?2",
+            (sql(position), sql(limit as u64)),
+        )
+    }
+
+    /// The event at a position, unless it is gone.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn at(&self, position: u64) -> Result<Option<Row>, ReadError> {
+        let rows = self.rows("SELECT position, body FROM event WHERE position = ?1", [sql(position)])?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// Up to `limit` refused events after a position, in order.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn refused(&self, after: u64, limit: usize) -> Result<Vec<RefusedRow>, ReadError> {
+        let mut query = self.db.prepare_cached(
+            "SELECT position, body, reason FROM refused JOIN event USING (position)
+             WHERE position > ?1 ORDER BY position LIMIT ?2",
+        )?;
+        let rows = query.query_map((sql(after), sql(limit as u64)), |row| {
+            let event = Row { position: unsigned(row.get(0)?), body: row.get(1)? };
+            Ok(RefusedRow { row: event, reason: row.get(2)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Calls that are open, or were when the process died.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn open_calls(&self) -> Result<u64, ReadError> {
+        let query = "SELECT count(*) FROM open WHERE number NOT IN
+             (SELECT call FROM event WHERE position > ?1 AND call IS NOT NULL)";
+        // Both reads must see the same commit: a sweep moves the one and deletes the other.
+        let tx = self.db.unchecked_transaction()?;
+        let swept = state(&tx)?.map_or(0, |log| log.swept);
+        Ok(unsigned(tx.query_row(query, [sql(swept)], |row| row.get(0))?))
+    }
+
+    /// Position of the last event stored; 0 if there was none.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn last(&self) -> Result<u64, ReadError> {
+        Ok(state(&self.db)?.map_or(0, |log| log.last))
+    }
+
+    /// Every event up to this position is delivered or refused.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn delivered(&self) -> Result<u64, ReadError> {
+        Ok(state(&self.db)?.map_or(0, |log| log.mark))
+    }
+
+    fn rows(&self, query: &str, parameters: impl Params) -> Result<Vec<Row>, ReadError> {
+        let mut query = self.db.prepare_cached(query)?;
+        let rows = query
+            .query_map(parameters, |row| Ok(Row { position: unsigned(row.get(0)?), body: row.get(1)? }))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+fn state(db: &Connection) -> Result<Option<super::log::Log>, ReadError> {
+    Ok(super::store::log(db)?)
+}

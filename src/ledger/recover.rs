@@ -1,0 +1,112 @@
+//! What a dead process left becomes events, before anything else happens.
+//!
+//! One transaction, so a crash within it leaves nothing of it: running it again gives the same
+//! calls the same ids, and nothing of the first attempt was ever published.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::StoreError;
+use super::log::{Boot, Log};
+use super::plan::stamp;
+use super::store::{Append, Store, sql};
+use crate::caller::{Caller, Trust};
+use crate::usage::{Accounting, Ids, Progress, Reporter, Request, SCHEMA_VERSION, Settled, Stream};
+use crate::usage::{Target, Timing, Tokens, Usage};
+
+/// What recovery found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Calls of earlier boots that were open.
+    pub(super) crashed: u64,
+    /// Events that are neither delivered nor refused.
+    pub(super) undelivered: u64,
+}
+
+/// Begins a boot: settles the open calls of the boot before it and writes that boot's last control
+/// event, unless it has one. With `stored_counts`, what is stored here needs no delivery.
+pub(super) fn recover(
+    store: &mut Store,
+    source: &str,
+    boot: Uuid,
+    stored_counts: bool,
+) -> Result<(Log, Found), StoreError> {
+    let mut log = store.log()?.unwrap_or_else(|| Log::new(boot));
+    let stored_counts = stored_counts && log.mark == log.last;
+    let swept = log.swept;
+    let mut previous = std::mem::replace(&mut log.boot, Boot::new(boot));
+    let mut append = store.begin(log, source)?;
+    drop_settled(&append, swept)?;
+    let crashed = settle_open(&mut append, boot)?;
+    append.tx.execute_batch("DELETE FROM open; DELETE FROM progress;")?;
+    append.log.swept = append.log.last;
+    if previous.id != boot && !previous.finished {
+        previous.settled += crashed;
+        append.control_event(previous.control(0, true))?;
+    }
+    if stored_counts {
+        append.log.mark = append.log.last;
+    }
+    let log = append.commit()?;
+    let undelivered = log.last - log.mark;
+    Ok((log, Found { crashed, undelivered }))
+}
+
+/// Deletes the rows of calls that were settled but not yet swept.
+fn drop_settled(append: &Append<'_>, swept: u64) -> Result<(), StoreError> {
+    for table in ["open", "progress"] {
+        let delete = format!(
+            "DELETE FROM {table} WHERE number IN
+             (SELECT call FROM event WHERE position > ?1 AND call IS NOT NULL)"
+        );
+        append.tx.execute(&delete, [sql(swept)])?;
+    }
+    Ok(())
+}
+
+/// Appends a `crashed` event for every call that is still open.
+fn settle_open(append: &mut Append<'_>, boot: Uuid) -> Result<u64, StoreError> {
+    let (boot, mut after, mut crashed) = (boot.to_string(), 0_i64, 0);
+    while let Some((number, settled)) = next_open(append, after, &boot)? {
+        append.usage(None, &settled)?;
+        (after, crashed) = (number, crashed + 1);
+    }
+    Ok(crashed)
+}
+
+fn next_open(append: &Append<'_>, after: i64, boot: &str) -> Result<Option<(i64, Settled)>, StoreError> {
+    let mut next = append.tx.prepare_cached(
+        "SELECT open.number, id, draft, body FROM open LEFT JOIN progress USING (number)
+         WHERE open.number > ?1 ORDER BY open.number LIMIT 1",
+    )?;
+    let mut rows = next.query([after])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let number: i64 = row.get(0)?;
+    let id = Uuid::from_bytes(row.get(1)?);
+    let (draft, body): (String, Option<String>) = (row.get(2)?, row.get(3)?);
+    let draft = serde_json::from_str(&draft).unwrap_or_else(|error| unreadable(id, &error));
+    let progress: Option<Progress> = body.and_then(|body| {
+        let parsed = serde_json::from_str(&body);
+        parsed.inspect_err(|error| tracing::error!(%id, %error, "a checkpoint cannot be read")).ok()
+    });
+    let mut usage = draft.crashed(progress);
+    stamp(&mut usage, boot);
+    Ok(Some((number, Settled { id, time: Timestamp::now(), usage })))
+}
+
+/// The draft of a call whose own cannot be read: the call still gives one event.
+fn unreadable(id: Uuid, error: &serde_json::Error) -> Usage {
+    tracing::error!(%id, %error, "an open call cannot be read; its event names nobody");
+    Usage {
+        schema_version: SCHEMA_VERSION.to_owned(),
+        caller: Caller::unattributed(Trust::None),
+        target: Target::default(),
+        request: Request::default(),
+        tokens: Tokens::default(),
+        accounting: Accounting::default(),
+        stream: Stream::default(),
+        timing: Timing::default(),
+        ids: Ids::default(),
+        reporter: Reporter { instance: String::new(), version: env!("CARGO_PKG_VERSION").to_owned() },
+    }
+}

@@ -1,0 +1,344 @@
+//! The tables.
+//!
+//! Rows are appended in order and deleted from the old end, so a transaction touches the last page
+//! of `event` and of `open`, one page of `state`, and no index. That is also why a settled call's
+//! row in `open` is not deleted at once: picked one by one, each deletion would rewrite a page of
+//! its own. They are swept in thousands; until then `event.call` says which are over.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::lock::{open_private, sync_dir};
+use super::log::Log;
+use super::plan::{ControlDue, Plan};
+use super::sums::Sum;
+use super::{OpenError, StoreError};
+use crate::usage::{CloudEvent, EventType, Settled, SummaryPeriod, TokenTotals};
+
+/// `user_version` of the schema below.
+pub(super) const SCHEMA: i64 = 1;
+
+/// `application_id`: the bytes `twlg`, so that `file` and people can tell what this is.
+const APPLICATION_ID: i64 = 0x7477_6c67;
+
+const TABLES: &str = "
+    -- Final events. `position` is never used again; `call` is the row in `open` that it settles.
+    CREATE TABLE event (
+        position INTEGER PRIMARY KEY, stored_ms INTEGER NOT NULL, call INTEGER, body TEXT NOT NULL
+    ) STRICT;
+    -- Calls that outlived the batch in which they began, as they began.
+    CREATE TABLE open (number INTEGER PRIMARY KEY, id BLOB NOT NULL, draft TEXT NOT NULL) STRICT;
+    -- What was last known of them.
+    CREATE TABLE progress (number INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
+    -- Events that the broker refuses for good.
+    CREATE TABLE refused (position INTEGER PRIMARY KEY, reason TEXT NOT NULL) STRICT;
+    -- `ledger`: its UUID. `log`: everything that changes with each commit.
+    CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Five events of 1.5 KiB fill a page of this size to nine tenths; 4 KiB pages hold two and waste
+/// a quarter.
+const PAGE_BYTES: u32 = 8_192;
+
+/// Pages in the WAL before they are copied into the database (32 MiB): pages that change with
+/// every commit are then copied once for some hundred commits.
+const WAL_PAGES: u32 = 4_096;
+
+/// The WAL is cut back to this after a slow reader let it grow.
+const WAL_BYTES_MAX: u32 = 64 * 1_048_576;
+
+/// Pages cached in memory: the tails of the tables, and the rows that are swept.
+const CACHE_KIB: i32 = 8_192;
+
+/// How long to wait for another process that recovers or copies the WAL.
+const BUSY_MS: u64 = 5_000;
+
+/// Prepared statements kept: more than this module has.
+const STATEMENTS: usize = 32;
+
+/// The database, open for writing.
+#[derive(Debug)]
+pub(super) struct Store {
+    db: Connection,
+}
+
+impl Store {
+    /// Opens the database, and makes it (0600) if it is absent.
+    pub(super) fn open(path: &Path) -> Result<Store, OpenError> {
+        drop(open_private(path)?);
+        if let Some(dir) = path.parent() {
+            sync_dir(dir)?;
+        }
+        let database = |error| OpenError::Database { path: path.to_owned(), error };
+        let db = Connection::open(path).map_err(|error| database(error.into()))?;
+        let mut store = Store { db };
+        store.configure().map_err(|error| database(error.into()))?;
+        let found = store.version().map_err(|error| database(error.into()))?;
+        match found {
+            SCHEMA => {}
+            0 => store.create().map_err(database)?,
+            found => return Err(OpenError::Newer { found, known: SCHEMA }),
+        }
+        Ok(store)
+    }
+
+    fn configure(&self) -> rusqlite::Result<()> {
+        self.db.busy_timeout(Duration::from_millis(BUSY_MS))?;
+        self.db.set_prepared_statement_cache_capacity(STATEMENTS);
+        // The page size counts only while the file is empty, and before WAL mode.
+        self.db.execute_batch(&format!(
+            "PRAGMA page_size = {PAGE_BYTES};
+             PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = FULL;
+             PRAGMA wal_autocheckpoint = {WAL_PAGES};
+             PRAGMA journal_size_limit = {WAL_BYTES_MAX};
+             PRAGMA cache_size = -{CACHE_KIB};"
+        ))
+    }
+
+    fn version(&self) -> rusqlite::Result<i64> {
+        self.db.pragma_query_value(None, "user_version", |row| row.get(0))
+    }
+
+    fn create(&mut self) -> Result<(), StoreError> {
+        let tx = self.db.transaction()?;
+        tx.execute_batch(TABLES)?;
+        tx.execute("INSERT INTO state VALUES ('ledger', ?1)", [Uuid::new_v4().to_string()])?;
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", SCHEMA)?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// CloudEvents `source` of this ledger.
+    pub(super) fn source(&self) -> Result<String, StoreError> {
+        let ledger: String =
+            self.db.query_row("SELECT value FROM state WHERE name = 'ledger'", [], |row| row.get(0))?;
+        Ok(format!("//tokenweir/{ledger}"))
+    }
+
+    /// The log as the last committed transaction left it; `None` in a new ledger.
+    pub(super) fn log(&self) -> Result<Option<Log>, StoreError> {
+        log(&self.db)
+    }
+
+    /// Copies the WAL into the database and syncs that. After an error nothing is known of what a
+    /// failed sync of the WAL left behind; this makes what is visible durable again.
+    pub(super) fn settle_wal(&self) -> Result<(), StoreError> {
+        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// Begins a transaction that appends.
+    pub(super) fn begin(&mut self, log: Log, source: &str) -> Result<Append<'_>, StoreError> {
+        let tx = self.db.transaction()?;
+        Ok(Append { tx, log, source: source.to_owned(), now: Timestamp::now(), buffer: Vec::new() })
+    }
+
+    /// Writes a plan in one transaction and returns the log as it leaves it. With `stored_counts`
+    /// the mark follows the last event.
+    pub(super) fn write(
+        &mut self,
+        plan: &Plan,
+        log: &Log,
+        source: &str,
+        stored_counts: bool,
+    ) -> Result<Log, StoreError> {
+        let mut append = self.begin(log.clone(), source)?;
+        append.opened(plan)?;
+        for closed in &plan.closed {
+            append.usage(closed.number, &closed.settled)?;
+            append.log.boot.settled += 1;
+        }
+        for sum in &plan.sums {
+            append.sum(sum)?;
+        }
+        append.marks(plan)?;
+        append.log.boot.degraded |= plan.degraded;
+        if let Some(due) = plan.control {
+            append.control(due)?;
+        }
+        append.sweep(&plan.sweep)?;
+        if stored_counts {
+            append.log.mark = append.log.last;
+        }
+        append.commit()
+    }
+
+    /// Deletes delivered events that were stored before `before_ms`, looking at no more than
+    /// `limit` rows after `hand`. Returns the position looked at last, or `hand` at the end.
+    pub(super) fn retire(
+        &mut self,
+        hand: u64,
+        mark: u64,
+        before_ms: i64,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let tx = self.db.transaction()?;
+        let found: Option<i64> = {
+            let mut last = tx.prepare_cached(
+                "SELECT max(position) FROM (SELECT position, stored_ms FROM event
+                 WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3)
+                 WHERE stored_ms < ?4",
+            )?;
+            last.query_row(params![sql(hand), sql(mark), limit, before_ms], |row| row.get(0))?
+        };
+        let Some(last) = found else { return Ok(hand) };
+        tx.prepare_cached(
+            "DELETE FROM event WHERE position > ?1 AND position <= ?2
+             AND position NOT IN (SELECT position FROM refused)",
+        )?
+        .execute(params![sql(hand), last])?;
+        tx.commit()?;
+        Ok(unsigned(last))
+    }
+}
+
+/// A transaction that appends events. Dropped without [`Append::commit`], it leaves nothing.
+pub(super) struct Append<'a> {
+    pub(super) tx: Transaction<'a>,
+    pub(super) log: Log,
+    source: String,
+    now: Timestamp,
+    buffer: Vec<u8>,
+}
+
+impl Append<'_> {
+    /// Appends the event of one call.
+    pub(super) fn usage(&mut self, number: Option<u64>, settled: &Settled) -> Result<(), StoreError> {
+        let usage = &settled.usage;
+        let mut event = CloudEvent::new(
+            EventType::Usage,
+            &self.source,
+            settled.id.to_string(),
+            Some(format!("{:.3}", settled.time)),
+            usage.caller.id.clone(),
+            usage,
+        );
+        event.traceparent.clone_from(&usage.ids.traceparent);
+        let sequence = self.append(number, event)?;
+        let (input, output) = (usage.tokens.input.unwrap_or(0), usage.tokens.output.unwrap_or(0));
+        self.log.boot.cover(sequence, TokenTotals { input, output });
+        Ok(())
+    }
+
+    /// Appends a control event that speaks of the running boot, and begins the next period.
+    fn control(&mut self, due: ControlDue) -> Result<(), StoreError> {
+        let control = self.log.boot.control(due.open, due.last);
+        self.control_event(control)?;
+        let boot = &mut self.log.boot;
+        (boot.since, boot.degraded, boot.finished) = (super::log::Since::default(), false, due.last);
+        Ok(())
+    }
+
+    /// Appends a control event. Its subject is the boot that writes it, whose sequence it carries;
+    /// `data.instance` is the boot that it speaks of.
+    pub(super) fn control_event(&mut self, control: crate::usage::Control) -> Result<(), StoreError> {
+        let time = Some(format!("{:.3}", self.now));
+        let (id, boot) = (Uuid::now_v7().to_string(), self.log.boot.id.to_string());
+        let event = CloudEvent::new(EventType::Control, &self.source, id, time, boot, control);
+        self.append(None, event)?;
+        Ok(())
+    }
+
+    fn sum(&mut self, sum: &Sum) -> Result<(), StoreError> {
+        let data = sum.summary(self.log.boot.id);
+        let SummaryPeriod { to, .. } = &data.period;
+        let event = CloudEvent::new(
+            EventType::Summary,
+            &self.source,
+            sum.id.to_string(),
+            Some(to.clone()),
+            sum.payer().to_owned(),
+            data,
+        );
+        let sequence = self.append(None, event)?;
+        self.log.boot.cover(sequence, sum.tokens);
+        self.log.boot.summed += sum.calls;
+        Ok(())
+    }
+
+    /// Numbers an event, serialises it for good and stores it.
+    fn append<T: Serialize>(&mut self, number: Option<u64>, event: CloudEvent<T>) -> Result<u64, StoreError> {
+        let (position, sequence) = self.log.advance();
+        let body = text(&mut self.buffer, &event.with_sequence(sequence))?;
+        let mut insert = self.tx.prepare_cached("INSERT INTO event VALUES (?1, ?2, ?3, ?4)")?;
+        insert.execute(params![sql(position), self.now.as_millisecond(), number.map(sql), body])?;
+        Ok(sequence)
+    }
+
+    fn opened(&mut self, plan: &Plan) -> Result<(), StoreError> {
+        let mut open = self.tx.prepare_cached("INSERT INTO open VALUES (?1, ?2, ?3)")?;
+        for call in &plan.opened {
+            let draft = text(&mut self.buffer, &call.draft)?;
+            open.execute(params![sql(call.number), call.id.as_bytes(), draft])?;
+        }
+        let mut progress = self.tx.prepare_cached("INSERT OR REPLACE INTO progress VALUES (?1, ?2)")?;
+        for (number, known) in &plan.progress {
+            let body = text(&mut self.buffer, known)?;
+            progress.execute(params![sql(*number), body])?;
+        }
+        Ok(())
+    }
+
+    fn marks(&mut self, plan: &Plan) -> Result<(), StoreError> {
+        let mut refuse = self.tx.prepare_cached("INSERT OR IGNORE INTO refused VALUES (?1, ?2)")?;
+        for (position, reason) in &plan.refused {
+            self.log.boot.refused += refuse.execute(params![sql(*position), reason])? as u64;
+        }
+        self.log.mark = self.log.mark.max(plan.mark.min(self.log.last));
+        Ok(())
+    }
+
+    fn sweep(&mut self, numbers: &[u64]) -> Result<(), StoreError> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let mut open = self.tx.prepare_cached("DELETE FROM open WHERE number = ?1")?;
+        let mut progress = self.tx.prepare_cached("DELETE FROM progress WHERE number = ?1")?;
+        for number in numbers {
+            open.execute([sql(*number)])?;
+            progress.execute([sql(*number)])?;
+        }
+        self.log.swept = self.log.last;
+        Ok(())
+    }
+
+    /// Makes it durable and returns the log as it now stands.
+    pub(super) fn commit(mut self) -> Result<Log, StoreError> {
+        self.log.commits += 1;
+        let log = text(&mut self.buffer, &self.log)?;
+        self.tx.prepare_cached("INSERT OR REPLACE INTO state VALUES ('log', ?1)")?.execute([log])?;
+        self.tx.commit()?;
+        Ok(self.log)
+    }
+}
+
+/// The log as the last committed transaction left it; `None` in a new ledger.
+pub(super) fn log(db: &Connection) -> Result<Option<Log>, StoreError> {
+    let query = "SELECT value FROM state WHERE name = 'log'";
+    let text: Option<String> = db.query_row(query, [], |row| row.get(0)).optional()?;
+    Ok(text.map(|text| serde_json::from_str(&text)).transpose()?)
+}
+
+/// A value as JSON text, in a buffer that is used again and again.
+fn text<'a>(buffer: &'a mut Vec<u8>, value: &impl Serialize) -> Result<&'a str, StoreError> {
+    buffer.clear();
+    serde_json::to_writer(&mut *buffer, value)?;
+    std::str::from_utf8(buffer).map_err(|error| StoreError::Sqlite(error.into()))
+}
+
+/// SQLite's integers are signed; no count here comes near the difference.
+pub(super) fn sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The way back.
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -1,0 +1,136 @@
+//! Calls that could not be stored one by one: totals per payer, so that no token is lost when the
+//! ledger has no place for a call.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::caller::Caller;
+use crate::usage::{Accounting, Quality, Reporter, SCHEMA_VERSION, Settled, Source, Summary};
+use crate::usage::{SummaryPeriod, Target, TokenTotals};
+
+/// Distinct keys held at once. One sum is about 1 KiB, so this is 10 MiB; calls beyond it are
+/// added to [`OTHER`].
+const KEYS_MAX: usize = 10_000;
+
+/// `caller.id` of the calls beyond [`KEYS_MAX`].
+const OTHER: &str = "other";
+
+/// What calls must share to be added up: who pays, for what, and how it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    caller: String,
+    deployment: Option<String>,
+    model: Option<String>,
+    sources: (Source, Source),
+    qualities: (Quality, Quality),
+}
+
+/// One future `summary.v1` event.
+#[derive(Clone, Debug)]
+pub(super) struct Sum {
+    /// The event's id, made once.
+    pub(super) id: Uuid,
+    caller: Caller,
+    target: Target,
+    accounting: Accounting,
+    pub(super) calls: u64,
+    pub(super) tokens: TokenTotals,
+    from: Timestamp,
+    to: Timestamp,
+}
+
+/// All sums.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    by_key: HashMap<Key, Sum>,
+}
+
+impl Sums {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// Adds one finished call.
+    pub(super) fn add(&mut self, settled: &Settled) {
+        let mut key = Key::of(settled);
+        if self.by_key.len() >= KEYS_MAX && !self.by_key.contains_key(&key) {
+            key = Key { caller: OTHER.to_owned(), deployment: None, model: None, ..key };
+        }
+        let sum = self.by_key.entry(key).or_insert_with_key(|key| Sum::empty(key, settled));
+        sum.calls += 1;
+        let tokens = &settled.usage.tokens;
+        sum.tokens.input = sum.tokens.input.saturating_add(tokens.input.unwrap_or(0));
+        sum.tokens.output = sum.tokens.output.saturating_add(tokens.output.unwrap_or(0));
+        sum.from = sum.from.min(settled.time);
+        sum.to = sum.to.max(settled.time);
+    }
+
+    /// Takes every sum; the next call begins new ones.
+    pub(super) fn take(&mut self) -> Vec<Sum> {
+        std::mem::take(&mut self.by_key).into_values().collect()
+    }
+}
+
+impl Key {
+    fn of(settled: &Settled) -> Key {
+        let usage = &settled.usage;
+        let accounting = &usage.accounting;
+        Key {
+            caller: usage.caller.id.clone(),
+            deployment: usage.target.deployment.clone(),
+            model: usage.target.model.clone(),
+            sources: (accounting.input_source, accounting.output_source),
+            qualities: (accounting.input_quality, accounting.output_quality),
+        }
+    }
+}
+
+impl Sum {
+    fn empty(key: &Key, first: &Settled) -> Sum {
+        let usage = &first.usage;
+        let mut caller = Caller::unattributed(usage.caller.trust);
+        if key.caller != OTHER {
+            caller.id_source = usage.caller.id_source;
+        }
+        caller.id.clone_from(&key.caller);
+        let target = Target {
+            provider: usage.target.provider.clone(),
+            api: usage.target.api,
+            resource: usage.target.resource.clone(),
+            deployment: key.deployment.clone(),
+            model: key.model.clone(),
+            ..Target::default()
+        };
+        let accounting = Accounting {
+            input_source: key.sources.0,
+            output_source: key.sources.1,
+            input_quality: key.qualities.0,
+            output_quality: key.qualities.1,
+            rules: usage.accounting.rules.clone(),
+            ..Accounting::default()
+        };
+        let (calls, tokens, id) = (0, TokenTotals::default(), Uuid::now_v7());
+        Sum { id, caller, target, accounting, calls, tokens, from: first.time, to: first.time }
+    }
+
+    /// The event's data.
+    pub(super) fn summary(&self, boot: Uuid) -> Summary {
+        Summary {
+            schema_version: SCHEMA_VERSION.to_owned(),
+            caller: self.caller.clone(),
+            target: self.target.clone(),
+            calls: self.calls,
+            tokens: self.tokens,
+            accounting: self.accounting.clone(),
+            period: SummaryPeriod { from: format!("{:.3}", self.from), to: format!("{:.3}", self.to) },
+            reporter: Reporter { instance: boot.to_string(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        }
+    }
+
+    /// The payer, who is the event's subject and key.
+    pub(super) fn payer(&self) -> &str {
+        &self.caller.id
+    }
+}

@@ -1,0 +1,368 @@
+//! The writer against a model: whatever happens in whatever order, each call gives one event.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::queue::{Op, Shared, Work};
+use super::writer::Writer;
+use super::{DATABASE, Options, Reader};
+use crate::caller::{Caller, Trust};
+use crate::usage::{
+    Accounting, CloudEvent, Control, EventType, Ids, Outcome, Progress, Reporter, Request, Settled, Source,
+    Stream, Target, Timing, Tokens, Usage,
+};
+
+fn usage(caller: &str, input: Option<u64>, output: Option<u64>) -> Usage {
+    let mut who = Caller::unattributed(Trust::None);
+    caller.clone_into(&mut who.id);
+    Usage {
+        schema_version: crate::usage::SCHEMA_VERSION.to_owned(),
+        caller: who,
+        target: Target { deployment: Some("gpt".to_owned()), ..Target::default() },
+        request: Request::default(),
+        tokens: Tokens { input, output, ..Tokens::default() },
+        accounting: Accounting { output_source: Source::Computed, ..Accounting::default() },
+        stream: Stream::default(),
+        timing: Timing::default(),
+        ids: Ids::default(),
+        reporter: Reporter::default(),
+    }
+}
+
+fn options(dir: &Path, publishes: bool) -> Options {
+    Options {
+        dir: dir.to_owned(),
+        slots: 64,
+        keep: Duration::from_secs(3_600),
+        control_interval: Duration::from_secs(3_600),
+        publishes,
+    }
+}
+
+/// What happens next. Numbers pick among the calls that there are.
+#[derive(Clone, Debug)]
+enum Action {
+    Open,
+    Checkpoint(usize, u64),
+    Settle(usize, u64),
+    Commit,
+    /// The process dies; what was not committed is gone.
+    Crash,
+    /// It dies again right after recovery.
+    CrashTwice,
+    /// A clean end and a new start, as far as calls allow.
+    Restart,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        4 => Just(Action::Open),
+        3 => (any::<usize>(), 1..1_000_u64).prop_map(|(n, tokens)| Action::Checkpoint(n, tokens)),
+        4 => (any::<usize>(), 1..1_000_u64).prop_map(|(n, tokens)| Action::Settle(n, tokens)),
+        4 => Just(Action::Commit),
+        1 => Just(Action::Crash),
+        1 => Just(Action::CrashTwice),
+        1 => Just(Action::Restart),
+    ]
+}
+
+/// What must be true of the ledger.
+#[derive(Default)]
+struct Model {
+    /// Calls that the process knows to be open.
+    live: Vec<Uuid>,
+    /// Open calls whose opening is committed, with the output of their last committed checkpoint.
+    committed: BTreeMap<Uuid, Option<u64>>,
+    /// Every event that must exist: outcome and output.
+    events: HashMap<Uuid, (Outcome, Option<u64>)>,
+    pending: Vec<Op>,
+}
+
+impl Model {
+    fn pick(&self, n: usize) -> Option<Uuid> {
+        (!self.live.is_empty()).then(|| self.live[n % self.live.len()])
+    }
+
+    fn commit(&mut self) -> Work {
+        for op in &self.pending {
+            match op {
+                Op::Open { id, .. } => {
+                    self.committed.insert(*id, None);
+                }
+                Op::Checkpoint(batch) => {
+                    for (id, progress) in batch {
+                        self.committed.entry(*id).and_modify(|known| *known = progress.tokens.output);
+                    }
+                }
+                Op::Settle(settled) => {
+                    self.committed.remove(&settled.id);
+                    let output = settled.usage.tokens.output;
+                    assert!(self.events.insert(settled.id, (Outcome::Complete, output)).is_none());
+                }
+            }
+        }
+        Work { ops: self.pending.drain(..).collect(), ..Work::default() }
+    }
+
+    fn crash(&mut self) {
+        self.live.clear();
+        self.pending.clear();
+        for (id, output) in std::mem::take(&mut self.committed) {
+            self.events.insert(id, (Outcome::Crashed, output));
+        }
+    }
+}
+
+struct Rig {
+    dir: tempfile::TempDir,
+    writer: Option<Writer>,
+}
+
+impl Rig {
+    fn new() -> Rig {
+        // Syncs cost nothing in memory, and no test here is about the disk.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        Rig { dir, writer: None }
+    }
+
+    fn start(&mut self) {
+        let options = options(self.dir.path(), true);
+        let shared = Arc::new(Shared::new(options.slots));
+        self.writer = Some(Writer::open(&self.dir.path().join(DATABASE), &options, shared).unwrap());
+    }
+
+    fn store(&mut self, work: Work) {
+        let writer = self.writer.as_mut().unwrap();
+        let plan = writer.plan(work);
+        assert!(writer.commit(&plan));
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::open(self.dir.path()).unwrap()
+    }
+}
+
+fn run(actions: Vec<Action>) {
+    let (mut rig, mut model) = (Rig::new(), Model::default());
+    rig.start();
+    for action in actions {
+        match action {
+            Action::Open => {
+                let id = Uuid::now_v7();
+                model.live.push(id);
+                model.pending.push(Op::Open { id, draft: Box::new(usage("a", None, None)) });
+            }
+            Action::Checkpoint(n, tokens) => {
+                let Some(id) = model.pick(n) else { continue };
+                let tokens = Tokens { output: Some(tokens), ..Tokens::default() };
+                let progress = Progress { tokens, ..Progress::default() };
+                model.pending.push(Op::Checkpoint(vec![(id, progress)]));
+            }
+            Action::Settle(n, tokens) => {
+                let Some(id) = model.pick(n) else { continue };
+                model.live.retain(|live| *live != id);
+                let usage = usage("a", Some(1), Some(tokens));
+                let settled = Settled { id, time: Timestamp::now(), usage };
+                model.pending.push(Op::Settle(Box::new(settled)));
+            }
+            Action::Commit => {
+                let work = model.commit();
+                rig.store(work);
+                assert_eq!(rig.reader().open_calls().unwrap(), model.committed.len() as u64);
+            }
+            Action::Crash | Action::CrashTwice => {
+                model.crash();
+                rig.writer = None;
+                rig.start();
+                if matches!(action, Action::CrashTwice) {
+                    rig.writer = None;
+                    rig.start();
+                }
+            }
+            Action::Restart => {
+                let work = Work { finish: true, ..model.commit() };
+                rig.store(work);
+                model.crash();
+                rig.writer = None;
+                rig.start();
+            }
+        }
+    }
+    model.crash();
+    rig.writer = None;
+    rig.start();
+    check(&rig.reader(), &model.events);
+}
+
+/// One event per call, with the right numbers; no gap in any sequence; controls that add up.
+fn check(reader: &Reader, expected: &HashMap<Uuid, (Outcome, Option<u64>)>) {
+    let rows = reader.after(0, usize::MAX).unwrap();
+    let mut usages: HashMap<Uuid, (Outcome, Option<u64>)> = HashMap::new();
+    let mut sequences: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let mut covered: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut controlled: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut ended = HashSet::new();
+    for (index, row) in rows.iter().enumerate() {
+        assert_eq!(row.position, index as u64 + 1);
+        let event: CloudEvent<serde_json::Value> = serde_json::from_str(&row.body).unwrap();
+        let sequence = event.sequence.unwrap();
+        assert_eq!(sequence.len(), 20);
+        let boot = match event.kind {
+            EventType::Control => {
+                let control: Control = serde_json::from_value(event.data).unwrap();
+                assert_eq!(control.accepted, control.settled + control.open + control.summed);
+                let total = controlled.entry(control.instance.clone()).or_default();
+                total.0 += control.events;
+                total.1 += control.tokens.output;
+                if control.last {
+                    assert_eq!(control.open, 0);
+                    assert!(ended.insert(control.instance), "two last control events");
+                }
+                event.subject
+            }
+            EventType::Usage => {
+                let usage: Usage = serde_json::from_value(event.data).unwrap();
+                let seen = (usage.stream.outcome, usage.tokens.output);
+                assert!(usages.insert(event.id.parse().unwrap(), seen).is_none(), "two events of a call");
+                let total = covered.entry(usage.reporter.instance.clone()).or_default();
+                total.0 += 1;
+                total.1 += usage.tokens.output.unwrap_or(0);
+                usage.reporter.instance
+            }
+            EventType::Summary => panic!("nothing was summed"),
+        };
+        sequences.entry(boot).or_default().push(sequence.parse().unwrap());
+    }
+    assert_eq!(&usages, expected);
+    for (boot, sequences) in &sequences {
+        assert!(sequences.iter().copied().eq(1..=sequences.len() as u64), "{boot}: {sequences:?}");
+    }
+    // The boot that reads this has not written a control event yet.
+    for (boot, total) in covered.iter().filter(|(boot, _)| ended.contains(*boot)) {
+        assert_eq!(controlled.get(boot), Some(total), "{boot}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_call_gives_one_event_whatever_happens(actions in prop::collection::vec(action(), 0..48)) {
+        run(actions);
+    }
+}
+
+fn open_op(id: Uuid) -> Op {
+    Op::Open { id, draft: Box::new(usage("a", None, None)) }
+}
+
+fn settle_op(id: Uuid) -> Op {
+    let settled = Settled { id, time: Timestamp::now(), usage: usage("a", Some(1), Some(1)) };
+    Op::Settle(Box::new(settled))
+}
+
+#[test]
+fn rows_of_settled_calls_are_swept_in_bulk_and_at_the_end() {
+    let mut rig = Rig::new();
+    rig.start();
+    let ids: Vec<Uuid> = (0..5_000).map(|_| Uuid::now_v7()).collect();
+    rig.store(Work { ops: ids.iter().map(|id| open_op(*id)).collect(), ..Work::default() });
+    let rows = |rig: &Rig| -> u64 {
+        let db = rusqlite::Connection::open(rig.dir.path().join(DATABASE)).unwrap();
+        db.query_row("SELECT count(*) FROM open", [], |row| row.get::<_, i64>(0)).unwrap() as u64
+    };
+    rig.store(Work { ops: ids[..1_000].iter().map(|id| settle_op(*id)).collect(), ..Work::default() });
+    assert_eq!((rows(&rig), rig.reader().open_calls().unwrap()), (5_000, 4_000));
+    rig.store(Work { ops: ids[1_000..4_500].iter().map(|id| settle_op(*id)).collect(), ..Work::default() });
+    assert_eq!((rows(&rig), rig.reader().open_calls().unwrap()), (500, 500));
+    let ops = ids[4_500..].iter().map(|id| settle_op(*id)).collect();
+    rig.store(Work { ops, finish: true, ..Work::default() });
+    assert_eq!((rows(&rig), rig.reader().open_calls().unwrap()), (0, 0));
+}
+
+#[test]
+fn a_transaction_that_fails_is_tried_again_and_stored_once() {
+    let mut rig = Rig::new();
+    rig.start();
+    let path = rig.dir.path().join(DATABASE);
+    let other = rusqlite::Connection::open(&path).unwrap();
+    // A trigger makes every insert fail until another process drops it.
+    other
+        .execute_batch("CREATE TRIGGER no BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .unwrap();
+    let healer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(400));
+        other.execute_batch("DROP TRIGGER no").unwrap();
+    });
+    let ids = [Uuid::now_v7(), Uuid::now_v7()];
+    let ops = [open_op(ids[0]), settle_op(ids[0]), open_op(ids[1])];
+    rig.store(Work { ops: ops.into_iter().collect(), ..Work::default() });
+    healer.join().unwrap();
+    assert_eq!(rig.reader().after(0, 10).unwrap().len(), 1);
+    assert_eq!(rig.reader().open_calls().unwrap(), 1);
+}
+
+#[test]
+fn only_delivered_old_events_that_were_not_refused_go() {
+    let mut rig = Rig::new();
+    rig.start();
+    let ids: Vec<Uuid> = (0..10).map(|_| Uuid::now_v7()).collect();
+    let ops = ids.iter().flat_map(|id| [open_op(*id), settle_op(*id)]).collect();
+    rig.store(Work { ops, ..Work::default() });
+    rig.store(Work { mark: 6, refused: vec![(3, "too big".to_owned())], ..Work::default() });
+    let mut store = super::store::Store::open(&rig.dir.path().join(DATABASE)).unwrap();
+    let later = Timestamp::now().as_millisecond() + 1;
+    assert_eq!(store.retire(0, 6, later - 3_600_000, 512).unwrap(), 0, "all are young");
+    assert_eq!(store.retire(0, 6, later, 4).unwrap(), 4, "no more than the limit");
+    assert_eq!(store.retire(4, 6, later, 512).unwrap(), 6, "nothing beyond the mark");
+    let left: Vec<u64> = rig.reader().after(0, 100).unwrap().iter().map(|row| row.position).collect();
+    assert_eq!(left, [3, 7, 8, 9, 10]);
+    let refused = rig.reader().refused(0, 10).unwrap();
+    assert_eq!((refused.len(), refused[0].row.position, refused[0].reason.as_str()), (1, 3, "too big"));
+    drop(store);
+    // Positions are not used again, even by the next boot.
+    rig.writer = None;
+    rig.start();
+    let id = Uuid::now_v7();
+    rig.store(Work { ops: [open_op(id), settle_op(id)].into_iter().collect(), ..Work::default() });
+    let last = rig.reader().after(10, 100).unwrap();
+    assert_eq!(last.iter().map(|row| row.position).collect::<Vec<_>>(), [11, 12]);
+}
+
+#[test]
+fn events_kept_for_a_broker_are_not_taken_for_delivered_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let settle_one = |publishes| {
+        let ledger = super::Ledger::open(options(dir.path(), publishes)).unwrap();
+        let id = Uuid::now_v7();
+        let usage = usage("a", Some(1), Some(1));
+        let call = ledger.reserve().unwrap().open(id, &usage);
+        call.settle(Settled { id, time: Timestamp::now(), usage });
+        ledger.finish().unwrap();
+        let stats = ledger.stats();
+        ledger.close().unwrap();
+        (stats.stored, stats.delivered, stats.undelivered)
+    };
+    assert_eq!(settle_one(false), (2, 2, 0), "nobody publishes: stored is delivered");
+    assert_eq!(settle_one(true), (2, 0, 2), "somebody should");
+    assert_eq!(settle_one(false), (2, 0, 4), "and what waits stays in order");
+}
+
+#[test]
+fn a_newer_ledger_is_left_alone() {
+    let mut rig = Rig::new();
+    rig.start();
+    rig.writer = None;
+    let path = rig.dir.path().join(DATABASE);
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    drop(db);
+    let error = super::Ledger::open(options(rig.dir.path(), true)).unwrap_err();
+    assert!(matches!(error, super::OpenError::Newer { found: 99, .. }), "{error}");
+}
