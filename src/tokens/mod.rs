@@ -45,33 +45,6 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The encoding of a model, by its name's prefix; `None` for a model that we do not know.
-    pub fn for_model(model: &str) -> Option<Encoding> {
-        let bare = model.rsplit('/').next().unwrap_or(model);
-        let bare = bare.strip_prefix("ft:").unwrap_or(bare);
-        let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| bare.starts_with(prefix));
-        if starts(&[
-            "gpt-4o",
-            "gpt-4.1",
-            "gpt-4.5",
-            "gpt-5",
-            "o1",
-            "o3",
-            "o4",
-            "chatgpt",
-            "gpt-audio",
-            "gpt-realtime",
-            "codex-",
-            "computer-use",
-        ]) {
-            Some(Encoding::O200kBase)
-        } else if starts(&["gpt-4", "gpt-3.5", "gpt-35", "text-embedding", "davinci-002", "babbage-002"]) {
-            Some(Encoding::Cl100kBase)
-        } else {
-            None
-        }
-    }
-
     /// The name that tiktoken gives it; stands in `accounting.tokenizer`.
     pub fn as_str(self) -> &'static str {
         match self {
