@@ -4,7 +4,7 @@
 //!
 //! Needs `python3`, and pip to install the package once into `target/`. Without: `SKIPPED`.
 
-#![allow(missing_docs, clippy::expect_used)] // helpers of a test may stop it
+#![allow(missing_docs, clippy::expect_used, clippy::print_stdout)] // helpers of a test may stop it and speak
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};

@@ -71,7 +71,8 @@ impl Screen {
     ) -> io::Result<()> {
         let Figures { sent, stored, delivered, open, .. } = figures;
         let waiting = stored.saturating_sub(*delivered);
-        let counts = format!("sent {sent}  open {open}  stored {stored}  delivered {delivered}  waiting {waiting}");
+        let counts =
+            format!("sent {sent}  open {open}  stored {stored}  delivered {delivered}  waiting {waiting}");
         let seconds = elapsed.as_secs_f64();
         if !self.terminal {
             return self.say(&format!("{seconds:5.1} s  {counts}  {now}"));
