@@ -1,6 +1,7 @@
 //! tokenweir: a weir measures a stream without stopping it.
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod admin;
 pub mod caller;
 pub mod chunk;

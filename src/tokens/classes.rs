@@ -133,7 +133,10 @@ fn decode(text: &[u8]) -> (u32, usize) {
 }
 
 /// The ranges of code points that a pattern for one character matches.
-#[expect(clippy::panic, reason = "the patterns are constants, and a test builds the tables of both encodings")]
+#[expect(
+    clippy::panic,
+    reason = "the patterns are constants, and a test builds the tables of both encodings"
+)]
 fn code_points(pattern: &str) -> Vec<(u32, u32)> {
     let hir = regex_syntax::parse(pattern);
     match hir.as_ref().map(|hir| hir.kind()) {

@@ -287,8 +287,7 @@ impl Scanner {
         match next.class {
             Class::Space => {
                 self.last_space.len = next.len as u8;
-                self.last_space.bytes[..next.len]
-                    .copy_from_slice(&chunk.text[chunk.at..chunk.at + next.len]);
+                self.last_space.bytes[..next.len].copy_from_slice(&chunk.text[chunk.at..chunk.at + next.len]);
                 step(chunk, next, State::Space)
             }
             Class::Newline => {

@@ -149,7 +149,6 @@ impl Vocabulary {
         }
     }
 
-
     #[cfg(test)]
     pub(super) fn tokens(&self) -> &Tokens {
         &self.tokens
@@ -262,7 +261,9 @@ fn hash(bytes: &[u8]) -> u64 {
     let (a, b) = if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
         let (words, _) = bytes[8..].as_chunks::<8>();
         let start = u64::from_le_bytes(*first);
-        let middle = words.iter().fold(start, |hash, word| fold(hash ^ u64::from_le_bytes(*word), 0x9E37_79B9_7F4A_7C15));
+        let middle = words
+            .iter()
+            .fold(start, |hash, word| fold(hash ^ u64::from_le_bytes(*word), 0x9E37_79B9_7F4A_7C15));
         (middle, u64::from_le_bytes(*last))
     } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)))

@@ -101,7 +101,9 @@ fn upper_case_that_may_fall_in_two() {
     let o200k = &Tables::of(Encoding::O200kBase).vocabulary;
     let two = 1 + tokens_of_piece(o200k, run.as_bytes());
     check(Encoding::O200kBase, "中 and A", format!("中{run}").as_bytes(), two);
-    for (encoding, end) in [(Encoding::O200kBase, "b"), (Encoding::O200kBase, "中"), (Encoding::Cl100kBase, "")] {
+    for (encoding, end) in
+        [(Encoding::O200kBase, "b"), (Encoding::O200kBase, "中"), (Encoding::Cl100kBase, "")]
+    {
         check_piece(encoding, "中, A and an end", format!("中{run}{end}").as_bytes());
     }
 }

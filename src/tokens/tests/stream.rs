@@ -27,8 +27,18 @@ fn known_counts() {
 #[test]
 fn a_broken_character_counts_as_replacement_wherever_it_is_cut() {
     let broken: &[&[u8]] = &[
-        b"\xE4\xB8", b"\xE4\xB8A", b"\xE4\xE4\xB8\xAD", b"\xF0\x9F\x98", b"\xF0\x9F\x98\xC3\xA9", b"\xC0\x80",
-        b"\xED\xA0\x80", b"\xF4\x90\x80\x80", b"a\xFFb", b"\x80\x80\x80", b"\xE0\x80\x80", b"\xF0\x9F\xF0\x9F\x98\x80",
+        b"\xE4\xB8",
+        b"\xE4\xB8A",
+        b"\xE4\xE4\xB8\xAD",
+        b"\xF0\x9F\x98",
+        b"\xF0\x9F\x98\xC3\xA9",
+        b"\xC0\x80",
+        b"\xED\xA0\x80",
+        b"\xF4\x90\x80\x80",
+        b"a\xFFb",
+        b"\x80\x80\x80",
+        b"\xE0\x80\x80",
+        b"\xF0\x9F\xF0\x9F\x98\x80",
     ];
     for encoding in ENCODINGS {
         for bytes in broken {

@@ -45,9 +45,8 @@ fn encode(vocabulary: &Vocabulary, bytes: &[u8]) -> Vec<u32> {
     let start_of = |parts: &[&[u8]], at: usize| parts[..at].iter().map(|part| part.len()).sum::<usize>();
     loop {
         let joined = |at: usize, parts: &[&[u8]]| [parts[at], parts[at + 1]].concat();
-        let best = (0..parts.len() - 1)
-            .filter_map(|at| Some((vocabulary.rank(&joined(at, &parts))?, at)))
-            .min();
+        let best =
+            (0..parts.len() - 1).filter_map(|at| Some((vocabulary.rank(&joined(at, &parts))?, at))).min();
         let Some((_, at)) = best else { break };
         let start = start_of(&parts, at);
         parts[at] = &bytes[start..start + parts[at].len() + parts[at + 1].len()];
