@@ -5,6 +5,7 @@ pub mod account;
 pub mod admin;
 pub mod caller;
 pub mod chunk;
+pub mod demo;
 pub mod ledger;
 pub mod meter;
 pub mod pool;

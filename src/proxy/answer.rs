@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
@@ -76,6 +76,10 @@ impl Refusal {
         let mut response = Response::new(Answer::Own(Full::new(Bytes::from_static(self.json().as_bytes()))));
         *response.status_mut() = self.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self == Refusal::TransferCoding {
+            // Where the message ends is not certain, so nothing behind it is read.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if self == Refusal::LedgerFull {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -86,13 +86,13 @@ impl Classes {
     }
 
     fn compress(classes: &[Class]) -> Classes {
-        let mut seen: HashMap<[Class; BLOCK], u16> = HashMap::new();
+        let mut seen: HashMap<[u8; BLOCK], u16> = HashMap::new();
         let mut blocks = Vec::new();
         let (all, _) = classes.as_chunks::<BLOCK>();
         let index = all
             .iter()
             .map(|block| {
-                *seen.entry(*block).or_insert_with(|| {
+                *seen.entry(block.map(|class| class as u8)).or_insert_with(|| {
                     blocks.push(*block);
                     (blocks.len() - 1) as u16
                 })

@@ -7,29 +7,45 @@
 /// Bits of a value: above the number of ranks (200 k) and of trie nodes (422 k).
 const VALUE_BITS: u32 = 20;
 
-/// Slots that hold no entry. No packed entry has all bits set: see `KEY_BITS`.
-const EMPTY: u64 = u64::MAX;
-
-/// Bits of a key: two ranks of 18 bits are the longest key. 36 + 20 bits leave the top byte zero.
+/// Bits of a key: two ranks of 18 bits are the longest key.
 const KEY_BITS: u32 = 36;
 
+/// A slot without an entry. Entries have 36 + 20 bits, so the top byte of none is set.
+const EMPTY: u64 = u64::MAX;
+
+/// Bits of the filter for each slot of the table.
+const FILTER_BITS_PER_SLOT: usize = 4;
+
 /// From keys below 2^36 to values below 2^20. Open addressing, linear probing.
+///
+/// Most lookups find nothing: most neighbours make no token. A filter of one bit for each hash says
+/// so in nine of ten such cases, and is small enough to stay in the second-level cache, where the
+/// table is not.
 pub(super) struct PackedMap {
     slots: Box<[u64]>,
-    shift: u32,
+    filter: Box<[u64]>,
+    /// How far a hash is shifted to be a bit of the filter; the bit over four is the slot.
+    filter_shift: u32,
 }
 
 impl PackedMap {
     /// Room for `entries`, at most half of the slots being used.
     pub(super) fn with_room_for(entries: usize) -> PackedMap {
-        let slots = (entries * 2).next_power_of_two().max(2);
-        PackedMap { slots: vec![EMPTY; slots].into_boxed_slice(), shift: 64 - slots.trailing_zeros() }
+        let slots = (entries * 2).next_power_of_two().max(64);
+        let filter_bits = slots * FILTER_BITS_PER_SLOT;
+        PackedMap {
+            slots: vec![EMPTY; slots].into_boxed_slice(),
+            filter: vec![0; filter_bits / 64].into_boxed_slice(),
+            filter_shift: 64 - filter_bits.trailing_zeros(),
+        }
     }
 
     /// Adds an entry. The key must be new.
     pub(super) fn insert(&mut self, key: u64, value: u32) {
         debug_assert!(key >> KEY_BITS == 0 && value >> VALUE_BITS == 0);
-        let mut at = self.first_slot(key);
+        let bit = self.filter_bit(key);
+        self.filter[bit / 64] |= 1 << (bit % 64);
+        let mut at = bit / FILTER_BITS_PER_SLOT;
         while self.slots[at] != EMPTY {
             at = self.next_slot(at);
         }
@@ -38,7 +54,11 @@ impl PackedMap {
 
     #[inline(always)]
     pub(super) fn get(&self, key: u64) -> Option<u32> {
-        let mut at = self.first_slot(key);
+        let bit = self.filter_bit(key);
+        if self.filter[bit / 64] >> (bit % 64) & 1 == 0 {
+            return None;
+        }
+        let mut at = bit / FILTER_BITS_PER_SLOT;
         loop {
             let entry = self.slots[at];
             if entry >> VALUE_BITS == key {
@@ -53,8 +73,8 @@ impl PackedMap {
 
     /// Fibonacci hashing: the high bits of the product depend on all bits of the key.
     #[inline(always)]
-    fn first_slot(&self, key: u64) -> usize {
-        (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
+    fn filter_bit(&self, key: u64) -> usize {
+        (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.filter_shift) as usize
     }
 
     #[inline(always)]

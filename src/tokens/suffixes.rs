@@ -21,14 +21,23 @@ const NONE: Rank = Rank::MAX;
 pub(super) struct Suffixes {
     /// From a node and a byte to the node of one byte more.
     edges: PackedMap,
+    nodes: Vec<NodeEntry>,
+    tokens: Vec<TokenEntry>,
+}
+
+#[derive(Clone, Copy)]
+struct NodeEntry {
     /// The node of the longest proper suffix that has one.
-    fallback: Vec<Node>,
-    /// The longest token that is a suffix of the node's bytes.
-    longest: Vec<Rank>,
-    /// The longest token that is a proper suffix of a token.
-    shorter: Vec<Rank>,
-    /// The node of each token.
-    nodes: Vec<Node>,
+    fallback: Node,
+    /// The longest token that is a suffix.
+    longest: Rank,
+}
+
+#[derive(Clone, Copy)]
+struct TokenEntry {
+    node: Node,
+    /// The longest token that is a proper suffix.
+    shorter: Rank,
 }
 
 impl Suffixes {
@@ -38,20 +47,19 @@ impl Suffixes {
         // Both vocabularies have about 2.1 nodes a token; a map with too little room would only be slow.
         let mut suffixes = Suffixes {
             edges: PackedMap::with_room_for(count * 5 / 2),
-            fallback: vec![ROOT],
-            longest: vec![NONE],
-            shorter: vec![NONE; count],
-            nodes: vec![ROOT; count],
+            nodes: vec![NodeEntry { fallback: ROOT, longest: NONE }],
+            tokens: vec![TokenEntry { node: ROOT, shorter: NONE }; count],
         };
         let mut unfinished: Vec<Rank> = (0..count as Rank).collect();
         for depth in 0..TOKEN_BYTES_MAX {
             unfinished.retain(|&rank| tokens.len(rank) > depth);
             for &rank in &unfinished {
-                let node = suffixes.grow(suffixes.nodes[rank as usize], tokens.bytes(rank)[depth]);
-                suffixes.nodes[rank as usize] = node;
+                let node = suffixes.grow(suffixes.tokens[rank as usize].node, tokens.bytes(rank)[depth]);
+                let token = &mut suffixes.tokens[rank as usize];
+                token.node = node;
                 if tokens.len(rank) == depth + 1 {
-                    suffixes.shorter[rank as usize] = suffixes.longest[node as usize];
-                    suffixes.longest[node as usize] = rank;
+                    token.shorter = suffixes.nodes[node as usize].longest;
+                    suffixes.nodes[node as usize].longest = rank;
                 }
             }
         }
@@ -63,11 +71,10 @@ impl Suffixes {
         if let Some(child) = self.edges.get(edge(node, byte)) {
             return child;
         }
-        let fallback = if node == ROOT { ROOT } else { self.step(self.fallback[node as usize], byte) };
-        let child = self.fallback.len() as Node;
+        let fallback = if node == ROOT { ROOT } else { self.step(self.nodes[node as usize].fallback, byte) };
+        let child = self.nodes.len() as Node;
         self.edges.insert(edge(node, byte), child);
-        self.fallback.push(fallback);
-        self.longest.push(self.longest[fallback as usize]);
+        self.nodes.push(NodeEntry { fallback, longest: self.nodes[fallback as usize].longest });
         child
     }
 
@@ -81,33 +88,33 @@ impl Suffixes {
             if node == ROOT {
                 return ROOT;
             }
-            node = self.fallback[node as usize];
+            node = self.nodes[node as usize].fallback;
         }
     }
 
     /// The tokens that end where the automaton stands, the longest first.
     #[inline(always)]
     pub(super) fn ending_at(&self, node: Node) -> impl Iterator<Item = Rank> {
-        self.chain(self.longest[node as usize])
+        self.chain(self.nodes[node as usize].longest)
     }
 
     /// The tokens that are proper suffixes of a token, the longest first.
     pub(super) fn shorter(&self, token: Rank) -> impl Iterator<Item = Rank> {
-        self.chain(self.shorter[token as usize])
+        self.chain(self.tokens[token as usize].shorter)
     }
 
     #[inline(always)]
     fn chain(&self, first: Rank) -> impl Iterator<Item = Rank> {
         let known = |token: Rank| (token != NONE).then_some(token);
-        std::iter::successors(known(first), move |&token| known(self.shorter[token as usize]))
+        std::iter::successors(known(first), move |&token| known(self.tokens[token as usize].shorter))
     }
 
     /// The token that is `token` and one more byte.
     #[inline(always)]
     pub(super) fn grown(&self, token: Rank, byte: u8) -> Option<Rank> {
-        let node = self.edges.get(edge(self.nodes[token as usize], byte))?;
-        let longest = self.longest[node as usize];
-        (longest != NONE && self.nodes[longest as usize] == node).then_some(longest)
+        let node = self.edges.get(edge(self.tokens[token as usize].node, byte))?;
+        let longest = self.nodes[node as usize].longest;
+        (longest != NONE && self.tokens[longest as usize].node == node).then_some(longest)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A megabyte of the worst: it ends, it does not panic, and the number is right.
+//! Long runs of the worst: counting ends, does not panic, and the number is right.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,7 +8,11 @@ use crate::tokens::tables::Tables;
 use crate::tokens::vocabulary::{Rank, Vocabulary};
 use crate::tokens::{Counter, Encoding, count};
 
-const MIB: usize = 1 << 20;
+/// Bytes of a text that is compared with an encoding by the book.
+const LONG: usize = 1 << 17;
+
+/// Bytes of a text that is counted in two ways.
+const VERY_LONG: usize = 1 << 20;
 
 const ENCODINGS: [Encoding; 2] = [Encoding::O200kBase, Encoding::Cl100kBase];
 
@@ -64,7 +68,7 @@ fn check(encoding: Encoding, name: &str, text: &[u8], expected: u64) {
     }
 }
 
-/// The text is one piece.
+/// For a text that is one piece.
 fn check_piece(encoding: Encoding, name: &str, text: &[u8]) {
     check(encoding, name, text, tokens_of_piece(&Tables::of(encoding).vocabulary, text));
 }
@@ -73,7 +77,7 @@ fn check_piece(encoding: Encoding, name: &str, text: &[u8]) {
 fn runs_of_one_character() {
     for encoding in ENCODINGS {
         for character in ["a", " ", "\t", "\n", "中", "é", "😀", "=", "_", "\u{301}", "\u{3000}"] {
-            check_piece(encoding, character, character.repeat(MIB / character.len()).as_bytes());
+            check_piece(encoding, character, character.repeat(LONG / character.len()).as_bytes());
         }
     }
 }
@@ -82,7 +86,7 @@ fn runs_of_one_character() {
 fn white_space_that_may_fall_in_two() {
     for encoding in ENCODINGS {
         let vocabulary = &Tables::of(encoding).vocabulary;
-        let run = " ".repeat(MIB);
+        let run = " ".repeat(LONG);
         // Before a letter the last space goes with the letter.
         let expected = tokens_of_piece(vocabulary, &run.as_bytes()[1..]) + count(encoding, " x");
         check(encoding, "spaces and x", format!("{run}x").as_bytes(), expected);
@@ -97,7 +101,7 @@ fn white_space_that_may_fall_in_two() {
 
 #[test]
 fn upper_case_that_may_fall_in_two() {
-    let run = "A".repeat(MIB);
+    let run = "A".repeat(LONG);
     let o200k = &Tables::of(Encoding::O200kBase).vocabulary;
     let two = 1 + tokens_of_piece(o200k, run.as_bytes());
     check(Encoding::O200kBase, "中 and A", format!("中{run}").as_bytes(), two);
@@ -113,7 +117,7 @@ fn random_letters_in_one_piece() {
     let mut rng = Rng::new(7);
     for encoding in ENCODINGS {
         for alphabet in [&b"abcdefghijklmnopqrstuvwxyz"[..], b"acgt", b"ab"] {
-            let text: Vec<u8> = (0..MIB).map(|_| rng.one_of(alphabet)).collect();
+            let text: Vec<u8> = (0..LONG).map(|_| rng.one_of(alphabet)).collect();
             check_piece(encoding, "random letters", &text);
         }
     }
@@ -122,12 +126,27 @@ fn random_letters_in_one_piece() {
 #[test]
 fn random_bytes() {
     let mut rng = Rng::new(8);
-    let bytes: Vec<u8> = (0..MIB).map(|_| rng.next() as u8).collect();
+    let bytes: Vec<u8> = (0..LONG).map(|_| rng.next() as u8).collect();
     for (encoding, tiktoken) in [
         (Encoding::O200kBase, tiktoken_rs::o200k_base().unwrap()),
         (Encoding::Cl100kBase, tiktoken_rs::cl100k_base().unwrap()),
     ] {
         let expected = tiktoken.encode_ordinary(&String::from_utf8_lossy(&bytes)).len() as u64;
         check(encoding, "random bytes", &bytes, expected);
+    }
+}
+
+/// Longer than what tiktoken's regular expressions survive.
+#[test]
+fn a_mebibyte_ends() {
+    let mut rng = Rng::new(9);
+    let letters: String = (0..VERY_LONG).map(|_| rng.one_of(&['a', 'b', 'e', 'n', 's', 't'])).collect();
+    let spaces = " ".repeat(VERY_LONG);
+    let texts =
+        [("spaces", spaces.clone()), ("newline and spaces", format!("\n{spaces}")), ("letters", letters)];
+    for encoding in ENCODINGS {
+        for (name, text) in &texts {
+            check(encoding, name, text.as_bytes(), count(encoding, text));
+        }
     }
 }
