@@ -30,23 +30,11 @@ const READ_BYTES: usize = 64 << 10;
 /// `source` of the events.
 const SOURCE: &str = "//tokenweir/account";
 
-/// Whether the token that ends a turn is billed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EndOfTurn {
-    /// It is on Azure, and not elsewhere.
-    #[default]
-    Auto,
-    /// It is.
-    Billed,
-    /// It is not.
-    Free,
-}
-
 /// How to account.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// `--end-of-turn`
-    pub end_of_turn: EndOfTurn,
+    /// The token that ends a turn is billed; `None`: it is on Azure, and not elsewhere.
+    pub end_of_turn: Option<bool>,
 }
 
 /// What became of the lines.
@@ -128,7 +116,7 @@ struct BadLine {
 /// # Errors
 ///
 /// Reading or writing fails. A bad line is no error: it gives `{"id", "error"}` and is counted.
-pub fn run(mut input: impl BufRead, mut output: impl Write, options: Options) -> io::Result<Summary> {
+pub fn run(mut input: impl BufRead, output: &mut impl Write, options: &Options) -> io::Result<Summary> {
     let (mut summary, mut line) = (Summary::default(), Vec::new());
     while let Some(read) = next_line(&mut input, &mut line)? {
         if read.is_ok() && line.trim_ascii().is_empty() {
@@ -136,10 +124,10 @@ pub fn run(mut input: impl BufRead, mut output: impl Write, options: Options) ->
         }
         summary.lines += 1;
         match read.and_then(|()| account(&line, options)) {
-            Ok(account) => serde_json::to_writer(&mut output, &account)?,
+            Ok(account) => serde_json::to_writer(&mut *output, &account)?,
             Err(error) => {
                 summary.bad_lines += 1;
-                serde_json::to_writer(&mut output, &BadLine { id: id_of(&line), error })?;
+                serde_json::to_writer(&mut *output, &BadLine { id: id_of(&line), error })?;
             }
         }
         output.write_all(b"\n")?;
@@ -169,7 +157,7 @@ fn id_of(line: &[u8]) -> Option<String> {
     serde_json::from_slice::<Id>(line).ok().map(|line| line.id)
 }
 
-fn account(line: &[u8], options: Options) -> Result<Account, String> {
+fn account(line: &[u8], options: &Options) -> Result<Account, String> {
     let exchange: Exchange<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let api = match &*exchange.api {
         "chat" | "chat/completions" => Api::ChatCompletions,
@@ -184,11 +172,7 @@ fn account(line: &[u8], options: Options) -> Result<Account, String> {
         (None, Some(coded)) => Cow::Owned(decode_base64(coded).ok_or("`response_body_base64` is no base64")?),
         _ => return Err("there must be one of `response_body` and `response_body_base64`".to_owned()),
     };
-    let end_of_turn = match options.end_of_turn {
-        EndOfTurn::Auto => exchange.azure,
-        EndOfTurn::Billed => true,
-        EndOfTurn::Free => false,
-    };
+    let end_of_turn = options.end_of_turn.unwrap_or(exchange.azure);
     let meter = || Meter::new(draft(&exchange, api), Rules { end_of_turn }).assuming(exchange.model.clone());
     let event = replay(meter(), &exchange, api, status, &body);
     let blind = replay(meter().blind(), &exchange, api, status, &body);
@@ -291,11 +275,18 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
 #[derive(Debug, thiserror::Error)]
 pub enum CountError {
     /// The vocabulary of the model is not known.
-    #[error("model `{0}` is not known; known families: {list}", list = families())]
-    UnknownModel(String),
+    #[error(transparent)]
+    UnknownModel(UnknownModel),
     /// The text could not be read.
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Read(#[from] io::Error),
+}
+
+/// A model of no known family.
+#[derive(Debug, thiserror::Error)]
+#[error("model `{name}` is not known; known families: {}", families())]
+pub struct UnknownModel {
+    name: String,
 }
 
 fn families() -> String {
@@ -308,7 +299,7 @@ fn families() -> String {
 ///
 /// [`CountError`]
 pub fn count(model: &str, mut text: impl Read) -> Result<u64, CountError> {
-    let encoding = Encoding::for_model(model).ok_or_else(|| CountError::UnknownModel(model.to_owned()))?;
+    let encoding = Encoding::for_model(model).ok_or_else(|| CountError::UnknownModel(UnknownModel { name: model.to_owned() }))?;
     let (mut counter, mut bytes) = (Counter::new(encoding), vec![0; READ_BYTES]);
     loop {
         match text.read(&mut bytes) {
@@ -327,7 +318,7 @@ mod tests {
 
     fn lines(input: &str) -> (Vec<Value>, Summary) {
         let mut output = Vec::new();
-        let summary = run(input.as_bytes(), &mut output, Options::default()).unwrap();
+        let summary = run(input.as_bytes(), &mut output, &Options::default()).unwrap();
         (
             String::from_utf8(output)
                 .unwrap()

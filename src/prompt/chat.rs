@@ -83,6 +83,14 @@ fn calls(message: &Value) -> Vec<(&str, &str)> {
     list.iter().filter_map(|entry| entry.get("function")).map(call).collect()
 }
 
+/// A result in a list of results: JSON objects and arrays stand in it as such.
+fn result(content: String) -> Value {
+    match serde_json::from_str(&content) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
+        _ => Value::String(content),
+    }
+}
+
 /// Which message asked for what is answered later, by `tool_call_id`.
 #[derive(Debug, Default)]
 struct History<'a> {
@@ -111,7 +119,7 @@ impl<'a> History<'a> {
         }
         for message in messages.iter().filter(|message| role(message) == "tool") {
             if let Some(place) = history.group.get(text(message, "tool_call_id")) {
-                history.answers.entry(*place).or_default().push(Value::String(content(message)));
+                history.answers.entry(*place).or_default().push(result(content(message)));
             }
         }
         history
@@ -209,6 +217,7 @@ impl<'a> Chat<'a> {
         let channel = if self.is_gpt5() && role == "assistant" { 2 } else { 0 };
         let name = match message.map_or("", |message| text(message, "name")) {
             "" => 0,
+            name if name == role => self.n(name),
             name => self.n(name) + 1,
         };
         3 + self.n(role) + self.n(content) + channel + name
@@ -222,10 +231,11 @@ impl<'a> Chat<'a> {
             let wrapped = self.n(&parallel(calls.iter().copied()));
             return sum + 4 + self.n(" to=multi_tool_use.parallel") + wrapped;
         }
-        let channel = if self.is_gpt5() { 6 } else { 0 };
-        sum += if content.is_empty() { 0 } else { channel };
+        if self.is_gpt5() {
+            sum += if content.is_empty() { 6 } else { 12 };
+        }
         for (name, arguments) in calls {
-            sum += 4 + self.n(&format!(" to=functions.{name}")) + self.n(&compact(arguments)) + channel;
+            sum += 4 + self.n(&format!(" to=functions.{name}")) + self.n(&compact(arguments));
         }
         sum
     }
