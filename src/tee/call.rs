@@ -17,9 +17,13 @@ use uuid::Uuid;
 
 use super::kept::Kept;
 use super::live::Live;
+#[cfg(test)]
+use super::tests::{Meter, count_prompt};
 use super::{Accounts, settle};
 use crate::ledger::{OpenCall, Slot};
-use crate::meter::{Ending, Meter, PromptCount, PromptNeed, Rules, count_prompt};
+use crate::meter::{Ending, PromptCount, PromptNeed, Rules};
+#[cfg(not(test))]
+use crate::meter::{Meter, count_prompt};
 use crate::pool::Task;
 use crate::usage::{Api, Progress, Usage};
 
@@ -63,10 +67,12 @@ pub(super) struct State {
     backlog: Kept,
     /// Stands in the pool's queue or is being run by it.
     queued: bool,
-    /// To be told to the meter when it is back: [`Meter::overloaded`].
+    /// Some of the answer was not shown to the meter.
     overloaded: bool,
+    /// To be told to the meter when it is back: [`Meter::overloaded`].
+    owes_overload: bool,
     /// And [`Meter::prompt_not_kept`].
-    prompt_lost: bool,
+    owes_prompt: bool,
     /// There is news since the last checkpoint.
     changed: bool,
     /// The caller's request broke off.
@@ -135,7 +141,8 @@ impl Call {
             backlog: Kept::default(),
             queued: false,
             overloaded: false,
-            prompt_lost: false,
+            owes_overload: false,
+            owes_prompt: false,
             changed: false,
             caller_left: false,
             facts: Facts::default(),
@@ -287,10 +294,10 @@ impl Call {
                 self.let_go_of_prompt(state);
             }
         }
-        if std::mem::take(&mut state.overloaded) {
+        if std::mem::take(&mut state.owes_overload) {
             self.look(state, Meter::overloaded);
         }
-        if std::mem::take(&mut state.prompt_lost) {
+        if std::mem::take(&mut state.owes_prompt) {
             self.look(state, Meter::prompt_not_kept);
         }
     }
@@ -321,10 +328,13 @@ impl Call {
     /// Some of the answer cannot be counted. What comes later is still shown: the service's own
     /// numbers may be in it.
     fn overload(&self, state: &mut State) {
+        if std::mem::replace(&mut state.overloaded, true) {
+            return;
+        }
         self.accounts.counters.meter_overload.fetch_add(1, Ordering::Relaxed);
         match state.meter {
             Seat::Here(_) => drop(self.look(state, Meter::overloaded)),
-            Seat::Away => state.overloaded = true,
+            Seat::Away => state.owes_overload = true,
             Seat::Lost => {}
         }
     }
@@ -382,7 +392,7 @@ impl Call {
             self.accounts.counters.prompts_not_kept.fetch_add(1, Ordering::Relaxed);
             match state.meter {
                 Seat::Here(_) => drop(self.look(state, Meter::prompt_not_kept)),
-                Seat::Away => state.prompt_lost = true,
+                Seat::Away => state.owes_prompt = true,
                 Seat::Lost => {}
             }
         }

@@ -9,6 +9,8 @@ mod call;
 mod kept;
 mod live;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
