@@ -216,7 +216,12 @@ impl Meter {
                 count(self.body.seen.answer.model.clone().or_else(|| self.assumed_model()))
             }
             Billing::Answered if self.body.is_stream() && (!self.usage_awaited() || self.body.seen.done) => {
-                self.body.seen.answer.model.clone().map_or(PromptNeed::Keep, |model| PromptNeed::Count { model })
+                self.body
+                    .seen
+                    .answer
+                    .model
+                    .clone()
+                    .map_or(PromptNeed::Keep, |model| PromptNeed::Count { model })
             }
             Billing::Answered => PromptNeed::Keep,
         }

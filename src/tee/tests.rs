@@ -29,20 +29,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// and what it was told as `accounting.reasons`.
 ///
 /// Its answer to [`Meter::prompt_need`] is `target.model_requested`: `keep` until the answer holds
-/// `USAGE`, `count` at once, else no. `PANIC` in any bytes panics; `HOLD` in the answer holds the
-/// counting thread until [`open_gate`].
+/// `USAGE` or the call ends without, `count` at once, else no. `PANIC` in any bytes panics; `HOLD`
+/// holds the counting thread until [`set_gate`]. An answer that holds `UNREAD` is read at its end.
 #[derive(Debug)]
 pub(super) struct Meter {
     usage: Usage,
     request: Vec<u8>,
     response: Vec<u8>,
     largest_look: usize,
+    ended: bool,
 }
 
 impl Meter {
     pub(super) fn new(draft: Usage, _: Rules) -> Meter {
         assert_ne!(draft.target.region.as_deref(), Some("PANIC in new"));
-        Meter { usage: draft, request: Vec::new(), response: Vec::new(), largest_look: 0 }
+        Meter { usage: draft, request: Vec::new(), response: Vec::new(), largest_look: 0, ended: false }
     }
     pub(super) fn request_bytes(&mut self, bytes: &[u8]) {
         assert!(!holds(bytes, "PANIC"));
@@ -71,9 +72,25 @@ impl Meter {
     pub(super) fn overloaded(&mut self) {
         self.tell("overloaded");
     }
+    pub(super) fn unread_bytes(&self) -> usize {
+        if holds(&self.response, "UNREAD") { self.response.len() } else { 0 }
+    }
+    pub(super) fn end(&mut self, _: Ending) {
+        if !std::mem::replace(&mut self.ended, true) && holds(&self.response, "UNREAD") {
+            assert!(!holds(&self.response, "END-BOOM"));
+            let thread = std::thread::current();
+            self.tell(if thread.name().is_some_and(|name| name.starts_with("tw-count")) {
+                "pool"
+            } else {
+                "inline"
+            });
+        }
+    }
     pub(super) fn prompt_need(&self) -> PromptNeed {
         match self.usage.target.model_requested.as_deref() {
-            Some("keep") if !holds(&self.response, "USAGE") => PromptNeed::Keep,
+            Some("keep") if holds(&self.response, "USAGE") => PromptNeed::No,
+            Some("keep") if self.ended => PromptNeed::Count { model: "deployment".to_owned() },
+            Some("keep") => PromptNeed::Keep,
             Some("count") => PromptNeed::Count { model: "told".to_owned() },
             _ => PromptNeed::No,
         }
@@ -91,6 +108,7 @@ impl Meter {
     }
     pub(super) fn settle(mut self, ending: Ending) -> Usage {
         assert!(!holds(&self.response, "BOOM"));
+        self.end(ending);
         self.tell(&format!("{ending:?}"));
         self.tell(&format!("largest look {}", self.largest_look));
         self.usage.ids.response_id = Some(String::from_utf8_lossy(&self.response).into_owned());
@@ -285,10 +303,18 @@ fn a_small_call_is_counted_and_settled_where_it_runs() {
     assert_eq!((rig.heard.now().len(), rig.accounts.counters().calls_open(), rig.memory()), (1, 0, (0, 0)));
 }
 
+/// A piece of an answer: usual, or too long for one look.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![4 => 0usize..500, 1 => 9000usize..40_000]
+        .prop_map(|length| ('a'..='z').cycle().skip(length % 26).take(length).collect())
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
     #[test]
     fn the_meter_sees_what_the_caller_gets_in_order_and_in_small_looks(
-        frames in prop::collection::vec(prop::option::weighted(0.8, "[a-z]{0,40}|[a-z]{9000,40000}"), 0..40)
+        frames in prop::collection::vec(prop::option::weighted(0.8, text()), 0..40)
     ) {
         let rig = rig(2);
         let call = rig.call("no");
@@ -377,6 +403,23 @@ fn a_call_that_ends_while_its_prompt_is_counted_waits_for_the_count() {
 }
 
 #[test]
+fn an_answer_that_is_read_as_a_whole_is_read_by_the_pool_if_it_is_long() {
+    for (pieces, place) in [(1, "inline"), (4, "pool")] {
+        let rig = rig(1);
+        let call = rig.call("keep");
+        ask(&call, &["12345"]);
+        let piece = format!("UNREAD{}", "x".repeat(4000));
+        let mut body = answer(&call, &[]);
+        for _ in 0..pieces {
+            call.response_frame(&Bytes::from(piece.clone()), &mut 8192);
+        }
+        drain(&mut body);
+        let usage = rig.heard.wait();
+        assert_eq!((told(&usage, place), usage.tokens.input), (1, Some(5)), "{:?}", usage.accounting.reasons);
+    }
+}
+
+#[test]
 fn a_prompt_that_is_not_whole_is_not_counted() {
     let rig = rig(1);
     let call = rig.call("count");
@@ -441,7 +484,8 @@ fn a_pool_that_takes_nothing_loses_no_call() {
 #[test]
 fn a_panic_of_the_meter_costs_the_numbers_of_its_call_only() {
     let large = format!("PANIC{}", "x".repeat(50_000));
-    for (request, response) in [("PANIC", "a"), ("a", "PANIC"), ("a", &large), ("a", "BOOM")] {
+    let whole = format!("UNREAD END-BOOM{}", "x".repeat(50_000));
+    for (request, response) in [("PANIC", "a"), ("a", "PANIC"), ("a", &large), ("a", "BOOM"), ("a", &whole)] {
         let rig = rig(1);
         let call = rig.call("keep");
         ask(&call, &[request]);
