@@ -34,7 +34,11 @@ fn serve() -> Command {
 fn demo() -> Command {
     Command::new("demo")
         .about("See it all work on this machine: service, callers, outage, kill -9, proof")
-        .arg(option("seconds", "SECONDS", "How long the callers call").default_value("20").value_parser(value_parser!(u64).range(5..=600)))
+        .arg(
+            option("seconds", "SECONDS", "How long the callers call")
+                .default_value("20")
+                .value_parser(value_parser!(u64).range(5..=600)),
+        )
 }
 
 fn events() -> Command {
@@ -47,7 +51,7 @@ fn report() -> Command {
     let command = Command::new("report").about("Tokens by caller and model, from a ledger or from the topic");
     with_settings(with_settings(command, &["ledger"]), KAFKA)
         .arg(
-            option("by", "KEYS", "Keys of the rows, separated by commas: caller, model, deployment, day, outcome")
+            option("by", "KEYS", "Keys of the rows, separated by commas: caller, model, deployment, day, department, cost_center, outcome")
                 .default_value("caller,model"),
         )
         .arg(option("from", "TIME", "Only events at or after this instant or UTC day"))
@@ -56,13 +60,20 @@ fn report() -> Command {
 }
 
 fn drain() -> Command {
-    let command = Command::new("drain").about("Publish what a dead instance left; exit 0 only if nothing is left");
-    with_settings(with_settings(command, &["ledger", "flush-timeout"]), KAFKA)
+    let command =
+        Command::new("drain").about("Publish what a dead instance left; exit 0 only if nothing is left");
+    with_settings(
+        with_settings(command.arg(config_file()), &["ledger", "ledger-keep", "flush-timeout"]),
+        KAFKA,
+    )
 }
 
 fn account() -> Command {
-    with_settings(Command::new("account").about("Recompute usage from recorded exchanges, offline"), &["end-of-turn"])
-        .arg(input())
+    with_settings(
+        Command::new("account").about("Recompute usage from recorded exchanges, offline"),
+        &["end-of-turn"],
+    )
+    .arg(input())
 }
 
 fn count() -> Command {
@@ -74,7 +85,9 @@ fn count() -> Command {
 
 fn check() -> Command {
     let command = Command::new("check").about("Check a configuration; all errors at once");
-    let command = command.arg(config_file()).arg(switch("print", "Print the settings in force and where they come from"));
+    let command = command
+        .arg(config_file())
+        .arg(switch("print", "Print the settings in force and where they come from"));
     SETTINGS.iter().filter_map(argument).fold(command, Command::arg)
 }
 
@@ -114,7 +127,11 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
 }
 
 fn config_file() -> Arg {
-    option("config", "FILE", "Flat TOML with any of the settings below; flags and environment win [env: TOKENWEIR_CONFIG]")
+    option(
+        "config",
+        "FILE",
+        "Flat TOML with any of the settings below; flags and environment win [env: TOKENWEIR_CONFIG]",
+    )
 }
 
 fn input() -> Arg {

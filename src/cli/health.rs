@@ -21,7 +21,8 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
         return Err(Failure::usage(format!("--url {url:?} is not allowed; allowed: http://host:port/path")));
     };
     let address = (authority.host(), authority.port_u16().unwrap_or(80));
-    let address = address.to_socket_addrs()?.next().ok_or_else(|| anyhow::anyhow!("{authority} has no address"))?;
+    let address =
+        address.to_socket_addrs()?.next().ok_or_else(|| anyhow::anyhow!("{authority} has no address"))?;
     let mut socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
     socket.set_read_timeout(Some(TIMEOUT))?;
     socket.set_write_timeout(Some(TIMEOUT))?;

@@ -6,12 +6,14 @@ mod health;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use crate::config::{self, Values, settings};
-use crate::{account, demo, report, serve, telemetry};
+use crate::config::{self, Origin, Values, settings};
+use crate::report::{self, DrainOptions, EventsOptions, Format, Input, ReportError, ReportOptions};
+use crate::{account, demo, serve, telemetry};
 
 /// Failed while running.
 const FAILED: u8 = 1;
@@ -128,14 +130,105 @@ fn run_check(matches: &ArgMatches) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
+fn run_demo(matches: &ArgMatches) -> Done {
+    let seconds = matches.get_one::<u64>("seconds").copied().unwrap_or_default();
+    let options = demo::Options::new(Duration::from_secs(seconds))?;
+    Ok(if demo::run(&options)? { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+fn run_events(matches: &ArgMatches) -> Done {
+    let values = values(matches)?;
+    checked(&values)?;
+    let options = EventsOptions {
+        dir: ledger_dir(&values),
+        follow: matches.get_flag("follow"),
+        refused: matches.get_flag("refused"),
+    };
+    to_stdout(|out| report::events(&options, out))
+}
+
+fn run_report(matches: &ArgMatches) -> Done {
+    let mut values = values(matches)?;
+    let topic = config::publish_config(&mut values);
+    checked(&values)?;
+    if topic.is_some() && values.origin("ledger") == Some(Origin::Flag) {
+        return Err(Failure::usage("--ledger and --kafka-brokers: give one of them".to_owned()));
+    }
+    let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
+    let time = |name: &str| matches.get_one::<String>(name).map(|text| report::parse_time(text)).transpose();
+    let wrong = |error: ReportError| Failure::usage(error.to_string());
+    let options = ReportOptions {
+        input: topic.map_or_else(|| Input::Ledger(ledger_dir(&values)), Input::Topic),
+        by: text("by").split(',').map(|key| key.trim().parse()).collect::<Result<_, _>>().map_err(wrong)?,
+        from: time("from").map_err(wrong)?,
+        to: time("to").map_err(wrong)?,
+    };
+    let format: Format = text("format").parse().map_err(wrong)?;
+    let report = report::report(&options)?;
+    to_stdout(|out| report.write(format, out))
+}
+
+fn run_drain(matches: &ArgMatches) -> Done {
+    let mut values = values(matches)?;
+    let config = config::publish_config(&mut values);
+    if config.is_none() && values.errors().is_empty() {
+        values.error_in("kafka-brokers", "is not set: where should the events go?");
+    }
+    checked(&values)?;
+    let Some(config) = config else { return Err(Failure::config(values.errors())) };
+    let dir = ledger_dir(&values);
+    let _lines = telemetry::log::init("warn");
+    let drained = report::drain(&DrainOptions {
+        dir: dir.clone(),
+        config,
+        timeout: values.time("flush-timeout"),
+        keep: values.time("ledger-keep"),
+    })?;
+    let (delivered, refused, left) = (drained.delivered, drained.refused, drained.left);
+    writeln!(io::stdout(), "{delivered} delivered, {refused} refused, {left} left in {}", dir.display())?;
+    Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
 fn run_account(matches: &ArgMatches) -> Done {
     let values = values(matches)?;
     checked(&values)?;
-    todo!()
+    let options = account::Options { end_of_turn: config::end_of_turn(&values) };
+    let input = BufReader::new(open(matches)?);
+    let mut bad_lines = 0;
+    to_stdout(|out| account::run(input, out, &options).map(|summary| bad_lines = summary.bad_lines))?;
+    Ok(if bad_lines == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 fn run_count(matches: &ArgMatches) -> Done {
-    todo!()
+    let model = matches.get_one::<String>("model").map_or("", String::as_str);
+    match account::count(model, open(matches)?) {
+        Ok(tokens) => to_stdout(|out| writeln!(out, "{tokens}")),
+        Err(account::CountError::UnknownModel(error)) => Err(Failure::usage(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn ledger_dir(values: &Values) -> PathBuf {
+    values.path("ledger").unwrap_or_default()
+}
+
+/// Writes to standard output in large pieces. A reader that has left, such as `head`, is no error.
+fn to_stdout<E: Into<anyhow::Error>>(
+    write: impl FnOnce(&mut io::BufWriter<io::StdoutLock>) -> Result<(), E>,
+) -> Done {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let done = write(&mut out).map_err(Into::into).and_then(|()| out.flush().map_err(Into::into));
+    match done {
+        Err(error) if is_closed_pipe(&error) => Ok(ExitCode::SUCCESS),
+        done => done.map(|()| ExitCode::SUCCESS).map_err(Failure::from),
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Opens a file, or standard input for `-`.

@@ -6,4 +6,4 @@ pub mod settings;
 pub mod value;
 
 pub use resolve::{ConfigError, Origin, Values};
-pub use serve::{publish_config, serve_config};
+pub use serve::{end_of_turn, publish_config, serve_config};

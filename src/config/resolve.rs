@@ -88,7 +88,8 @@ impl Values {
             }
         };
         for (key, item) in table {
-            let Some(setting) = SETTINGS.iter().find(|s| s.key() == key && !matches!(s.kind, Kind::Secret)) else {
+            let Some(setting) = SETTINGS.iter().find(|s| s.key() == key && !matches!(s.kind, Kind::Secret))
+            else {
                 self.error(format!("{}: {key}", path.display()), unknown_key(&key));
                 continue;
             };
@@ -98,7 +99,7 @@ impl Values {
                 }
                 None => self.error(
                     format!("{}: {key}", path.display()),
-                    format!("{item} is no value for it; allowed: {}", setting.kind.allowed()),
+                    format!("a {} is no value for it; allowed: {}", item.type_str(), setting.kind.allowed()),
                 ),
             }
         }
@@ -196,7 +197,9 @@ fn thing(setting: &Setting, origin: Origin) -> String {
 
 fn split_env(setting: &Setting, text: &str) -> Vec<String> {
     match setting.kind {
-        Kind::Repeated(_) => text.split(',').map(|part| part.trim().to_owned()).filter(|p| !p.is_empty()).collect(),
+        Kind::Repeated(_) => {
+            text.split(',').map(|part| part.trim().to_owned()).filter(|p| !p.is_empty()).collect()
+        }
         _ => vec![text.to_owned()],
     }
 }
@@ -243,7 +246,8 @@ mod tests {
 
     fn resolve(flags: &[(&str, &str)], env: &[(&str, &str)], file: Option<&str>) -> Values {
         let flag = |name: &str| {
-            let found: Vec<_> = flags.iter().filter(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()).collect();
+            let found: Vec<_> =
+                flags.iter().filter(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()).collect();
             (!found.is_empty()).then_some(found)
         };
         let env = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());

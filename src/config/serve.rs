@@ -4,9 +4,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use http::HeaderName;
 
-use super::Values;
+use super::{Values, settings};
 use crate::caller::CallerSource;
 use crate::meter::Rules;
+use crate::publish::{Auth, Secret};
 use crate::{ledger, proxy, publish, serve};
 
 /// Two secrets are active while one replaces the other.
@@ -51,16 +52,15 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
 }
 
 fn upstreams(values: &mut Values) -> Vec<proxy::Upstream> {
-    let end_of_turn = match values.text("end-of-turn") {
-        Some("0") => Some(false),
-        Some("1") => Some(true),
-        _ => None,
-    };
+    let end_of_turn = end_of_turn(values);
     let mut found: Vec<proxy::Upstream> = Vec::new();
     for text in values.all("upstream").to_vec() {
         match upstream(&text, end_of_turn) {
             Ok(upstream) if found.iter().any(|other| other.name() == upstream.name()) => {
-                values.error_in("upstream", format!("{text:?} is a second upstream of that name; names must differ"));
+                values.error_in(
+                    "upstream",
+                    format!("{text:?} is a second upstream of that name; names must differ"),
+                );
             }
             Ok(upstream) => found.push(upstream),
             Err(problem) => values.error_in("upstream", format!("{text:?} {problem}")),
@@ -76,6 +76,15 @@ fn upstreams(values: &mut Values) -> Vec<proxy::Upstream> {
         );
     }
     found
+}
+
+/// Whether the service bills the token that ends a turn; `None` for `auto`.
+pub fn end_of_turn(values: &Values) -> Option<bool> {
+    match values.text("end-of-turn") {
+        Some("0") => Some(false),
+        Some("1") => Some(true),
+        _ => None,
+    }
 }
 
 /// `[NAME=]http(s)://host[:port]`.
@@ -136,8 +145,12 @@ fn shared_secrets(values: &mut Values) -> Option<Vec<String>> {
     if values.text("caller-trust") != Some("shared-secret") {
         return None;
     }
-    let secrets: Vec<String> =
-        given.iter().flat_map(|text| text.split([',', '\n'])).map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect();
+    let secrets: Vec<String> = given
+        .iter()
+        .flat_map(|text| text.split([',', '\n']))
+        .map(|s| s.trim().to_owned())
+        .filter(|s| !s.is_empty())
+        .collect();
     if secrets.is_empty() || secrets.len() > SHARED_SECRETS_MAX {
         values.error_in(
             "caller-trust",
@@ -166,8 +179,12 @@ pub fn publish_config(values: &mut Values) -> Option<publish::Config> {
         auth,
         properties,
     };
-    if let Err(error) = config.validate() {
-        values.error_in("kafka-property", error.to_string());
+    for error in config.check() {
+        let setting = settings::SETTINGS.iter().find(|setting| setting.key() == error.key);
+        match setting {
+            Some(setting) => values.error_in(setting.name, error.problem),
+            None => values.error_in("kafka-property", error.to_string()),
+        }
     }
     Some(config)
 }
@@ -176,30 +193,32 @@ fn properties(values: &mut Values) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for text in values.all("kafka-property").to_vec() {
         match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() => found.push((key.trim().to_owned(), value.trim().to_owned())),
+            Some((key, value)) if !key.is_empty() => {
+                found.push((key.trim().to_owned(), value.trim().to_owned()))
+            }
             _ => values.error_in("kafka-property", format!("{text:?} is not allowed; allowed: key=value")),
         }
     }
     found
 }
 
-fn auth(values: &mut Values) -> publish::Auth {
+fn auth(values: &mut Values) -> Auth {
     let connection_string = values.secret("kafka-connection-string", "kafka-connection-string-file");
     let password = values.secret("kafka-sasl-password", "kafka-sasl-password-file");
     if values.text("kafka-auth") != Some("sasl") {
-        return publish::Auth::None;
+        return Auth::None;
     }
     let username = values.text("kafka-sasl-username").map(str::to_owned);
     match (connection_string, username, password) {
-        (Some(connection_string), None, None) => publish::Auth::ConnectionString(connection_string),
-        (None, Some(username), Some(password)) => publish::Auth::SaslPlain { username, password },
+        (Some(connection_string), None, None) => Auth::ConnectionString(Secret::new(connection_string)),
+        (None, Some(username), Some(password)) => Auth::Sasl { username, password: Secret::new(password) },
         _ => {
             values.error_in(
                 "kafka-auth",
                 "\"sasl\" needs either a connection string (--kafka-connection-string-file) or a user name and a \
                  password (--kafka-sasl-username, --kafka-sasl-password-file)",
             );
-            publish::Auth::None
+            Auth::None
         }
     }
 }
@@ -210,7 +229,8 @@ mod tests {
 
     fn serve(flags: &[(&str, &str)]) -> (Option<serve::Config>, Vec<String>) {
         let flag = |name: &str| {
-            let found: Vec<_> = flags.iter().filter(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()).collect();
+            let found: Vec<_> =
+                flags.iter().filter(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()).collect();
             (!found.is_empty()).then_some(found)
         };
         let mut values = Values::resolve(flag, |_| None, None);
@@ -239,7 +259,10 @@ mod tests {
         ] {
             let (config, errors) = serve(&[("upstream", upstream)]);
             assert!(config.is_none());
-            assert!(errors.iter().any(|e| e.contains("--upstream") && e.contains(needle)), "{upstream}: {errors:?}");
+            assert!(
+                errors.iter().any(|e| e.contains("--upstream") && e.contains(needle)),
+                "{upstream}: {errors:?}"
+            );
         }
         let (_, errors) = serve(&[]);
         assert!(errors[0].contains("--upstream") && errors[0].contains("TOKENWEIR_UPSTREAM"), "{errors:?}");

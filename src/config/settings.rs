@@ -138,7 +138,12 @@ pub const SETTINGS: &[Setting] = &[
         default: None,
         help: "Kafka or Event Hubs. Without it nothing is published and the ledger keeps the events.",
     },
-    Setting { name: "kafka-topic", kind: Kind::Text("a topic name"), default: Some("ai-usage"), help: "The topic of the events." },
+    Setting {
+        name: "kafka-topic",
+        kind: Kind::Text("a topic name"),
+        default: Some("ai-usage"),
+        help: "The topic of the events.",
+    },
     Setting {
         name: "kafka-auth",
         kind: Kind::Choice(&["none", "sasl"]),
@@ -206,7 +211,12 @@ pub const SETTINGS: &[Setting] = &[
         default: None,
         help: "File with the key of the API-key hashes. Without one a random key is made in the ledger's directory.",
     },
-    Setting { name: "caller-hash-key", kind: Kind::Secret, default: None, help: "The key of the API-key hashes." },
+    Setting {
+        name: "caller-hash-key",
+        kind: Kind::Secret,
+        default: None,
+        help: "The key of the API-key hashes.",
+    },
     Setting {
         name: "gateway-app-ids",
         kind: Kind::List("application ids"),

@@ -55,7 +55,9 @@ mod tests {
         assert_eq!(duration("7d"), Some(Duration::from_secs(7 * 86_400)));
         assert_eq!(duration("10ms"), Some(Duration::from_millis(10)));
         assert_eq!(size_bytes("256MiB"), Some(256 << 20));
-        for bad in ["", "300", "s", "3 s", "-1s", "1.5s", "10MB", "99999999999999999999s", "18446744073709551615d"] {
+        for bad in
+            ["", "300", "s", "3 s", "-1s", "1.5s", "10MB", "99999999999999999999s", "18446744073709551615d"]
+        {
             assert_eq!(duration(bad), None, "{bad:?}");
             assert_eq!(size_bytes(bad), None, "{bad:?}");
         }

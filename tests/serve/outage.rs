@@ -70,8 +70,14 @@ fn calls_in_topic(brokers: &str) -> u64 {
         tokenweir(&["report", "--kafka-brokers", brokers, "--kafka-topic", TOPIC, "--format", "json"], None);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    rows.iter().filter(|row| row["caller"] == "team-a").map(|row| row["calls"].as_u64().unwrap()).sum()
+    let report: Value = serde_json::from_str(&text).unwrap();
+    report["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["caller"] == "team-a")
+        .map(|row| row["calls"].as_u64().unwrap())
+        .sum()
 }
 
 #[test]
