@@ -160,7 +160,7 @@ struct Handle {
     boot: Uuid,
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    _lock: DirLock,
+    lock: Mutex<Option<DirLock>>,
 }
 
 /// A reserved place in the ledger's queue: room for one call's whole life.
@@ -197,8 +197,8 @@ impl Ledger {
             .name("tw-ledger".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| OpenError::Io { path, error })?;
-        let writer = Mutex::new(Some(thread));
-        let inner = Handle { dir: options.dir, source, boot, shared, writer, _lock: lock };
+        let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
+        let inner = Handle { dir: options.dir, source, boot, shared, writer, lock };
         Ok(Ledger { inner: Arc::new(inner) })
     }
 
@@ -280,7 +280,8 @@ impl Ledger {
         self.inner.shared.finish()
     }
 
-    /// [`Ledger::finish`], then stores the last marks and ends the writer. May be repeated.
+    /// [`Ledger::finish`], then stores the last marks, ends the writer and lets go of the
+    /// directory. May be repeated.
     ///
     /// # Errors
     /// If something could not be stored.
@@ -299,6 +300,7 @@ impl Handle {
         {
             tracing::error!("the ledger's writer panicked");
         }
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         finished
     }
 }

@@ -1,0 +1,156 @@
+//! From the ledger to the topic.
+//!
+//! One thread (`tw-publish`) reads committed events in order, hands them to an idempotent producer,
+//! and moves the ledger's mark only past a contiguous prefix of acknowledged ones. Every event may
+//! arrive more than once, always with the same bytes; readers drop repeats by (`source`, `id`).
+//!
+//! | file | idea |
+//! |---|---|
+//! | `config` | what the user may set, and the values that keep the promise |
+//! | `tracker` | which positions are sent, acknowledged, to be sent again |
+//! | `classify` | what an error of the broker calls for |
+//! | `pace` | when to try again |
+//! | `link` | one producer, and what it reports |
+//! | `worker` | the loop |
+
+mod classify;
+mod config;
+mod link;
+mod pace;
+mod tracker;
+mod worker;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::ledger::{Ledger, ReadError};
+
+pub use config::{Auth, Config, ConfigError, Secret};
+
+/// Why publishing cannot begin. An unreachable broker is no reason: events wait in the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong; every error is listed.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Config(Vec<ConfigError>),
+    /// The ledger cannot be read.
+    #[error("the ledger cannot be read: {0}")]
+    Ledger(#[from] ReadError),
+    /// The thread or the producer could not be made.
+    #[error("the publisher cannot start: {0}")]
+    Producer(String),
+}
+
+/// Counters since start, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Events handed to the producer, repeats included.
+    pub sent: u64,
+    /// Events handed over again after an error.
+    pub resent: u64,
+    /// Times that the producer was replaced.
+    pub renewed: u64,
+    /// Events handed over and not yet answered.
+    pub in_flight: u64,
+    /// The publisher waits because of an error.
+    pub backing_off: bool,
+}
+
+/// What the handle and the thread share.
+#[derive(Debug, Default)]
+struct Shared {
+    sent: AtomicU64,
+    resent: AtomicU64,
+    renewed: AtomicU64,
+    in_flight: AtomicU64,
+    /// Everything up to here is delivered or refused.
+    mark: AtomicU64,
+    backing_off: AtomicBool,
+    stop: Mutex<Option<Instant>>,
+    stopped: Condvar,
+}
+
+impl Shared {
+    /// Until when to go on, once somebody wants an end.
+    fn deadline(&self) -> Option<Instant> {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps; less if somebody wants an end.
+    fn sleep(&self, time: Duration) {
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.stopped.wait_timeout_while(stop, time, |stop| stop.is_none()));
+    }
+}
+
+/// A running publisher. Dropped without [`Publisher::stop`], it ends at once; what was not
+/// acknowledged stays in the ledger.
+#[derive(Debug)]
+pub struct Publisher {
+    ledger: Ledger,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Publisher {
+    /// Starts publishing what the ledger commits, and what it holds undelivered. Does not wait for
+    /// a broker.
+    ///
+    /// # Errors
+    /// If the configuration is wrong or the ledger cannot be read.
+    pub fn start(ledger: &Ledger, config: &Config) -> Result<Publisher, StartError> {
+        let errors = config.check();
+        if !errors.is_empty() {
+            return Err(StartError::Config(errors));
+        }
+        let shared = Arc::new(Shared::default());
+        let worker = worker::Worker::new(ledger.clone(), config, Arc::clone(&shared))?;
+        let thread = std::thread::Builder::new()
+            .name("tw-publish".to_owned())
+            .spawn(move || worker.run())
+            .map_err(|error| StartError::Producer(error.to_string()))?;
+        Ok(Publisher { ledger: ledger.clone(), shared, thread: Some(thread) })
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            sent: of(&self.shared.sent),
+            resent: of(&self.shared.resent),
+            renewed: of(&self.shared.renewed),
+            in_flight: of(&self.shared.in_flight),
+            backing_off: self.shared.backing_off.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Publishes what is committed by now, for at most `flush`, and ends. Returns how many events
+    /// are left in the ledger. Call it after [`Ledger::finish`], so that the last control event
+    /// goes too, and before [`Ledger::close`], which stores the last mark.
+    pub fn stop(mut self, flush: Duration) -> u64 {
+        self.end(flush);
+        let committed = self.ledger.wait_committed(u64::MAX, Duration::ZERO);
+        committed.saturating_sub(self.shared.mark.load(Ordering::Acquire))
+    }
+
+    fn end(&mut self, flush: Duration) {
+        let deadline = Instant::now() + flush;
+        *self.shared.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
+        self.shared.stopped.notify_all();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the publisher panicked");
+        }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.end(Duration::ZERO);
+        }
+    }
+}
