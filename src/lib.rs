@@ -4,5 +4,7 @@
 pub mod caller;
 pub mod ledger;
 pub mod meter;
+pub mod publish;
+pub mod report;
 pub mod tokens;
 pub mod usage;

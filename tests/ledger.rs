@@ -1,4 +1,11 @@
 //! The ledger through its front door, and real processes that are killed.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may"
+)]
 
 mod support;
 
@@ -300,7 +307,7 @@ fn cost(per_second: u32, life: Duration, time: Duration) {
     let dir = tempfile::tempdir_in(".").unwrap();
     let ledger = Ledger::open(Options { slots: 50_000, ..options(dir.path(), false) }).unwrap();
     let (sender, commits) = std::sync::mpsc::channel();
-    ledger.on_commit(move |took| drop(sender.send(took)));
+    ledger.on_commit(move |took| sender.send(took).unwrap_or_default());
     let (began, cpu, disk) = (Instant::now(), thread_cpu_ns("tw-ledger"), written_bytes());
     let mut open = std::collections::VecDeque::new();
     let mut checkpoint_at = began;

@@ -1,0 +1,119 @@
+//! The programs behind `events`, `report` and `drain`: what a ledger or a topic holds, for people.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `events` | stored events as JSON lines |
+//! | `tally` | events added up by keys |
+//! | `topic` | a topic from its beginning to its end |
+//! | `render` | a tally as a table, CSV or JSON |
+//! | `drain` | publishing what a dead instance left |
+
+mod drain;
+mod events;
+mod render;
+mod tally;
+mod topic;
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::ledger::{OpenError, ReadError, Reader};
+use crate::publish::{Config, ConfigError, StartError};
+
+pub use drain::{DrainOptions, Drained, drain};
+pub use events::{EventsOptions, events};
+pub use render::Format;
+pub use tally::{Key, Line, Report, Sums};
+
+/// Rows read from a ledger in one short transaction.
+const READ_ROWS: usize = 512;
+
+/// Why a program failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The ledger cannot be taken.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The publisher cannot start.
+    #[error(transparent)]
+    Publish(#[from] StartError),
+    /// The Kafka settings are wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The topic cannot be read.
+    #[error("the topic cannot be read: {0}")]
+    Topic(#[from] rdkafka::error::KafkaError),
+    /// A partition said nothing for too long before its end.
+    #[error("the topic could not be read to its end: {0}")]
+    Silent(String),
+    /// The output cannot be written.
+    #[error("output: {0}")]
+    Output(#[from] std::io::Error),
+    /// A time on the command line is neither an instant nor a day.
+    #[error("`{0}` is no time: give a day (2026-11-22) or an instant (2026-11-22T09:00:00Z)")]
+    Time(String),
+    /// A key on the command line is unknown.
+    #[error("`{0}` is no key: caller, model, deployment, day, department, cost_center, outcome")]
+    Key(String),
+    /// An output format on the command line is unknown.
+    #[error("`{0}` is no format: table, csv, json")]
+    Format(String),
+}
+
+/// Where events come from.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A ledger's directory.
+    Ledger(PathBuf),
+    /// A topic, from its beginning to the end seen at start.
+    Topic(Config),
+}
+
+/// What to report.
+#[derive(Clone, Debug)]
+pub struct ReportOptions {
+    /// Where events come from.
+    pub input: Input,
+    /// What to add up by.
+    pub by: Vec<Key>,
+    /// Events whose `time` is this or later.
+    pub from: Option<Timestamp>,
+    /// Events whose `time` is earlier than this.
+    pub to: Option<Timestamp>,
+}
+
+/// Adds up usage. Every event counts once by (`source`, `id`), whatever its number of copies;
+/// calls that were `rejected` do not count; sums of calls that were never stored one by one do.
+///
+/// # Errors
+/// If the input cannot be read to its end.
+pub fn report(options: &ReportOptions) -> Result<Report, ReportError> {
+    let mut tally = tally::Tally::new(options);
+    match &options.input {
+        Input::Ledger(dir) => {
+            let reader = Reader::open(dir)?;
+            let mut after = 0;
+            loop {
+                let rows = reader.after(after, READ_ROWS)?;
+                let Some(last) = rows.last() else { break };
+                after = last.position;
+                rows.iter().for_each(|row| tally.add(&row.body));
+            }
+        }
+        Input::Topic(config) => topic::read(config, |body| tally.add(body))?,
+    }
+    Ok(tally.finish())
+}
+
+/// The instant that a `--from` or `--to` means: RFC 3339, or a day, which begins at midnight UTC.
+///
+/// # Errors
+/// If it is neither.
+pub fn parse_time(text: &str) -> Result<Timestamp, ReportError> {
+    let instant = text.parse().or_else(|_| format!("{text}T00:00:00Z").parse());
+    instant.map_err(|_| ReportError::Time(text.to_owned()))
+}
