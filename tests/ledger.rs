@@ -298,7 +298,11 @@ fn written_bytes() -> u64 {
 #[test]
 #[ignore = "prints figures and takes a while"]
 fn cost_per_call() {
+    let only = std::env::var("TOKENWEIR_COST").unwrap_or_default();
     for (per_second, life) in [(2_000, 0), (2_000, 2_000), (200, 2_000), (10_000, 0)] {
+        if !only.is_empty() && only != format!("{per_second}/{life}") {
+            continue;
+        }
         cost(per_second, Duration::from_millis(life), Duration::from_secs(10));
     }
 }
