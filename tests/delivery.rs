@@ -221,7 +221,7 @@ impl Rig {
 #[test]
 fn events_arrive_as_stored_with_key_and_headers() {
     let (broker, rig) = (Broker::any(), Rig::new());
-    let publisher = Publisher::start(&rig.ledger, &broker.config()).unwrap();
+    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
     rig.calls(500);
     let reader = rig.arrives(&broker);
     for record in &reader.records {
@@ -239,11 +239,11 @@ fn events_arrive_as_stored_with_key_and_headers() {
 fn what_a_stopped_publisher_left_the_next_one_sends() {
     let (broker, rig) = (Broker::any(), Rig::new());
     rig.calls(50);
-    let publisher = Publisher::start(&rig.ledger, &broker.config()).unwrap();
+    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
     rig.arrives(&broker);
     assert_eq!(publisher.stop(PATIENCE), 0);
     rig.calls(50);
-    let publisher = Publisher::start(&rig.ledger, &broker.config()).unwrap();
+    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
     rig.arrives(&broker);
     assert_eq!(publisher.stats().sent, 50, "what was delivered is not sent again");
     rig.end(publisher);
@@ -253,7 +253,7 @@ fn what_a_stopped_publisher_left_the_next_one_sends() {
 fn an_outage_costs_nothing_but_time() {
     let (broker, rig) = (Broker::mock(), Rig::new());
     broker.cluster().broker_down(1).unwrap();
-    let publisher = Publisher::start(&rig.ledger, &broker.config()).unwrap();
+    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
     rig.calls(300);
     assert_eq!(rig.ledger.stats().delivered, 0);
     broker.cluster().broker_up(1).unwrap();
@@ -270,7 +270,7 @@ fn an_outage_costs_nothing_but_time() {
 fn a_stop_without_a_broker_says_what_is_left_and_the_next_start_sends_it() {
     let (broker, rig) = (Broker::mock(), Rig::new());
     let down = Config { brokers: "127.0.0.1:1".to_owned(), ..broker.config() };
-    let publisher = Publisher::start(&rig.ledger, &down).unwrap();
+    let publisher = Publisher::start(down, rig.ledger.clone()).unwrap();
     rig.calls(20);
     rig.ledger.finish().unwrap();
     assert_eq!(publisher.stop(Duration::from_millis(300)), 21, "with the last control event");
@@ -279,7 +279,7 @@ fn a_stop_without_a_broker_says_what_is_left_and_the_next_start_sends_it() {
     let ledger = Ledger::open(options(dir.path(), true)).unwrap();
     assert_eq!(ledger.stats().undelivered, 21);
     let rig = Rig { dir, ledger };
-    let publisher = Publisher::start(&rig.ledger, &broker.config()).unwrap();
+    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
     rig.arrives(&broker);
     rig.end(publisher);
 }
@@ -306,7 +306,7 @@ fn each_error_of_the_broker_is_survived() {
     ];
     for error in errors {
         let (broker, rig) = (Broker::mock(), Rig::new());
-        let publisher = Publisher::start(&rig.ledger, &broker.config()).unwrap();
+        let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
         rig.calls(1);
         rig.arrives(&broker);
         // Real brokers take a batch that they call a duplicate; the mock does not.
@@ -329,7 +329,7 @@ fn each_error_of_the_broker_is_survived() {
 #[test]
 fn lasting_throttling_is_not_met_with_a_busy_loop() {
     let (broker, rig) = (Broker::mock(), Rig::new());
-    let publisher = Publisher::start(&rig.ledger, &broker.config()).unwrap();
+    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
     rig.calls(1);
     rig.arrives(&broker);
     broker.fail(RDKafkaRespErr::RD_KAFKA_RESP_ERR_POLICY_VIOLATION, 1_000);
@@ -347,7 +347,7 @@ fn lasting_throttling_is_not_met_with_a_busy_loop() {
 #[test]
 fn an_event_refused_alone_three_times_is_kept_and_the_others_go() {
     let (broker, rig) = (Broker::mock(), Rig::new());
-    let publisher = Publisher::start(&rig.ledger, &broker.config()).unwrap();
+    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
     rig.calls(1);
     rig.arrives(&broker);
     // Once in its batch, then three times alone. All to one partition: one caller.
@@ -377,7 +377,7 @@ fn an_event_refused_alone_three_times_is_kept_and_the_others_go() {
 fn an_event_larger_than_the_client_takes_is_refused_and_the_others_go() {
     let (broker, rig) = (Broker::mock(), Rig::new());
     let config = broker.with("message.max.bytes", "4000");
-    let publisher = Publisher::start(&rig.ledger, &config).unwrap();
+    let publisher = Publisher::start(config, rig.ledger.clone()).unwrap();
     rig.calls(10);
     let (id, mut large) = (Uuid::now_v7(), usage("a", 1, 1));
     large.accounting.reasons = (0..400).map(|n| format!("output:reason-{n}")).collect();
@@ -398,7 +398,7 @@ fn an_event_larger_than_the_client_takes_is_refused_and_the_others_go() {
 fn a_full_client_queue_only_slows() {
     let (broker, rig) = (Broker::mock(), Rig::new());
     let config = broker.with("queue.buffering.max.messages", "7");
-    let publisher = Publisher::start(&rig.ledger, &config).unwrap();
+    let publisher = Publisher::start(config, rig.ledger.clone()).unwrap();
     rig.calls(200);
     rig.arrives(&broker);
     rig.end(publisher);
@@ -407,7 +407,7 @@ fn a_full_client_queue_only_slows() {
 #[test]
 fn a_configuration_that_breaks_the_promise_does_not_start() {
     let (broker, rig) = (Broker::mock(), Rig::new());
-    let refused = Publisher::start(&rig.ledger, &broker.with("acks", "0")).unwrap_err();
+    let refused = Publisher::start(broker.with("acks", "0"), rig.ledger.clone()).unwrap_err();
     assert!(refused.to_string().starts_with("acks: "), "{refused}");
 }
 
@@ -468,7 +468,7 @@ fn report_of(input: Input) -> Report {
 #[test]
 fn a_report_from_the_topic_equals_the_report_from_the_ledger() {
     let (broker, rig) = (Broker::any(), Rig::new());
-    let publisher = Publisher::start(&rig.ledger, &broker.config()).unwrap();
+    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
     rig.calls(200);
     rig.arrives(&broker);
     let mut from_topic = report_of(Input::Topic(broker.config()));

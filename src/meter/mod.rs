@@ -1,11 +1,34 @@
 //! One call's accounting: what has been seen, and what it costs.
 //!
-//! No I/O, no clock, no panic on any bytes.
+//! No I/O, no clock, no panic on any bytes. The data path shows a [`Meter`] each piece of the call as
+//! it goes by and asks it at the end for the usage event. What the service reports wins; where it
+//! reports nothing, the rules of [`crate::prompt`] and of the service's answers are applied.
+//!
+//! Order of calls: [`Meter::request_bytes`]\*, [`Meter::request_end`], [`Meter::response_head`],
+//! [`Meter::response_bytes`]\*, [`Meter::end`], [`Meter::settle`]; request and response may overlap.
+//! [`Meter::prompt_need`] can be asked at any time, and must be asked after [`Meter::end`].
+
+mod answer;
+mod body;
+mod completion;
+mod decode;
+mod settle;
+mod text;
+
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::usage::{Progress, Usage};
+use crate::chunk::{Reported, RequestFacts, RequestScan};
+use crate::usage::{Api, IncludeUsage, Progress, Usage};
+
+use answer::label;
+use body::Body;
+use settle::Billing;
+
+pub use crate::prompt::PromptCount;
 
 /// What the rules need to know that the exchange does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,72 +68,214 @@ pub enum PromptNeed {
     },
 }
 
-/// The count of one prompt.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PromptCount {
-    /// Its tokens; `None` if the rules say nothing.
-    pub tokens: Option<u64>,
-    /// Why the number is not exact, without the side: `remote_image`.
-    pub reasons: Vec<&'static str>,
+/// The request's side of the count.
+#[derive(Debug)]
+enum Prompt {
+    Waiting,
+    NotKept,
+    Counted(PromptCount),
+}
+
+impl Prompt {
+    fn tokens(&self) -> Option<u64> {
+        if let Prompt::Counted(count) = self { count.tokens } else { None }
+    }
 }
 
 /// One call's accounting.
 #[derive(Debug)]
 pub struct Meter {
-    usage: Usage,
+    draft: Usage,
+    rules: Rules,
+    /// Usage objects are not looked at: what would we say without them?
+    blind: bool,
+    request: RequestScan,
+    facts: RequestFacts,
+    request_ended: bool,
+    prompt: Prompt,
+    status: Option<StatusCode>,
+    decoder: decode::Decoder,
+    body: Body,
+    overloaded: bool,
+    ended: Option<Ending>,
 }
 
 impl Meter {
     /// A meter for a call whose draft names caller and target.
     pub fn new(draft: Usage, rules: Rules) -> Meter {
-        let _ = rules;
-        Meter { usage: draft }
+        let body = Body::new(draft.target.api, StatusCode::OK, &HeaderMap::new(), false);
+        Meter {
+            draft,
+            rules,
+            blind: false,
+            request: RequestScan::default(),
+            facts: RequestFacts::default(),
+            request_ended: false,
+            prompt: Prompt::Waiting,
+            status: None,
+            decoder: decode::Decoder::default(),
+            body,
+            overloaded: false,
+            ended: None,
+        }
     }
+
+    /// A meter that never looks at what the service reports: it says what would be said without.
+    #[must_use]
+    pub fn blind(mut self) -> Meter {
+        self.blind = true;
+        self
+    }
+
     /// The next bytes of the request body.
     pub fn request_bytes(&mut self, bytes: &[u8]) {
-        let _ = bytes;
+        if self.draft.target.api != Api::Audio {
+            self.request.push(bytes);
+        }
     }
+
     /// The request body has ended; from here on [`Meter::prompt_need`] decides.
-    pub fn request_end(&mut self) {}
+    pub fn request_end(&mut self) {
+        self.facts = self.request.facts();
+        self.request_ended = true;
+    }
+
     /// The head of the answer.
     pub fn response_head(&mut self, status: StatusCode, headers: &HeaderMap) {
-        let _ = (status, headers);
+        if !self.request_ended {
+            self.facts = self.request.facts();
+        }
+        self.status = Some(status);
+        self.decoder = decode::Decoder::new(headers);
+        self.body = Body::new(self.draft.target.api, status, headers, self.facts.stream);
+        let value = |name: &str| headers.get(name).and_then(|value| label(value.to_str().ok()?));
+        let (target, ids) = (&mut self.draft.target, &mut self.draft.ids);
+        target.deployment_served = value("x-ms-deployment-name");
+        target.spillover_from = value("x-ms-spillover-from-deployment");
+        target.region = value("x-ms-region");
+        ids.upstream_apim_request_id = value("apim-request-id");
+        ids.upstream_request_id = value("x-request-id");
     }
+
     /// The next bytes of the response body. Stops after `budget_bytes` of decoded bytes and
-    /// returns how many of `bytes` it took; the caller shows the rest later, in order.
+    /// returns how many of `bytes` it took; the caller shows the rest later, in order. It may take
+    /// none and yet have worked: a coding can owe more output than the budget allows.
     pub fn response_bytes(&mut self, bytes: &[u8], budget_bytes: usize) -> usize {
-        let _ = budget_bytes;
-        bytes.len()
+        self.decoder.push(bytes, budget_bytes, |decoded| self.body.push(decoded))
     }
+
     /// A delta with text, a refusal or a tool call has been seen.
     pub fn first_token_seen(&self) -> bool {
-        false
+        self.body.seen.answer.choices.iter().any(answer::Choice::has_begun)
     }
+
     /// Some of the answer could not be shown: the output is unknown, reason `meter_overload`.
-    pub fn overloaded(&mut self) {}
-    /// What is to be done with the request body.
-    pub fn prompt_need(&self) -> PromptNeed {
-        PromptNeed::No
+    pub fn overloaded(&mut self) {
+        self.overloaded = true;
     }
+
+    /// Bytes that [`Meter::end`] has yet to read, all at once: much is better read off the data path.
+    pub fn unread_bytes(&self) -> usize {
+        self.body.unread_bytes()
+    }
+
+    /// The call has ended: reads what could only be read as a whole. From here on
+    /// [`Meter::prompt_need`] never says [`PromptNeed::Keep`]. A second call does nothing.
+    pub fn end(&mut self, ending: Ending) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.ended = Some(ending);
+        let cleanly = ending == Ending::Eof;
+        if !self.request_ended {
+            self.facts = self.request.facts();
+        }
+        if self.status.is_some() {
+            let coded_to_the_end = self.decoder.finish().is_ok();
+            self.body.finish(cleanly && coded_to_the_end);
+            self.body.seen.parse_errors += u64::from(cleanly && !coded_to_the_end && !self.decoder.is_bad());
+        }
+    }
+
+    /// What is to be done with the request body. Changes as the call goes on; worth asking after each
+    /// piece of the answer while it says [`PromptNeed::Keep`].
+    pub fn prompt_need(&self) -> PromptNeed {
+        let settled = !matches!(self.prompt, Prompt::Waiting);
+        let reported = self.reported().is_some_and(|reported| reported.input.is_some());
+        if settled || reported || self.draft.target.api != Api::ChatCompletions {
+            return PromptNeed::No;
+        }
+        if !self.request_ended {
+            return if self.ended.is_some() { PromptNeed::No } else { PromptNeed::Keep };
+        }
+        let count = |model: Option<String>| model.map_or(PromptNeed::No, |model| PromptNeed::Count { model });
+        match self.billing(self.ended) {
+            Billing::Nothing | Billing::MostLikelyNothing => PromptNeed::No,
+            Billing::PerhapsPrompt | Billing::PerhapsBoth => count(self.assumed_model()),
+            Billing::Answered if self.ended.is_some() => {
+                count(self.body.seen.answer.model.clone().or_else(|| self.assumed_model()))
+            }
+            Billing::Answered if self.body.is_stream() && (!self.usage_awaited() || self.body.seen.done) => {
+                self.body.seen.answer.model.clone().map_or(PromptNeed::Keep, |model| PromptNeed::Count { model })
+            }
+            Billing::Answered => PromptNeed::Keep,
+        }
+    }
+
+    /// The stream will end with the service's usage, if nothing goes wrong.
+    fn usage_awaited(&self) -> bool {
+        self.facts.include_usage || self.draft.request.include_usage == IncludeUsage::Injected
+    }
+
     /// The prompt could not be kept: the input is unknown, reason `prompt_not_kept`.
-    pub fn prompt_not_kept(&mut self) {}
+    pub fn prompt_not_kept(&mut self) {
+        self.prompt = Prompt::NotKept;
+    }
+
     /// The prompt has been counted.
     pub fn prompt_counted(&mut self, count: PromptCount) {
-        let _ = count;
+        self.prompt = Prompt::Counted(count);
     }
-    /// What is known now: the checkpoint of an open call.
+
+    /// What is known now: the checkpoint of an open call. Its numbers are lower bounds unless the
+    /// service has reported.
     pub fn progress(&self) -> Progress {
-        Progress::default()
+        let usage = self.assess(None);
+        Progress {
+            model: usage.target.model,
+            response_id: usage.ids.response_id,
+            status: usage.request.status,
+            tokens: usage.tokens,
+            accounting: usage.accounting,
+            stream: usage.stream,
+        }
     }
-    /// The call's final accounting. `timing` is the caller's to fill in.
-    pub fn settle(self, ending: Ending) -> Usage {
-        let _ = ending;
-        self.usage
+
+    /// The call's final accounting; calls [`Meter::end`] if nobody has. `timing` is the caller's to
+    /// fill in, and `request.status` where no answer came.
+    pub fn settle(mut self, ending: Ending) -> Usage {
+        self.end(ending);
+        self.assess(self.ended)
+    }
+
+    /// The service's word, if it counts.
+    fn reported(&self) -> Option<&Reported> {
+        self.body.seen.answer.reported.as_ref().filter(|_| !self.blind)
+    }
+
+    /// The model to go by where no answer names one: the one that the request asks for, else one that
+    /// has the deployment's name.
+    fn assumed_model(&self) -> Option<String> {
+        let known = |name: &String| crate::prompt::model(name).is_some();
+        self.facts.model.clone().filter(known).or_else(|| self.draft.target.deployment.clone().filter(known))
     }
 }
 
 /// Counts the prompt of a request under a model's rules. Heavy: never on the data path.
-pub fn count_prompt(api: crate::usage::Api, body: &[Bytes], model: &str) -> PromptCount {
-    let _ = (api, body, model);
-    PromptCount::default()
+pub fn count_prompt(api: Api, body: &[Bytes], model: &str) -> PromptCount {
+    match (api, body) {
+        (Api::ChatCompletions, [whole]) => crate::prompt::count_chat(whole, model),
+        (Api::ChatCompletions, pieces) => crate::prompt::count_chat(&pieces.concat(), model),
+        _ => PromptCount { tokens: None, reasons: vec!["api_not_computed"] },
+    }
 }

@@ -1,4 +1,15 @@
 //! Who pays: identity, taken from headers that the gateway sets.
+//!
+//! A list of sources is asked in order and the first that names somebody wins. A value that is
+//! doubled, too long or not printable is no name: the call is then [`UNATTRIBUTED`] rather than
+//! charged to the next source, because a forged header must not pick its payer.
+
+mod resolver;
+mod token;
+
+pub use resolver::{
+    CallerSource, HashKey, ParseSourceError, Resolver, ResolverConfig, SecretError, gateway_headers,
+};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,128 @@
+//! Health, readiness and metrics, on a port of their own.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// Scrapers and probes: a handful. More at once are made to wait.
+const CONNECTIONS_MAX: usize = 64;
+/// A probe that has not sent its head by then is no probe.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// After an error of `accept`, such as no file descriptors: long enough not to spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the pages say. Both functions must return at once.
+pub struct Pages {
+    /// The body of `/metrics`.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// The state behind `/readyz`.
+    pub readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
+}
+
+/// Whether calls should be sent here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Calls are accepted and forwarded.
+    pub ready: bool,
+    /// Every event can be stored.
+    pub accounting_ok: bool,
+}
+
+/// Answers on the listener until the task is dropped.
+pub async fn serve(listener: TcpListener, pages: Arc<Pages>) {
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                tracing::warn!(error = %error, "the admin port cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let pages = Arc::clone(&pages);
+        tokio::spawn(async move {
+            let service =
+                service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&pages, &request))));
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+            // A probe that breaks off is of no interest.
+            let _ = http.serve_connection(TokioIo::new(socket), service).await;
+            drop(permit);
+        });
+    }
+}
+
+fn answer<B>(pages: &Pages, request: &Request<B>) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return page(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned());
+    }
+    match request.uri().path() {
+        "/livez" => page(StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        "/readyz" => {
+            let Readiness { ready, accounting_ok } = (pages.readiness)();
+            let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            let accounting = if accounting_ok { "ok" } else { "degraded" };
+            page(status, "application/json", format!("{{\"accounting\": \"{accounting}\"}}\n"))
+        }
+        "/metrics" => page(StatusCode::OK, "text/plain; version=0.0.4", (pages.metrics)()),
+        _ => page(StatusCode::NOT_FOUND, "text/plain", "/livez /readyz /metrics\n".to_owned()),
+    }
+}
+
+fn page(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    fn get(pages: &Pages, path: &str) -> (u16, String) {
+        let request = Request::get(path).body(()).unwrap();
+        let response = answer(pages, &request);
+        let status = response.status().as_u16();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let body = runtime.block_on(response.into_body().collect()).unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn pages(ready: bool, accounting_ok: bool) -> Pages {
+        Pages {
+            metrics: Box::new(|| "a_total 1\n".to_owned()),
+            readiness: Box::new(move || Readiness { ready, accounting_ok }),
+        }
+    }
+
+    #[test]
+    fn readiness_is_about_traffic_and_says_how_accounting_does() {
+        assert_eq!(get(&pages(true, true), "/readyz"), (200, "{\"accounting\": \"ok\"}\n".to_owned()));
+        assert_eq!(get(&pages(true, false), "/readyz").0, 200);
+        assert_eq!(get(&pages(false, true), "/readyz").0, 503);
+    }
+
+    #[test]
+    fn the_pages_are_there() {
+        let pages = pages(true, true);
+        assert_eq!(get(&pages, "/livez").0, 200);
+        assert_eq!(get(&pages, "/metrics").1, "a_total 1\n");
+        assert_eq!(get(&pages, "/nothing").0, 404);
+        let post = Request::post("/livez").body(()).unwrap();
+        assert_eq!(answer(&pages, &post).status(), StatusCode::METHOD_NOT_ALLOWED);
+    }
+}

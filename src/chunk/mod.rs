@@ -1,0 +1,379 @@
+//! Wire shapes: what an answer, a chunk of one, and a request look like in JSON.
+//!
+//! Tolerant by design: a field that is absent, null or of another type is not there, unknown fields
+//! are ignored, of equal keys the last wins, lone surrogates count as U+FFFD. Only what is no JSON
+//! object is [`Malformed`].
+
+mod json;
+mod reported;
+mod request;
+mod scan;
+
+pub use json::{Joiner, Malformed, Text};
+pub use reported::Reported;
+pub use request::{RequestFacts, RequestScan, ToolChoice};
+pub use scan::{AnswerScan, Scanner, Sink, Token};
+
+use json::{Value, elements, members};
+
+/// A chunk of a streamed answer, or a whole answer: they differ in `delta` and `message` only.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chunk<'a> {
+    /// `id`; empty in Azure's annotation chunks.
+    pub id: Option<Text<'a>>,
+    /// `model`; empty in Azure's annotation chunks.
+    pub model: Option<Text<'a>>,
+    /// `service_tier`
+    pub service_tier: Option<Text<'a>>,
+    /// `created`, seconds since 1970; 0 in Azure's annotation chunks.
+    pub created: Option<u64>,
+    /// `type`: names the events of the Responses API.
+    pub kind: Option<Text<'a>>,
+    choices: Option<&'a [u8]>,
+    usage: Option<&'a [u8]>,
+    response: Option<&'a [u8]>,
+    error: Option<Value<'a>>,
+    code: Option<Value<'a>>,
+}
+
+/// One entry of `choices`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice<'a> {
+    /// `index`; 0 if absent.
+    pub index: u64,
+    /// `finish_reason`
+    pub finish_reason: Option<Text<'a>>,
+    logprobs: Option<&'a [u8]>,
+    message: Option<&'a [u8]>,
+}
+
+/// A `delta` or a `message`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Message<'a> {
+    /// `content`
+    pub content: Option<Text<'a>>,
+    /// `refusal`
+    pub refusal: Option<Text<'a>>,
+    /// `reasoning_content`, which some services add.
+    pub reasoning: Option<Text<'a>>,
+    /// `function_call`, the older form of a single tool call.
+    pub function_call: Option<Call<'a>>,
+    /// It carries audio, whose tokens no text gives.
+    pub audio: bool,
+    /// `content` is neither text nor null.
+    pub odd: bool,
+    tool_calls: Option<&'a [u8]>,
+}
+
+/// A tool call, or the next piece of one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Call<'a> {
+    /// `index`, else the place in the list.
+    pub index: u64,
+    /// `function.name`
+    pub name: Option<Text<'a>>,
+    /// `function.arguments`
+    pub arguments: Option<Text<'a>>,
+    /// It has no `function` but something else.
+    pub odd: bool,
+}
+
+/// The entries of `logprobs`: one for each token of the visible text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Logprobs {
+    /// How many.
+    pub entries: u64,
+    /// Bytes that they stand for; `None` if an entry does not say.
+    pub bytes: Option<u64>,
+}
+
+impl<'a> Chunk<'a> {
+    /// Reads one JSON object.
+    ///
+    /// # Errors
+    /// [`Malformed`] if `document` is no JSON object.
+    pub fn parse(document: &'a [u8]) -> Result<Chunk<'a>, Malformed> {
+        let mut chunk = Chunk::default();
+        members(document, |key, value| match key {
+            b"choices" => chunk.choices = value.array(),
+            b"model" => chunk.model = value.text(),
+            b"id" => chunk.id = value.text(),
+            b"usage" => chunk.usage = value.object(),
+            b"created" => chunk.created = value.whole(),
+            b"service_tier" => chunk.service_tier = value.text(),
+            b"type" => chunk.kind = value.text(),
+            b"response" => chunk.response = value.object(),
+            b"error" => chunk.error = Some(value),
+            b"code" => chunk.code = Some(value),
+            _ => {}
+        })?;
+        Ok(chunk)
+    }
+
+    /// Its choices, in order.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the list is not JSON; the choices before that place have been seen.
+    pub fn choices(&self, mut choice: impl FnMut(Choice<'a>)) -> Result<(), Malformed> {
+        let Some(list) = self.choices else { return Ok(()) };
+        let mut all_read = Ok(());
+        elements(list, |value| match value.object().map(Choice::parse) {
+            Some(Ok(parsed)) => choice(parsed),
+            Some(Err(malformed)) => all_read = Err(malformed),
+            None => {}
+        })?;
+        all_read
+    }
+
+    /// The service's `usage`, if it is an object.
+    pub fn usage(&self) -> Option<Reported> {
+        Reported::parse(self.usage?).ok()
+    }
+
+    /// `choices` is there and empty.
+    pub fn no_choices(&self) -> bool {
+        let mut none = self.choices.is_some();
+        _ = self.choices(|_| none = false);
+        none
+    }
+
+    /// The `response` of a Responses event.
+    pub fn response(&self) -> Option<Chunk<'a>> {
+        Chunk::parse(self.response?).ok()
+    }
+
+    /// The class of an error: `error.code`, else `error.type`, else `code`; empty if it has none.
+    /// `None` if the chunk is no error.
+    pub fn error(&self) -> Option<String> {
+        let is_flat = self.kind.is_some_and(|kind| &*kind.lossy() == "error");
+        match self.error {
+            Some(Value::Object(error)) => {
+                let (mut code, mut kind) = (None, None);
+                _ = members(error, |key, value| match key {
+                    b"code" => code = name(value),
+                    b"type" => kind = name(value),
+                    _ => {}
+                });
+                Some(code.or(kind).unwrap_or_default())
+            }
+            Some(Value::Text(_)) => Some(String::new()),
+            _ if is_flat => Some(self.code.and_then(name).unwrap_or_default()),
+            _ => None,
+        }
+    }
+}
+
+/// A code may be a string or a number.
+fn name(value: Value<'_>) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text.lossy().into_owned()),
+        Value::Number(_) => Some(value.whole()?.to_string()),
+        _ => None,
+    }
+}
+
+impl<'a> Choice<'a> {
+    fn parse(object: &'a [u8]) -> Result<Choice<'a>, Malformed> {
+        let mut choice = Choice::default();
+        members(object, |key, value| match key {
+            b"index" => choice.index = value.whole().unwrap_or(0),
+            b"finish_reason" => choice.finish_reason = value.text(),
+            b"logprobs" => choice.logprobs = value.object(),
+            b"delta" | b"message" => choice.message = value.object(),
+            _ => {}
+        })?;
+        Ok(choice)
+    }
+
+    /// Its delta or message; empty in Azure's annotation chunks.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is not JSON.
+    pub fn message(&self) -> Result<Message<'a>, Malformed> {
+        self.message.map_or(Ok(Message::default()), Message::parse)
+    }
+
+    /// The entries of `logprobs.content` and `logprobs.refusal`; `None` without them.
+    pub fn logprobs(&self) -> Option<Logprobs> {
+        let mut all = Logprobs { entries: 0, bytes: Some(0) };
+        members(self.logprobs?, |_, list| {
+            let Some(list) = list.array() else { return };
+            _ = elements(list, |entry| {
+                all.entries += 1;
+                all.bytes = all.bytes.zip(entry.object().and_then(token_bytes)).map(|(sum, one)| sum + one);
+            });
+        })
+        .ok()?;
+        (all.entries > 0).then_some(all)
+    }
+}
+
+/// How many bytes one entry of `logprobs` stands for.
+fn token_bytes(entry: &[u8]) -> Option<u64> {
+    let mut count = None;
+    members(entry, |key, value| {
+        if let (b"bytes", Some(list)) = (key, value.array()) {
+            let mut bytes = 0;
+            count = elements(list, |_| bytes += 1).ok().map(|()| bytes);
+        }
+    })
+    .ok()?;
+    count
+}
+
+impl<'a> Message<'a> {
+    fn parse(object: &'a [u8]) -> Result<Message<'a>, Malformed> {
+        let mut message = Message::default();
+        let mut function_call = None;
+        members(object, |key, value| match key {
+            b"content" => {
+                message.content = value.text();
+                message.odd = !matches!(value, Value::Text(_) | Value::Null);
+            }
+            b"refusal" => message.refusal = value.text(),
+            b"reasoning_content" => message.reasoning = value.text(),
+            b"tool_calls" => message.tool_calls = value.array(),
+            b"function_call" => function_call = value.object(),
+            b"audio" => message.audio = value.object().is_some(),
+            _ => {}
+        })?;
+        if let Some(function) = function_call {
+            let mut call = Call::default();
+            call.function(function)?;
+            message.function_call = Some(call);
+        }
+        Ok(message)
+    }
+
+    /// Its tool calls, in order.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the list is not JSON; the calls before that place have been seen.
+    pub fn tool_calls(&self, mut call: impl FnMut(Call<'a>)) -> Result<(), Malformed> {
+        let Some(list) = self.tool_calls else { return Ok(()) };
+        let (mut place, mut all_read) = (0, Ok(()));
+        elements(list, |value| {
+            match value.object().map(|object| Call::parse(object, place)) {
+                Some(Ok(parsed)) => call(parsed),
+                Some(Err(malformed)) => all_read = Err(malformed),
+                None => {}
+            }
+            place += 1;
+        })?;
+        all_read
+    }
+}
+
+impl<'a> Call<'a> {
+    fn parse(object: &'a [u8], place: u64) -> Result<Call<'a>, Malformed> {
+        let mut call = Call { index: place, ..Call::default() };
+        let (mut function, mut kind) = (None, None);
+        members(object, |key, value| match key {
+            b"index" => call.index = value.whole().unwrap_or(place),
+            b"function" => function = value.object(),
+            b"type" => kind = value.text(),
+            _ => {}
+        })?;
+        call.odd = kind.is_some_and(|kind| &*kind.key() != b"function");
+        if let Some(function) = function {
+            call.function(function)?;
+        }
+        Ok(call)
+    }
+
+    fn function(&mut self, object: &'a [u8]) -> Result<(), Malformed> {
+        members(object, |key, value| match key {
+            b"name" => self.name = value.text(),
+            b"arguments" => self.arguments = value.text(),
+            _ => {}
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (index, content, finish reason) of each choice.
+    fn choices(json: &str) -> Vec<(u64, String, String)> {
+        let mut all = Vec::new();
+        let lossy = |text: Option<Text<'_>>| text.unwrap_or_default().lossy().into_owned();
+        Chunk::parse(json.as_bytes())
+            .unwrap()
+            .choices(|choice| {
+                let message = choice.message().unwrap();
+                all.push((choice.index, lossy(message.content), lossy(choice.finish_reason)));
+            })
+            .unwrap();
+        all
+    }
+
+    fn one(index: u64, content: &str, finish: &str) -> (u64, String, String) {
+        (index, content.to_owned(), finish.to_owned())
+    }
+
+    #[test]
+    fn deltas_and_messages_in_any_order_of_keys() {
+        let chunk = r#"{"choices":[{"finish_reason":null,"delta":{"content":"Hi"},"index":1}],"id":"c"}"#;
+        assert_eq!(choices(chunk), [one(1, "Hi", "")]);
+        let whole = r#"{"choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}]}"#;
+        assert_eq!(choices(whole), [one(0, "Hi", "stop")]);
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_wins_and_keys_may_be_escaped() {
+        let chunk = r#"{"choices":[{"delta":{"content":"no"}}],"ch\u006fices":[{"delta":{"content":"a","content":"b"}}]}"#;
+        assert_eq!(choices(chunk), [one(0, "b", "")]);
+    }
+
+    #[test]
+    fn an_annotation_has_no_text() {
+        let chunk = r#"{"id":"","model":"","choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{"check_offset":44}}],"usage":null}"#;
+        assert_eq!(choices(chunk), [one(0, "", "")]);
+        assert!(Chunk::parse(chunk.as_bytes()).unwrap().usage().is_none());
+    }
+
+    #[test]
+    fn tool_calls_have_an_index_or_a_place() {
+        let json = br#"{"choices":[{"delta":{"tool_calls":[{"index":3,"function":{"name":"f","arguments":"{"}},{"function":{"arguments":"}"}},{"type":"custom","custom":{}}]}}]}"#;
+        let mut calls = Vec::new();
+        Chunk::parse(json)
+            .unwrap()
+            .choices(|choice| {
+                let message = choice.message().unwrap();
+                message.tool_calls(|call| calls.push((call.index, call.name.is_some(), call.odd))).unwrap();
+            })
+            .unwrap();
+        assert_eq!(calls, [(3, true, false), (1, false, false), (2, false, true)]);
+    }
+
+    #[test]
+    fn errors_of_every_shape() {
+        let error = |json: &str| Chunk::parse(json.as_bytes()).unwrap().error();
+        assert_eq!(
+            error(r#"{"error":{"message":"m","type":"server_error","code":null}}"#).unwrap(),
+            "server_error"
+        );
+        assert_eq!(error(r#"{"error":{"requestid":"r","code":400,"message":"m"}}"#).unwrap(), "400");
+        assert_eq!(error(r#"{"type":"error","code":"server_error","message":"m"}"#).unwrap(), "server_error");
+        assert_eq!(
+            error(r#"{"type":"error","error":{"code":"rate_limit_exceeded"}}"#).unwrap(),
+            "rate_limit_exceeded"
+        );
+        assert_eq!(error(r#"{"choices":[],"error":null,"code":"x"}"#), None);
+    }
+
+    #[test]
+    fn logprobs_say_how_many_tokens_and_bytes() {
+        let of = |json: &str| {
+            let mut found = None;
+            Chunk::parse(json.as_bytes()).unwrap().choices(|choice| found = choice.logprobs()).unwrap();
+            found
+        };
+        let json = r#"{"choices":[{"logprobs":{"content":[{"token":"a","bytes":[97]},{"token":"é","bytes":[195,169]}],"refusal":null}}]}"#;
+        assert_eq!(of(json), Some(Logprobs { entries: 2, bytes: Some(3) }));
+        let json = r#"{"choices":[{"logprobs":{"content":[{"token":"a","bytes":null}]}}]}"#;
+        assert_eq!(of(json), Some(Logprobs { entries: 1, bytes: None }));
+        assert_eq!(of(r#"{"choices":[{"logprobs":null}]}"#), None);
+    }
+}

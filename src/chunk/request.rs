@@ -1,0 +1,276 @@
+//! What the accounting of an answer needs to know of its request: a few top-level keys, wherever
+//! they stand in a body of any size.
+
+use super::scan::{Scanner, Sink, Token};
+
+/// Top-level facts of a request. A key that is absent or null leaves its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestFacts {
+    /// `model`
+    pub model: Option<String>,
+    /// `stream`
+    pub stream: bool,
+    /// `stream_options.include_usage`
+    pub include_usage: bool,
+    /// `n`
+    pub n: Option<u64>,
+    /// A function is offered, in `tools`.
+    pub functions: bool,
+    /// A function is offered, in the older `functions`.
+    pub legacy_functions: bool,
+    /// Something else than a function is offered in `tools`.
+    pub hosted_tools: bool,
+    /// `web_search_options` is given.
+    pub web_search: bool,
+    /// `tool_choice`, or the older `function_call`.
+    pub tool_choice: ToolChoice,
+    /// `response_format` is of type `json_schema`.
+    pub json_schema: bool,
+    /// `stop` is given.
+    pub stop: bool,
+    /// `data_sources`: the service searches and prompts by itself.
+    pub data_sources: bool,
+    /// `prediction`: rejected predictions are billed and not seen.
+    pub prediction: bool,
+    /// The body is one JSON object.
+    pub complete: bool,
+}
+
+/// Which tool the model must use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// A word (`auto`, `none`, `required`), or nothing.
+    #[default]
+    Word,
+    /// A function, by name.
+    Named,
+    /// Something else.
+    Other,
+}
+
+/// Finds [`RequestFacts`] in a body that arrives in pieces.
+#[derive(Debug, Default)]
+pub struct RequestScan {
+    scanner: Scanner,
+    collector: Collector,
+}
+
+impl RequestScan {
+    /// The next bytes of the body.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.scanner.push(bytes, &mut self.collector);
+    }
+
+    /// What has been found so far.
+    pub fn facts(&self) -> RequestFacts {
+        RequestFacts { complete: self.scanner.complete(), ..self.collector.facts.clone() }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Collector {
+    facts: RequestFacts,
+    key: Key,
+    /// A nested key that is asked for: `type` or `include_usage`.
+    inner: Inner,
+}
+
+/// The top-level keys that are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Key {
+    Model,
+    Stream,
+    StreamOptions,
+    N,
+    Tools,
+    Functions,
+    ToolChoice,
+    ResponseFormat,
+    Stop,
+    DataSources,
+    Prediction,
+    WebSearch,
+    #[default]
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Inner {
+    Type,
+    IncludeUsage,
+    #[default]
+    Other,
+}
+
+impl Key {
+    fn of(key: &[u8]) -> Key {
+        match key {
+            b"model" => Key::Model,
+            b"stream" => Key::Stream,
+            b"stream_options" => Key::StreamOptions,
+            b"n" => Key::N,
+            b"tools" => Key::Tools,
+            b"functions" => Key::Functions,
+            b"tool_choice" | b"function_call" => Key::ToolChoice,
+            b"response_format" => Key::ResponseFormat,
+            b"stop" => Key::Stop,
+            b"data_sources" => Key::DataSources,
+            b"prediction" => Key::Prediction,
+            b"web_search_options" => Key::WebSearch,
+            _ => Key::Other,
+        }
+    }
+}
+
+impl Sink for Collector {
+    fn token(&mut self, depth: usize, token: Token<'_>) {
+        match (depth, token) {
+            (1, Token::Key(key)) => self.key = Key::of(key),
+            (1, token) => self.top(token),
+            (_, Token::Key(key)) => {
+                self.inner = match key {
+                    b"type" => Inner::Type,
+                    b"include_usage" => Inner::IncludeUsage,
+                    _ => Inner::Other,
+                };
+            }
+            (2 | 3, token) => self.nested(depth, token),
+            _ => {}
+        }
+    }
+}
+
+impl Collector {
+    /// The value of a top-level key, or its opening bracket.
+    fn top(&mut self, token: Token<'_>) {
+        let facts = &mut self.facts;
+        let is_true = token == Token::Scalar(b"true");
+        let given = !matches!(token, Token::Scalar(b"null") | Token::Text(b"") | Token::Close);
+        match self.key {
+            Key::Other => {}
+            _ if token == Token::Close => {}
+            Key::Model => {
+                facts.model = match token {
+                    Token::Text(name) => Some(String::from_utf8_lossy(name).into_owned()),
+                    _ => None,
+                };
+            }
+            Key::Stream => facts.stream = is_true,
+            Key::N => {
+                facts.n = match token {
+                    Token::Scalar(digits) => {
+                        str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok())
+                    }
+                    _ => None,
+                };
+            }
+            Key::StreamOptions => facts.include_usage = false,
+            // What the lists hold is seen one level down.
+            Key::Tools => (facts.functions, facts.hosted_tools) = (false, false),
+            Key::Functions => facts.legacy_functions = false,
+            Key::ToolChoice if token == (Token::Open { array: false }) => {
+                facts.tool_choice = ToolChoice::Named
+            }
+            Key::ToolChoice => facts.tool_choice = ToolChoice::Word,
+            Key::ResponseFormat => facts.json_schema = false,
+            Key::Stop => facts.stop = given,
+            Key::DataSources => facts.data_sources = given,
+            Key::Prediction => facts.prediction = given,
+            Key::WebSearch => facts.web_search = given,
+        }
+    }
+
+    /// A value on the levels below.
+    fn nested(&mut self, depth: usize, token: Token<'_>) {
+        let facts = &mut self.facts;
+        match (self.key, depth, self.inner, token) {
+            (Key::StreamOptions, 2, Inner::IncludeUsage, token) => {
+                facts.include_usage = token == Token::Scalar(b"true");
+            }
+            (Key::ResponseFormat, 2, Inner::Type, Token::Text(kind)) => {
+                facts.json_schema = kind == b"json_schema"
+            }
+            (Key::ToolChoice, 2, Inner::Type, Token::Text(kind)) if kind != b"function" => {
+                facts.tool_choice = ToolChoice::Other;
+            }
+            (Key::Tools, 3, Inner::Type, Token::Text(b"function")) => facts.functions = true,
+            (Key::Tools, 3, Inner::Type, Token::Text(_)) => facts.hosted_tools = true,
+            (Key::Functions, 2, _, Token::Open { array: false }) => facts.legacy_functions = true,
+            // The name of a value is used up by it.
+            _ => {}
+        }
+        self.inner = Inner::Other;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn facts(body: &str) -> RequestFacts {
+        let mut scan = RequestScan::default();
+        scan.push(body.as_bytes());
+        scan.facts()
+    }
+
+    const FULL: &str = r#"{"messages":[{"role":"user","content":"\"model\":\"no\"","stream":true}],
+        "tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}},{"function":{},"type":"custom"}],
+        "tool_choice":{"type":"function","function":{"name":"f"}},"stop":["\n"],"n":3,
+        "response_format":{"json_schema":{"name":"x","type":"no"},"type":"json_schema"},
+        "stream_options":{"include_usage":true},"stream":true,"mod\u0065l":"gpt-4o"}"#;
+
+    #[test]
+    fn finds_keys_wherever_they_stand() {
+        let expected = RequestFacts {
+            model: Some("gpt-4o".to_owned()),
+            stream: true,
+            include_usage: true,
+            n: Some(3),
+            functions: true,
+            legacy_functions: false,
+            web_search: false,
+            hosted_tools: true,
+            tool_choice: ToolChoice::Named,
+            json_schema: true,
+            stop: true,
+            data_sources: false,
+            prediction: false,
+            complete: true,
+        };
+        assert_eq!(facts(FULL), expected);
+    }
+
+    #[test]
+    fn null_and_empty_are_not_given() {
+        let body = r#"{"stop":null,"tools":[],"functions":[],"n":null,"model":null,"stream":null,"stream_options":null,"data_sources":null,"tool_choice":"auto"}"#;
+        assert_eq!(facts(body), RequestFacts { complete: true, ..RequestFacts::default() });
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_wins() {
+        let found = facts(
+            r#"{"stream":true,"stream":false,"stream_options":{"include_usage":true},"stream_options":{},"model":"a","model":"b"}"#,
+        );
+        assert_eq!((found.stream, found.include_usage, found.model.as_deref()), (false, false, Some("b")));
+    }
+
+    #[test]
+    fn a_body_that_is_cut_is_not_complete() {
+        assert!(!facts(&FULL[..FULL.len() - 1]).complete);
+        assert!(!facts("").complete);
+        assert!(!facts("--boundary\r\n").complete);
+    }
+
+    proptest! {
+        #[test]
+        fn splits_do_not_matter(cuts in prop::collection::vec(0..FULL.len(), 0..20)) {
+            let mut at = cuts;
+            at.extend([0, FULL.len()]);
+            at.sort_unstable();
+            let mut scan = RequestScan::default();
+            at.windows(2).for_each(|w| scan.push(&FULL.as_bytes()[w[0]..w[1]]));
+            prop_assert_eq!(scan.facts(), facts(FULL));
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! A JSON document of any size, in any pieces, in constant memory: what stands in its upper three
+//! levels is shown, the rest is passed over at the speed of memchr.
+
+use memchr::memchr2;
+
+use super::json::{Text, Value, is_scalar};
+use super::reported::Reported;
+
+/// Levels that are shown: `{"tools":[{"type":..}]}` is the deepest place that anybody asks for.
+const DEPTH_SHOWN: usize = 3;
+
+/// Bytes of a key, string or number that are shown. Names and numbers are shorter.
+const TOKEN_BYTES_MAX: usize = 256;
+
+/// A piece of a document, with the number of brackets open around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token<'a> {
+    /// An object or array begins.
+    Open {
+        /// It is an array.
+        array: bool,
+    },
+    /// It ends.
+    Close,
+    /// A member's name, unescaped.
+    Key(&'a [u8]),
+    /// A string, unescaped; its first 256 bytes.
+    Text(&'a [u8]),
+    /// A number, `true`, `false` or `null`.
+    Scalar(&'a [u8]),
+}
+
+/// Takes what a [`Scanner`] shows.
+pub trait Sink {
+    /// The next token.
+    fn token(&mut self, depth: usize, token: Token<'_>);
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Value,
+    ValueOrClose,
+    Key,
+    KeyOrClose,
+    Colon,
+    AfterValue,
+    Scalar,
+    Text {
+        key: bool,
+        escape: bool,
+    },
+    /// Below the levels that are shown.
+    Deep,
+    DeepText {
+        escape: bool,
+    },
+    End,
+}
+
+/// A reader at some point of a document.
+#[derive(Debug, Default)]
+pub struct Scanner {
+    state: State,
+    depth: usize,
+    /// Which of the open brackets are `[`.
+    arrays: [bool; DEPTH_SHOWN + 1],
+    /// Brackets open below the levels that are shown.
+    deep: u32,
+    token: Vec<u8>,
+    malformed: bool,
+}
+
+impl Scanner {
+    /// The document has ended where it may.
+    pub fn complete(&self) -> bool {
+        self.state == State::End && !self.malformed
+    }
+
+    /// The next bytes of the document.
+    pub fn push(&mut self, bytes: &[u8], sink: &mut impl Sink) {
+        let mut rest = bytes;
+        while let Some((&first, tail)) = rest.split_first() {
+            if self.malformed {
+                return;
+            }
+            rest = match self.state {
+                State::Text { key, escape } => self.text(rest, key, escape, sink),
+                State::DeepText { escape: true } => {
+                    self.state = State::DeepText { escape: false };
+                    tail
+                }
+                State::DeepText { escape: false } => self.deep_text(rest),
+                State::Deep => self.deep(rest, sink),
+                State::Scalar => self.scalar(rest, sink),
+                _ => {
+                    if !matches!(first, b' ' | b'\n' | b'\r' | b'\t') {
+                        self.structure(first, sink);
+                    }
+                    tail
+                }
+            };
+        }
+    }
+
+    fn structure(&mut self, byte: u8, sink: &mut impl Sink) {
+        match (self.state, byte) {
+            // Bodies are objects.
+            (State::Value, byte) if self.depth == 0 && byte != b'{' => self.malformed = true,
+            (State::Value | State::ValueOrClose, b'{' | b'[') => self.open(byte == b'[', sink),
+            (State::Value | State::ValueOrClose, b'"') => {
+                self.token.clear();
+                self.state = State::Text { key: false, escape: false };
+            }
+            (State::Key | State::KeyOrClose, b'"') => {
+                self.token.clear();
+                self.state = State::Text { key: true, escape: false };
+            }
+            (State::Colon, b':') => self.state = State::Value,
+            (State::AfterValue, b',') => {
+                self.state = if self.arrays[self.depth] { State::Value } else { State::Key };
+            }
+            (State::AfterValue | State::KeyOrClose, b'}') if !self.arrays[self.depth] => self.close(sink),
+            (State::AfterValue | State::ValueOrClose, b']') if self.arrays[self.depth] => self.close(sink),
+            (State::Value | State::ValueOrClose, byte) if is_scalar(byte) => {
+                self.token.clear();
+                self.token.push(byte);
+                self.state = State::Scalar;
+            }
+            _ => self.malformed = true,
+        }
+    }
+
+    fn open(&mut self, array: bool, sink: &mut impl Sink) {
+        sink.token(self.depth, Token::Open { array });
+        if self.depth == DEPTH_SHOWN {
+            self.deep = 1;
+            self.state = State::Deep;
+        } else {
+            self.depth += 1;
+            self.arrays[self.depth] = array;
+            self.state = if array { State::ValueOrClose } else { State::KeyOrClose };
+        }
+    }
+
+    fn close(&mut self, sink: &mut impl Sink) {
+        self.depth -= 1;
+        sink.token(self.depth, Token::Close);
+        self.after_value();
+    }
+
+    fn after_value(&mut self) {
+        self.state = if self.depth == 0 { State::End } else { State::AfterValue };
+    }
+
+    fn scalar<'b>(&mut self, bytes: &'b [u8], sink: &mut impl Sink) -> &'b [u8] {
+        let end = bytes.iter().position(|byte| !is_scalar(*byte)).unwrap_or(bytes.len());
+        self.keep(&bytes[..end]);
+        if end < bytes.len() {
+            sink.token(self.depth, Token::Scalar(&self.token));
+            self.after_value();
+        }
+        &bytes[end..]
+    }
+
+    fn text<'b>(&mut self, bytes: &'b [u8], key: bool, escape: bool, sink: &mut impl Sink) -> &'b [u8] {
+        if escape {
+            self.keep(&bytes[..1]);
+            self.state = State::Text { key, escape: false };
+            return &bytes[1..];
+        }
+        let Some(end) = memchr2(b'"', b'\\', bytes) else {
+            self.keep(bytes);
+            return &[];
+        };
+        self.keep(&bytes[..end]);
+        if bytes[end] == b'\\' {
+            self.keep(b"\\");
+            self.state = State::Text { key, escape: true };
+        } else {
+            let text = Text::between_quotes(&self.token).key();
+            sink.token(self.depth, if key { Token::Key(&text) } else { Token::Text(&text) });
+            if key {
+                self.state = State::Colon;
+            } else {
+                self.after_value();
+            }
+        }
+        &bytes[end + 1..]
+    }
+
+    fn deep<'b>(&mut self, bytes: &'b [u8], sink: &mut impl Sink) -> &'b [u8] {
+        let mark = |byte: &u8| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']');
+        let Some(at) = bytes.iter().position(mark) else { return &[] };
+        match bytes[at] {
+            b'"' => self.state = State::DeepText { escape: false },
+            b'{' | b'[' => self.deep = self.deep.saturating_add(1),
+            _ => self.deep -= 1,
+        }
+        if self.deep == 0 {
+            sink.token(self.depth, Token::Close);
+            self.after_value();
+        }
+        &bytes[at + 1..]
+    }
+
+    fn deep_text<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let Some(at) = memchr2(b'"', b'\\', bytes) else { return &[] };
+        self.state = if bytes[at] == b'"' { State::Deep } else { State::DeepText { escape: true } };
+        &bytes[at + 1..]
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = TOKEN_BYTES_MAX - self.token.len();
+        self.token.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+/// What matters of an answer that is too large to be kept.
+#[derive(Debug, Default)]
+pub struct AnswerScan {
+    scanner: Scanner,
+    facts: AnswerFacts,
+}
+
+/// Found in the answer.
+#[derive(Debug, Default)]
+struct AnswerFacts {
+    model: Option<String>,
+    id: Option<String>,
+    service_tier: Option<String>,
+    usage: Option<Reported>,
+    key: Vec<u8>,
+    group: Vec<u8>,
+    /// The key on level 2 or 3.
+    name: Vec<u8>,
+}
+
+impl AnswerScan {
+    /// The next bytes of the answer.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.scanner.push(bytes, &mut self.facts);
+    }
+
+    /// The answer has ended where it may.
+    pub fn complete(&self) -> bool {
+        self.scanner.complete()
+    }
+
+    /// `model`
+    pub fn model(&self) -> Option<&str> {
+        self.facts.model.as_deref()
+    }
+
+    /// `id`
+    pub fn id(&self) -> Option<&str> {
+        self.facts.id.as_deref()
+    }
+
+    /// `service_tier`
+    pub fn service_tier(&self) -> Option<&str> {
+        self.facts.service_tier.as_deref()
+    }
+
+    /// `usage`, if it is an object.
+    pub fn usage(&self) -> Option<&Reported> {
+        self.facts.usage.as_ref()
+    }
+}
+
+impl Sink for AnswerFacts {
+    fn token(&mut self, depth: usize, token: Token<'_>) {
+        let in_usage = self.key == b"usage";
+        match (depth, token) {
+            (1, Token::Key(key)) => self.key = key.to_vec(),
+            (1, Token::Text(text)) => {
+                let text = Some(String::from_utf8_lossy(text).into_owned());
+                match self.key.as_slice() {
+                    b"model" => self.model = text,
+                    b"id" => self.id = text,
+                    b"service_tier" => self.service_tier = text,
+                    _ => {}
+                }
+            }
+            (1, Token::Open { array: false }) if in_usage => self.usage = Some(Reported::default()),
+            (2 | 3, Token::Key(key)) if in_usage => self.name = key.to_vec(),
+            (2, Token::Open { array: false }) if in_usage => self.group.clone_from(&self.name),
+            (2, Token::Close) => self.group.clear(),
+            (2 | 3, Token::Scalar(digits)) if in_usage => {
+                if let Some(usage) = &mut self.usage {
+                    usage.set(&self.group, &self.name, Value::Number(digits));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Default)]
+    struct Log(String);
+
+    impl Sink for Log {
+        fn token(&mut self, depth: usize, token: Token<'_>) {
+            let text = match token {
+                Token::Open { array: true } => "[".to_owned(),
+                Token::Open { array: false } => "{".to_owned(),
+                Token::Close => "close".to_owned(),
+                Token::Key(key) => format!("{}:", String::from_utf8_lossy(key)),
+                Token::Text(text) => format!("'{}'", String::from_utf8_lossy(text)),
+                Token::Scalar(scalar) => String::from_utf8_lossy(scalar).into_owned(),
+            };
+            self.0.push_str(&format!("{depth}{text} "));
+        }
+    }
+
+    /// What is shown, and whether the document was complete.
+    fn scan<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, bool) {
+        let (mut scanner, mut log) = (Scanner::default(), Log::default());
+        pieces.into_iter().for_each(|piece| scanner.push(piece, &mut log));
+        (log.0, scanner.complete())
+    }
+
+    #[test]
+    fn three_levels_are_shown() {
+        let json = br#" {"a":1,"b":[{"type":"x","deep":{"a":["]}\""]}},true],"c":{},"d":"\u00e9\n"} "#;
+        let expected = "0{ 1a: 11 1b: 1[ 2{ 3type: 3'x' 3deep: 3{ 3close 2close 2true 1close 1c: 1{ 1close 1d: 1'é\n' 0close ";
+        assert_eq!(scan([&json[..]]), (expected.to_owned(), true));
+    }
+
+    #[test]
+    fn what_is_no_json_is_not_complete() {
+        for json in ["", "{", "{]", "[}", "{\"a\" 1}", "{\"a\":1,}x", "{}x", "{\"a\":[1,2}"] {
+            assert!(!scan([json.as_bytes()]).1, "{json}");
+        }
+    }
+
+    #[test]
+    fn usage_of_a_large_answer() {
+        let text = "x".repeat(100_000);
+        for json in [
+            format!(
+                r#"{{"usage":{{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{{"cached_tokens":1}},"total_tokens":7}},"choices":[{{"a":"{text}"}}],"model":"m"}}"#
+            ),
+            format!(
+                r#"{{"choices":[{{"usage":{{"prompt_tokens":9}},"a":"{text}"}}],"model":"m","usage":{{"total_tokens":7,"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{{"cached_tokens":1}}}}}}"#
+            ),
+        ] {
+            let mut scan = AnswerScan::default();
+            json.as_bytes().chunks(1000).for_each(|piece| scan.push(piece));
+            let usage = scan.usage().unwrap();
+            assert_eq!(
+                (usage.input, usage.output, usage.total, usage.input_cached),
+                (Some(3), Some(4), Some(7), Some(1))
+            );
+            assert!(scan.model() == Some("m") && scan.complete());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn splits_do_not_matter(
+            words in prop::collection::vec(
+                prop::sample::select(vec!["{", "}", "[", "]", ":", ",", "\"a\"", "\"\\\"", "\"", "\\", " ", "12", "true", "x"]),
+                0..60,
+            ),
+            size in 1_usize..5,
+        ) {
+            let text = words.concat();
+            prop_assert_eq!(scan([text.as_bytes()]), scan(text.as_bytes().chunks(size)));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The command line as clap sees it, generated from the table of settings.
+
+use clap::{Arg, ArgAction, Command, value_parser};
+
+use crate::config::settings::{Kind, SETTINGS, Setting};
+
+/// Settings of the commands that read or publish a topic.
+const KAFKA: &[&str] = &[
+    "kafka-brokers",
+    "kafka-topic",
+    "kafka-auth",
+    "kafka-sasl-username",
+    "kafka-sasl-password-file",
+    "kafka-connection-string-file",
+    "kafka-property",
+];
+
+/// The whole command line.
+pub(super) fn command() -> Command {
+    Command::new("tokenweir")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Passes AI streams on untouched, counts their tokens, and publishes one usage event per call.")
+        .after_help("Exit codes: 0 fine, 1 failed while running, 2 usage, 78 bad configuration.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([serve(), demo(), events(), report(), drain(), account(), count(), check(), health()])
+}
+
+fn serve() -> Command {
+    let command = Command::new("serve").about("Forward calls and record what they use").arg(config_file());
+    SETTINGS.iter().filter_map(argument).fold(command, Command::arg)
+}
+
+fn demo() -> Command {
+    Command::new("demo")
+        .about("See it all work on this machine: service, callers, outage, kill -9, proof")
+        .arg(option("seconds", "SECONDS", "How long the callers call").default_value("20").value_parser(value_parser!(u64).range(5..=600)))
+}
+
+fn events() -> Command {
+    with_settings(Command::new("events").about("Stored events as JSON lines"), &["ledger"])
+        .arg(switch("follow", "Go on with new events until interrupted"))
+        .arg(switch("refused", "Only events that the broker refused for good"))
+}
+
+fn report() -> Command {
+    let command = Command::new("report").about("Tokens by caller and model, from a ledger or from the topic");
+    with_settings(with_settings(command, &["ledger"]), KAFKA)
+        .arg(
+            option("by", "KEYS", "Keys of the rows, separated by commas: caller, model, deployment, day, outcome")
+                .default_value("caller,model"),
+        )
+        .arg(option("from", "TIME", "Only events at or after this instant or UTC day"))
+        .arg(option("to", "TIME", "Only events before this instant or UTC day"))
+        .arg(option("format", "FORMAT", "How rows are printed").default_value("table").value_parser(["table", "csv", "json"]))
+}
+
+fn drain() -> Command {
+    let command = Command::new("drain").about("Publish what a dead instance left; exit 0 only if nothing is left");
+    with_settings(with_settings(command, &["ledger", "flush-timeout"]), KAFKA)
+}
+
+fn account() -> Command {
+    with_settings(Command::new("account").about("Recompute usage from recorded exchanges, offline"), &["end-of-turn"])
+        .arg(input())
+}
+
+fn count() -> Command {
+    Command::new("count")
+        .about("Tokens of a text")
+        .arg(option("model", "MODEL", "The model whose tokens are counted").required(true))
+        .arg(input())
+}
+
+fn check() -> Command {
+    let command = Command::new("check").about("Check a configuration; all errors at once");
+    let command = command.arg(config_file()).arg(switch("print", "Print the settings in force and where they come from"));
+    SETTINGS.iter().filter_map(argument).fold(command, Command::arg)
+}
+
+fn health() -> Command {
+    Command::new("health")
+        .about("Exit 0 if the sidecar is alive: for a container's HEALTHCHECK")
+        .arg(option("url", "URL", "What to ask").default_value("http://127.0.0.1:9464/livez"))
+}
+
+fn with_settings(command: Command, names: &[&str]) -> Command {
+    let chosen = SETTINGS.iter().filter(|setting| names.contains(&setting.name));
+    chosen.filter_map(argument).fold(command, Command::arg)
+}
+
+/// The flag of a setting. Values are checked later, with those of the other layers.
+fn argument(setting: &'static Setting) -> Option<Arg> {
+    setting.flag()?;
+    let allowed = match setting.kind {
+        Kind::Path | Kind::Address => String::new(),
+        kind => format!(" [{}]", kind.allowed()),
+    };
+    let default = setting.default.map_or(String::new(), |value| format!(" [default: {value}]"));
+    let help = format!("{}{allowed}{default} [env: {}]", setting.help, setting.env());
+    let argument = option(setting.name, "VALUE", help);
+    Some(match setting.kind {
+        Kind::Repeated(_) => argument.action(ArgAction::Append),
+        _ => argument,
+    })
+}
+
+fn option(name: &'static str, value: &'static str, help: impl Into<clap::builder::StyledStr>) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn config_file() -> Arg {
+    option("config", "FILE", "Flat TOML with any of the settings below; flags and environment win [env: TOKENWEIR_CONFIG]")
+}
+
+fn input() -> Arg {
+    Arg::new("file").value_name("FILE").default_value("-").help("What to read; - is standard input")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_secret_has_no_flag() {
+        let help = command().find_subcommand_mut("serve").unwrap().render_long_help().to_string();
+        assert!(help.contains("--kafka-sasl-password-file"));
+        assert!(!help.contains("--kafka-sasl-password "), "{help}");
+    }
+}

@@ -1,0 +1,37 @@
+//! `tokenweir health`: one GET over a plain socket, for images that have no curl.
+
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ArgMatches;
+
+use super::{Done, Failure};
+
+/// Less than the three seconds or so that orchestrators grant a probe.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// A status line is all that is read.
+const ANSWER_BYTES_MAX: u64 = 1_024;
+
+pub(super) fn run(matches: &ArgMatches) -> Done {
+    let url = matches.get_one::<String>("url").map_or("", String::as_str);
+    let uri: http::Uri = url.parse().map_err(|error| Failure::usage(format!("--url {url:?}: {error}")))?;
+    let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(Failure::usage(format!("--url {url:?} is not allowed; allowed: http://host:port/path")));
+    };
+    let address = (authority.host(), authority.port_u16().unwrap_or(80));
+    let address = address.to_socket_addrs()?.next().ok_or_else(|| anyhow::anyhow!("{authority} has no address"))?;
+    let mut socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
+    socket.set_write_timeout(Some(TIMEOUT))?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    socket.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    let status = answer.split(' ').nth(1).unwrap_or("no HTTP answer");
+    if status == "200" {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(anyhow::anyhow!("{url} answered {status}").into())
+}

@@ -1,0 +1,150 @@
+//! The command line: arguments in, exit code out.
+
+mod commands;
+mod health;
+
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use crate::config::{self, Values, settings};
+use crate::{account, demo, report, serve, telemetry};
+
+/// Failed while running.
+const FAILED: u8 = 1;
+/// The command line was wrong.
+const USAGE: u8 = 2;
+/// The configuration was wrong (`EX_CONFIG` of sysexits.h).
+const BAD_CONFIG: u8 = 78;
+
+/// Runs the command that the arguments name; they come with the program's own name first.
+pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let matches = match commands::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version are errors to clap too, with exit code 0. A closed pipe is no news.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+        }
+    };
+    let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(USAGE) };
+    let done = match name {
+        "serve" => run_serve(matches),
+        "demo" => run_demo(matches),
+        "events" => run_events(matches),
+        "report" => run_report(matches),
+        "drain" => run_drain(matches),
+        "account" => run_account(matches),
+        "count" => run_count(matches),
+        "check" => run_check(matches),
+        "health" => health::run(matches),
+        _ => Err(Failure::usage(format!("{name} is no command"))),
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "tokenweir {name}: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Why a command did not do its work.
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn usage(message: String) -> Failure {
+        Failure { code: USAGE, message }
+    }
+
+    fn config(errors: &[config::ConfigError]) -> Failure {
+        let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
+        let message = format!("the configuration has {} error(s)\n{}", errors.len(), lines.join("\n"));
+        Failure { code: BAD_CONFIG, message }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure { code: FAILED, message: format!("{:#}", error.into()) }
+    }
+}
+
+type Done = Result<ExitCode, Failure>;
+
+/// The settings of a command from all layers.
+fn values(matches: &ArgMatches) -> Result<Values, Failure> {
+    let flag = |name: &str| {
+        let given = matches.try_get_many::<String>(name).ok().flatten()?;
+        (matches.value_source(name) == Some(ValueSource::CommandLine)).then(|| given.cloned().collect())
+    };
+    let env = |name: &str| std::env::var(name).ok();
+    let config_flag = matches.try_get_one::<String>("config").ok().flatten().cloned();
+    let Some(path) = config_flag.or_else(|| env("TOKENWEIR_CONFIG")).map(PathBuf::from) else {
+        return Ok(Values::resolve(flag, env, None));
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| Failure {
+        code: BAD_CONFIG,
+        message: format!("--config: {} cannot be read: {error}", path.display()),
+    })?;
+    Ok(Values::resolve(flag, env, Some((&path, &text))))
+}
+
+/// Ends with every error, if there is one.
+fn checked(values: &Values) -> Result<(), Failure> {
+    if values.errors().is_empty() { Ok(()) } else { Err(Failure::config(values.errors())) }
+}
+
+fn run_serve(matches: &ArgMatches) -> Done {
+    let mut values = values(matches)?;
+    let config = config::serve_config(&mut values).ok_or_else(|| Failure::config(values.errors()))?;
+    let _lines = telemetry::log::init(values.text("log-level").unwrap_or("info"));
+    serve::run(config)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_check(matches: &ArgMatches) -> Done {
+    let mut values = values(matches)?;
+    if config::serve_config(&mut values).is_none() {
+        return Err(Failure::config(values.errors()));
+    }
+    let mut out = io::stdout().lock();
+    if matches.get_flag("print") {
+        for setting in settings::SETTINGS {
+            let Some(origin) = values.origin(setting.name) else { continue };
+            let secret = matches!(setting.kind, settings::Kind::Secret);
+            let shown = if secret { "(secret)".to_owned() } else { values.all(setting.name).join(", ") };
+            writeln!(out, "{} = {shown}  # {}", setting.key(), format!("{origin:?}").to_lowercase())?;
+        }
+    } else {
+        writeln!(out, "ok")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_account(matches: &ArgMatches) -> Done {
+    let values = values(matches)?;
+    checked(&values)?;
+    todo!()
+}
+
+fn run_count(matches: &ArgMatches) -> Done {
+    todo!()
+}
+
+/// Opens a file, or standard input for `-`.
+fn open(matches: &ArgMatches) -> Result<Box<dyn Read>, Failure> {
+    let name = matches.get_one::<String>("file").map_or("-", String::as_str);
+    if name == "-" {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let file = std::fs::File::open(Path::new(name));
+    let file = file.map_err(|error| Failure { code: FAILED, message: format!("{name}: {error}") })?;
+    Ok(Box::new(file))
+}

@@ -1,0 +1,298 @@
+//! Layers of settings: flag over environment over file over default. Every error is collected,
+//! so that one run shows them all.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::settings::{self, Kind, SETTINGS, Setting};
+use super::value;
+
+/// Something that is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The thing: flag, key or environment name as it was given.
+    pub thing: String,
+    /// What is wrong, with the value, and what is allowed.
+    pub problem: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.thing, self.problem)
+    }
+}
+
+/// Where a value was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// On the command line.
+    Flag,
+    /// In the environment.
+    Env,
+    /// In the configuration file.
+    File,
+    /// Nowhere.
+    Default,
+}
+
+/// The settings as given, each from its highest layer, and what was wrong with them.
+#[derive(Debug, Default)]
+pub struct Values {
+    given: BTreeMap<&'static str, (Vec<String>, Option<Origin>)>,
+    errors: Vec<ConfigError>,
+}
+
+impl Values {
+    /// Merges the layers. `flags` gives what stood on the command line for a name, `env` what an
+    /// environment variable holds, `file` is the text of the configuration file.
+    pub fn resolve(
+        flags: impl Fn(&str) -> Option<Vec<String>>,
+        env: impl Fn(&str) -> Option<String>,
+        file: Option<(&Path, &str)>,
+    ) -> Values {
+        let mut values = Values::default();
+        let mut in_file = file.map_or_else(BTreeMap::new, |(path, text)| values.read_file(path, text));
+        for setting in SETTINGS {
+            let from_env = || env(&setting.env()).map(|text| split_env(setting, &text));
+            let (given, origin) = if let Some(given) = flags(setting.name) {
+                (given, Origin::Flag)
+            } else if let Some(given) = from_env() {
+                (given, Origin::Env)
+            } else if let Some(given) = in_file.remove(setting.name) {
+                (given, Origin::File)
+            } else if let Some(default) = setting.default {
+                (vec![default.to_owned()], Origin::Default)
+            } else {
+                continue;
+            };
+            for text in &given {
+                if !is_allowed(setting.kind, text) {
+                    values.reject(setting, origin, text);
+                }
+            }
+            values.given.insert(setting.name, (given, Some(origin)));
+        }
+        values
+    }
+
+    fn read_file(&mut self, path: &Path, text: &str) -> BTreeMap<&'static str, Vec<String>> {
+        let mut found = BTreeMap::new();
+        let table = match text.parse::<toml::Table>() {
+            Ok(table) => table,
+            Err(error) => {
+                self.error(path.display().to_string(), format!("is not TOML: {}", error.message()));
+                return found;
+            }
+        };
+        for (key, item) in table {
+            let Some(setting) = SETTINGS.iter().find(|s| s.key() == key && !matches!(s.kind, Kind::Secret)) else {
+                self.error(format!("{}: {key}", path.display()), unknown_key(&key));
+                continue;
+            };
+            match texts(&item) {
+                Some(given) => {
+                    found.insert(setting.name, given);
+                }
+                None => self.error(
+                    format!("{}: {key}", path.display()),
+                    format!("{item} is no value for it; allowed: {}", setting.kind.allowed()),
+                ),
+            }
+        }
+        found
+    }
+
+    fn reject(&mut self, setting: &Setting, origin: Origin, text: &str) {
+        let thing = thing(setting, origin);
+        let shown = if matches!(setting.kind, Kind::Secret) { "the value" } else { &format!("{text:?}") };
+        self.error(thing, format!("{shown} is not allowed; allowed: {}", setting.kind.allowed()));
+    }
+
+    /// Adds an error.
+    pub fn error(&mut self, thing: impl Into<String>, problem: impl Into<String>) {
+        self.errors.push(ConfigError { thing: thing.into(), problem: problem.into() });
+    }
+
+    /// Adds an error about a setting, naming it as it was given.
+    pub fn error_in(&mut self, name: &'static str, problem: impl Into<String>) {
+        let origin = self.given.get(name).and_then(|(_, origin)| *origin).unwrap_or(Origin::Flag);
+        let thing = settings::find(name).map_or_else(|| name.to_owned(), |setting| thing(setting, origin));
+        self.error(thing, problem);
+    }
+
+    /// What was wrong. Empty if nothing was.
+    pub fn errors(&self) -> &[ConfigError] {
+        &self.errors
+    }
+
+    /// Every value of a setting, in order.
+    pub fn all(&self, name: &str) -> &[String] {
+        self.given.get(name).map_or(&[], |(values, _)| values)
+    }
+
+    /// Where a setting was given; `None` if it was not and has no default.
+    pub fn origin(&self, name: &str) -> Option<Origin> {
+        self.given.get(name).and_then(|(_, origin)| *origin)
+    }
+
+    /// A text, if there is one.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.all(name).first().map(String::as_str)
+    }
+
+    /// Values separated by commas, without the empty ones.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        let words = self.all(name).iter().flat_map(|text| text.split(','));
+        words.map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// A path, if there is one.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.text(name).map(PathBuf::from)
+    }
+
+    /// A duration; zero where the value was rejected.
+    pub fn time(&self, name: &str) -> Duration {
+        self.text(name).and_then(value::duration).unwrap_or_default()
+    }
+
+    /// A size in bytes; zero where the value was rejected.
+    pub fn size_bytes(&self, name: &str) -> u64 {
+        self.text(name).and_then(value::size_bytes).unwrap_or_default()
+    }
+
+    /// A number; zero where the value was rejected.
+    pub fn count(&self, name: &str) -> usize {
+        self.text(name).and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+
+    /// A secret: from the environment, or the contents of the file that `NAME-file` names,
+    /// without white space at its ends.
+    pub fn secret(&mut self, name: &'static str, file_name: &'static str) -> Option<String> {
+        if let Some(secret) = self.text(name) {
+            return Some(secret.trim().to_owned());
+        }
+        let path = self.path(file_name)?;
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text.trim().to_owned()),
+            Err(error) => {
+                self.error_in(file_name, format!("{} cannot be read: {error}", path.display()));
+                None
+            }
+        }
+    }
+}
+
+fn thing(setting: &Setting, origin: Origin) -> String {
+    match origin {
+        Origin::Flag | Origin::Default => setting.flag().unwrap_or_else(|| setting.env()),
+        Origin::Env => setting.env(),
+        Origin::File => setting.key(),
+    }
+}
+
+fn split_env(setting: &Setting, text: &str) -> Vec<String> {
+    match setting.kind {
+        Kind::Repeated(_) => text.split(',').map(|part| part.trim().to_owned()).filter(|p| !p.is_empty()).collect(),
+        _ => vec![text.to_owned()],
+    }
+}
+
+/// A TOML value as the texts that a flag would have had: numbers and booleans are written out.
+fn texts(item: &toml::Value) -> Option<Vec<String>> {
+    Some(match item {
+        toml::Value::String(text) => vec![text.clone()],
+        toml::Value::Integer(number) => vec![number.to_string()],
+        toml::Value::Array(items) => {
+            items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()?
+        }
+        _ => return None,
+    })
+}
+
+fn unknown_key(key: &str) -> String {
+    let near = |s: &&Setting| strsim::damerau_levenshtein(&s.key(), key) <= 3;
+    match SETTINGS.iter().find(near) {
+        Some(setting) => format!("is not a setting; did you mean {}?", setting.key()),
+        None => "is not a setting; `tokenweir serve --help` lists them".to_owned(),
+    }
+}
+
+fn is_allowed(kind: Kind, text: &str) -> bool {
+    match kind {
+        Kind::Address => text.parse::<SocketAddr>().is_ok() || resolves(text),
+        Kind::Choice(words) => words.contains(&text),
+        Kind::Count(min, max) => text.parse::<u64>().is_ok_and(|n| (min..=max).contains(&n)),
+        Kind::Time(min, max) => value::duration(text).is_some_and(|t| (min..=max).contains(&t)),
+        Kind::Size(min, max) => value::size_bytes(text).is_some_and(|n| (min..=max).contains(&n)),
+        Kind::Path | Kind::Text(_) | Kind::List(_) | Kind::Repeated(_) | Kind::Secret => !text.is_empty(),
+    }
+}
+
+/// `localhost:8080`: a name that the system can resolve now.
+fn resolves(text: &str) -> bool {
+    std::net::ToSocketAddrs::to_socket_addrs(text).is_ok_and(|mut found| found.next().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(flags: &[(&str, &str)], env: &[(&str, &str)], file: Option<&str>) -> Values {
+        let flag = |name: &str| {
+            let found: Vec<_> = flags.iter().filter(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()).collect();
+            (!found.is_empty()).then_some(found)
+        };
+        let env = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        Values::resolve(flag, env, file.map(|text| (Path::new("t.toml"), text)))
+    }
+
+    #[test]
+    fn the_higher_layer_wins() {
+        let file = "threads = 2\ndrain_timeout = \"1s\"\nkafka_topic = \"from-file\"";
+        let env = [("TOKENWEIR_THREADS", "3"), ("TOKENWEIR_DRAIN_TIMEOUT", "2s")];
+        let values = resolve(&[("threads", "4")], &env, Some(file));
+        assert!(values.errors().is_empty(), "{:?}", values.errors());
+        assert_eq!(values.count("threads"), 4);
+        assert_eq!(values.time("drain-timeout"), Duration::from_secs(2));
+        assert_eq!(values.text("kafka-topic"), Some("from-file"));
+        assert_eq!(values.text("log-level"), Some("info"));
+        assert_eq!(values.origin("kafka-topic"), Some(Origin::File));
+    }
+
+    #[test]
+    fn every_error_is_told_with_thing_value_and_what_is_allowed() {
+        let file = "thread = 2\nlog_level = \"loud\"\n[server]\nlisten = \"x\"";
+        let values = resolve(&[("drain-timeout", "300")], &[("TOKENWEIR_THREADS", "99")], Some(file));
+        let shown: Vec<String> = values.errors().iter().map(ToString::to_string).collect();
+        let has = |needles: &[&str]| shown.iter().any(|line| needles.iter().all(|n| line.contains(n)));
+        assert!(has(&["t.toml: thread:", "did you mean threads?"]), "{shown:?}");
+        assert!(has(&["t.toml: server:", "not a setting"]), "{shown:?}");
+        assert!(has(&["log_level:", "\"loud\"", "error | warn"]), "{shown:?}");
+        assert!(has(&["--drain-timeout:", "\"300\"", "0ms to 1d"]), "{shown:?}");
+        assert!(has(&["TOKENWEIR_THREADS:", "\"99\"", "1 to 64"]), "{shown:?}");
+        assert_eq!(shown.len(), 5, "{shown:?}");
+    }
+
+    #[test]
+    fn defaults_are_allowed_values() {
+        let values = resolve(&[], &[], None);
+        assert!(values.errors().is_empty(), "{:?}", values.errors());
+    }
+
+    #[test]
+    fn a_secret_has_no_key_in_the_file() {
+        let values = resolve(&[], &[], Some("kafka_sasl_password = \"hunter2\""));
+        assert_eq!(values.errors().len(), 1);
+        assert!(!values.errors()[0].to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_list_in_the_environment_is_split_at_commas() {
+        let values = resolve(&[], &[("TOKENWEIR_UPSTREAM", "a=http://h:1, b=http://h:2")], None);
+        assert_eq!(values.all("upstream"), ["a=http://h:1", "b=http://h:2"]);
+    }
+}

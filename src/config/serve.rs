@@ -1,0 +1,262 @@
+//! From settings to what the programs take.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use http::HeaderName;
+
+use super::Values;
+use crate::caller::CallerSource;
+use crate::meter::Rules;
+use crate::{ledger, proxy, publish, serve};
+
+/// Two secrets are active while one replaces the other.
+const SHARED_SECRETS_MAX: usize = 2;
+
+/// The configuration of `serve`, or `None` if something is wrong: then `values` holds the errors.
+pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
+    let upstreams = upstreams(values);
+    let publish = publish_config(values);
+    let caller = caller(values);
+    let listen = address(values, "listen");
+    let admin_listen = address(values, "admin-listen");
+    let query_names = values.list("subscription-key-names");
+    let header_names = header_names(values, &query_names);
+    if !values.errors().is_empty() {
+        return None;
+    }
+    Some(serve::Config {
+        proxy: proxy::Config {
+            listen: listen?,
+            threads: values.count("threads"),
+            upstreams,
+            tls: None,
+            removals: proxy::Removals { headers: header_names, query: query_names },
+            drain_timeout: values.time("drain-timeout"),
+            reject_when_full: values.text("on-ledger-failure") == Some("reject"),
+        },
+        upstream_ca_file: values.path("upstream-ca-file"),
+        admin_listen: admin_listen?,
+        ledger: ledger::Options {
+            dir: values.path("ledger")?,
+            slots: values.count("max-calls"),
+            keep: values.time("ledger-keep"),
+            control_interval: values.time("control-interval"),
+            publishes: publish.is_some(),
+        },
+        publish,
+        caller,
+        prompt_memory_bytes: usize::try_from(values.size_bytes("prompt-memory")).unwrap_or(usize::MAX),
+        flush_timeout: values.time("flush-timeout"),
+    })
+}
+
+fn upstreams(values: &mut Values) -> Vec<proxy::Upstream> {
+    let end_of_turn = match values.text("end-of-turn") {
+        Some("0") => Some(false),
+        Some("1") => Some(true),
+        _ => None,
+    };
+    let mut found: Vec<proxy::Upstream> = Vec::new();
+    for text in values.all("upstream").to_vec() {
+        match upstream(&text, end_of_turn) {
+            Ok(upstream) if found.iter().any(|other| other.name() == upstream.name()) => {
+                values.error_in("upstream", format!("{text:?} is a second upstream of that name; names must differ"));
+            }
+            Ok(upstream) => found.push(upstream),
+            Err(problem) => values.error_in("upstream", format!("{text:?} {problem}")),
+        }
+    }
+    if found.len() > 1 && found.iter().any(|upstream| upstream.name().is_none()) {
+        values.error_in("upstream", "several upstreams need a NAME each: NAME=https://host");
+    }
+    if values.all("upstream").is_empty() {
+        values.error(
+            "upstream",
+            "is not set; give --upstream https://NAME.openai.azure.com, key upstream, or TOKENWEIR_UPSTREAM",
+        );
+    }
+    found
+}
+
+/// `[NAME=]http(s)://host[:port]`.
+fn upstream(text: &str, end_of_turn: Option<bool>) -> Result<proxy::Upstream, String> {
+    let (name, url) = match text.split_once('=') {
+        Some((name, url)) => (Some(name.to_owned()), url),
+        None => (None, text),
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if name.as_ref().is_some_and(|name| name.is_empty() || !name.bytes().all(plain)) {
+        return Err("has a NAME that is no path segment; allowed: letters, digits, - . _ ~".to_owned());
+    }
+    // api.openai.com does not bill the token that ends a turn; Azure does.
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let end_of_turn = end_of_turn.unwrap_or(!host.starts_with("api.openai.com"));
+    proxy::Upstream::new(name, url, Rules { end_of_turn })
+        .map_err(|error| format!("is not allowed: {error}; allowed: [NAME=]http(s)://host[:port]"))
+}
+
+/// Names that are removed from the query as they are, and from the headers without case.
+fn header_names(values: &mut Values, names: &[String]) -> Vec<HeaderName> {
+    let mut found = Vec::new();
+    for name in names {
+        match name.parse() {
+            Ok(name) => found.push(name),
+            Err(_) => values.error_in("subscription-key-names", format!("{name:?} is no header name")),
+        }
+    }
+    found
+}
+
+fn address(values: &mut Values, name: &'static str) -> Option<SocketAddr> {
+    let found = values.text(name).and_then(|text| text.to_socket_addrs().ok()).and_then(|mut all| all.next());
+    if found.is_none() && values.errors().is_empty() {
+        values.error_in(name, "has no address");
+    }
+    found
+}
+
+fn caller(values: &mut Values) -> serve::CallerConfig {
+    let mut sources: Vec<CallerSource> = Vec::new();
+    for text in values.list("caller-sources") {
+        match text.parse() {
+            Ok(source) => sources.push(source),
+            Err(error) => values.error_in("caller-sources", format!("{error}")),
+        }
+    }
+    serve::CallerConfig {
+        sources,
+        shared_secrets: shared_secrets(values),
+        gateway_app_ids: values.list("gateway-app-ids"),
+        hash_key: values.secret("caller-hash-key", "caller-hash-key-file"),
+    }
+}
+
+fn shared_secrets(values: &mut Values) -> Option<Vec<String>> {
+    let given = values.secret("caller-shared-secret", "caller-shared-secret-file");
+    if values.text("caller-trust") != Some("shared-secret") {
+        return None;
+    }
+    let secrets: Vec<String> =
+        given.iter().flat_map(|text| text.split([',', '\n'])).map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect();
+    if secrets.is_empty() || secrets.len() > SHARED_SECRETS_MAX {
+        values.error_in(
+            "caller-trust",
+            format!(
+                "\"shared-secret\" needs 1 to {SHARED_SECRETS_MAX} secrets, {} given; \
+                 set --caller-shared-secret-file or TOKENWEIR_CALLER_SHARED_SECRET",
+                secrets.len()
+            ),
+        );
+    }
+    Some(secrets)
+}
+
+/// Where events go, or `None` if they are not published or something is wrong: then `values`
+/// holds the errors.
+pub fn publish_config(values: &mut Values) -> Option<publish::Config> {
+    let properties = properties(values);
+    let auth = auth(values);
+    let brokers = values.list("kafka-brokers");
+    if brokers.is_empty() {
+        return None;
+    }
+    let config = publish::Config {
+        brokers: brokers.join(","),
+        topic: values.text("kafka-topic").unwrap_or_default().to_owned(),
+        auth,
+        properties,
+    };
+    if let Err(error) = config.validate() {
+        values.error_in("kafka-property", error.to_string());
+    }
+    Some(config)
+}
+
+fn properties(values: &mut Values) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for text in values.all("kafka-property").to_vec() {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => found.push((key.trim().to_owned(), value.trim().to_owned())),
+            _ => values.error_in("kafka-property", format!("{text:?} is not allowed; allowed: key=value")),
+        }
+    }
+    found
+}
+
+fn auth(values: &mut Values) -> publish::Auth {
+    let connection_string = values.secret("kafka-connection-string", "kafka-connection-string-file");
+    let password = values.secret("kafka-sasl-password", "kafka-sasl-password-file");
+    if values.text("kafka-auth") != Some("sasl") {
+        return publish::Auth::None;
+    }
+    let username = values.text("kafka-sasl-username").map(str::to_owned);
+    match (connection_string, username, password) {
+        (Some(connection_string), None, None) => publish::Auth::ConnectionString(connection_string),
+        (None, Some(username), Some(password)) => publish::Auth::SaslPlain { username, password },
+        _ => {
+            values.error_in(
+                "kafka-auth",
+                "\"sasl\" needs either a connection string (--kafka-connection-string-file) or a user name and a \
+                 password (--kafka-sasl-username, --kafka-sasl-password-file)",
+            );
+            publish::Auth::None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serve(flags: &[(&str, &str)]) -> (Option<serve::Config>, Vec<String>) {
+        let flag = |name: &str| {
+            let found: Vec<_> = flags.iter().filter(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()).collect();
+            (!found.is_empty()).then_some(found)
+        };
+        let mut values = Values::resolve(flag, |_| None, None);
+        let config = serve_config(&mut values);
+        (config, values.errors().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn one_upstream_is_enough() {
+        let (config, errors) = serve(&[("upstream", "https://a.openai.azure.com")]);
+        assert_eq!(errors, Vec::<String>::new());
+        let config = config.unwrap();
+        assert_eq!(config.proxy.upstreams[0].name(), None);
+        assert!(config.publish.is_none());
+        assert!(!config.ledger.publishes);
+    }
+
+    #[test]
+    fn an_upstream_that_cannot_be_is_refused_with_its_reason() {
+        for (upstream, needle) in [
+            ("ftp://h", "http(s)://host"),
+            ("h:80", "http(s)://host"),
+            ("https://h/openai", "host and port only"),
+            ("a/b=https://h", "no path segment"),
+            ("https://u:p@h", "host and port only"),
+        ] {
+            let (config, errors) = serve(&[("upstream", upstream)]);
+            assert!(config.is_none());
+            assert!(errors.iter().any(|e| e.contains("--upstream") && e.contains(needle)), "{upstream}: {errors:?}");
+        }
+        let (_, errors) = serve(&[]);
+        assert!(errors[0].contains("--upstream") && errors[0].contains("TOKENWEIR_UPSTREAM"), "{errors:?}");
+        let (_, errors) = serve(&[("upstream", "http://a"), ("upstream", "b=http://b")]);
+        assert!(errors[0].contains("NAME"), "{errors:?}");
+    }
+
+    #[test]
+    fn a_trust_without_its_secret_is_refused() {
+        let (_, errors) = serve(&[("upstream", "http://a"), ("caller-trust", "shared-secret")]);
+        assert!(errors[0].contains("TOKENWEIR_CALLER_SHARED_SECRET"), "{errors:?}");
+    }
+
+    #[test]
+    fn sasl_needs_its_secret() {
+        let flags = [("upstream", "http://a"), ("kafka-brokers", "h:9093"), ("kafka-auth", "sasl")];
+        let (_, errors) = serve(&flags);
+        assert!(errors[0].contains("--kafka-connection-string-file"), "{errors:?}");
+    }
+}

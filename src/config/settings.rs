@@ -1,0 +1,281 @@
+//! The one table of settings. Flag, TOML key, environment name, default, range, `--help` and the
+//! table in the README all come from here.
+
+use super::value::{format_duration, format_size};
+use std::time::Duration;
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// The flag without its dashes; the TOML key has `_` for `-`, the environment name is
+    /// `TOKENWEIR_` and the same in capitals.
+    pub name: &'static str,
+    /// What a value may be.
+    pub kind: Kind,
+    /// The value where nobody gives one.
+    pub default: Option<&'static str>,
+    /// One sentence.
+    pub help: &'static str,
+}
+
+/// What a value may be.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// `host:port`.
+    Address,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A whole number in this range.
+    Count(u64, u64),
+    /// A duration with its unit, in this range.
+    Time(Duration, Duration),
+    /// A size with its unit, in bytes, in this range.
+    Size(u64, u64),
+    /// A path.
+    Path,
+    /// Any text; the note says what it should look like.
+    Text(&'static str),
+    /// Values separated by commas.
+    List(&'static str),
+    /// A flag that may be given more than once; an array in TOML, commas in the environment.
+    Repeated(&'static str),
+    /// Never on a flag: from the environment, or from the file that the setting `..-file` names.
+    Secret,
+}
+
+impl Setting {
+    /// `--name`, or nothing for a secret.
+    pub fn flag(&self) -> Option<String> {
+        (!matches!(self.kind, Kind::Secret)).then(|| format!("--{}", self.name))
+    }
+
+    /// The key in a configuration file.
+    pub fn key(&self) -> String {
+        self.name.replace('-', "_")
+    }
+
+    /// The environment variable.
+    pub fn env(&self) -> String {
+        format!("TOKENWEIR_{}", self.key().to_ascii_uppercase())
+    }
+}
+
+impl Kind {
+    /// What is allowed, for messages and tables.
+    pub fn allowed(self) -> String {
+        match self {
+            Kind::Address => "host:port".to_owned(),
+            Kind::Choice(words) => words.join(" | "),
+            Kind::Count(min, max) => format!("{min} to {max}"),
+            Kind::Time(min, max) => format!("{} to {}", format_duration(min), format_duration(max)),
+            Kind::Size(min, max) => format!("{} to {}", format_size(min), format_size(max)),
+            Kind::Path => "a path".to_owned(),
+            Kind::Text(note) | Kind::List(note) | Kind::Repeated(note) => note.to_owned(),
+            Kind::Secret => "a secret".to_owned(),
+        }
+    }
+}
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+const DAY_S: u64 = 86_400;
+const MIB: u64 = 1 << 20;
+
+/// Every setting, in the order in which people meet them.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "upstream",
+        kind: Kind::Repeated("[NAME=]http(s)://host[:port]"),
+        default: None,
+        help: "The service to forward to. With a NAME the first path segment picks it and is removed; several need names.",
+    },
+    Setting {
+        name: "listen",
+        kind: Kind::Address,
+        default: Some("127.0.0.1:8080"),
+        help: "Where calls are accepted. Port 0 picks a free one; the start line names it.",
+    },
+    Setting {
+        name: "admin-listen",
+        kind: Kind::Address,
+        default: Some("127.0.0.1:9464"),
+        help: "Where /livez, /readyz and /metrics answer.",
+    },
+    Setting {
+        name: "ledger",
+        kind: Kind::Path,
+        default: Some("./tokenweir-ledger"),
+        help: "Directory of the ledger. One process at a time; keep it on a disk that outlives the process.",
+    },
+    Setting {
+        name: "ledger-keep",
+        kind: Kind::Time(seconds(60), seconds(3650 * DAY_S)),
+        default: Some("7d"),
+        help: "How long delivered events stay in the ledger. Undelivered ones always stay.",
+    },
+    Setting {
+        name: "control-interval",
+        kind: Kind::Time(seconds(1), seconds(DAY_S)),
+        default: Some("60s"),
+        help: "How often control totals are written.",
+    },
+    Setting {
+        name: "max-calls",
+        kind: Kind::Count(1, 1_000_000),
+        default: Some("65536"),
+        help: "Calls that the ledger tracks at once. Beyond it calls are forwarded and only summed.",
+    },
+    Setting {
+        name: "on-ledger-failure",
+        kind: Kind::Choice(&["forward", "reject"]),
+        default: Some("forward"),
+        help: "What a call gets that the ledger has no room for: forwarded and summed, or 503 with Retry-After.",
+    },
+    Setting {
+        name: "kafka-brokers",
+        kind: Kind::List("host:port[,host:port..]"),
+        default: None,
+        help: "Kafka or Event Hubs. Without it nothing is published and the ledger keeps the events.",
+    },
+    Setting { name: "kafka-topic", kind: Kind::Text("a topic name"), default: Some("ai-usage"), help: "The topic of the events." },
+    Setting {
+        name: "kafka-auth",
+        kind: Kind::Choice(&["none", "sasl"]),
+        default: Some("none"),
+        help: "sasl: SASL_SSL with PLAIN. Give a connection string (Event Hubs), or a user name and password.",
+    },
+    Setting {
+        name: "kafka-sasl-username",
+        kind: Kind::Text("a user name"),
+        default: None,
+        help: "SASL user name. A connection string brings its own.",
+    },
+    Setting {
+        name: "kafka-sasl-password-file",
+        kind: Kind::Path,
+        default: None,
+        help: "File with the SASL password.",
+    },
+    Setting { name: "kafka-sasl-password", kind: Kind::Secret, default: None, help: "The SASL password." },
+    Setting {
+        name: "kafka-connection-string-file",
+        kind: Kind::Path,
+        default: None,
+        help: "File with the Event Hubs connection string.",
+    },
+    Setting {
+        name: "kafka-connection-string",
+        kind: Kind::Secret,
+        default: None,
+        help: "The Event Hubs connection string.",
+    },
+    Setting {
+        name: "kafka-property",
+        kind: Kind::Repeated("key=value"),
+        default: None,
+        help: "Any other librdkafka property. Secrets are refused, and what would break the delivery promise.",
+    },
+    Setting {
+        name: "caller-sources",
+        kind: Kind::List("apim-subscription | header:NAME | entra-app | api-key, in order"),
+        default: Some("apim-subscription,entra-app,api-key"),
+        help: "Where the caller's id comes from; the first that names one wins.",
+    },
+    Setting {
+        name: "caller-trust",
+        kind: Kind::Choice(&["none", "shared-secret"]),
+        default: Some("none"),
+        help: "How the hop that names the caller proves itself. A hop that fails is unattributed.",
+    },
+    Setting {
+        name: "caller-shared-secret-file",
+        kind: Kind::Path,
+        default: None,
+        help: "File with the gateway's secret (header x-tokenweir-auth), one a line; two may be active at once.",
+    },
+    Setting {
+        name: "caller-shared-secret",
+        kind: Kind::Secret,
+        default: None,
+        help: "The gateway's secret; two, separated by a comma, may be active at once.",
+    },
+    Setting {
+        name: "caller-hash-key-file",
+        kind: Kind::Path,
+        default: None,
+        help: "File with the key of the API-key hashes. Without one a random key is made in the ledger's directory.",
+    },
+    Setting { name: "caller-hash-key", kind: Kind::Secret, default: None, help: "The key of the API-key hashes." },
+    Setting {
+        name: "gateway-app-ids",
+        kind: Kind::List("application ids"),
+        default: None,
+        help: "Entra applications that are the gateway itself and never a caller.",
+    },
+    Setting {
+        name: "subscription-key-names",
+        kind: Kind::List("header and query names"),
+        default: Some("Ocp-Apim-Subscription-Key,subscription-key"),
+        help: "The gateway's own keys: removed from headers and query before the call goes on.",
+    },
+    Setting {
+        name: "upstream-ca-file",
+        kind: Kind::Path,
+        default: None,
+        help: "PEM file with the roots to trust instead of the system's.",
+    },
+    Setting {
+        name: "prompt-memory",
+        kind: Kind::Size(MIB, 1024 * 1024 * MIB),
+        default: Some("256MiB"),
+        help: "Memory for request bodies that are kept to be counted. Over it the input is null, reason prompt_not_kept.",
+    },
+    Setting {
+        name: "end-of-turn",
+        kind: Kind::Choice(&["auto", "0", "1"]),
+        default: Some("auto"),
+        help: "Whether the service bills the token that ends a turn. auto: not at api.openai.com, else yes.",
+    },
+    Setting {
+        name: "threads",
+        kind: Kind::Count(1, 64),
+        default: Some("1"),
+        help: "Network threads. One carries tens of thousands of chunks a second.",
+    },
+    Setting {
+        name: "drain-timeout",
+        kind: Kind::Time(Duration::ZERO, seconds(DAY_S)),
+        default: Some("300s"),
+        help: "After SIGTERM: how long running streams may go on.",
+    },
+    Setting {
+        name: "flush-timeout",
+        kind: Kind::Time(Duration::ZERO, seconds(3600)),
+        default: Some("20s"),
+        help: "After the streams: how long events may take to be delivered.",
+    },
+    Setting {
+        name: "log-level",
+        kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        default: Some("info"),
+        help: "How much is logged. Content and credentials never are.",
+    },
+];
+
+/// The setting of that name.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// The settings as the README's table.
+pub fn markdown() -> String {
+    let mut table = String::from("| flag | default | allowed | what it does |\n|---|---|---|---|\n");
+    for setting in SETTINGS {
+        let name = setting.flag().unwrap_or_else(|| format!("{} (environment only)", setting.env()));
+        let allowed = setting.kind.allowed().replace('|', "\\|");
+        let default = setting.default.map_or(String::new(), |d| format!("`{d}`"));
+        table.push_str(&format!("| `{name}` | {default} | {allowed} | {} |\n", setting.help));
+    }
+    table
+}

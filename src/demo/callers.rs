@@ -1,0 +1,208 @@
+//! Eight callers, each with a way of its own to make accounting hard.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::client::{Ask, Ending};
+use super::fixtures::{Fixture, Fixtures};
+use super::paced::Random;
+use super::traffic::{Door, Pass, Traffic};
+
+/// The secret that the gateway of the demo adds. It guards a loopback port for some seconds.
+pub(super) const SHARED_SECRET: &str = "the-secret-of-the-demo-gateway";
+
+/// The caller that the forger claims to be.
+pub(super) const FORGED_ID: &str = "the-board";
+
+/// Calls that one caller has open at once.
+const LANES: u64 = 3;
+
+/// Between two calls of a lane: a mean of 300 ms.
+const PAUSE_MS_MAX: u32 = 600;
+
+/// A lane looks so often whether a door has opened.
+const DOOR_POLL: Duration = Duration::from_millis(50);
+
+/// No fixture takes as long; a call that does has been lost.
+const CALL_MAX: Duration = Duration::from_secs(60);
+
+/// Enough of an answer to have read some twenty events of it.
+const LEAVE_AFTER_BYTES: usize = 6_000;
+
+/// How a caller makes its calls.
+#[derive(Clone, Copy, Debug)]
+struct Habit {
+    /// `x-apim-subscription-id`.
+    id: &'static str,
+    /// The hop proves that it is the gateway.
+    trusted: bool,
+    stream: bool,
+    include_usage: bool,
+    leaves: bool,
+    /// What it asks, in turn.
+    fixtures: &'static [&'static str],
+}
+
+const STREAMS: Habit =
+    Habit { id: "", trusted: true, stream: true, include_usage: false, leaves: false, fixtures: &[] };
+
+const HABITS: [Habit; 8] = [
+    // Asks for usage: the service's numbers win.
+    Habit {
+        id: "claims-desk",
+        include_usage: true,
+        fixtures: &["claim-summary", "review-note", "leave-carry-over"],
+        ..STREAMS
+    },
+    // Never asks for usage: the numbers are computed.
+    Habit { id: "hr-helpdesk", fixtures: &["leave-carry-over", "tea-house", "boathouse-draft"], ..STREAMS },
+    // Hangs up early.
+    Habit { id: "legal-drafts", leaves: true, fixtures: &["boathouse-draft"], ..STREAMS },
+    // Claims to be somebody else, without the gateway's secret.
+    Habit { id: FORGED_ID, trusted: false, fixtures: &["library-hours", "boathouse-draft"], ..STREAMS },
+    // Tools: one call, several in one turn, text after a result.
+    Habit { id: "field-service", fixtures: &["work-order", "two-parts", "parts-found"], ..STREAMS },
+    // Not streamed.
+    Habit {
+        id: "night-batch",
+        stream: false,
+        fixtures: &["night-report", "two-slogans", "claim-summary"],
+        ..STREAMS
+    },
+    // Two choices, refusals, bursts.
+    Habit { id: "research-lab", fixtures: &["two-slogans", "refused-record", "night-report"], ..STREAMS },
+    // Broken streams, 429, a blocked prompt.
+    Habit {
+        id: "web-shop",
+        fixtures: &["parcel-cut", "shop-busy", "library-hours", "prompt-blocked"],
+        ..STREAMS
+    },
+];
+
+/// Starts all callers; they end when the traffic is over and their last answers are in.
+pub(super) fn start(traffic: &Arc<Traffic>, fixtures: &Arc<Fixtures>) -> JoinSet<()> {
+    let mut lanes = JoinSet::new();
+    for (number, habit) in (0..).zip(HABITS) {
+        for lane in 0..LANES {
+            let seed = number * LANES + lane;
+            lanes.spawn(call_in_turn(habit, seed, traffic.clone(), fixtures.clone()));
+        }
+    }
+    lanes
+}
+
+/// One lane: call, pause, call, through both doors by turns.
+async fn call_in_turn(habit: Habit, seed: u64, traffic: Arc<Traffic>, fixtures: Arc<Fixtures>) {
+    let mut random = Random::new(seed);
+    let asked = habit.fixtures.iter().filter_map(|name| fixtures.named(name));
+    let mut asked = asked.cycle().skip(seed as usize % LANES as usize);
+    let mut turn = seed as usize;
+    while !traffic.is_over() {
+        turn += 1;
+        let doors = [&traffic.doors[turn % 2], &traffic.doors[(turn + 1) % 2]];
+        let entered = doors.into_iter().find_map(|door| Some((door, door.enter()?)));
+        let Some((door, pass)) = entered else {
+            tokio::time::sleep(DOOR_POLL).await;
+            continue;
+        };
+        let Some(fixture) = asked.next() else { return };
+        traffic.open.fetch_add(1, Ordering::SeqCst);
+        if call(habit, fixture, door, pass).await == Verdict::Harmed {
+            traffic.harmed.fetch_add(1, Ordering::SeqCst);
+        }
+        traffic.open.fetch_sub(1, Ordering::SeqCst);
+        let pause = Duration::from_millis(random.below(PAUSE_MS_MAX).into());
+        tokio::time::sleep(pause).await;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Fine,
+    Harmed,
+}
+
+async fn call(habit: Habit, fixture: &Fixture, door: &Door, pass: Pass) -> Verdict {
+    let Habit { stream, include_usage, .. } = habit;
+    let leave_after_bytes = habit.leaves.then_some(LEAVE_AFTER_BYTES);
+    let ask = Ask { fixture, stream, include_usage, leave_after_bytes };
+    let secret = if habit.trusted { SHARED_SECRET } else { "a-guess" };
+    let headers = [("x-apim-subscription-id", habit.id), ("x-tokenweir-auth", secret)];
+    let Ok(answer) = tokio::time::timeout(CALL_MAX, ask.send(pass.addr, &headers)).await else {
+        return Verdict::Harmed;
+    };
+    judge(answer.ending, &ask, door.was_killed(pass))
+}
+
+/// Whether the client got what the service gave.
+fn judge(ending: Ending, ask: &Ask<'_>, killed: bool) -> Verdict {
+    let expected = match (&ask.fixture.error, ask.leave_after_bytes) {
+        (Some(error), _) => matches!(ending, Ending::Status(status) if status.as_u16() == error.status),
+        (None, Some(_)) => ending == Ending::Left,
+        (None, None) if ask.stream && ask.fixture.delivery.cut_after.is_some() => ending == Ending::Broken,
+        (None, None) => ending == Ending::Complete,
+    };
+    match expected || (killed && ending == Ending::Broken) {
+        true => Verdict::Fine,
+        false => Verdict::Harmed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::paced::Pace;
+    use crate::demo::service::{Options, Service};
+
+    #[test]
+    fn every_fixture_is_asked_for_and_known() {
+        let fixtures = Fixtures::load().unwrap();
+        let asked: Vec<_> = HABITS.iter().flat_map(|habit| habit.fixtures).collect();
+        for name in &asked {
+            assert!(fixtures.named(name).is_some(), "{name}");
+        }
+        for fixture in fixtures.iter() {
+            assert!(asked.iter().any(|name| **name == fixture.name), "nobody asks {}", fixture.name);
+        }
+    }
+
+    #[test]
+    fn a_clean_early_end_is_harm() {
+        let fixtures = Fixtures::load().unwrap();
+        for name in ["parcel-cut", "library-hours"] {
+            let fixture = fixtures.named(name).unwrap();
+            let ask = Ask { fixture, stream: true, include_usage: false, leave_after_bytes: None };
+            assert_eq!(judge(Ending::Short, &ask, false), Verdict::Harmed);
+            assert_eq!(judge(Ending::Short, &ask, true), Verdict::Harmed, "even of one that is killed");
+            assert_eq!(judge(Ending::Broken, &ask, true), Verdict::Fine);
+        }
+        let whole = fixtures.named("library-hours").unwrap();
+        let ask = Ask { fixture: whole, stream: true, include_usage: false, leave_after_bytes: None };
+        assert_eq!(judge(Ending::Broken, &ask, false), Verdict::Harmed);
+    }
+
+    /// Straight to the service, nothing is harmed and each call arrives once.
+    #[test]
+    fn without_a_sidecar_all_is_well() {
+        let service = Service::start(Options { pace: Pace::NONE }).unwrap();
+        let traffic = Arc::new(Traffic::default());
+        let fixtures = Arc::new(Fixtures::load().unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let lanes = start(&traffic, &fixtures);
+            traffic.doors[1].open(service.addr());
+            while traffic.sent() < 100 {
+                tokio::time::sleep(DOOR_POLL).await;
+            }
+            traffic.over.store(true, Ordering::SeqCst);
+            lanes.join_all().await;
+        });
+        assert_eq!(traffic.harmed.load(Ordering::SeqCst), 0);
+        assert_eq!(traffic.open.load(Ordering::SeqCst), 0);
+        assert_eq!(service.begun(), traffic.sent());
+        assert_eq!(service.identified(), traffic.sent(), "each call names its caller");
+    }
+}

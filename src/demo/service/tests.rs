@@ -1,0 +1,112 @@
+//! The service alone, asked by a raw client.
+
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::demo::client::{Answer, Ask, Ending};
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn service() -> Service {
+    Service::start(Options { pace: Pace::NONE }).unwrap()
+}
+
+fn ask(service: &Service, fixture: &Fixture, stream: bool, include_usage: bool) -> Answer {
+    let ask = Ask { fixture, stream, include_usage, leave_after_bytes: None };
+    block_on(ask.send(service.addr(), &[]))
+}
+
+/// The JSON of a stream's events.
+fn chunks(body: &[u8]) -> Vec<Value> {
+    let events = std::str::from_utf8(body).unwrap().split_terminator("\n\n");
+    let data = events.map(|event| event.strip_prefix("data: ").unwrap());
+    data.filter(|data| *data != "[DONE]").map(|data| serde_json::from_str(data).unwrap()).collect()
+}
+
+#[test]
+fn answers_whole_and_streamed_say_the_same() {
+    let (service, fixtures) = (service(), Fixtures::load().unwrap());
+    for fixture in fixtures.iter().filter(|f| f.error.is_none() && f.delivery.cut_after.is_none()) {
+        let whole = ask(&service, fixture, false, false);
+        assert_eq!(whole.ending, Ending::Complete);
+        let whole: Value = serde_json::from_slice(&whole.body).unwrap();
+        let stream = ask(&service, fixture, true, true);
+        assert_eq!(stream.ending, Ending::Complete);
+        let chunks = chunks(&stream.body);
+        assert_eq!(chunks.last().unwrap()["usage"], whole["usage"], "{}", fixture.name);
+        for (index, choice) in fixture.choices.iter().enumerate() {
+            let content: String = chunks
+                .iter()
+                .flat_map(|chunk| chunk["choices"].as_array().unwrap())
+                .filter(|part| part["index"] == index)
+                .filter_map(|part| part["delta"]["content"].as_str())
+                .collect();
+            assert_eq!(content, choice.message.content.clone().unwrap_or_default());
+            assert_eq!(whole["choices"][index]["finish_reason"], choice.finish_reason);
+        }
+    }
+}
+
+#[test]
+fn a_cut_breaks_the_message() {
+    let (service, fixtures) = (service(), Fixtures::load().unwrap());
+    let fixture = fixtures.named("parcel-cut").unwrap();
+    let answer = ask(&service, fixture, true, true);
+    assert_eq!(answer.ending, Ending::Broken);
+    assert_eq!(chunks(&answer.body).len(), fixture.delivery.cut_after.unwrap());
+    assert_eq!(ask(&service, fixture, false, false).ending, Ending::Complete, "a body is not cut");
+}
+
+#[test]
+fn refusals_have_their_status() {
+    let (service, fixtures) = (service(), Fixtures::load().unwrap());
+    for (name, status) in [("shop-busy", 429), ("prompt-blocked", 400)] {
+        let answer = ask(&service, fixtures.named(name).unwrap(), true, false);
+        assert_eq!(answer.ending, Ending::Status(StatusCode::from_u16(status).unwrap()));
+        assert!(serde_json::from_slice::<Value>(&answer.body).unwrap()["error"].is_object());
+    }
+    let mut unknown = fixtures.named("library-hours").unwrap().clone();
+    unknown.request["messages"][0]["content"] = "Nobody wrote an answer to this.".into();
+    assert_eq!(ask(&service, &unknown, true, false).ending, Ending::Status(StatusCode::BAD_REQUEST));
+}
+
+#[test]
+fn it_counts_calls_and_sees_identity() {
+    let (service, fixtures) = (service(), Fixtures::load().unwrap());
+    let fixture = fixtures.named("library-hours").unwrap();
+    let ask = Ask { fixture, stream: true, include_usage: false, leave_after_bytes: Some(1) };
+    assert_eq!(block_on(ask.send(service.addr(), &[])).ending, Ending::Left);
+    assert_eq!((service.begun(), service.identified()), (1, 0));
+    block_on(ask.send(service.addr(), &[("x-apim-subscription-id", "a")]));
+    assert_eq!((service.begun(), service.identified()), (2, 1));
+}
+
+#[test]
+fn headers_are_those_of_the_service() {
+    let fixtures = Fixtures::load().unwrap();
+    let fixture = fixtures.named("shop-busy").unwrap();
+    let mut response = block_on(async { refused(fixture.error.as_ref().unwrap()) });
+    azure_headers(&HeaderMap::new(), 1, response.headers_mut());
+    let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!((header("retry-after-ms"), header("retry-after")), ("1500".into(), "2".into()));
+    assert_eq!(header("x-ms-client-request-id"), "Not-Set");
+    assert!(Uuid::parse_str(&header("apim-request-id")).is_ok());
+    let v1 = serde_json::json!({ "model": "gpt-4o" });
+    assert_eq!(deployment("/openai/v1/chat/completions", &v1), "gpt-4o");
+    assert_eq!(deployment("/openai/deployments/mine/chat/completions", &v1), "mine");
+}
+
+#[test]
+fn a_stream_takes_the_time_of_its_pace() {
+    let pace = Pace { interval: Duration::from_millis(4), jitter_percent: 50 };
+    let service = Service::start(Options { pace }).unwrap();
+    let fixtures = Fixtures::load().unwrap();
+    let fixture = fixtures.named("library-hours").unwrap();
+    let start = Instant::now();
+    assert_eq!(ask(&service, fixture, true, false).ending, Ending::Complete);
+    // 30 events or more, each at least 2 ms after the last.
+    assert!(start.elapsed() >= Duration::from_millis(60), "{:?}", start.elapsed());
+}

@@ -1,0 +1,201 @@
+//! A sidecar in a process of its own, which can be killed.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+/// A sidecar says where it listens within this; recovery of a small ledger takes milliseconds.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// Lines of a sidecar's log that are kept to explain a failure.
+const LOG_LINES_MAX: usize = 20;
+
+/// A line longer than this is no log line of ours; it is cut.
+const LOG_LINE_BYTES_MAX: u64 = 64 * 1024;
+
+/// What every sidecar of the demo is told.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) upstream: String,
+    pub(super) ledger: PathBuf,
+    pub(super) brokers: String,
+    pub(super) topic: &'static str,
+    pub(super) shared_secret: &'static str,
+}
+
+impl Settings {
+    /// The command line of `tokenweir serve`.
+    fn arguments(&self) -> Vec<String> {
+        let flags = [
+            ("--upstream", self.upstream.clone()),
+            ("--listen", "127.0.0.1:0".to_owned()),
+            ("--admin-listen", "127.0.0.1:0".to_owned()),
+            ("--ledger", self.ledger.display().to_string()),
+            ("--kafka-brokers", self.brokers.clone()),
+            ("--kafka-topic", self.topic.to_owned()),
+            ("--caller-trust", "shared-secret".to_owned()),
+        ];
+        let flags = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+        std::iter::once("serve".to_owned()).chain(flags).collect()
+    }
+}
+
+/// The line with which `serve` says that it accepts calls.
+#[derive(Deserialize)]
+struct Listening {
+    message: String,
+    listen: SocketAddr,
+}
+
+/// A running sidecar process. Dropping it kills it.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    addr: SocketAddr,
+}
+
+impl Process {
+    /// Starts `program serve` and waits until it listens.
+    ///
+    /// # Errors
+    /// It cannot be started, ends, or does not listen in time; then with the end of its log.
+    pub(super) async fn start(program: &Path, settings: &Settings) -> anyhow::Result<Process> {
+        let mut child = Command::new(program)
+            .args(settings.arguments())
+            .env("TOKENWEIR_CALLER_SHARED_SECRET", settings.shared_secret)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let (found, listening) = oneshot::channel();
+        let log = Arc::new(Mutex::new(VecDeque::with_capacity(LOG_LINES_MAX)));
+        if let Some(stderr) = child.stderr.take() {
+            let log = log.clone();
+            // Ends when the process does: nothing else holds the other end of the pipe.
+            std::thread::Builder::new()
+                .name("demo-log".into())
+                .spawn(move || read_log(stderr, &log, found))?;
+        }
+        // From here on an early return kills the child.
+        let mut process = Process { child, addr: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        match tokio::time::timeout(START_MAX, listening).await {
+            Ok(Ok(addr)) => process.addr = addr,
+            _ => {
+                let lines = log.lock().unwrap_or_else(PoisonError::into_inner);
+                let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+                bail!("the second sidecar did not listen; its log ends:\n{}", lines.join(""));
+            }
+        }
+        Ok(process)
+    }
+
+    /// Where it accepts calls.
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`: no destructor of the sidecar runs, nothing is flushed.
+    pub(super) fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().context("kill -9 of the second sidecar")?;
+        self.child.wait().context("waiting for the second sidecar")?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads a sidecar's log to its end, so that it never waits for us: reports its address once, and
+/// keeps the last lines.
+fn read_log(stderr: ChildStderr, log: &Mutex<VecDeque<String>>, found: oneshot::Sender<SocketAddr>) {
+    let mut reader = BufReader::new(stderr);
+    let mut found = Some(found);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader.by_ref().take(LOG_LINE_BYTES_MAX).read_until(b'\n', &mut line) {
+            Ok(1..) => {}
+            _ => return,
+        }
+        if found.is_some()
+            && let Ok(Listening { message, listen }) = serde_json::from_slice(&line)
+            && message == "listening"
+            && let Some(found) = found.take()
+        {
+            let _ = found.send(listen);
+        }
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.len() == LOG_LINES_MAX {
+            log.pop_front();
+        }
+        log.push_back(String::from_utf8_lossy(&line).into_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            upstream: "http://127.0.0.1:9".into(),
+            ledger: "/nowhere".into(),
+            brokers: "127.0.0.1:9".into(),
+            topic: "t",
+            shared_secret: "s",
+        }
+    }
+
+    /// A shell script in place of the program.
+    async fn start(script: &str) -> anyhow::Result<Process> {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("program");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        Process::start(&program, &settings()).await
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn the_address_is_read_from_the_log_and_kill_kills() {
+        let process = block_on(start(
+            r#"echo 'starting' >&2
+            echo "{\"message\":\"listening\",\"listen\":\"127.0.0.1:81\",\"boot\":\"$1\"}" >&2
+            exec sleep 60"#,
+        ));
+        let process = process.unwrap();
+        assert_eq!(process.addr(), SocketAddr::from(([127, 0, 0, 1], 81)));
+        let proc = PathBuf::from(format!("/proc/{}", process.id()));
+        assert!(proc.exists());
+        process.kill().unwrap();
+        assert!(!proc.exists());
+    }
+
+    #[test]
+    fn a_sidecar_that_ends_is_explained() {
+        let error = block_on(start("echo \"no such flag: $2\" >&2; exit 2")).unwrap_err();
+        assert!(error.to_string().contains("no such flag: --upstream"), "{error}");
+    }
+}

@@ -1,0 +1,146 @@
+//! What the demo shows: a table of callers, and one line on what is going on.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::tally::{Row, Tally};
+
+/// The figures of one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Figures {
+    /// Calls begun by the callers.
+    pub(super) sent: u64,
+    /// Usage events in both ledgers.
+    pub(super) stored: u64,
+    /// Distinct usage events read from the topic.
+    pub(super) delivered: u64,
+    /// Calls in the table.
+    pub(super) counted: u64,
+    /// Calls whose client is still reading.
+    pub(super) open: u64,
+}
+
+impl Figures {
+    /// The four numbers are one.
+    pub(super) fn agree(&self) -> bool {
+        [self.stored, self.delivered, self.counted].iter().all(|&number| number == self.sent)
+    }
+
+    /// `sent N = stored N = delivered N = counted N`, with `!=` where two neighbours differ.
+    pub(super) fn proof(&self) -> String {
+        let mut line = format!("sent {}", self.sent);
+        let mut before = self.sent;
+        for (name, number) in
+            [("stored", self.stored), ("delivered", self.delivered), ("counted", self.counted)]
+        {
+            let sign = if number == before { "=" } else { "!=" };
+            line.push_str(&format!(" {sign} {name} {number}"));
+            before = number;
+        }
+        line
+    }
+}
+
+/// Writes to standard output: redrawn in place on a terminal, else a line now and then.
+#[derive(Debug)]
+pub(super) struct Screen {
+    terminal: bool,
+    /// Lines of the last picture, to be drawn over.
+    drawn: usize,
+}
+
+impl Screen {
+    pub(super) fn new(terminal: bool) -> Screen {
+        Screen { terminal, drawn: 0 }
+    }
+
+    /// Time between two pictures.
+    pub(super) fn interval(&self) -> Duration {
+        if self.terminal { Duration::from_millis(250) } else { Duration::from_secs(2) }
+    }
+
+    /// Shows one moment.
+    pub(super) fn draw(
+        &mut self,
+        elapsed: Duration,
+        now: &str,
+        figures: &Figures,
+        tally: &Tally,
+    ) -> io::Result<()> {
+        let Figures { sent, stored, delivered, open, .. } = figures;
+        let waiting = stored.saturating_sub(*delivered);
+        let counts =
+            format!("sent {sent}  open {open}  stored {stored}  delivered {delivered}  waiting {waiting}");
+        let seconds = elapsed.as_secs_f64();
+        if !self.terminal {
+            return self.say(&format!("{seconds:5.1} s  {counts}  {now}"));
+        }
+        // Without line wrap (DECAWM), so that a narrow terminal has as many lines as we count.
+        let picture = format!("\x1b[?7l{}\n{counts}\n{seconds:5.1} s  {now}\n\x1b[?7h", table(tally));
+        let mut out = io::stdout().lock();
+        self.clear(&mut out)?;
+        out.write_all(picture.as_bytes())?;
+        self.drawn = picture.matches('\n').count();
+        out.flush()
+    }
+
+    /// Writes lines that stay. On a terminal they replace the last picture.
+    pub(super) fn say(&mut self, lines: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        self.clear(&mut out)?;
+        writeln!(out, "{lines}")?;
+        out.flush()
+    }
+
+    /// Goes back to where the last picture began and clears the screen from there (ECMA-48 CPL, ED).
+    fn clear(&mut self, out: &mut impl Write) -> io::Result<()> {
+        match std::mem::take(&mut self.drawn) {
+            0 => Ok(()),
+            lines => write!(out, "\x1b[{lines}F\x1b[J"),
+        }
+    }
+}
+
+/// The chargeback table.
+pub(super) fn table(tally: &Tally) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["caller", "calls", "input", "output", "exact", "lower_bound", "estimated", "unknown"]);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut total = Row::default();
+    for (caller, row) in tally.rows() {
+        table.add_row(cells(caller, row));
+        total.calls += row.calls;
+        total.input += row.input;
+        total.output += row.output;
+        for (sum, calls) in total.qualities.iter_mut().zip(row.qualities) {
+            *sum += calls;
+        }
+    }
+    table.add_row(cells("total", &total));
+    table
+}
+
+fn cells(caller: &str, row: &Row) -> Vec<String> {
+    let numbers = [row.calls, row.input, row.output].into_iter().chain(row.qualities);
+    std::iter::once(caller.to_owned()).chain(numbers.map(|number| number.to_string())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_proof_shows_where_numbers_part() {
+        let figures = Figures { sent: 7, stored: 7, delivered: 7, counted: 7, open: 1 };
+        assert!(figures.agree());
+        assert_eq!(figures.proof(), "sent 7 = stored 7 = delivered 7 = counted 7");
+        let figures = Figures { delivered: 6, counted: 6, ..figures };
+        assert!(!figures.agree());
+        assert_eq!(figures.proof(), "sent 7 = stored 7 != delivered 6 = counted 6");
+    }
+}

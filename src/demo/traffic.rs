@@ -1,0 +1,105 @@
+//! The doors through which calls begin, and the counts that the proof starts from.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One sidecar, as callers see it: open at an address, or shut.
+#[derive(Debug, Default)]
+pub(super) struct Door(Mutex<DoorState>);
+
+#[derive(Debug, Default)]
+struct DoorState {
+    addr: Option<SocketAddr>,
+    /// Rises when the sidecar behind the door is killed.
+    generation: u64,
+    begun: u64,
+}
+
+/// Leave to begin one call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pass {
+    pub(super) addr: SocketAddr,
+    generation: u64,
+}
+
+impl Door {
+    /// Counts a call and lets it begin; `None` while the door is shut.
+    pub(super) fn enter(&self) -> Option<Pass> {
+        let mut state = self.state();
+        let addr = state.addr?;
+        state.begun += 1;
+        Some(Pass { addr, generation: state.generation })
+    }
+
+    pub(super) fn open(&self, addr: SocketAddr) {
+        self.state().addr = Some(addr);
+    }
+
+    /// No call begins after this returns.
+    pub(super) fn shut(&self) {
+        self.state().addr = None;
+    }
+
+    /// Says that calls which are under way will break, and not by a fault of the sidecar.
+    pub(super) fn about_to_be_killed(&self) {
+        self.state().generation += 1;
+    }
+
+    /// The sidecar that this call went to is the one that was killed.
+    pub(super) fn was_killed(&self, pass: Pass) -> bool {
+        self.state().generation != pass.generation
+    }
+
+    /// Calls begun.
+    pub(super) fn begun(&self) -> u64 {
+        self.state().begun
+    }
+
+    fn state(&self) -> MutexGuard<'_, DoorState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What callers share.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    /// The sidecar of this process, then the one that is killed.
+    pub(super) doors: [Door; 2],
+    /// Calls whose client is still reading.
+    pub(super) open: AtomicU64,
+    /// Calls that a sidecar harmed: broken without reason, or ended short.
+    pub(super) harmed: AtomicU64,
+    /// Callers begin no more calls.
+    pub(super) over: AtomicBool,
+}
+
+impl Traffic {
+    /// Calls begun, through both doors.
+    pub(super) fn sent(&self) -> u64 {
+        self.doors.iter().map(Door::begun).sum()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shut_door_counts_nothing() {
+        let door = Door::default();
+        assert!(door.enter().is_none());
+        door.open(([127, 0, 0, 1], 1).into());
+        let pass = door.enter().unwrap();
+        door.shut();
+        assert!(door.enter().is_none());
+        assert_eq!(door.begun(), 1);
+        assert!(!door.was_killed(pass));
+        door.about_to_be_killed();
+        assert!(door.was_killed(pass));
+    }
+}

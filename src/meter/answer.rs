@@ -1,0 +1,241 @@
+//! What has been seen of an answer: choice by choice, from chunks or from one whole body.
+
+use super::text::Text;
+use crate::chunk::{self, Chunk, Joiner, Logprobs, Malformed, Message, Reported};
+use crate::prompt::{self, Model};
+use crate::tokens::Encoding;
+
+/// Choices of one answer; the API's limit for `n` is 128.
+const CHOICES_MAX: usize = 128;
+
+/// Tool calls of one choice; the API's limit for tools is 128.
+const CALLS_MAX: usize = 128;
+
+/// Bytes of a function's name; the API's limit is 64.
+const NAME_BYTES_MAX: usize = 256;
+
+/// Bytes of arguments that a choice keeps: several calls are billed on their compact JSON.
+const ARGUMENTS_BYTES_MAX: usize = 256 << 10;
+
+/// Characters of a label (model, id, error code) that goes into an event.
+const LABEL_CHARS_MAX: usize = 128;
+
+/// Everything that counts of one answer.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) id: Option<String>,
+    pub(super) model: Option<String>,
+    /// What the model's name says; `None` if there is no name, or one that we do not know.
+    pub(super) rules: Option<Model>,
+    pub(super) service_tier: Option<String>,
+    /// Seconds since 1970.
+    pub(super) created: Option<u64>,
+    pub(super) choices: Vec<Choice>,
+    /// The class of the error that ended it.
+    pub(super) error: Option<String>,
+    /// The service's last usable word.
+    pub(super) reported: Option<Reported>,
+    /// It came when nothing more was to come.
+    pub(super) reported_last: bool,
+    /// There were more choices or calls than anybody sends.
+    pub(super) overflow: bool,
+    /// Some usage was negative, fractional or beyond reason.
+    pub(super) implausible: bool,
+}
+
+/// One choice so far.
+#[derive(Debug, Default)]
+pub(super) struct Choice {
+    pub(super) index: u64,
+    pub(super) content: Text,
+    pub(super) refusal: Text,
+    pub(super) reasoning: Text,
+    pub(super) calls: Vec<Call>,
+    pub(super) finish: Option<String>,
+    /// Sums over all chunks.
+    pub(super) logprobs: Option<Logprobs>,
+    pub(super) audio: bool,
+    /// It holds something that we do not know.
+    pub(super) odd: bool,
+    /// Not all arguments could be kept.
+    pub(super) arguments_cut: bool,
+}
+
+/// One tool call so far.
+#[derive(Debug, Default)]
+pub(super) struct Call {
+    index: u64,
+    pub(super) name: String,
+    pub(super) arguments: Text,
+    /// The arguments themselves.
+    pub(super) kept: Vec<u8>,
+}
+
+impl Answer {
+    /// The next chunk, or the whole body. `choices` are read if the API is one that we compute.
+    pub(super) fn feed(&mut self, chunk: &Chunk<'_>, choices: bool) -> Result<(), Malformed> {
+        set_label(&mut self.id, chunk.id, false);
+        if set_label(&mut self.model, chunk.model, true) {
+            self.rules = self.model.as_deref().and_then(prompt::model);
+        }
+        set_label(&mut self.service_tier, chunk.service_tier, true);
+        self.created = self.created.or(chunk.created.filter(|seconds| *seconds > 0));
+        if let Some(error) = chunk.error() {
+            self.error = Some(label(&error).unwrap_or_default());
+        }
+        let read = if choices {
+            self.reported_last = false;
+            self.choices(chunk)
+        } else {
+            Ok(())
+        };
+        if let Some(reported) = chunk.usage() {
+            self.report(reported, !choices || chunk.no_choices());
+        }
+        read
+    }
+
+    /// The labels of an answer that is not read as a chunk.
+    pub(super) fn name(&mut self, id: Option<&str>, model: Option<&str>, service_tier: Option<&str>) {
+        self.id = id.and_then(label).or(self.id.take());
+        self.service_tier = service_tier.and_then(label).or(self.service_tier.take());
+        if let Some(model) = model.and_then(label) {
+            self.rules = prompt::model(&model);
+            self.model = Some(model);
+        }
+    }
+
+    /// A usage object: the last usable one stands.
+    pub(super) fn report(&mut self, reported: Reported, nothing_follows: bool) {
+        self.implausible |= reported.implausible;
+        if reported.usable() {
+            self.reported = Some(reported);
+            self.reported_last = nothing_follows || self.finished();
+        }
+    }
+
+    /// Every choice that has begun has said why it ended.
+    fn finished(&self) -> bool {
+        !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finish.is_some())
+    }
+
+    fn choices(&mut self, chunk: &Chunk<'_>) -> Result<(), Malformed> {
+        let mut all_read = Ok(());
+        let encoding = self.rules.map(|model| model.encoding);
+        let (choices, overflow) = (&mut self.choices, &mut self.overflow);
+        chunk.choices(|part| {
+            let place = choices.iter().position(|choice| choice.index == part.index);
+            if place.is_none() && choices.len() == CHOICES_MAX {
+                *overflow = true;
+                return;
+            }
+            let place = place.unwrap_or_else(|| {
+                choices.push(Choice { index: part.index, ..Choice::default() });
+                choices.len() - 1
+            });
+            let read = choices[place].feed(&part, encoding);
+            all_read = all_read.and(read);
+        })?;
+        all_read
+    }
+}
+
+impl Choice {
+    fn feed(&mut self, part: &chunk::Choice<'_>, encoding: Option<Encoding>) -> Result<(), Malformed> {
+        if let Some(reason) = part.finish_reason {
+            self.finish = Some(finish_label(&reason.lossy()));
+        }
+        if let Some(more) = part.logprobs() {
+            let sum = self.logprobs.get_or_insert(Logprobs { entries: 0, bytes: Some(0) });
+            sum.entries += more.entries;
+            sum.bytes = sum.bytes.zip(more.bytes).map(|(sum, more)| sum + more);
+        }
+        let message = part.message()?;
+        let push = |text: &mut Text, delta: Option<chunk::Text<'_>>| {
+            if let Some(delta) = delta {
+                text.push(delta, encoding);
+            }
+        };
+        push(&mut self.content, message.content);
+        push(&mut self.refusal, message.refusal);
+        push(&mut self.reasoning, message.reasoning);
+        self.audio |= message.audio;
+        self.odd |= message.odd;
+        self.feed_calls(&message, encoding)
+    }
+
+    fn feed_calls(&mut self, message: &Message<'_>, encoding: Option<Encoding>) -> Result<(), Malformed> {
+        if let Some(call) = &message.function_call {
+            self.feed_call(call, encoding);
+        }
+        message.tool_calls(|call| self.feed_call(&call, encoding))
+    }
+
+    fn feed_call(&mut self, part: &chunk::Call<'_>, encoding: Option<Encoding>) {
+        self.odd |= part.odd;
+        let place = self.calls.iter().position(|call| call.index == part.index);
+        if place.is_none() && self.calls.len() == CALLS_MAX {
+            self.arguments_cut = true;
+            return;
+        }
+        let place = place.unwrap_or_else(|| {
+            self.calls.push(Call { index: part.index, ..Call::default() });
+            self.calls.len() - 1
+        });
+        let held: usize = self.calls.iter().map(|call| call.kept.len()).sum();
+        let call = &mut self.calls[place];
+        if let Some(name) = part.name {
+            let name = name.lossy();
+            if call.name.len() + name.len() <= NAME_BYTES_MAX {
+                call.name.push_str(&name);
+            } else {
+                self.odd = true;
+            }
+        }
+        let Some(arguments) = part.arguments else { return };
+        call.arguments.push(arguments, encoding);
+        let room = (call.kept.len() + ARGUMENTS_BYTES_MAX).saturating_sub(held);
+        Joiner::default().feed(arguments, |part| {
+            if call.kept.len() + part.len() <= room {
+                call.kept.extend_from_slice(part);
+            } else {
+                self.arguments_cut = true;
+            }
+        });
+    }
+
+    /// A delta with text, a refusal or a tool call has been seen.
+    pub(super) fn has_begun(&self) -> bool {
+        !(self.content.is_empty() && self.refusal.is_empty() && self.calls.is_empty())
+    }
+}
+
+/// Sets a label that is there and not empty; `again`: the last one stands, else the first.
+/// Returns whether it has changed.
+fn set_label(slot: &mut Option<String>, text: Option<chunk::Text<'_>>, again: bool) -> bool {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return false };
+    if slot.is_some() && !again {
+        return false;
+    }
+    let text = text.lossy();
+    if slot.as_deref() == Some(&*text) {
+        return false;
+    }
+    match label(&text) {
+        Some(label) => *slot = Some(label),
+        None => return false,
+    }
+    true
+}
+
+/// A name that may stand in an event: short, printable ASCII.
+pub(super) fn label(text: &str) -> Option<String> {
+    let fits = !text.is_empty() && text.len() <= LABEL_CHARS_MAX;
+    (fits && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')).then(|| text.to_owned())
+}
+
+/// A finish reason is a word of the API; anything else is `other`.
+fn finish_label(reason: &str) -> String {
+    let is_word = reason.len() <= 32 && reason.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if is_word && !reason.is_empty() { reason.to_owned() } else { "other".to_owned() }
+}

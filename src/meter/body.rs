@@ -1,0 +1,213 @@
+//! From the bytes of a response body to the answer: events of a stream, or one JSON document.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+
+use super::answer::Answer;
+use crate::chunk::{AnswerScan, Chunk};
+use crate::sse;
+use crate::usage::Api;
+
+/// Bytes of a JSON body that are kept to be read at its end. Of a longer one only the top level is
+/// looked at as it passes. Answers of 100,000 tokens have some 500 kB; embeddings can be longer, but
+/// only their `usage` counts.
+const JSON_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes that must tell what a body is.
+const SNIFF_BYTES_MAX: usize = 64;
+
+/// A body that is being read.
+#[derive(Debug)]
+pub(super) struct Body {
+    shape: Shape,
+    pub(super) seen: Seen,
+}
+
+/// What has been seen of it.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    api: Api,
+    pub(super) answer: Answer,
+    /// The end marker of a stream, or the whole of a document.
+    pub(super) whole: bool,
+    /// `[DONE]`, or the API's own last event.
+    pub(super) done: bool,
+    /// Events with data.
+    pub(super) events: u64,
+    /// Events or bodies that could not be read.
+    pub(super) parse_errors: u64,
+    /// A part too long for its text to be read.
+    pub(super) too_long: bool,
+}
+
+#[derive(Debug)]
+enum Shape {
+    /// Its first bytes, which must tell.
+    Unknown(Vec<u8>),
+    Events(sse::Decoder),
+    Json(Vec<u8>),
+    LongJson(Box<AnswerScan>),
+    /// Audio, subtitles, nothing that we can read.
+    Opaque,
+}
+
+impl Body {
+    /// A body with these headers. `stream`: the request asked for a stream.
+    pub(super) fn new(api: Api, status: StatusCode, headers: &HeaderMap, stream: bool) -> Body {
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let content_type = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        let json = content_type == "application/json" || content_type.ends_with("+json");
+        let shape = if content_type == "text/event-stream" {
+            Shape::Events(sse::Decoder::default())
+        } else if (stream && status.is_success()) || content_type.is_empty() {
+            // Some gateways lose the type of a stream, or call it JSON.
+            Shape::Unknown(Vec::new())
+        } else if json || !status.is_success() {
+            Shape::Json(Vec::new())
+        } else if content_type == "application/octet-stream" {
+            Shape::Unknown(Vec::new())
+        } else {
+            Shape::Opaque
+        };
+        Body { shape, seen: Seen { api, ..Seen::default() } }
+    }
+
+    /// It is a stream of events.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.shape, Shape::Events(_))
+    }
+
+    /// Bytes that [`Body::finish`] has yet to read.
+    pub(super) fn unread_bytes(&self) -> usize {
+        if let Shape::Json(bytes) = &self.shape { bytes.len() } else { 0 }
+    }
+
+    /// The next decoded bytes.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        match &mut self.shape {
+            Shape::Unknown(start) => {
+                start.extend_from_slice(bytes);
+                let Some(shape) = sniff(start) else { return };
+                let start = std::mem::take(start);
+                self.shape = shape;
+                self.push(&start);
+            }
+            Shape::Events(decoder) => decoder.push(bytes, |event| self.seen.event(event, true)),
+            Shape::Json(kept) if kept.len() + bytes.len() > JSON_BYTES_MAX => {
+                let mut scan = AnswerScan::default();
+                scan.push(kept);
+                scan.push(bytes);
+                self.seen.too_long = true;
+                self.shape = Shape::LongJson(Box::new(scan));
+            }
+            Shape::Json(kept) => kept.extend_from_slice(bytes),
+            Shape::LongJson(scan) => scan.push(bytes),
+            Shape::Opaque => {}
+        }
+    }
+
+    /// The body has ended; `cleanly`: where its framing says that it ends.
+    pub(super) fn finish(&mut self, cleanly: bool) {
+        let seen = &mut self.seen;
+        match &mut self.shape {
+            Shape::Unknown(_) | Shape::Opaque => seen.whole = cleanly,
+            Shape::Events(decoder) => {
+                // An event without its blank line is no event to a client, but the service sent it. That
+                // it is cut in the middle is no error of the service.
+                decoder.finish(|event| seen.event(event, false));
+                seen.parse_errors += decoder.skipped();
+                seen.too_long |= decoder.skipped() > 0;
+            }
+            Shape::Json(kept) => seen.document(&std::mem::take(kept), cleanly),
+            Shape::LongJson(scan) => {
+                seen.whole = scan.complete();
+                seen.scanned(scan);
+            }
+        }
+    }
+}
+
+impl Seen {
+    fn event(&mut self, event: sse::Event<'_>, strict: bool) {
+        if self.done {
+            return;
+        }
+        self.events += 1;
+        let data = event.data.trim_ascii();
+        if data == b"[DONE]" {
+            (self.done, self.whole) = (true, true);
+            return;
+        }
+        let metered = self.api == Api::ChatCompletions;
+        let read = Chunk::parse(data).and_then(|chunk| {
+            let read = self.answer.feed(&chunk, metered);
+            self.last_event(&chunk);
+            read
+        });
+        if event.name == b"error" && self.answer.error.is_none() {
+            self.answer.error = Some(String::new());
+        }
+        self.parse_errors += u64::from(strict && read.is_err());
+    }
+
+    /// APIs other than chat name their last event, which carries `usage`.
+    fn last_event(&mut self, chunk: &Chunk<'_>) {
+        let Some(kind) = chunk.kind else { return };
+        let last = match &*kind.lossy() {
+            "response.completed" | "response.incomplete" | "response.cancelled" => true,
+            "response.failed" => {
+                self.answer.error.get_or_insert_default();
+                true
+            }
+            "transcript.text.done" | "speech.audio.done" => true,
+            "image_generation.completed" | "image_edit.completed" => true,
+            _ => false,
+        };
+        if let Some(response) = chunk.response() {
+            // Its `error` is the only part that can be malformed here, and it is optional.
+            _ = self.answer.feed(&response, false);
+        }
+        if last {
+            (self.done, self.whole) = (true, true);
+        }
+    }
+
+    fn document(&mut self, kept: &[u8], cleanly: bool) {
+        let metered = self.api == Api::ChatCompletions;
+        match Chunk::parse(kept) {
+            Ok(chunk) => {
+                self.whole = true;
+                let read = self.answer.feed(&chunk, metered);
+                self.parse_errors += u64::from(read.is_err());
+            }
+            Err(_) => {
+                self.parse_errors += u64::from(cleanly);
+                let mut scan = AnswerScan::default();
+                scan.push(kept);
+                self.scanned(&scan);
+            }
+        }
+    }
+
+    /// What a document says that is too long, or cut.
+    fn scanned(&mut self, scan: &AnswerScan) {
+        self.answer.name(scan.id(), scan.model(), scan.service_tier());
+        if let Some(usage) = scan.usage() {
+            self.answer.report(usage.clone(), true);
+        }
+    }
+}
+
+/// What a body is, by its first bytes; `None` if more are needed.
+fn sniff(start: &[u8]) -> Option<Shape> {
+    let text = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).trim_ascii_start();
+    let events = [&b"data:"[..], b"event:", b":", b"id:", b"retry:"];
+    if events.iter().any(|field| text.starts_with(field)) {
+        return Some(Shape::Events(sse::Decoder::default()));
+    }
+    let open = text.is_empty() || events.iter().any(|field| field.starts_with(text));
+    if open && start.len() <= SNIFF_BYTES_MAX {
+        return None;
+    }
+    Some(if text.starts_with(b"{") { Shape::Json(Vec::new()) } else { Shape::Opaque })
+}

@@ -1,0 +1,419 @@
+//! Content codings (RFC 9110, 8.4), undone on the meter's copy only and in bounded steps, so that
+//! no answer, however small it looks, can hold up the stream that it came in.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+use zstd::stream::raw::{DParameter, InBuffer, Operation, OutBuffer};
+
+/// Codings on top of each other. Nobody uses two.
+const CODINGS_MAX: usize = 4;
+
+/// Decoded bytes in one step.
+const STEP_BYTES: usize = 4 << 10;
+
+/// Largest zstd window, as a power of two: 8 MiB, the limit of RFC 9659.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// The body is not what its coding promises, or we do not know the coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BadCoding;
+
+impl From<io::Error> for BadCoding {
+    fn from(_: io::Error) -> BadCoding {
+        BadCoding
+    }
+}
+
+/// Undoes the codings of one body.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    /// In the order in which they are undone; none for a plain body.
+    stages: Vec<Stage>,
+    /// Bytes that were used and yet left with the caller, so that it comes again: see [`Decoder::push`].
+    owed: usize,
+    bad: bool,
+}
+
+#[derive(Debug)]
+struct Stage {
+    codec: Codec,
+    /// What the stage before has given and `codec` has not used: `inbox[used..]`.
+    inbox: Vec<u8>,
+    used: usize,
+}
+
+enum Codec {
+    Gzip(Held<MultiGzDecoder<Vec<u8>>>),
+    /// `deflate` before its first byte: some senders leave out the zlib wrapper.
+    AnyDeflate,
+    Zlib(Held<ZlibDecoder<Vec<u8>>>),
+    Deflate(Held<DeflateDecoder<Vec<u8>>>),
+    Brotli(Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>),
+    Zstd {
+        decoder: Box<zstd::stream::raw::Decoder<'static>>,
+        /// It has given all that its input allows. Asking again and again would be an error to zstd.
+        drained: bool,
+    },
+}
+
+/// A decoder that writes into a vector, and how much of that has been handed on.
+struct Held<D> {
+    decoder: D,
+    used: usize,
+}
+
+impl fmt::Debug for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Codec::Gzip(_) => "gzip",
+            Codec::AnyDeflate | Codec::Zlib(_) | Codec::Deflate(_) => "deflate",
+            Codec::Brotli(_) => "br",
+            Codec::Zstd { .. } => "zstd",
+        })
+    }
+}
+
+impl Decoder {
+    /// The decoder for a body with these headers.
+    pub(super) fn new(headers: &HeaderMap) -> Decoder {
+        let mut decoder = Decoder::default();
+        let names = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?"));
+        for name in names.flat_map(|list| list.split(',')).map(|name| name.trim().to_ascii_lowercase()) {
+            if name.is_empty() || name == "identity" {
+                continue;
+            }
+            match Codec::by_name(&name) {
+                Some(codec) if decoder.stages.len() < CODINGS_MAX => {
+                    decoder.stages.push(Stage { codec, inbox: Vec::new(), used: 0 });
+                }
+                _ => decoder.bad = true,
+            }
+        }
+        // The last coding named was applied last, and is undone first.
+        decoder.stages.reverse();
+        decoder
+    }
+
+    /// Nothing more can be read.
+    pub(super) fn is_bad(&self) -> bool {
+        self.bad
+    }
+
+    /// The next bytes of the body; decoded bytes go to `sink`. Stops after about `budget_bytes` of
+    /// those and returns how many of `bytes` it took. A decoder can have used all its input and
+    /// still owe output; one byte is then left with the caller, as a reason to come again.
+    pub(super) fn push(&mut self, bytes: &[u8], budget_bytes: usize, mut sink: impl FnMut(&[u8])) -> usize {
+        let budget_bytes = budget_bytes.max(1);
+        if self.bad || bytes.is_empty() {
+            return bytes.len();
+        }
+        if self.stages.is_empty() {
+            let taken = bytes.len().min(budget_bytes);
+            sink(&bytes[..taken]);
+            return taken;
+        }
+        let mut input = &bytes[self.owed..];
+        self.owed = 0;
+        let (mut out, mut given) = ([0; STEP_BYTES], 0);
+        while given < budget_bytes {
+            let room = STEP_BYTES.min(budget_bytes - given);
+            match pull(&mut self.stages, &mut input, &mut out[..room]) {
+                // Nothing comes any more: what is left of the input follows the coded body.
+                Ok(0) => return bytes.len(),
+                Ok(count) => {
+                    given += count;
+                    sink(&out[..count]);
+                }
+                Err(BadCoding) => {
+                    self.bad = true;
+                    return bytes.len();
+                }
+            }
+        }
+        self.owed = usize::from(input.is_empty());
+        bytes.len() - input.len() - self.owed
+    }
+
+    /// The body has ended. `Err` if its coding has not, or a checksum is wrong.
+    pub(super) fn finish(&mut self) -> Result<(), BadCoding> {
+        if self.bad {
+            return Err(BadCoding);
+        }
+        for stage in &mut self.stages {
+            if let Codec::Gzip(held) = &mut stage.codec {
+                held.decoder.try_finish()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Decoded bytes of the last of `stages`, which draws on the ones before it. 0: more input is needed.
+fn pull(stages: &mut [Stage], input: &mut &[u8], out: &mut [u8]) -> Result<usize, BadCoding> {
+    let Some((stage, earlier)) = stages.split_last_mut() else { return Ok(0) };
+    loop {
+        if !earlier.is_empty() && stage.used == stage.inbox.len() {
+            stage.inbox.resize(STEP_BYTES, 0);
+            let count = pull(earlier, input, &mut stage.inbox)?;
+            stage.inbox.truncate(count);
+            stage.used = 0;
+        }
+        let source = if earlier.is_empty() { *input } else { &stage.inbox[stage.used..] };
+        let (read, written) = stage.codec.run(source, out)?;
+        if earlier.is_empty() {
+            *input = &input[read..];
+        } else {
+            stage.used += read;
+        }
+        if written > 0 || read == 0 {
+            return Ok(written);
+        }
+    }
+}
+
+impl Codec {
+    fn by_name(name: &str) -> Option<Codec> {
+        match name {
+            "gzip" | "x-gzip" => Some(Codec::Gzip(Held::new(MultiGzDecoder::new(Vec::new())))),
+            "deflate" => Some(Codec::AnyDeflate),
+            "br" => {
+                let alloc = StandardAlloc::default;
+                Some(Codec::Brotli(Box::new(BrotliState::new_strict(alloc(), alloc(), alloc()))))
+            }
+            "zstd" => {
+                let mut decoder = zstd::stream::raw::Decoder::new().ok()?;
+                decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX)).ok()?;
+                Some(Codec::Zstd { decoder: Box::new(decoder), drained: true })
+            }
+            _ => None,
+        }
+    }
+
+    /// One bounded step: bytes read and bytes written.
+    fn run(&mut self, source: &[u8], out: &mut [u8]) -> Result<(usize, usize), BadCoding> {
+        match self {
+            Codec::Gzip(held) => held.run(source, out, |decoder| decoder.get_mut()),
+            Codec::Zlib(held) => held.run(source, out, |decoder| decoder.get_mut()),
+            Codec::Deflate(held) => held.run(source, out, |decoder| decoder.get_mut()),
+            Codec::AnyDeflate => {
+                let Some(first) = source.first() else { return Ok((0, 0)) };
+                // RFC 1950, 2.2: the low four bits of a zlib stream are 8. A raw stream would have to
+                // begin with a stored block whose padding is not zero to look like that.
+                *self = if first & 0x0F == 8 {
+                    Codec::Zlib(Held::new(ZlibDecoder::new(Vec::new())))
+                } else {
+                    Codec::Deflate(Held::new(DeflateDecoder::new(Vec::new())))
+                };
+                self.run(source, out)
+            }
+            Codec::Brotli(state) => brotli_step(state, source, out),
+            Codec::Zstd { drained: true, .. } if source.is_empty() => Ok((0, 0)),
+            Codec::Zstd { decoder, drained } => {
+                let room = out.len();
+                let (mut input, mut output) = (InBuffer::around(source), OutBuffer::around(out));
+                decoder.run(&mut input, &mut output)?;
+                *drained = output.pos() < room;
+                Ok((input.pos(), output.pos()))
+            }
+        }
+    }
+}
+
+fn brotli_step(
+    state: &mut BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>,
+    source: &[u8],
+    out: &mut [u8],
+) -> Result<(usize, usize), BadCoding> {
+    let (mut to_read, mut read, mut room, mut written, mut total) = (source.len(), 0, out.len(), 0, 0);
+    let result = BrotliDecompressStream(
+        &mut to_read,
+        &mut read,
+        source,
+        &mut room,
+        &mut written,
+        out,
+        &mut total,
+        state,
+    );
+    match result {
+        BrotliResult::ResultFailure => Err(BadCoding),
+        _ => Ok((read, written)),
+    }
+}
+
+impl<D: Write> Held<D> {
+    fn new(decoder: D) -> Held<D> {
+        Held { decoder, used: 0 }
+    }
+
+    /// One write, which inflates at most the 32 KiB of flate2's buffer and window, or a part of what
+    /// the last one gave.
+    fn run(
+        &mut self,
+        source: &[u8],
+        out: &mut [u8],
+        buffer: impl Fn(&mut D) -> &mut Vec<u8>,
+    ) -> Result<(usize, usize), BadCoding> {
+        let mut read = 0;
+        if self.used == buffer(&mut self.decoder).len() {
+            buffer(&mut self.decoder).clear();
+            self.used = 0;
+            if source.is_empty() {
+                return Ok((0, 0));
+            }
+            read = self.decoder.write(source)?;
+            self.decoder.flush()?;
+        }
+        let waiting = &buffer(&mut self.decoder)[self.used..];
+        let count = waiting.len().min(out.len());
+        out[..count].copy_from_slice(&waiting[..count]);
+        self.used += count;
+        Ok((read, count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+    use proptest::prelude::*;
+
+    fn headers(coding: &str) -> HeaderMap {
+        HeaderMap::from_iter([(CONTENT_ENCODING, coding.parse().unwrap())])
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zlib(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn raw_deflate(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        zstd::stream::encode_all(bytes, 3).unwrap()
+    }
+
+    /// A brotli stream of uncompressed meta-blocks (RFC 7932, 9.2), which needs no encoder.
+    fn brotli(bytes: &[u8]) -> Vec<u8> {
+        let mut bits = Bits::default();
+        bits.put(0, 1); // WBITS 16
+        for block in bytes.chunks(1 << 16) {
+            bits.put(0, 1); // not the last
+            bits.put(0, 2); // MLEN in four nibbles
+            bits.put(block.len() as u32 - 1, 16);
+            bits.put(1, 1); // uncompressed
+            bits.pad();
+            bits.bytes.extend_from_slice(block);
+        }
+        bits.put(0b11, 2); // last, and empty
+        bits.pad();
+        bits.bytes
+    }
+
+    #[derive(Default)]
+    struct Bits {
+        bytes: Vec<u8>,
+        used: u32,
+    }
+
+    impl Bits {
+        fn put(&mut self, value: u32, count: u32) {
+            for bit in 0..count {
+                if self.used == 0 {
+                    self.bytes.push(0);
+                }
+                *self.bytes.last_mut().unwrap() |= ((value >> bit & 1) << self.used) as u8;
+                self.used = (self.used + 1) % 8;
+            }
+        }
+        fn pad(&mut self) {
+            self.used = 0;
+        }
+    }
+
+    /// Decodes in pieces of `size`, each shown until it is taken; the longest output of one call.
+    fn decode(coding: &str, bytes: &[u8], size: usize, budget: usize) -> (Vec<u8>, bool, usize) {
+        let (mut decoder, mut all, mut longest) = (Decoder::new(&headers(coding)), Vec::new(), 0);
+        for mut piece in bytes.chunks(size) {
+            while !piece.is_empty() {
+                let before = all.len();
+                let taken = decoder.push(piece, budget, |part| all.extend_from_slice(part));
+                piece = &piece[taken..];
+                longest = longest.max(all.len() - before);
+            }
+        }
+        (all, decoder.finish().is_ok(), longest)
+    }
+
+    proptest! {
+        #[test]
+        fn every_coding_gives_the_plain_body_back(
+            words in prop::collection::vec("[a-z \n]{0,12}", 0..2000),
+            size in 1_usize..5000,
+            budget in 1_usize..9000,
+        ) {
+            let plain = words.concat().into_bytes();
+            for (coding, coded) in [
+                ("identity", plain.clone()),
+                ("GZIP", gzip(&plain)),
+                ("x-gzip", [gzip(&plain[..plain.len() / 2]), gzip(&plain[plain.len() / 2..])].concat()),
+                ("deflate", zlib(&plain)),
+                ("deflate", raw_deflate(&plain)),
+                ("br", brotli(&plain)),
+                ("zstd", zstd(&plain)),
+                ("gzip, zstd", zstd(&gzip(&plain))),
+                ("br, identity, deflate, gzip", gzip(&zlib(&brotli(&plain)))),
+            ] {
+                let (all, fine, longest) = decode(coding, &coded, size, budget);
+                prop_assert!(all == plain, "{} differs", coding);
+                prop_assert!(fine && longest <= budget, "{} {} {}", coding, fine, longest);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            for coding in ["gzip", "deflate", "br", "zstd", "gzip,br"] {
+                decode(coding, &bytes, 7, 100);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_comes_in_small_steps() {
+        let zeros = vec![0; 20 << 20];
+        for (coding, coded) in [("gzip", gzip(&zeros)), ("zstd", zstd(&zeros))] {
+            let (all, fine, longest) = decode(coding, &coded, coded.len(), 8 << 10);
+            assert!(all.len() == zeros.len() && fine && longest <= 8 << 10, "{coding}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let coded = gzip(b"hello, hello, hello");
+        assert!(!decode("gzip", &coded[..coded.len() - 1], 5, 100).1);
+        let mut wrong = coded.clone();
+        let checksum = wrong.len() - 6;
+        wrong[checksum] ^= 1;
+        assert!(!decode("gzip", &wrong, 5, 100).1);
+        assert!(!decode("zstd", b"no zstd at all", 5, 100).1);
+        assert!(!decode("snappy", b"x", 5, 100).1);
+        assert!(!decode("gzip,gzip,gzip,gzip,gzip", b"x", 5, 100).1);
+    }
+}

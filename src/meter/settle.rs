@@ -1,0 +1,329 @@
+//! From what was seen to the final event: outcome, numbers, where each comes from and how good it is.
+
+use super::completion::{self, Computed};
+use super::{Ending, Meter, Prompt};
+use crate::prompt::{self, RULES};
+use crate::usage::{Api, IncludeUsage, Outcome, Quality, Source, Tokens, Usage};
+
+/// `stream.finish_reasons` holds at most this many.
+const FINISH_REASONS_MAX: usize = 16;
+
+/// Whether the service bills a call that it did not answer with success (Azure's documentation of
+/// costs: "HTTP Error response code and billing status").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Billing {
+    /// It answered.
+    Answered,
+    /// It did not do anything.
+    Nothing,
+    /// It is not said; nothing, most likely.
+    MostLikelyNothing,
+    /// It may have read the prompt and said nothing.
+    PerhapsPrompt,
+    /// It may have read the prompt and said something.
+    PerhapsBoth,
+}
+
+/// One side's final number.
+#[derive(Debug, Default)]
+struct Side {
+    tokens: Option<u64>,
+    source: Source,
+    quality: Quality,
+    reasons: Vec<&'static str>,
+}
+
+impl Side {
+    fn computed(tokens: Option<u64>, quality: Quality, reasons: Vec<&'static str>) -> Side {
+        match tokens {
+            Some(_) => Side { tokens, source: Source::Computed, quality, reasons },
+            None => Side::unknown(reasons),
+        }
+    }
+
+    fn unknown(reasons: Vec<&'static str>) -> Side {
+        Side { tokens: None, source: Source::Unknown, quality: Quality::Unknown, reasons }
+    }
+}
+
+impl Meter {
+    pub(super) fn billing(&self, ending: Option<Ending>) -> Billing {
+        match (self.status, ending) {
+            (_, Some(Ending::Rejected)) => Billing::Nothing,
+            (None, Some(Ending::UpstreamError | Ending::Timeout)) => Billing::PerhapsBoth,
+            (None, _) => Billing::Answered,
+            (Some(status), _) => match status.as_u16() {
+                200..300 => Billing::Answered,
+                401 | 403 | 404 | 429 => Billing::Nothing,
+                400 => Billing::PerhapsPrompt,
+                408 | 500.. => Billing::PerhapsBoth,
+                _ => Billing::MostLikelyNothing,
+            },
+        }
+    }
+
+    /// How the call ended; `None` while it runs.
+    fn outcome(&self, ending: Ending) -> Outcome {
+        let seen = &self.body.seen;
+        let failed = seen.answer.error.is_some();
+        let success = self.status.is_some_and(|status| status.is_success());
+        match ending {
+            Ending::Rejected => Outcome::Rejected,
+            Ending::UpstreamError => Outcome::UpstreamError,
+            Ending::Eof if self.status.is_some() && !success => Outcome::UpstreamStatus,
+            Ending::Eof if failed => Outcome::UpstreamError,
+            Ending::Eof if self.body.is_stream() && !seen.whole => Outcome::UpstreamEof,
+            Ending::Eof => Outcome::Complete,
+            // What comes after the end marker does not matter to anybody.
+            _ if success && seen.whole => {
+                if failed {
+                    Outcome::UpstreamError
+                } else {
+                    Outcome::Complete
+                }
+            }
+            Ending::ClientDisconnect => Outcome::ClientDisconnect,
+            Ending::Timeout => Outcome::Timeout,
+            Ending::Shutdown => Outcome::Shutdown,
+        }
+    }
+
+    /// The event as it would be now; `None`: the call still runs.
+    pub(super) fn assess(&self, ending: Option<Ending>) -> Usage {
+        let mut usage = self.draft.clone();
+        let outcome = ending.map(|ending| self.outcome(ending));
+        self.describe(&mut usage, outcome);
+        let computed = self.computed_output();
+        let input = self.input(ending);
+        let output = self.output(ending, outcome, &computed);
+        let accounting = &mut usage.accounting;
+        accounting.rules = RULES.to_owned();
+        let answered = self.status.is_some_and(|status| status.is_success());
+        accounting.computed_input = self.prompt.tokens().or(input.computed_tokens());
+        accounting.computed_output = computed.tokens.filter(|_| answered).or(output.computed_tokens());
+        (accounting.input_source, accounting.input_quality) = (input.source, input.quality);
+        (accounting.output_source, accounting.output_quality) = (output.source, output.quality);
+        for (name, side) in [("input", &input), ("output", &output)] {
+            side.reasons.iter().for_each(|reason| accounting.add_reason(&format!("{name}:{reason}")));
+        }
+        let counted = self.prompt.tokens().is_some() || computed.tokens.is_some();
+        accounting.tokenizer =
+            self.rules_model().filter(|_| counted).map(|model| model.encoding.as_str().to_owned());
+        usage.tokens = self.tokens(&input, &output, &computed);
+        if let Some(reported) = self.reported() {
+            usage.accounting.reported_input = reported.input;
+            usage.accounting.reported_output = reported.output;
+        }
+        usage
+    }
+
+    /// Everything but the numbers.
+    fn describe(&self, usage: &mut Usage, outcome: Option<Outcome>) {
+        let (seen, answer) = (&self.body.seen, &self.body.seen.answer);
+        let request = &mut usage.request;
+        request.stream = self.facts.stream;
+        if self.facts.include_usage {
+            request.include_usage = IncludeUsage::Client;
+        }
+        if let Some(status) = self.status {
+            request.status = status.as_u16();
+        }
+        request.error_type =
+            answer.error.clone().filter(|class| !class.is_empty()).or(request.error_type.take());
+        request.choices = u32::try_from(answer.choices.len()).ok().filter(|count| *count > 0);
+        let requested = self.facts.model.as_deref().and_then(super::answer::label);
+        let target = &mut usage.target;
+        target.deployment = target.deployment.take().or_else(|| requested.clone());
+        target.model_requested = requested;
+        target.model.clone_from(&answer.model);
+        target.service_tier.clone_from(&answer.service_tier);
+        usage.ids.response_id.clone_from(&answer.id);
+        let stream = &mut usage.stream;
+        stream.outcome = outcome.unwrap_or_default();
+        stream.done_seen = seen.done;
+        stream.events = seen.events;
+        stream.parse_errors =
+            seen.parse_errors + u64::from(self.decoder.is_bad()) + u64::from(answer.implausible);
+        let mut finished: Vec<_> = answer.choices.iter().collect();
+        finished.sort_by_key(|choice| choice.index);
+        stream.finish_reasons = finished
+            .into_iter()
+            .filter_map(|choice| choice.finish.clone())
+            .take(FINISH_REASONS_MAX)
+            .collect();
+    }
+
+    fn tokens(&self, input: &Side, output: &Side, computed: &Computed) -> Tokens {
+        let mut tokens = Tokens { input: input.tokens, output: output.tokens, ..Tokens::default() };
+        let Some(reported) = self.reported() else {
+            tokens.output_reasoning = computed.reasoning.filter(|_| output.source == Source::Computed);
+            return tokens;
+        };
+        tokens.total = reported.total;
+        tokens.input_cached = reported.input_cached;
+        tokens.input_cache_write = reported.input_cache_write;
+        tokens.input_audio = reported.input_audio;
+        tokens.input_image = reported.input_image;
+        tokens.input_text = reported.input_text;
+        tokens.output_reasoning = reported.output_reasoning;
+        tokens.output_audio = reported.output_audio;
+        tokens.output_image = reported.output_image;
+        tokens.output_prediction_accepted = reported.output_prediction_accepted;
+        tokens.output_prediction_rejected = reported.output_prediction_rejected;
+        tokens.other.clone_from(&reported.other);
+        tokens
+    }
+
+    fn input(&self, ending: Option<Ending>) -> Side {
+        if let Some(reported) = self.reported().and_then(|reported| reported.input) {
+            return Side {
+                tokens: Some(reported),
+                source: Source::Reported,
+                quality: Quality::Exact,
+                reasons: vec![],
+            };
+        }
+        let billing = self.billing(ending);
+        if let Some(side) = not_billed(billing) {
+            return side;
+        }
+        if self.draft.target.api != Api::ChatCompletions {
+            return Side::unknown(vec![unmetered(self.draft.target.api)]);
+        }
+        match &self.prompt {
+            Prompt::NotKept => Side::unknown(vec!["prompt_not_kept"]),
+            Prompt::Waiting if ending.is_none() => Side::unknown(vec![]),
+            Prompt::Waiting if self.request_ended => Side::unknown(vec!["prompt_not_counted"]),
+            Prompt::Waiting => Side::unknown(vec!["request_cut"]),
+            Prompt::Counted(count) => {
+                let mut reasons = count.reasons.clone();
+                if billing != Billing::Answered {
+                    reasons.push("billing_uncertain");
+                }
+                if self.body.seen.answer.model.is_none() && count.tokens.is_some() {
+                    reasons.push("model_assumed");
+                }
+                let quality = if reasons.is_empty() { Quality::Exact } else { Quality::Estimated };
+                Side::computed(count.tokens, quality, reasons)
+            }
+        }
+    }
+
+    fn output(&self, ending: Option<Ending>, outcome: Option<Outcome>, computed: &Computed) -> Side {
+        let (api, seen) = (self.draft.target.api, &self.body.seen);
+        let cut = !seen.whole || seen.answer.error.is_some();
+        // While the call runs there is no reason yet.
+        let cut_by = outcome.filter(|_| cut).map(Outcome::as_str);
+        if let Some(reported) = self.reported()
+            && let Some(tokens) = reported.output
+        {
+            // A count that came while text was still coming is a running total.
+            let partial = cut && !seen.answer.reported_last;
+            let quality = if partial { Quality::LowerBound } else { Quality::Exact };
+            let reasons = cut_by.filter(|_| partial).into_iter().collect();
+            return Side { tokens: Some(tokens), source: Source::Reported, quality, reasons };
+        }
+        let billing = self.billing(ending);
+        if let Some(side) = not_billed(billing) {
+            return side;
+        }
+        match billing {
+            Billing::PerhapsPrompt => return Side::computed(Some(0), Quality::Exact, vec![]),
+            Billing::PerhapsBoth => return Side::unknown(vec!["billing_uncertain"]),
+            _ => {}
+        }
+        if api == Api::Embeddings && seen.whole {
+            return Side::computed(Some(0), Quality::Exact, vec![]);
+        }
+        if api != Api::ChatCompletions {
+            return Side::unknown(vec![unmetered(api)]);
+        }
+        let mut reasons = computed.reasons.clone();
+        let guessed = reasons.contains(&"unknown_model") || reasons.contains(&"model_assumed");
+        let quality = if (cut || computed.lower_bound) && !guessed {
+            Quality::LowerBound
+        } else if reasons.is_empty() && !cut {
+            Quality::Exact
+        } else {
+            Quality::Estimated
+        };
+        reasons.splice(0..0, cut_by);
+        Side::computed(computed.tokens, quality, reasons)
+    }
+
+    /// Our own count of the answer, whatever the service says of it.
+    fn computed_output(&self) -> Computed {
+        let (seen, answer) = (&self.body.seen, &self.body.seen.answer);
+        let whole = seen.whole && answer.error.is_none();
+        let unknown = |reason| Computed { reasons: vec![reason], ..Computed::default() };
+        let answered = self.status.is_some_and(|status| status.is_success());
+        if self.draft.target.api != Api::ChatCompletions {
+            return Computed::default();
+        }
+        if self.status.is_none() {
+            // Nothing was said, in whatever vocabulary.
+            return Computed { tokens: Some(0), ..Computed::default() };
+        }
+        if !answered {
+            return Computed::default();
+        }
+        if self.overloaded {
+            return unknown("meter_overload");
+        }
+        if self.decoder.is_bad() {
+            return unknown("encoding");
+        }
+        if seen.too_long {
+            return unknown("too_long");
+        }
+        if answer.choices.is_empty() {
+            return match () {
+                () if seen.parse_errors > 0 => unknown("unreadable"),
+                () if whole => unknown("no_choices"),
+                // Of a document that is cut nothing was read, of a stream all that there was.
+                () => Computed { tokens: self.body.is_stream().then_some(0), ..Computed::default() },
+            };
+        }
+        let Some(model) = self.rules_model() else { return unknown("unknown_model") };
+        let mut computed = completion::output(answer, model, &self.facts, self.rules, whole);
+        if answer.model.is_none() {
+            computed.because("model_assumed");
+        }
+        if seen.parse_errors > 0 {
+            computed.because("unreadable");
+        }
+        computed
+    }
+
+    /// The rules of the model that the answer named, else of the one that was asked for.
+    fn rules_model(&self) -> Option<prompt::Model> {
+        let answer = &self.body.seen.answer;
+        match &answer.model {
+            Some(_) => answer.rules,
+            None => prompt::model(&self.assumed_model()?),
+        }
+    }
+}
+
+impl Side {
+    fn computed_tokens(&self) -> Option<u64> {
+        self.tokens.filter(|_| self.source == Source::Computed)
+    }
+}
+
+/// A call that the service does not charge for.
+fn not_billed(billing: Billing) -> Option<Side> {
+    match billing {
+        Billing::Nothing => Some(Side::computed(Some(0), Quality::Exact, vec!["not_billed"])),
+        Billing::MostLikelyNothing => Some(Side::computed(Some(0), Quality::Estimated, vec!["not_billed"])),
+        _ => None,
+    }
+}
+
+/// Why nothing is computed for an API.
+fn unmetered(api: Api) -> &'static str {
+    match api {
+        Api::Completions | Api::Embeddings | Api::Responses => "api_not_computed",
+        _ => "unmetered",
+    }
+}

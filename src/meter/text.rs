@@ -1,0 +1,73 @@
+//! A text of the answer that arrives in deltas, and its count.
+
+use crate::chunk::{self, Joiner};
+use crate::tokens::{self, Counter, Encoding};
+
+/// Bytes of a text that are kept while no chunk has named the model, and with it the vocabulary.
+/// The first or second chunk does.
+const UNNAMED_BYTES_MAX: usize = 64 << 10;
+
+/// One text, counted as a whole: deltas are joined before they are counted.
+#[derive(Debug, Default)]
+pub(super) struct Text {
+    joiner: Joiner,
+    counter: Option<Counter>,
+    /// The text while the vocabulary is not known.
+    unnamed: Vec<u8>,
+    bytes: u64,
+    lost: bool,
+}
+
+impl Text {
+    /// The next delta.
+    pub(super) fn push(&mut self, delta: chunk::Text<'_>, encoding: Option<Encoding>) {
+        if delta.is_empty() {
+            return;
+        }
+        if self.counter.is_none()
+            && let Some(encoding) = encoding
+        {
+            let mut counter = Counter::new(encoding);
+            counter.push(&std::mem::take(&mut self.unnamed));
+            self.counter = Some(counter);
+        }
+        let Text { joiner, counter, unnamed, bytes, lost } = self;
+        joiner.feed(delta, |part| {
+            *bytes += part.len() as u64;
+            match counter {
+                Some(counter) => counter.push(part),
+                None if unnamed.len() + part.len() <= UNNAMED_BYTES_MAX => unnamed.extend_from_slice(part),
+                None => *lost = true,
+            }
+        });
+    }
+
+    /// No delta with text has come.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes == 0 && !self.joiner.is_waiting()
+    }
+
+    /// Bytes of the text.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Tokens if the text ended here; `None` if too much came before the model was known.
+    /// `encoding` serves a text that no model was ever named for.
+    pub(super) fn count(&self, encoding: Encoding) -> Option<u64> {
+        if self.lost {
+            return None;
+        }
+        let Some(counter) = &self.counter else {
+            let mut bytes = self.unnamed.clone();
+            self.joiner.clone().end(|part| bytes.extend_from_slice(part));
+            return Some(tokens::count(encoding, &String::from_utf8_lossy(&bytes)));
+        };
+        if !self.joiner.is_waiting() {
+            return Some(counter.count());
+        }
+        let mut counter = counter.clone();
+        self.joiner.clone().end(|part| counter.push(part));
+        Some(counter.count())
+    }
+}

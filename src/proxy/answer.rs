@@ -1,0 +1,114 @@
+//! What a caller gets: the service's answer, or a refusal of ours in the service's own shape.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use super::upstream::{Broken, Download};
+use crate::tee::{RequestTap, ResponseTap};
+
+/// The body of what a caller gets.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Service(ResponseTap<Download<RequestTap<Incoming>>>),
+    Own(Full<Bytes>),
+}
+
+/// Why we answer ourselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// No upstream has this name.
+    UnknownUpstream,
+    /// A method or target that only a forward proxy takes.
+    Method,
+    /// A transfer coding other than `chunked`.
+    TransferCoding,
+    /// The ledger has no place and the configuration wants no unrecorded call.
+    LedgerFull,
+    /// No connection to the service.
+    Unreachable,
+    /// A connection, but no answer that could be passed on.
+    NoAnswer,
+}
+
+impl Refusal {
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Refusal::UnknownUpstream => StatusCode::NOT_FOUND,
+            Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+            Refusal::LedgerFull => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Unreachable | Refusal::NoAnswer => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The JSON of it. Code and message are ours and fixed, so nothing needs escaping.
+    fn json(self) -> &'static str {
+        match self {
+            Refusal::UnknownUpstream => {
+                r#"{"error":{"code":"unknown_upstream","message":"The first path segment names no upstream."}}"#
+            }
+            Refusal::Method => {
+                r#"{"error":{"code":"method_not_allowed","message":"This is no forward proxy."}}"#
+            }
+            Refusal::TransferCoding => {
+                r#"{"error":{"code":"transfer_coding","message":"Only the transfer coding chunked is supported."}}"#
+            }
+            Refusal::LedgerFull => {
+                r#"{"error":{"code":"ledger_full","message":"Usage cannot be recorded now. Try again."}}"#
+            }
+            Refusal::Unreachable => {
+                r#"{"error":{"code":"upstream_unreachable","message":"No connection to the service."}}"#
+            }
+            Refusal::NoAnswer => {
+                r#"{"error":{"code":"upstream_broken","message":"The service gave no valid answer."}}"#
+            }
+        }
+    }
+
+    pub(super) fn response(self) -> Response<Answer> {
+        let mut response = Response::new(Answer::Own(Full::new(Bytes::from_static(self.json().as_bytes()))));
+        *response.status_mut() = self.status();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self == Refusal::TransferCoding {
+            // Where the message ends is not certain, so nothing behind it is read.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self == Refusal::LedgerFull {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.get_mut() {
+            Answer::Service(body) => Pin::new(body).poll_frame(cx),
+            Answer::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Answer::Service(body) => body.is_end_stream(),
+            Answer::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Answer::Service(body) => body.size_hint(),
+            Answer::Own(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The usage event as far as a request's head tells it.
+
+use http::{HeaderMap, HeaderName};
+use jiff::Timestamp;
+
+use super::surface::Surface;
+use super::upstream::Upstream;
+use crate::caller::Caller;
+use crate::usage::{
+    Accounting, Ids, PROVIDER, Reporter, Request, SCHEMA_VERSION, Stream, Target, Timing, Tokens, Usage,
+};
+
+/// Characters of an identifier that goes into an event. A `traceparent` has 55.
+const ID_CHARS_MAX: usize = 128;
+
+/// The draft of a call's event. `headers` are the request's, as they arrived.
+pub(super) fn draft(
+    caller: Caller,
+    surface: &Surface,
+    upstream: &Upstream,
+    headers: &HeaderMap,
+    boot: &str,
+) -> Usage {
+    let id = |name: &'static str| text(headers, &HeaderName::from_static(name));
+    let number = |name| id(name).and_then(|text| text.parse().ok());
+    Usage {
+        schema_version: SCHEMA_VERSION.to_owned(),
+        caller,
+        target: Target {
+            provider: PROVIDER.to_owned(),
+            api: surface.api,
+            operation: surface.api.operation().map(str::to_owned),
+            resource: upstream.resource().to_owned(),
+            deployment: surface.deployment.clone(),
+            api_version: surface.api_version.clone(),
+            ..Target::default()
+        },
+        request: Request {
+            attempt: number("x-apim-attempt").or_else(|| number("x-stainless-retry-count")),
+            ..Request::default()
+        },
+        tokens: Tokens::default(),
+        accounting: Accounting::default(),
+        stream: Stream::default(),
+        timing: Timing { started_at: Some(Timestamp::now()), ..Timing::default() },
+        ids: Ids {
+            gateway_request_id: id("x-apim-request-id"),
+            client_request_id: id("x-ms-client-request-id"),
+            traceparent: id("traceparent"),
+            ..Ids::default()
+        },
+        reporter: Reporter { instance: boot.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+    }
+}
+
+/// A field that is there once, printable and short.
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    let fit = !value.is_empty() && value.len() <= ID_CHARS_MAX && values.next().is_none();
+    fit.then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_is_taken_only_if_it_is_one() {
+        let name = HeaderName::from_static("x-apim-request-id");
+        let mut headers = HeaderMap::new();
+        assert_eq!(text(&headers, &name), None);
+        headers.append(&name, "abc".parse().unwrap());
+        assert_eq!(text(&headers, &name).as_deref(), Some("abc"));
+        headers.append(&name, "def".parse().unwrap());
+        assert_eq!(text(&headers, &name), None, "two values");
+        for value in [&b"x".repeat(129)[..], b"", b"\xff"] {
+            headers.insert(&name, http::HeaderValue::from_bytes(value).unwrap());
+            assert_eq!(text(&headers, &name), None, "{value:?}");
+        }
+    }
+}

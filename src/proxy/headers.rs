@@ -1,0 +1,201 @@
+//! Header fields and target on their way through: what an intermediary must take off
+//! (RFC 9110 7.6.1), and what must not reach the service.
+
+use http::header::{
+    CONNECTION, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE, VIA,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
+
+/// Fields that end at this hop whether or not `Connection` names them.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// What a request loses before it goes to the service: who pays, and the gateway's secrets.
+#[derive(Clone, Debug, Default)]
+pub struct Removals {
+    /// Header fields.
+    pub headers: Vec<HeaderName>,
+    /// Query parameters, compared after percent-decoding and without regard to case.
+    pub query: Vec<String>,
+}
+
+/// Makes a request's fields those of the next hop. `Host` and framing are the sender's.
+pub(super) fn to_upstream(headers: &mut HeaderMap, version: Version, removals: &Removals) {
+    remove_hop_by_hop(headers);
+    for name in &removals.headers {
+        headers.remove(name);
+    }
+    headers.remove(HOST);
+    // RFC 9110 10.1.1: the expectation of an HTTP/1.0 request is ignored.
+    if version < Version::HTTP_11 {
+        headers.remove(EXPECT);
+    }
+    let via = if version < Version::HTTP_11 { "1.0 tokenweir" } else { "1.1 tokenweir" };
+    headers.append(VIA, HeaderValue::from_static(via));
+}
+
+/// Makes an answer's fields those of the hop to the caller.
+pub(super) fn to_caller(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// The target on the wire: path and query as they arrived, without the upstream's prefix and
+/// without the removed parameters.
+pub(super) fn target(uri: &Uri, prefix: Option<&str>, removals: &Removals) -> String {
+    let path = path(uri, prefix);
+    let mut target = String::with_capacity(path.len() + uri.query().map_or(0, |query| query.len() + 1));
+    target.push_str(path);
+    if let Some(query) = uri.query() {
+        let removed = |pair: &&str| {
+            let name = decode(pair.split('=').next().unwrap_or(""));
+            removals.query.iter().any(|removed| removed.eq_ignore_ascii_case(&name))
+        };
+        if query.split('&').any(|pair| removed(&pair)) {
+            let mut separator = '?';
+            for pair in query.split('&').filter(|pair| !removed(pair)) {
+                target.push(separator);
+                target.push_str(pair);
+                separator = '&';
+            }
+        } else {
+            target.push('?');
+            target.push_str(query);
+        }
+    }
+    target
+}
+
+/// The path behind the upstream's prefix.
+pub(super) fn path<'a>(uri: &'a Uri, prefix: Option<&str>) -> &'a str {
+    let path = uri.path();
+    let rest = match prefix {
+        None => path,
+        Some(name) => path.strip_prefix('/').and_then(|path| path.strip_prefix(name)).unwrap_or(path),
+    };
+    if rest.is_empty() { "/" } else { rest }
+}
+
+/// Percent-decoding; what is not UTF-8 becomes U+FFFD.
+pub(super) fn decode(text: &str) -> String {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        let mut ahead = bytes.clone();
+        let digits = (ahead.next().and_then(hex), ahead.next().and_then(hex));
+        match (byte, digits) {
+            (b'%', (Some(high), Some(low))) => {
+                decoded.push(high << 4 | low);
+                bytes = ahead;
+            }
+            _ => decoded.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+fn hex(byte: u8) -> Option<u8> {
+    (byte as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// A parameter of a query, decoded; the first of its name.
+pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    query?.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        (decode(key) == name).then(|| decode(value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    fn removals() -> Removals {
+        Removals {
+            headers: vec![HeaderName::from_static("x-apim-subscription-id")],
+            query: vec!["subscription-key".to_owned()],
+        }
+    }
+
+    #[test]
+    fn what_ends_here_is_removed_and_the_rest_stays() {
+        let mut headers = map(&[
+            ("connection", "keep-alive, X-Foo"),
+            ("x-foo", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("host", "gateway"),
+            ("x-apim-subscription-id", "s"),
+            ("authorization", "Bearer t"),
+            ("x-bar", "2"),
+        ]);
+        to_upstream(&mut headers, Version::HTTP_11, &removals());
+        assert_eq!(headers, map(&[("authorization", "Bearer t"), ("x-bar", "2"), ("via", "1.1 tokenweir")]));
+    }
+
+    #[test]
+    fn via_is_added_behind_those_that_are_there() {
+        let mut headers = map(&[("via", "1.1 apim")]);
+        to_upstream(&mut headers, Version::HTTP_10, &removals());
+        let via: Vec<_> = headers.get_all(VIA).iter().collect();
+        assert_eq!(via, ["1.1 apim", "1.0 tokenweir"]);
+    }
+
+    #[test]
+    fn targets_keep_their_bytes() {
+        for (uri, prefix, expected) in [
+            ("/a%2Fb//c;d/?x=&&y=%20+", None, "/a%2Fb//c;d/?x=&&y=%20+"),
+            ("/eu/openai/x?api-version=1", Some("eu"), "/openai/x?api-version=1"),
+            ("/eu", Some("eu"), "/"),
+            ("/eu?a", Some("eu"), "/?a"),
+            ("/x?", None, "/x?"),
+            ("/x?a=1&subscription-key=s&b=2", None, "/x?a=1&b=2"),
+            ("/x?Subscription-Key=s", None, "/x"),
+            ("/x?subscription%2Dkey=s&a", None, "/x?a"),
+            ("/x?a=subscription-key=s", None, "/x?a=subscription-key=s"),
+            ("http://other.example/x?a", None, "/x?a"),
+        ] {
+            assert_eq!(target(&uri.parse().unwrap(), prefix, &removals()), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn decoding_never_fails() {
+        assert_eq!(decode("a%20b%2fc"), "a b/c");
+        assert_eq!(decode("%"), "%");
+        assert_eq!(decode("%4"), "%4");
+        assert_eq!(decode("%zz%ff"), "%zz\u{fffd}");
+        assert_eq!(parameter(Some("a=1&api-version=2024%2D10"), "api-version").as_deref(), Some("2024-10"));
+        assert_eq!(parameter(Some("a=1"), "api-version"), None);
+    }
+}

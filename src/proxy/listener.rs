@@ -1,0 +1,120 @@
+//! Where calls arrive: sockets, connections, and how they are brought to an end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::service::Service;
+use super::upstream::prepare;
+use super::websocket::TunnelSlot;
+use super::{Phase, READ_BYTES_MAX};
+
+/// Connections that may wait to be accepted: a gateway that reconnects all at once.
+const BACKLOG_CONNECTIONS: i32 = 4096;
+
+/// Connections of one thread; more wait in the backlog. Four times the streams that the memory
+/// goals are set for.
+const CONNECTIONS_MAX: usize = 20_000;
+
+/// How long a connection may take over a request's head, or wait for its next request. Longer than
+/// any gateway keeps an idle connection, so that it is the gateway that closes first and no request
+/// is lost on its way to a closing socket.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Rest after a failed accept: out of file descriptors, most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A listening socket. With `shared`, several may have the same address, and the kernel spreads
+/// connections over them; alone it is not set, so that a second process is an error.
+pub(super) fn bind(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG_CONNECTIONS)?;
+    Ok(socket.into())
+}
+
+/// Serves until told to stop; then lets connections finish, and breaks those that do not.
+pub(super) async fn serve(
+    listener: tokio::net::TcpListener,
+    service: Arc<Service>,
+    drain_timeout: Duration,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = reached(&mut phase, Phase::Draining) => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                Ok((tcp, _)) => {
+                    connections.spawn(connection(tcp, Arc::clone(&service), phase.clone()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+        }
+    }
+    drop(listener);
+    tokio::select! {
+        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = tokio::time::sleep(drain_timeout) => {}
+        () = reached(&mut phase, Phase::Ending) => {}
+    }
+    service.stop();
+    connections.shutdown().await;
+}
+
+/// One connection of the gateway, from its first request to its last, or to the end of the tunnel
+/// that it became.
+async fn connection(tcp: TcpStream, service: Arc<Service>, mut phase: watch::Receiver<Phase>) {
+    if prepare(&tcp).is_err() {
+        return; // the peer has gone already
+    }
+    let tunnel = TunnelSlot::default();
+    let requests = service_fn(|request: Request<Incoming>| {
+        let (service, tunnel) = (Arc::clone(&service), tunnel.clone());
+        async move { Ok::<_, Infallible>(service.handle(request, tunnel).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(READ_BYTES_MAX)
+        .writev(false) // copies small chunks together: one write per burst
+        .auto_date_header(false) // the service's own is passed on
+        .serve_connection(TokioIo::new(tcp), requests)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    // How a connection ends is the callers' business; what it was used for has been recorded.
+    tokio::select! {
+        biased;
+        _ = connection.as_mut() => {}
+        () = reached(&mut phase, Phase::Draining) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+    if let Some(tunnel) = tunnel.take() {
+        tunnel.await;
+    }
+}
+
+/// Waits until the end has come this far, or whoever could say so is gone.
+async fn reached(phase: &mut watch::Receiver<Phase>, to: Phase) {
+    let _ = phase.wait_for(|&phase| phase >= to).await;
+}

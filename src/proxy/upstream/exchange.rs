@@ -1,0 +1,282 @@
+//! One request and its answer on one connection, and the answer's body.
+//!
+//! Whoever polls the exchange moves both directions: while the answer streams, an upload that is
+//! still running goes on. There is no task and no channel in between, so a burst that arrives in
+//! one read leaves in one write.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use super::head::{self, BadHead, Framing, Head};
+use super::idle::Idle;
+use super::io::Io;
+use super::upload::{Upload, UploadError};
+use crate::proxy::{BoxError, READ_BYTES_MAX};
+
+/// First size of the read buffer. A token's event is about 500 bytes; 5,000 open streams hold one
+/// buffer each.
+const READ_BYTES_MIN: usize = 4 * 1024;
+
+/// How long the body of a request that expects `100 Continue` waits for the service's word
+/// (RFC 9110 10.1.1: a client SHOULD NOT wait for ever). .NET clients wait as long themselves.
+const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why there is no answer, or no more of it.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::proxy) enum Broken {
+    /// Not a byte of the request was written.
+    #[error("the request could not be sent")]
+    Unsent(#[source] io::Error),
+    /// The caller's body broke off.
+    #[error("the caller's request broke off")]
+    Caller(#[source] BoxError),
+    /// The connection failed.
+    #[error("the connection to the service failed")]
+    Io(#[from] io::Error),
+    /// The connection ended within the answer.
+    #[error("the service ended the connection within its answer")]
+    Eof,
+    /// The answer's head is not HTTP that we can pass on.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// The answer's chunks are not.
+    #[error("the answer's chunked coding is broken")]
+    Chunks,
+}
+
+/// Hides the kind of a bad head, which nobody asks for.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(in crate::proxy) struct HeadError(BadHead);
+
+/// A connection with a request on it.
+#[derive(Debug)]
+pub(super) struct Exchange<B> {
+    io: Io,
+    upload: Upload<B>,
+    method: Method,
+    read: BytesMut,
+    read_bytes: usize,
+    /// Runs while the upload is held.
+    hold: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> Exchange<B>
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    pub(super) fn new(io: Io, upload: Upload<B>, method: Method) -> Exchange<B> {
+        let hold = upload.held().then(|| Box::pin(tokio::time::sleep(CONTINUE_TIMEOUT)));
+        Exchange { io, upload, method, read: BytesMut::new(), read_bytes: READ_BYTES_MIN, hold }
+    }
+
+    /// The request, to be sent again elsewhere: only after [`Broken::Unsent`].
+    pub(super) fn into_upload(self) -> Upload<B> {
+        self.upload
+    }
+
+    /// The connection and what was read beyond the head, after `101 Switching Protocols`.
+    pub(super) fn into_io(self) -> (Io, Bytes) {
+        (self.io, self.read.freeze())
+    }
+
+    /// Sends, and waits for the head of the final answer. Interim answers are taken off: `100`
+    /// releases a held body (hyper then tells the caller), the others are dropped.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
+        loop {
+            self.poll_upload(cx)?;
+            if let Some(head) = head::read(&mut self.read, &self.method).map_err(HeadError)? {
+                if head.status == StatusCode::CONTINUE {
+                    self.release();
+                } else if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    return Poll::Ready(Ok(head));
+                }
+                continue;
+            }
+            if ready!(self.poll_read(cx))? == 0 {
+                return Poll::Ready(Err(Broken::Eof));
+            }
+        }
+    }
+
+    /// Moves the upload on. A service that takes no more may have answered, so that alone is no
+    /// error once something was sent.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        if self.hold.as_mut().is_some_and(|hold| hold.as_mut().poll(cx).is_ready()) {
+            self.release();
+        }
+        match self.upload.poll(cx, &mut self.io) {
+            Poll::Ready(Err(UploadError::Caller(error))) => Err(Broken::Caller(error)),
+            Poll::Ready(Err(UploadError::Service(error))) if !self.upload.wrote() => {
+                Err(Broken::Unsent(error))
+            }
+            Poll::Ready(Err(UploadError::Service(_))) => {
+                self.upload.give_up();
+                Ok(())
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    fn release(&mut self) {
+        self.hold = None;
+        self.upload.release();
+    }
+
+    /// Reads behind what is there already. The buffer doubles when a read fills it: bursts and
+    /// large bodies get large reads, paced streams stay small.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.read.reserve(self.read_bytes);
+        let n = ready!(self.io.poll_fill(cx, &mut self.read))?;
+        if n >= self.read_bytes {
+            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
+        }
+        Poll::Ready(Ok(n))
+    }
+}
+
+/// The body of an answer. It owns the connection until its end, then gives it back to the pool.
+///
+/// Dropped before, it closes the connection: the service learns at once that nobody listens.
+#[derive(Debug)]
+pub(in crate::proxy) struct Download<B> {
+    exchange: Option<Box<Exchange<B>>>,
+    framing: Framing,
+    /// Where the connection goes if it may serve again.
+    home: Option<(Arc<Idle>, usize)>,
+    /// The error that the next poll gives.
+    failed: Option<Broken>,
+}
+
+impl<B> Download<B>
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    pub(super) fn new(
+        exchange: Box<Exchange<B>>,
+        framing: Framing,
+        home: Option<(Arc<Idle>, usize)>,
+    ) -> Download<B> {
+        let mut download = Download { exchange: Some(exchange), framing, home, failed: None };
+        if matches!(download.framing, Framing::Length(0)) {
+            download.finish();
+        }
+        download
+    }
+
+    /// The message is whole: the connection goes back to the pool, if nothing is left in it or to
+    /// be sent on it.
+    fn finish(&mut self) {
+        let Some(exchange) = self.exchange.take() else { return };
+        let Exchange { io, mut upload, read, .. } = *exchange;
+        if !upload.done() {
+            let held = upload.held();
+            if let Some(body) = upload.give_up().filter(|_| !held) {
+                tokio::spawn(super::linger(body));
+            }
+        } else if let Some((idle, upstream)) = self.home.take().filter(|_| read.is_empty()) {
+            idle.give(upstream, io);
+        }
+    }
+
+    /// Ends the message with an error, one poll later: hyper throws away what it has not written
+    /// yet when a body fails, so it gets the time to write what came before.
+    fn fail<T>(&mut self, cx: &mut Context<'_>, broken: Broken) -> Poll<T> {
+        self.exchange = None;
+        self.failed = Some(broken);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Framing {
+    /// Takes the body's bytes out of what was read.
+    fn take(&mut self, read: &mut BytesMut) -> Bytes {
+        match self {
+            Framing::Chunked(chunked) => chunked.take(read),
+            Framing::Close => read.split().freeze(),
+            Framing::Length(left) => {
+                let n = usize::try_from(*left).map_or(read.len(), |left| left.min(read.len()));
+                *left -= n as u64;
+                read.split_to(n).freeze()
+            }
+        }
+    }
+
+    fn ended(&self) -> bool {
+        match self {
+            Framing::Chunked(chunked) => chunked.ended(),
+            Framing::Length(left) => *left == 0,
+            Framing::Close => false,
+        }
+    }
+
+    fn broken(&self) -> bool {
+        matches!(self, Framing::Chunked(chunked) if chunked.broken())
+    }
+}
+
+impl<B> Body for Download<B>
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = &mut *self;
+        if let Some(broken) = this.failed.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        loop {
+            let Some(exchange) = &mut this.exchange else { return Poll::Ready(None) };
+            if let Err(broken) = exchange.poll_upload(cx) {
+                return this.fail(cx, broken);
+            }
+            let data =
+                if exchange.read.is_empty() { Bytes::new() } else { this.framing.take(&mut exchange.read) };
+            if this.framing.ended() {
+                this.finish();
+            }
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            if this.framing.broken() {
+                return this.fail(cx, Broken::Chunks);
+            }
+            let Some(exchange) = &mut this.exchange else { return Poll::Ready(None) };
+            match ready!(exchange.poll_read(cx)) {
+                Ok(0) if matches!(this.framing, Framing::Close) => this.finish(),
+                Ok(0) => return this.fail(cx, Broken::Eof),
+                Ok(_) => {}
+                Err(error) => return this.fail(cx, Broken::Io(error)),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.exchange.is_none() && self.failed.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.framing {
+            Framing::Length(left) => SizeHint::with_exact(left),
+            Framing::Chunked(_) | Framing::Close => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The way to the service: connect or reuse, send, read the answer.
+//!
+//! The HTTP/1.1 client is our own; hyper faces the gateway only. Reasons, beside memory (an answer
+//! holds one small buffer and no channel): the answer's body must own its connection and move an
+//! upload that still runs; a request may be sent again only if not a byte of it was written, which
+//! only the writer knows; `Expect: 100-continue` is passed on and not answered in advance; and all
+//! chunks of one read leave as one piece.
+
+mod chunked;
+mod exchange;
+pub(in crate::proxy) mod head;
+mod idle;
+mod io;
+mod upload;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::Body;
+use rustls::pki_types::ServerName;
+
+use self::exchange::Exchange;
+pub(in crate::proxy) use self::exchange::{Broken, Download};
+use self::head::Sending;
+use self::idle::Idle;
+use self::io::Io;
+pub(in crate::proxy) use self::io::prepare;
+use self::upload::Upload;
+use crate::meter::Rules;
+use crate::proxy::BoxError;
+use crate::proxy::tls::Tls;
+
+/// How long, and how much of, a request is still read after its answer has ended early. A socket
+/// closed with unread data sends a reset, which can destroy the answer on its way to the caller.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
+const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A service that calls are forwarded to.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    name: Option<String>,
+    host: String,
+    port: u16,
+    server_name: Option<ServerName<'static>>,
+    host_field: HeaderValue,
+    rules: Rules,
+}
+
+/// Why an upstream's URL cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UrlError {
+    /// It is no absolute `http` or `https` URL.
+    #[error("not an http:// or https:// URL")]
+    Scheme,
+    /// It has a path, a query or credentials: paths are passed on as they arrive.
+    #[error("must be scheme, host and port only")]
+    More,
+    /// The host cannot be the name in a certificate.
+    #[error("not a host name or address")]
+    Host,
+}
+
+impl Upstream {
+    /// An upstream from its URL. With a `name` its calls have the path prefix `/name`.
+    ///
+    /// # Errors
+    ///
+    /// The URL is not plain scheme, host and port.
+    pub fn new(name: Option<String>, url: &str, rules: Rules) -> Result<Upstream, UrlError> {
+        let uri: http::Uri = url.parse().map_err(|_| UrlError::Scheme)?;
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(UrlError::Scheme),
+        };
+        let authority = uri.authority().ok_or(UrlError::Host)?;
+        if authority.as_str().contains('@') || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(UrlError::More);
+        }
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let server_name = ServerName::try_from(host.clone()).map_err(|_| UrlError::Host)?;
+        Ok(Upstream {
+            name,
+            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            host_field: HeaderValue::from_str(authority.as_str()).map_err(|_| UrlError::Host)?,
+            host,
+            server_name: tls.then_some(server_name),
+            rules,
+        })
+    }
+
+    /// The path prefix of its calls, without slashes.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// What events call it: the name, or the host where it has none.
+    pub fn resource(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.host)
+    }
+
+    /// The rules by which its calls are counted.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    fn host(&self) -> &str {
+        &self.host
+    }
+
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn server_name(&self) -> Option<&ServerName<'static>> {
+        self.server_name.as_ref()
+    }
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(in crate::proxy) enum Answer<B> {
+    /// The service answered.
+    Response(Response<Download<B>>),
+    /// The service switched protocols: its head, the connection, and what was read beyond.
+    Upgraded(Box<(Response<()>, Io, Bytes)>),
+}
+
+/// Sends requests from one network thread.
+#[derive(Debug)]
+pub(in crate::proxy) struct Client {
+    upstreams: Arc<[Upstream]>,
+    tls: Option<Tls>,
+    idle: Arc<Idle>,
+}
+
+impl Client {
+    /// A client for these upstreams; starts the keeper of its idle connections.
+    pub(in crate::proxy) fn start(upstreams: Arc<[Upstream]>, tls: Option<Tls>) -> Client {
+        let idle = Idle::new(upstreams.len());
+        tokio::spawn(Arc::clone(&idle).keep());
+        Client { upstreams, tls, idle }
+    }
+
+    /// Sends a request to the upstream of this index and waits for the head of the answer.
+    ///
+    /// `target` goes on the wire as it is. The request is sent once; only if a pooled connection
+    /// turns out to be dead before a byte is written does it go to a fresh one.
+    ///
+    /// Dropping the future or the answer's body closes the connection.
+    pub(in crate::proxy) async fn send<B>(
+        &self,
+        index: usize,
+        target: &str,
+        request: Request<B>,
+    ) -> Result<Answer<B>, Broken>
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let upstream = &self.upstreams[index];
+        let (mut parts, body) = request.into_parts();
+        let sending = sending(&body, parts.headers.remove(CONTENT_LENGTH).is_some());
+        let mut head = BytesMut::new();
+        head::write(&mut head, &parts.method, target, &upstream.host_field, &parts.headers, sending);
+        let mut upload = Upload::new(head, body, sending, parts.headers.contains_key(EXPECT));
+
+        if let Some(io) = self.idle.take(index) {
+            let mut exchange = Box::new(Exchange::new(io, upload, parts.method.clone()));
+            match poll_fn(|cx| exchange.poll_head(cx)).await {
+                Err(Broken::Unsent(_)) => upload = exchange.into_upload(),
+                head => return Ok(self.answer(index, exchange, head?)),
+            }
+        }
+        let io = self.connect(upstream).await.map_err(Broken::Unsent)?;
+        let mut exchange = Box::new(Exchange::new(io, upload, parts.method));
+        let head = poll_fn(|cx| exchange.poll_head(cx)).await?;
+        Ok(self.answer(index, exchange, head))
+    }
+
+    async fn connect(&self, upstream: &Upstream) -> std::io::Result<Io> {
+        Io::connect(upstream, self.tls.as_ref()).await
+    }
+
+    fn answer<B>(&self, index: usize, exchange: Box<Exchange<B>>, head: head::Head) -> Answer<B>
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut response = Response::new(());
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            let (io, beyond) = exchange.into_io();
+            return Answer::Upgraded(Box::new((response, io, beyond)));
+        }
+        let home = head.keep_alive.then(|| (Arc::clone(&self.idle), index));
+        Answer::Response(response.map(|()| Download::new(exchange, head.framing, home)))
+    }
+}
+
+/// A request's framing, as its body knows it. An empty body keeps its `Content-Length: 0`.
+fn sending<B: Body>(body: &B, had_length: bool) -> Sending {
+    match body.size_hint().exact() {
+        _ if body.is_end_stream() && !had_length => Sending::Nothing,
+        Some(bytes) => Sending::Length(bytes),
+        None => Sending::Chunked,
+    }
+}
+
+/// Reads and drops the rest of a request whose answer is already complete.
+async fn linger<B: Body<Data = Bytes> + Unpin>(mut body: B) {
+    let drain = async {
+        let mut left = LINGER_BYTES_MAX;
+        while let Some(Ok(frame)) = poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER_TIMEOUT, drain).await;
+}

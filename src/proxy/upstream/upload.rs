@@ -1,0 +1,146 @@
+//! The request on its way to the service: head first, then each piece of the body as it comes.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::Body;
+use tokio::io::AsyncWrite;
+
+use super::head::Sending;
+use super::io::Io;
+use crate::proxy::BoxError;
+
+/// What can go wrong while a request is sent.
+#[derive(Debug)]
+pub(super) enum UploadError {
+    /// The caller's body broke off.
+    Caller(BoxError),
+    /// The service takes no more. It may have answered all the same.
+    Service(io::Error),
+}
+
+/// A request being sent.
+///
+/// At any time `front`, `data` and `tail` are to be written, in this order and in one call.
+#[derive(Debug)]
+pub(super) struct Upload<B> {
+    body: Option<B>,
+    chunked: bool,
+    front: BytesMut,
+    data: Bytes,
+    tail: &'static [u8],
+    /// A byte has been handed to the connection: from here on a retry could send it twice.
+    wrote: bool,
+    /// The caller waits for `100 Continue`, so its body is not touched yet.
+    held: bool,
+    done: bool,
+}
+
+impl<B> Upload<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    /// A request with this head. With `held` the body waits for [`Upload::release`].
+    pub(super) fn new(head: BytesMut, body: B, sending: Sending, held: bool) -> Upload<B> {
+        let body = if sending == Sending::Nothing { None } else { Some(body) };
+        let held = held && body.is_some();
+        let chunked = sending == Sending::Chunked;
+        Upload { body, chunked, front: head, data: Bytes::new(), tail: b"", wrote: false, held, done: false }
+    }
+
+    /// Everything has been handed to the connection.
+    pub(super) fn done(&self) -> bool {
+        self.done
+    }
+
+    /// See [`Upload::wrote`](struct@Upload).
+    pub(super) fn wrote(&self) -> bool {
+        self.wrote
+    }
+
+    pub(super) fn held(&self) -> bool {
+        self.held
+    }
+
+    /// The service wants the body.
+    pub(super) fn release(&mut self) {
+        self.held = false;
+    }
+
+    /// Stops sending for good. Gives the body if some of it is still to come.
+    pub(super) fn give_up(&mut self) -> Option<B> {
+        self.front.clear();
+        self.data = Bytes::new();
+        self.tail = b"";
+        self.done = true;
+        self.body.take()
+    }
+
+    /// Sends what can be sent now. Ready once all is sent, or with the error that ended it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, io: &mut Io) -> Poll<Result<(), UploadError>> {
+        if self.done {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let body_waits = self.poll_stage(cx)?.is_pending();
+            if self.front.is_empty() && self.data.is_empty() && self.tail.is_empty() {
+                ready!(Pin::new(&mut *io).poll_flush(cx)).map_err(UploadError::Service)?;
+                if body_waits {
+                    return Poll::Pending;
+                }
+                self.done = self.body.is_none();
+                if self.done {
+                    return Poll::Ready(Ok(()));
+                }
+            } else {
+                ready!(self.poll_write(cx, io)).map_err(UploadError::Service)?;
+            }
+        }
+    }
+
+    /// Takes the next piece of the body once the last one is written. Pending: there is none yet.
+    fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadError>> {
+        if !self.data.is_empty() || !self.tail.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
+        if self.held {
+            return Poll::Pending;
+        }
+        match ready!(Pin::new(body).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                // Trailers are dropped (RFC 9110 6.5.1 lets an intermediary do so).
+                let data = frame.into_data().unwrap_or_default();
+                if self.chunked && !data.is_empty() {
+                    self.front.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+                    self.tail = b"\r\n";
+                }
+                self.data = data;
+            }
+            Some(Err(error)) => return Poll::Ready(Err(UploadError::Caller(error.into()))),
+            None => {
+                self.body = None;
+                self.tail = if self.chunked { b"0\r\n\r\n" } else { b"" };
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, io: &mut Io) -> Poll<io::Result<()>> {
+        let slices = [IoSlice::new(&self.front), IoSlice::new(&self.data), IoSlice::new(self.tail)];
+        let mut n = ready!(Pin::new(io).poll_write_vectored(cx, &slices))?;
+        if n == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.wrote = true;
+        for part in [&mut self.front as &mut dyn Buf, &mut self.data, &mut self.tail] {
+            let here = n.min(part.remaining());
+            part.advance(here);
+            n -= here;
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,314 @@
+//! `serve`: the parts put together, started in order and stopped in the opposite one.
+//!
+//! Start: ledger (recovery), publisher, counting threads, network threads, admin port. Stop: no
+//! new connections, streams drain, the counting threads settle what is left, the ledger stores
+//! the last control event, the publisher delivers it, the ledger closes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::{self, Pages, Readiness};
+use crate::caller::{CallerSource, HashKey, Resolver, ResolverConfig};
+use crate::ledger::{self, Ledger};
+use crate::pool::Pool;
+use crate::proxy::{self, Tls};
+use crate::publish::{self, Publisher};
+use crate::tee::{Accounts, Observer};
+use crate::telemetry::{self, LedgerSnapshot, Metrics};
+use crate::tokens;
+use crate::usage::Settled;
+
+/// Prompts and bursts are counted here. Two: one long prompt does not hold up all others, and
+/// more would take the cores that the streams need.
+const COUNT_THREADS: usize = 2;
+/// How often a drain looks whether the streams have ended.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// The key of API-key hashes, in the ledger's directory.
+const HASH_KEY_FILE: &str = "caller-hash-key";
+
+/// What `serve` needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data path. `tls` and the identity headers of `removals` are filled in at start.
+    pub proxy: proxy::Config,
+    /// Roots to trust instead of the system's.
+    pub upstream_ca_file: Option<PathBuf>,
+    /// The admin port.
+    pub admin_listen: SocketAddr,
+    /// The ledger.
+    pub ledger: ledger::Options,
+    /// Where events go; `None`: they stay in the ledger.
+    pub publish: Option<publish::Config>,
+    /// How callers are told apart.
+    pub caller: CallerConfig,
+    /// Memory for request bodies that are kept to be counted, in bytes.
+    pub prompt_memory_bytes: usize,
+    /// How long events may take to be delivered at the end.
+    pub flush_timeout: Duration,
+}
+
+/// How callers are told apart.
+#[derive(Clone, Debug)]
+pub struct CallerConfig {
+    /// Asked in order.
+    pub sources: Vec<CallerSource>,
+    /// Secrets of the gateway. `None`: no hop is asked for proof.
+    pub shared_secrets: Option<Vec<String>>,
+    /// Applications that are the gateway itself.
+    pub gateway_app_ids: Vec<String>,
+    /// Key of the API-key hashes. `None`: a random one, kept in the ledger's directory.
+    pub hash_key: Option<String>,
+}
+
+/// A sidecar that runs in this process.
+#[derive(Debug)]
+pub struct Running {
+    proxy: proxy::Running,
+    admin: Admin,
+    accounts: Arc<Accounts>,
+    publisher: Option<Publisher>,
+    ledger: Ledger,
+    ready: Arc<AtomicBool>,
+    flush_timeout: Duration,
+}
+
+/// Runs until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once,
+/// which loses nothing that `kill -9` would not.
+///
+/// # Errors
+/// If something cannot be started, or events are left undelivered at the end.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = {
+        let _guard = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    let running = start(config)?;
+    runtime.block_on(either(&mut signals));
+    tracing::info!("stopping: streams may finish; a second signal ends at once");
+    std::thread::Builder::new().name("tw-signal".to_owned()).spawn(move || {
+        runtime.block_on(either(&mut signals));
+        tracing::warn!("ended by a second signal");
+        std::process::exit(1);
+    })?;
+    running.stop()
+}
+
+async fn either(signals: &mut (Signal, Signal)) {
+    tokio::select! {
+        _ = signals.0.recv() => {}
+        _ = signals.1.recv() => {}
+    }
+}
+
+/// Starts a sidecar. Returns when calls are accepted.
+///
+/// # Errors
+/// If the ledger, an address or a file cannot be used; the message names it.
+pub fn start(config: Config) -> anyhow::Result<Running> {
+    warn_of_defaults(&config);
+    let metrics = Arc::new(Metrics::new()?);
+    let ledger = Ledger::open(config.ledger.clone())?;
+    let observed = Arc::clone(&metrics);
+    ledger.on_commit(move |took| observed.ledger_commit_seconds.observe(took.as_secs_f64()));
+    let resolver = resolver(&config, &ledger)?;
+    // Calls that arrive before the vocabularies are there wait in the counting pool, not here.
+    std::thread::Builder::new().name("tw-vocabulary".to_owned()).spawn(tokens::load)?;
+    let publisher = config.publish.clone().map(|publish| Publisher::start(publish, ledger.clone())).transpose()?;
+    let observer = Arc::new(Record { metrics: Arc::clone(&metrics), ledger: ledger.clone() });
+    let accounts = Arc::new(Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes));
+    let proxy = start_proxy(&config, resolver, &accounts, &ledger)?;
+    let ready = Arc::new(AtomicBool::new(true));
+    let pages = pages(metrics, ledger.clone(), Arc::clone(&accounts), Arc::clone(&ready), config.proxy.reject_when_full);
+    let admin = Admin::start(config.admin_listen, pages)?;
+    tracing::info!(
+        listen = %proxy.addr(),
+        admin_listen = %admin.addr,
+        ledger = %config.ledger.dir.display(),
+        source = ledger.source(),
+        boot = %ledger.boot(),
+        "listening"
+    );
+    Ok(Running { proxy, admin, accounts, publisher, ledger, ready, flush_timeout: config.flush_timeout })
+}
+
+fn warn_of_defaults(config: &Config) {
+    if config.caller.shared_secrets.is_none() {
+        tracing::warn!(
+            "caller identity is not verified (--caller-trust none): anyone who reaches this port can name a payer"
+        );
+    }
+    if config.caller.hash_key.is_none() && config.caller.sources.contains(&CallerSource::ApiKey) {
+        tracing::warn!("no --caller-hash-key-file: ids of API keys differ between instances");
+    }
+    if config.publish.is_none() {
+        tracing::warn!("no --kafka-brokers: events are stored in the ledger and published nowhere");
+    }
+}
+
+fn resolver(config: &Config, ledger: &Ledger) -> anyhow::Result<Resolver> {
+    let caller = &config.caller;
+    let hash_key = match &caller.hash_key {
+        Some(key) => HashKey::new(key.as_bytes()),
+        None => HashKey::load_or_create(&ledger.dir().join(HASH_KEY_FILE))?,
+    };
+    Ok(Resolver::new(ResolverConfig {
+        sources: caller.sources.clone(),
+        shared_secrets: caller.shared_secrets.clone(),
+        gateway_app_ids: caller.gateway_app_ids.clone(),
+        hash_key,
+    })?)
+}
+
+fn start_proxy(
+    config: &Config,
+    resolver: Resolver,
+    accounts: &Arc<Accounts>,
+    ledger: &Ledger,
+) -> anyhow::Result<proxy::Running> {
+    let mut proxy = config.proxy.clone();
+    proxy.removals.headers.extend(resolver.removed_headers());
+    proxy.tls = Some(Tls::new(config.upstream_ca_file.as_deref())?);
+    let listen = proxy.listen;
+    let shared = proxy::Shared {
+        accounts: Arc::clone(accounts),
+        ledger: ledger.clone(),
+        resolver: Arc::new(move |headers, _query| resolver.resolve(headers)),
+        boot: ledger.boot().to_string(),
+    };
+    proxy::start(proxy, shared).with_context(|| format!("--listen {listen}"))
+}
+
+impl Running {
+    /// Where calls arrive.
+    pub fn addr(&self) -> SocketAddr {
+        self.proxy.addr()
+    }
+
+    /// The admin port.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.addr
+    }
+
+    /// Stops in order; blocks for the drain and flush timeouts at most.
+    ///
+    /// # Errors
+    /// If the ledger could not store everything, or events are left undelivered: the message
+    /// names their number and the directory.
+    pub fn stop(self) -> anyhow::Result<()> {
+        self.ready.store(false, Ordering::Release);
+        self.proxy.drain();
+        while !self.proxy.is_finished() {
+            std::thread::sleep(DRAIN_POLL);
+        }
+        self.proxy.join();
+        self.accounts.close();
+        let finished = self.ledger.finish();
+        let undelivered = self.publisher.map_or(0, |publisher| publisher.stop(self.flush_timeout));
+        let dir = self.ledger.dir().to_owned();
+        let closed = self.ledger.close();
+        self.admin.stop();
+        finished.and(closed).with_context(|| format!("ledger {}", dir.display()))?;
+        anyhow::ensure!(
+            undelivered == 0,
+            "{undelivered} events in {} are not delivered; the next start, or `tokenweir drain`, delivers them",
+            dir.display()
+        );
+        tracing::info!("stopped; nothing is left to deliver");
+        Ok(())
+    }
+}
+
+/// Makes the log line and the metrics of each call.
+struct Record {
+    metrics: Arc<Metrics>,
+    ledger: Ledger,
+}
+
+impl Observer for Record {
+    fn settled(&self, settled: &Settled) {
+        self.metrics.settled(&settled.usage);
+        telemetry::log::call(settled);
+    }
+
+    fn summed(&self, settled: &Settled) {
+        self.ledger.sum(settled);
+        self.settled(settled);
+    }
+}
+
+fn pages(
+    metrics: Arc<Metrics>,
+    ledger: Ledger,
+    accounts: Arc<Accounts>,
+    ready: Arc<AtomicBool>,
+    needs_ledger: bool,
+) -> Pages {
+    let state = ledger.clone();
+    Pages {
+        metrics: Box::new(move || {
+            metrics.render(snapshot(&ledger, &accounts)).unwrap_or_else(|error| format!("# {error}\n"))
+        }),
+        readiness: Box::new(move || {
+            let accounting_ok = !state.stats().degraded;
+            let ready = ready.load(Ordering::Acquire) && (accounting_ok || !needs_ledger);
+            Readiness { ready, accounting_ok }
+        }),
+    }
+}
+
+fn snapshot(ledger: &Ledger, accounts: &Accounts) -> LedgerSnapshot {
+    let (stats, counters) = (ledger.stats(), accounts.counters());
+    LedgerSnapshot {
+        accepted: stats.accepted,
+        settled: stats.settled,
+        summed: stats.summed,
+        open: stats.open,
+        stored: stats.stored,
+        delivered: stats.delivered,
+        refused: stats.refused,
+        undelivered: stats.undelivered,
+        overload: counters.meter_overload.load(Ordering::Relaxed),
+        panics: counters.meter_panics.load(Ordering::Relaxed),
+        prompt_memory_bytes: counters.prompt_memory_bytes.load(Ordering::Relaxed) as u64,
+    }
+}
+
+/// The admin port's thread.
+#[derive(Debug)]
+struct Admin {
+    addr: SocketAddr,
+    stop: tokio::sync::oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Admin {
+    fn start(addr: SocketAddr, pages: Pages) -> anyhow::Result<Admin> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind(addr))
+            .with_context(|| format!("--admin-listen {addr}"))?;
+        let addr = listener.local_addr()?;
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name("tw-admin".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                tokio::select! {
+                    () = admin::serve(listener, Arc::new(pages)) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Admin { addr, stop, thread })
+    }
+
+    fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}

@@ -1,0 +1,542 @@
+//! One call from its beginning to its settlement.
+//!
+//! The meter sits in the call's state, under a lock that is only ever held for a look. When there
+//! is more to do than a look (a backlog, a prompt to count) the call itself becomes a task of the
+//! pool: the task takes the meter out, works without the lock, and puts it back. Meanwhile the
+//! network thread adds to the backlog, so the meter sees all bytes in order.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::kept::Kept;
+use super::live::Live;
+use super::{Accounts, settle};
+use crate::ledger::{OpenCall, Slot};
+use crate::meter::{Ending, Meter, PromptCount, PromptNeed, Rules, count_prompt};
+use crate::pool::Task;
+use crate::usage::{Api, Progress, Usage};
+
+/// What of one call's answer may wait for the counting pool: half a minute of the fastest stream.
+const CALL_BACKLOG_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a call begins with.
+#[derive(Debug)]
+pub struct Begin {
+    /// Caller, target and identifiers; goes to the ledger and the meter.
+    pub draft: Usage,
+    /// Rules of the upstream.
+    pub rules: Rules,
+    /// The call's place in the ledger, if one was free.
+    pub slot: Option<Slot>,
+    /// The prompt may be needed for counting.
+    pub keep_prompt: bool,
+    /// When the request's head had arrived.
+    pub began: Instant,
+}
+
+/// One call.
+pub struct Call {
+    id: Uuid,
+    api: Api,
+    began: Instant,
+    accounts: Arc<Accounts>,
+    live: Arc<Live>,
+    state: Mutex<State>,
+}
+
+pub(super) struct State {
+    pub(super) meter: Seat,
+    /// What the call began with: its event, should the meter fail.
+    pub(super) draft: Box<Usage>,
+    /// Taken when the call settles.
+    pub(super) opened: Option<OpenCall>,
+    place: usize,
+    prompt: Kept,
+    prompt_state: Prompt,
+    backlog: Kept,
+    /// Stands in the pool's queue or is being run by it.
+    queued: bool,
+    /// To be told to the meter when it is back: [`Meter::overloaded`].
+    overloaded: bool,
+    /// And [`Meter::prompt_not_kept`].
+    prompt_lost: bool,
+    /// There is news since the last checkpoint.
+    changed: bool,
+    /// The caller's request broke off.
+    caller_left: bool,
+    pub(super) facts: Facts,
+    ended: Option<Ending>,
+    settled: bool,
+}
+
+/// What the data path itself knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Facts {
+    pub(super) headers: Option<Duration>,
+    pub(super) first_token: Option<Duration>,
+    pub(super) end: Duration,
+    pub(super) status: Option<StatusCode>,
+    /// The status was given by us, since there was no answer.
+    pub(super) own_status: bool,
+    /// Not a byte of the request reached the service.
+    pub(super) unsent: bool,
+}
+
+/// Where the meter is.
+#[derive(Debug)]
+pub(super) enum Seat {
+    Here(Box<Meter>),
+    /// With the pool.
+    Away,
+    /// It panicked.
+    Lost,
+}
+
+/// What is known of the request body.
+#[derive(Debug)]
+enum Prompt {
+    /// Still arriving, all of it kept so far.
+    Arriving,
+    /// All of it is kept; whether it must be counted is not known.
+    Whole,
+    /// To be counted under this model's rules, by the pool.
+    Count(String),
+    /// Not kept, or let go of.
+    Gone,
+}
+
+/// What the pool is to do next.
+enum Step {
+    Show(Box<Meter>, Vec<Bytes>, usize),
+    Count(Vec<Bytes>, usize, String),
+    Settle,
+    Rest,
+}
+
+impl Call {
+    /// Begins a call: the ledger is told, nobody waits for it.
+    pub fn begin(begin: Begin, accounts: Arc<Accounts>, live: Arc<Live>) -> Arc<Call> {
+        let Begin { draft, rules, slot, keep_prompt, began } = begin;
+        let id = Uuid::now_v7();
+        accounts.counters.calls_accepted.fetch_add(1, Ordering::AcqRel);
+        let state = State {
+            opened: slot.map(|slot| slot.open(id, &draft)),
+            draft: Box::new(draft.clone()),
+            place: usize::MAX,
+            prompt: Kept::default(),
+            prompt_state: if keep_prompt { Prompt::Arriving } else { Prompt::Gone },
+            backlog: Kept::default(),
+            queued: false,
+            overloaded: false,
+            prompt_lost: false,
+            changed: false,
+            caller_left: false,
+            facts: Facts::default(),
+            ended: None,
+            settled: false,
+            meter: Seat::Away,
+        };
+        let api = draft.target.api;
+        let call = Arc::new(Call { id, api, began, accounts, live, state: Mutex::new(state) });
+        let meter = catch_unwind(AssertUnwindSafe(|| Meter::new(draft, rules)));
+        let mut state = call.lock();
+        call.put_back(&mut state, meter.ok().map(Box::new));
+        state.place = call.live.add(Arc::clone(&call));
+        drop(state);
+        call
+    }
+
+    /// The next bytes of the request.
+    pub(super) fn request_frame(&self, bytes: &Bytes) {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return;
+        }
+        if matches!(state.meter, Seat::Away) {
+            // The answer already fills the pool while the request still runs: so rare that the
+            // prompt is given up rather than kept in a second queue.
+            self.lose_prompt(&mut state);
+            return;
+        }
+        self.look(&mut state, |meter| meter.request_bytes(bytes));
+        if matches!(state.prompt_state, Prompt::Arriving) {
+            if self.accounts.try_keep_prompt(state.prompt.cost_bytes(bytes.len())) {
+                state.prompt.push(bytes.clone());
+            } else {
+                self.lose_prompt(&mut state);
+            }
+        }
+    }
+
+    /// The request is whole.
+    pub(super) fn request_end(self: &Arc<Self>) {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return;
+        }
+        self.look(&mut state, Meter::request_end);
+        if matches!(state.prompt_state, Prompt::Arriving) {
+            state.prompt_state = Prompt::Whole;
+            self.consider_prompt(&mut state);
+        }
+    }
+
+    /// The caller's request broke off: whatever fails now is the caller's doing.
+    pub(super) fn request_broke(&self) {
+        self.lock().caller_left = true;
+    }
+
+    /// The head of the answer.
+    pub fn response_head(self: &Arc<Self>, status: StatusCode, headers: &HeaderMap) {
+        let mut state = self.lock();
+        state.facts.headers = Some(self.began.elapsed());
+        state.facts.status = Some(status);
+        state.changed = true;
+        self.look(&mut state, |meter| meter.response_head(status, headers));
+        self.consider_prompt(&mut state);
+    }
+
+    /// There is no answer; the caller gets this status from us. `unsent`: the service has not seen
+    /// a byte of the request.
+    pub fn answered_by_us(&self, status: StatusCode, unsent: bool) {
+        let mut state = self.lock();
+        state.facts.status = Some(status);
+        state.facts.own_status = true;
+        state.facts.unsent = unsent;
+    }
+
+    /// The next bytes of the answer; at most `inline_bytes` of them are counted here and now.
+    pub(super) fn response_frame(self: &Arc<Self>, bytes: &Bytes, inline_bytes: &mut usize) {
+        let mut state = self.lock();
+        if state.ended.is_some() || matches!(state.meter, Seat::Lost) {
+            return;
+        }
+        state.changed = true;
+        let mut taken = 0;
+        if state.backlog.is_empty() && matches!(state.meter, Seat::Here(_)) && *inline_bytes > 0 {
+            let budget_bytes = *inline_bytes;
+            let shown = self.look(&mut state, |meter| meter.response_bytes(bytes, budget_bytes));
+            taken = shown.unwrap_or(bytes.len());
+            *inline_bytes = if taken < bytes.len() { 0 } else { inline_bytes.saturating_sub(taken) };
+            self.note_first_token(&mut state);
+        }
+        if taken < bytes.len() {
+            self.defer(&mut state, bytes.slice(taken..));
+        }
+        self.consider_prompt(&mut state);
+    }
+
+    /// The call is over. The first ending counts; later ones change nothing.
+    pub(super) fn end(self: &Arc<Self>, ending: Ending) {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return;
+        }
+        let callers_doing = state.caller_left && ending == Ending::UpstreamError;
+        state.ended = Some(if callers_doing { Ending::ClientDisconnect } else { ending });
+        state.facts.end = self.began.elapsed();
+        if state.queued {
+            return; // the pool has some of it still, and settles
+        }
+        self.decide_prompt(&mut state);
+        if matches!(state.prompt_state, Prompt::Count(_)) && self.enqueue(&mut state) {
+            return;
+        }
+        self.settle(state);
+    }
+
+    /// What is known of the call, if there is news since the last time.
+    pub(super) fn checkpoint(&self) -> Option<(Uuid, Progress)> {
+        let mut state = self.lock();
+        if !state.changed || state.ended.is_some() || state.opened.is_none() {
+            return None;
+        }
+        let progress = self.look(&mut state, |meter| meter.progress())?;
+        state.changed = false;
+        Some((self.id, progress))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the meter, if it is here. Its panic ends its work, and nothing else.
+    fn look<T>(&self, state: &mut State, ask: impl FnOnce(&mut Meter) -> T) -> Option<T> {
+        let Seat::Here(meter) = &mut state.meter else { return None };
+        let answer = catch_unwind(AssertUnwindSafe(|| ask(meter))).ok();
+        if answer.is_none() {
+            self.put_back(state, None);
+        }
+        answer
+    }
+
+    /// The meter comes back from the pool, or does not.
+    fn put_back(&self, state: &mut State, meter: Option<Box<Meter>>) {
+        match meter {
+            Some(meter) => state.meter = Seat::Here(meter),
+            None => {
+                self.accounts.counters.meter_panics.fetch_add(1, Ordering::Relaxed);
+                state.meter = Seat::Lost;
+                self.let_go_of_prompt(state);
+            }
+        }
+        if std::mem::take(&mut state.overloaded) {
+            self.look(state, Meter::overloaded);
+        }
+        if std::mem::take(&mut state.prompt_lost) {
+            self.look(state, Meter::prompt_not_kept);
+        }
+    }
+
+    fn note_first_token(&self, state: &mut State) {
+        if state.facts.first_token.is_none()
+            && self.look(state, |meter| meter.first_token_seen()) == Some(true)
+        {
+            state.facts.first_token = Some(self.began.elapsed());
+        }
+    }
+
+    /// Leaves bytes of the answer to the pool.
+    fn defer(self: &Arc<Self>, state: &mut State, bytes: Bytes) {
+        let cost_bytes = state.backlog.cost_bytes(bytes.len());
+        let fits = state.backlog.pinned_bytes() + cost_bytes <= CALL_BACKLOG_BYTES_MAX;
+        if !fits || !self.accounts.try_defer(cost_bytes) {
+            return self.overload(state);
+        }
+        state.backlog.push(bytes);
+        if !self.enqueue(state) {
+            let (_, pinned_bytes) = state.backlog.take();
+            self.accounts.release_backlog(pinned_bytes);
+            self.overload(state);
+        }
+    }
+
+    /// Some of the answer cannot be counted. What comes later is still shown: the service's own
+    /// numbers may be in it.
+    fn overload(&self, state: &mut State) {
+        self.accounts.counters.meter_overload.fetch_add(1, Ordering::Relaxed);
+        match state.meter {
+            Seat::Here(_) => drop(self.look(state, Meter::overloaded)),
+            Seat::Away => state.overloaded = true,
+            Seat::Lost => {}
+        }
+    }
+
+    /// Puts the call in the pool's queue, unless it is there. False: the pool takes no more.
+    fn enqueue(self: &Arc<Self>, state: &mut State) -> bool {
+        if !state.queued {
+            state.queued = self.accounts.pool.submit(Arc::clone(self) as Arc<dyn Task>).is_ok();
+        }
+        state.queued
+    }
+
+    /// Asks the meter whether the prompt is still needed, once it is whole.
+    fn consider_prompt(self: &Arc<Self>, state: &mut State) {
+        if !matches!(state.prompt_state, Prompt::Whole) {
+            return;
+        }
+        match self.look(state, |meter| meter.prompt_need()) {
+            Some(PromptNeed::No) => {
+                self.let_go_of_prompt(state);
+                // The service has reported: that is worth a checkpoint of its own.
+                self.live.hurry(Arc::clone(self));
+            }
+            Some(PromptNeed::Count { model }) => {
+                state.prompt_state = Prompt::Count(model);
+                if !self.enqueue(state) {
+                    self.lose_prompt(state);
+                }
+            }
+            Some(PromptNeed::Keep) | None => {}
+        }
+    }
+
+    /// The call is over, so what the prompt is needed for is known now, or never.
+    fn decide_prompt(&self, state: &mut State) {
+        let need = if state.facts.unsent { None } else { self.look(state, |meter| meter.prompt_need()) };
+        match (&state.prompt_state, need) {
+            (Prompt::Count(_), Some(_)) => {}
+            (_, None | Some(PromptNeed::No)) => self.let_go_of_prompt(state),
+            (Prompt::Whole, Some(PromptNeed::Count { model })) => state.prompt_state = Prompt::Count(model),
+            (Prompt::Whole, Some(PromptNeed::Keep)) => {
+                // No usage came: what the answer named, else what was asked for, says how to count.
+                let named = self.look(state, |meter| meter.progress().model).flatten();
+                let model = named.or_else(|| state.draft.target.deployment.clone());
+                state.prompt_state = Prompt::Count(model.unwrap_or_default());
+            }
+            (Prompt::Arriving, Some(_)) => self.lose_prompt(state),
+            (Prompt::Gone, Some(_)) => {}
+        }
+    }
+
+    /// The prompt is needed but cannot be kept or counted.
+    fn lose_prompt(&self, state: &mut State) {
+        if !matches!(state.prompt_state, Prompt::Gone) {
+            self.accounts.counters.prompts_not_kept.fetch_add(1, Ordering::Relaxed);
+            match state.meter {
+                Seat::Here(_) => drop(self.look(state, Meter::prompt_not_kept)),
+                Seat::Away => state.prompt_lost = true,
+                Seat::Lost => {}
+            }
+        }
+        self.let_go_of_prompt(state);
+    }
+
+    fn let_go_of_prompt(&self, state: &mut State) {
+        state.prompt_state = Prompt::Gone;
+        let (_, pinned_bytes) = state.prompt.take();
+        self.accounts.release_prompt(pinned_bytes);
+    }
+
+    /// The next thing for the pool to do.
+    fn step(&self, state: &mut State) -> Step {
+        if !state.backlog.is_empty() {
+            let (pieces, pinned_bytes) = state.backlog.take();
+            match std::mem::replace(&mut state.meter, Seat::Away) {
+                Seat::Here(meter) => return Step::Show(meter, pieces, pinned_bytes),
+                elsewhere => state.meter = elsewhere,
+            }
+            self.accounts.release_backlog(pinned_bytes);
+        }
+        if state.ended.is_some() {
+            self.decide_prompt(state);
+        }
+        if let Prompt::Count(model) = &mut state.prompt_state {
+            let model = std::mem::take(model);
+            state.prompt_state = Prompt::Gone;
+            let (body, pinned_bytes) = state.prompt.take();
+            return Step::Count(body, pinned_bytes, model);
+        }
+        if state.ended.is_some() {
+            return Step::Settle;
+        }
+        state.queued = false;
+        Step::Rest
+    }
+
+    /// Shows the pieces of a backlog to the meter. `None`: it panicked.
+    fn show(mut meter: Box<Meter>, pieces: &[Bytes], mut first: impl FnMut()) -> Option<Box<Meter>> {
+        catch_unwind(AssertUnwindSafe(|| {
+            for piece in pieces {
+                let mut at = 0;
+                while at < piece.len() {
+                    let taken = meter.response_bytes(&piece[at..], usize::MAX);
+                    if taken == 0 {
+                        break;
+                    }
+                    at += taken;
+                }
+                if meter.first_token_seen() {
+                    first();
+                }
+            }
+            meter
+        }))
+        .ok()
+    }
+
+    fn settle(&self, mut state: MutexGuard<'_, State>) {
+        if std::mem::replace(&mut state.settled, true) {
+            return;
+        }
+        let ending = state.ended.unwrap_or(Ending::Shutdown);
+        let opened = state.opened.take();
+        let place = state.place;
+        let (usage, panicked) = settle::usage(&mut state, ending);
+        drop(state);
+        if panicked {
+            self.accounts.counters.meter_panics.fetch_add(1, Ordering::Relaxed);
+        }
+        settle::hand_over(&self.accounts, opened, self.id, usage, Timestamp::now());
+        self.live.remove(place);
+    }
+}
+
+impl Task for Call {
+    fn run(self: Arc<Self>) {
+        loop {
+            let mut state = self.lock();
+            let step = self.step(&mut state);
+            match step {
+                Step::Show(meter, pieces, pinned_bytes) => {
+                    let known = state.facts.first_token;
+                    drop(state);
+                    let mut first_token = known;
+                    let meter = Call::show(meter, &pieces, || {
+                        first_token.get_or_insert_with(|| self.began.elapsed());
+                    });
+                    drop(pieces);
+                    self.accounts.release_backlog(pinned_bytes);
+                    let mut state = self.lock();
+                    state.facts.first_token = first_token;
+                    state.changed = true;
+                    self.put_back(&mut state, meter);
+                    self.consider_prompt(&mut state);
+                }
+                Step::Count(body, pinned_bytes, model) => {
+                    drop(state);
+                    let count = catch_unwind(AssertUnwindSafe(|| count_prompt(self.api, &body, &model)));
+                    drop(body);
+                    self.accounts.release_prompt(pinned_bytes);
+                    self.prompt_counted(count.ok());
+                }
+                Step::Settle => return self.settle(state),
+                Step::Rest => return,
+            }
+        }
+    }
+}
+
+impl Call {
+    fn prompt_counted(&self, count: Option<PromptCount>) {
+        let mut state = self.lock();
+        state.changed = true;
+        match count {
+            Some(count) => drop(self.look(&mut state, |meter| meter.prompt_counted(count))),
+            None => {
+                self.accounts.counters.meter_panics.fetch_add(1, Ordering::Relaxed);
+                self.look(&mut state, Meter::prompt_not_kept);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Ends a call: with what it is told, or as interrupted if it is dropped.
+#[derive(Debug)]
+pub struct Conclude(Arc<Call>);
+
+impl Conclude {
+    /// Whoever holds this is answerable for the call's end.
+    pub fn new(call: Arc<Call>) -> Conclude {
+        Conclude(call)
+    }
+
+    /// The call.
+    pub fn call(&self) -> &Arc<Call> {
+        &self.0
+    }
+
+    /// The call is over.
+    pub fn end(self, ending: Ending) {
+        self.0.end(ending); // the drop that follows comes second, and changes nothing
+    }
+}
+
+impl Drop for Conclude {
+    fn drop(&mut self) {
+        self.0.end(self.0.accounts.interrupted());
+    }
+}

@@ -1,0 +1,117 @@
+//! Bytes of a stream that are kept for later, counted by the memory they hold.
+//!
+//! A view pins the whole read buffer that it was cut from. A view of half a buffer or more is kept
+//! as it is and counted as a whole buffer, so a large prompt is never copied; a smaller one is
+//! copied into blocks of our own, so a body that arrives byte by byte costs what it weighs.
+
+use bytes::{Bytes, BytesMut};
+
+/// The largest read buffer of either side: what one view can pin.
+pub const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Views of this size are kept, smaller ones are copied: at most half of what is counted is air.
+const VIEW_BYTES_MIN: usize = READ_BYTES_MAX / 2;
+
+/// First block of copied bytes: the usual small request fits.
+const BLOCK_BYTES_MIN: usize = 1024;
+
+/// Bytes in order, and what they pin.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pieces: Vec<Bytes>,
+    block: BytesMut,
+    pinned_bytes: usize,
+}
+
+impl Kept {
+    /// How much more memory [`Kept::push`] of so many bytes would pin.
+    pub(super) fn cost_bytes(&self, len: usize) -> usize {
+        let room = self.block.capacity() - self.block.len();
+        match len {
+            VIEW_BYTES_MIN.. => READ_BYTES_MAX.max(len),
+            _ if len <= room => 0,
+            _ => self.block_bytes(len),
+        }
+    }
+
+    /// Size of the next block: as much as is held already, so that there are few.
+    fn block_bytes(&self, len: usize) -> usize {
+        self.pinned_bytes.clamp(BLOCK_BYTES_MIN, VIEW_BYTES_MIN).max(len)
+    }
+
+    /// Keeps these bytes.
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        let cost_bytes = self.cost_bytes(bytes.len());
+        if bytes.len() >= VIEW_BYTES_MIN {
+            self.close_block();
+            self.pieces.push(bytes);
+        } else {
+            if cost_bytes > 0 {
+                let next = BytesMut::with_capacity(self.block_bytes(bytes.len()));
+                self.close_block();
+                self.block = next;
+            }
+            self.block.extend_from_slice(&bytes);
+        }
+        self.pinned_bytes += cost_bytes;
+    }
+
+    /// Ends the block; what room it had left stays pinned, and counted.
+    fn close_block(&mut self) {
+        let block = std::mem::take(&mut self.block);
+        if !block.is_empty() {
+            self.pieces.push(block.freeze());
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.block.is_empty()
+    }
+
+    pub(super) fn pinned_bytes(&self) -> usize {
+        self.pinned_bytes
+    }
+
+    /// All pieces, in order, and what they pin together.
+    pub(super) fn take(&mut self) -> (Vec<Bytes>, usize) {
+        self.close_block();
+        (std::mem::take(&mut self.pieces), std::mem::take(&mut self.pinned_bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn bytes_come_back_in_order_and_cost_what_was_said(
+            sizes in prop::collection::vec(prop_oneof![1usize..50, 1usize..5000, 30_000usize..66_000], 0..60)
+        ) {
+            let (mut kept, mut all, mut said) = (Kept::default(), Vec::new(), 0);
+            for (n, &size) in sizes.iter().enumerate() {
+                let piece = Bytes::from(vec![n as u8; size]);
+                said += kept.cost_bytes(size);
+                all.extend_from_slice(&piece);
+                kept.push(piece);
+                prop_assert_eq!(kept.pinned_bytes(), said);
+            }
+            prop_assert_eq!(kept.is_empty(), sizes.is_empty());
+            let (pieces, pinned) = kept.take();
+            prop_assert_eq!(pieces.concat(), all.clone());
+            prop_assert_eq!(pinned, said);
+            prop_assert!(pinned >= all.len(), "less than the bytes themselves");
+            prop_assert!(kept.is_empty() && kept.pinned_bytes() == 0);
+        }
+    }
+
+    #[test]
+    fn a_body_that_comes_byte_by_byte_costs_little_more_than_it_weighs() {
+        let mut kept = Kept::default();
+        for _ in 0..1_000_000 {
+            kept.push(Bytes::from_static(b"x"));
+        }
+        assert!(kept.pinned_bytes() < 1_100_000, "{}", kept.pinned_bytes());
+    }
+}

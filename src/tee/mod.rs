@@ -1,0 +1,137 @@
+//! Bodies that show each frame to a meter and pass it on, and the one place where a call settles.
+//!
+//! The data path never waits for accounting. A frame is looked at inline, for a bounded number of
+//! bytes; what is more goes, in order, to the counting pool. A call settles exactly once: when its
+//! answer ends, fails or is dropped. If the pool still holds some of the call, the pool settles it.
+
+mod body;
+mod call;
+mod kept;
+mod live;
+mod settle;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+pub use self::body::{RequestTap, ResponseTap};
+pub use self::call::{Begin, Call, Conclude};
+pub use self::kept::READ_BYTES_MAX;
+pub use self::live::Live;
+use crate::meter::Ending;
+use crate::pool::Pool;
+use crate::usage::Settled;
+
+/// Memory that answers waiting for the counting pool may hold together. A call may hold 1 MiB of
+/// it; over either bound its output is unknown, reason `meter_overload`.
+const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Hears of every call that has settled: for log lines and metrics. Called once a call, from a
+/// network or counting thread, so it must not wait.
+pub trait Observer: Send + Sync {
+    /// The call is recorded: its event is on its way into the ledger.
+    fn settled(&self, settled: &Settled);
+    /// The call had no place in the ledger and must be added to the sums.
+    fn summed(&self, settled: &Settled);
+}
+
+/// Numbers that the data path counts, since the start of the process.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Calls begun, whether or not they had a place in the ledger.
+    pub calls_accepted: AtomicU64,
+    /// Calls whose event went to the ledger.
+    pub calls_settled: AtomicU64,
+    /// Calls that had no place in the ledger.
+    pub calls_summed: AtomicU64,
+    /// Calls refused because the ledger had no place (not accepted, no event).
+    pub calls_refused: AtomicU64,
+    /// Calls of which some of the answer could not be counted.
+    pub meter_overload: AtomicU64,
+    /// Calls whose prompt was not kept for counting.
+    pub prompts_not_kept: AtomicU64,
+    /// Panics of a meter or counter that were caught; the call's numbers are unknown.
+    pub meter_panics: AtomicU64,
+    /// Memory that kept request bodies pin now.
+    pub prompt_memory_bytes: AtomicUsize,
+    /// Memory that answers waiting for the pool pin now.
+    backlog_bytes: AtomicUsize,
+}
+
+impl Counters {
+    /// Calls that run now.
+    pub fn calls_open(&self) -> u64 {
+        let done = self.calls_settled.load(Ordering::Acquire) + self.calls_summed.load(Ordering::Acquire);
+        self.calls_accepted.load(Ordering::Acquire).saturating_sub(done)
+    }
+}
+
+/// What all calls share.
+pub struct Accounts {
+    pool: Pool,
+    observer: Arc<dyn Observer>,
+    counters: Counters,
+    prompt_memory_bytes_max: usize,
+    stopping: AtomicBool,
+}
+
+impl Accounts {
+    /// `prompt_memory_bytes_max` bounds all kept request bodies together (`--prompt-memory`).
+    pub fn new(pool: Pool, observer: Arc<dyn Observer>, prompt_memory_bytes_max: usize) -> Accounts {
+        let counters = Counters::default();
+        Accounts { pool, observer, counters, prompt_memory_bytes_max, stopping: AtomicBool::new(false) }
+    }
+
+    /// The data path's numbers.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// From now on a call that is cut short ended because the process stops, and not because its
+    /// caller left.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// A call was refused since the ledger had no place for it.
+    pub fn count_refused(&self) {
+        self.counters.calls_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Settles what the counting pool still holds. Waits for it; call it when no call runs any more.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+
+    /// Why a call that is dropped half-way ends.
+    fn interrupted(&self) -> Ending {
+        if self.stopping.load(Ordering::Acquire) { Ending::Shutdown } else { Ending::ClientDisconnect }
+    }
+
+    fn try_keep_prompt(&self, bytes: usize) -> bool {
+        try_add(&self.counters.prompt_memory_bytes, bytes, self.prompt_memory_bytes_max)
+    }
+
+    fn release_prompt(&self, bytes: usize) {
+        self.counters.prompt_memory_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    fn try_defer(&self, bytes: usize) -> bool {
+        try_add(&self.counters.backlog_bytes, bytes, BACKLOG_BYTES_MAX)
+    }
+
+    fn release_backlog(&self, bytes: usize) {
+        self.counters.backlog_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+impl std::fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Accounts").field("counters", &self.counters).finish_non_exhaustive()
+    }
+}
+
+/// Adds unless the sum would be over `max`.
+fn try_add(counter: &AtomicUsize, more: usize, max: usize) -> bool {
+    let add = |now: usize| now.checked_add(more).filter(|&sum| sum <= max);
+    more == 0 || counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).is_ok()
+}

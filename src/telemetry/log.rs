@@ -1,0 +1,81 @@
+//! Log lines: JSON on stderr, one per call, never content.
+
+use std::io::IsTerminal;
+
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::fmt::time::SystemTime;
+
+use crate::usage::{Settled, Usage};
+
+/// Lines that may wait for stderr; beyond it lines are dropped rather than a request delayed.
+const LINES_MAX: usize = 8_192;
+
+/// Starts logging. Lines are written by a thread of their own until the guard is dropped.
+///
+/// A second call in the same process does nothing: tests and the demo start more than one
+/// sidecar.
+pub fn init(level: &str) -> Option<WorkerGuard> {
+    let level: LevelFilter = level.parse().unwrap_or(LevelFilter::INFO);
+    let (writer, guard): (NonBlocking, WorkerGuard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES_MAX)
+        .thread_name("tw-log")
+        .finish(std::io::stderr());
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .fmt_fields(JsonFields::new())
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_target(false)
+        .with_timer(SystemTime)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(level)
+        .with_writer(writer)
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).ok().map(|()| guard)
+}
+
+/// The line of one call. Its fields are the event's.
+pub fn call(settled: &Settled) {
+    let Settled { id, usage, .. } = settled;
+    let Usage { caller, target, request, tokens, accounting, stream, timing, ids, .. } = usage;
+    tracing::info!(
+        id = %id,
+        caller.id = caller.id.as_str(),
+        target.api = target.api.as_str(),
+        target.deployment = target.deployment.as_deref(),
+        target.model = target.model.as_deref(),
+        request.status = request.status,
+        stream.outcome = stream.outcome.as_str(),
+        tokens.input = tokens.input,
+        tokens.output = tokens.output,
+        accounting.input_source = accounting.input_source.as_str(),
+        accounting.output_source = accounting.output_source.as_str(),
+        accounting.input_quality = accounting.input_quality.as_str(),
+        accounting.output_quality = accounting.output_quality.as_str(),
+        timing.first_token_ms = timing.first_token_ms,
+        timing.duration_ms = timing.duration_ms,
+        trace_id = trace_id(ids.traceparent.as_deref()),
+        "call"
+    );
+}
+
+/// The trace id within a W3C `traceparent`.
+fn trace_id(traceparent: Option<&str>) -> Option<&str> {
+    traceparent?.split('-').nth(1).filter(|id| id.len() == 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trace_id_is_the_second_part() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(trace_id(Some(parent)), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(trace_id(Some("junk")), None);
+        assert_eq!(trace_id(None), None);
+    }
+}

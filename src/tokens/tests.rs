@@ -1,0 +1,7 @@
+//! The counter against tiktoken and against itself.
+
+mod adversarial;
+mod oracle;
+mod stream;
+mod tables;
+mod texts;

@@ -1,0 +1,89 @@
+//! Equal to tiktoken: every chunking of every text, at its end and at random places before.
+//!
+//! Texts stay short, as tiktoken's regular expressions panic on very long runs of white space.
+
+use std::env;
+use std::str;
+
+use tiktoken_rs::CoreBPE;
+
+use super::texts::{self, Rng};
+use crate::tokens::merge::Limits;
+use crate::tokens::{Counter, Encoding, count};
+
+/// Chunkings for each encoding: together 120,000, or a million when there is time.
+const CHUNKINGS: usize = 60_000;
+const CHUNKINGS_LONG: usize = 500_000;
+
+/// Chunkings of each text.
+const CHUNKINGS_PER_TEXT: usize = 4;
+
+/// Usual limits, and some so low that nearly every piece is a long one.
+const LIMITS: &[Limits] = &[
+    Limits::PRODUCTION,
+    Limits { merge_bytes_max: 2, piece_bytes_max: 3 },
+    Limits { merge_bytes_max: 0, piece_bytes_max: 0 },
+    Limits { merge_bytes_max: 5, piece_bytes_max: 16 },
+];
+
+#[test]
+fn o200k_base_counts_as_tiktoken_does() {
+    compare(Encoding::O200kBase, &tiktoken_rs::o200k_base().unwrap());
+}
+
+#[test]
+fn cl100k_base_counts_as_tiktoken_does() {
+    compare(Encoding::Cl100kBase, &tiktoken_rs::cl100k_base().unwrap());
+}
+
+fn compare(encoding: Encoding, tiktoken: &CoreBPE) {
+    let long = env::var_os("TOKENWEIR_LONG").is_some_and(|value| value == "1");
+    let chunkings = if long { CHUNKINGS_LONG } else { CHUNKINGS };
+    let mut peeks = 0;
+    for seed in 0..(chunkings / CHUNKINGS_PER_TEXT) as u64 {
+        let mut rng = Rng::new(seed);
+        let bytes = texts::bytes(&mut rng, encoding);
+        let expected = tiktoken_count(tiktoken, &bytes);
+        assert_eq!(count(encoding, &String::from_utf8_lossy(&bytes)), expected, "seed {seed}: {bytes:?}");
+        for _ in 0..CHUNKINGS_PER_TEXT {
+            peeks += compare_chunking(&mut rng, encoding, tiktoken, &bytes, expected, seed);
+        }
+    }
+    println!("{}: {chunkings} chunkings, {peeks} counts in between, no difference", encoding.as_str());
+}
+
+fn compare_chunking(
+    rng: &mut Rng,
+    encoding: Encoding,
+    tiktoken: &CoreBPE,
+    bytes: &[u8],
+    expected: u64,
+    seed: u64,
+) -> usize {
+    let limits = rng.one_of(LIMITS);
+    let chunks = texts::chunks(rng, bytes);
+    let mut counter = Counter::with_limits(encoding, limits);
+    let (mut read, mut peeks) = (0, 0);
+    for chunk in &chunks {
+        match str::from_utf8(chunk) {
+            Ok(text) if rng.once_in(2) => counter.push_str(text),
+            _ => counter.push(chunk),
+        }
+        read += chunk.len();
+        if rng.once_in(40) {
+            peeks += 1;
+            let so_far = tiktoken_count(tiktoken, &bytes[..read]);
+            assert_eq!(
+                counter.count(),
+                so_far,
+                "seed {seed}, {limits:?}, after {read} bytes of {bytes:?} in {chunks:?}"
+            );
+        }
+    }
+    assert_eq!(counter.count(), expected, "seed {seed}, {limits:?}: {bytes:?} in {chunks:?}");
+    peeks
+}
+
+fn tiktoken_count(tiktoken: &CoreBPE, bytes: &[u8]) -> u64 {
+    tiktoken.encode_ordinary(&String::from_utf8_lossy(bytes)).len() as u64
+}

@@ -1,0 +1,182 @@
+//! The manifests: they fit each other, the program, and its times.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_yaml_ng::Value;
+
+use super::{ADMIN_PORT, LIVE, PORT, READY, check_command, files, is_setting, read};
+
+/// Every document of every manifest.
+fn documents() -> Vec<Value> {
+    let parse = |path| {
+        let text = read(path);
+        let documents = serde_yaml_ng::Deserializer::from_str(&text);
+        documents.map(|one| Value::deserialize(one).expect("a manifest is YAML")).collect::<Vec<_>>()
+    };
+    files("kubernetes", "yaml").into_iter().flat_map(parse).collect()
+}
+
+/// The only document of that kind.
+fn only(kind: &str) -> Value {
+    let mut found: Vec<_> = documents().into_iter().filter(|document| document["kind"] == kind).collect();
+    assert_eq!(found.len(), 1, "one {kind}");
+    found.remove(0)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("{value:?} is no text"))
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_sequence().unwrap_or_else(|| panic!("{value:?} is no list"))
+}
+
+/// The pod of the StatefulSet and that of the drain job.
+fn pods() -> [Value; 2] {
+    ["StatefulSet", "Job"].map(|kind| only(kind)["spec"]["template"].clone())
+}
+
+fn container(pod: &Value) -> &Value {
+    let containers = list(&pod["spec"]["containers"]);
+    assert_eq!(containers.len(), 1);
+    &containers[0]
+}
+
+fn configuration() -> toml::Table {
+    let map = only("ConfigMap");
+    text(&map["data"]["tokenweir.toml"]).parse().expect("the configuration is TOML")
+}
+
+fn seconds(configuration: &toml::Table, key: &str) -> u64 {
+    let value = configuration[key].as_str().expect("a duration is text with a unit");
+    value.strip_suffix('s').and_then(|number| number.parse().ok()).expect("in seconds here")
+}
+
+#[test]
+fn every_document_says_what_it_is_and_is_listed() {
+    for document in documents() {
+        assert!(document["apiVersion"].is_string() && document["kind"].is_string(), "{document:?}");
+        assert!(
+            document["kind"] == "Kustomization" || document["metadata"]["name"].is_string(),
+            "{document:?}"
+        );
+    }
+    let listed: BTreeSet<String> =
+        list(&only("Kustomization")["resources"]).iter().map(|name| text(name).to_owned()).collect();
+    let by_hand = ["kustomization.yaml", "drain-job.yaml"];
+    let there = files("kubernetes", "yaml")
+        .into_iter()
+        .map(|path| path.file_name().expect("a file has a name").to_string_lossy().into_owned());
+    assert_eq!(listed, there.filter(|name| !by_hand.contains(&name.as_str())).collect());
+}
+
+#[test]
+fn selectors_find_the_pods_and_only_them() {
+    let set = only("StatefulSet");
+    let labels = &set["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(&set["spec"]["selector"]["matchLabels"], labels);
+    assert_eq!(&only("PodDisruptionBudget")["spec"]["selector"]["matchLabels"], labels);
+    assert_eq!(&only("NetworkPolicy")["spec"]["podSelector"]["matchLabels"], labels);
+    assert_ne!(&only("Job")["spec"]["template"]["metadata"]["labels"], labels, "a drain job takes no calls");
+    let services: Vec<_> = documents().into_iter().filter(|document| document["kind"] == "Service").collect();
+    assert!(services.iter().all(|service| &service["spec"]["selector"] == labels));
+    let headless = services.iter().find(|service| service["metadata"]["name"] == set["spec"]["serviceName"]);
+    assert_eq!(headless.expect("the set's service exists")["spec"]["clusterIP"], "None");
+}
+
+#[test]
+fn ports_and_probes_are_the_programs_own() {
+    let pod = &pods()[0];
+    let container = container(pod);
+    let port = |name: &str| {
+        let ports = list(&container["ports"]);
+        let found = ports.iter().find(|port| port["name"] == name).expect("the port has that name");
+        found["containerPort"].as_u64().expect("and a number")
+    };
+    assert_eq!((port("http"), port("admin")), (u64::from(PORT), u64::from(ADMIN_PORT)));
+    for (probe, path) in [("startupProbe", LIVE), ("livenessProbe", LIVE), ("readinessProbe", READY)] {
+        let get = &container[probe]["httpGet"];
+        assert_eq!((text(&get["path"]), text(&get["port"])), (path, "admin"), "{probe}");
+    }
+    assert_eq!(pod["metadata"]["annotations"]["prometheus.io/port"], ADMIN_PORT.to_string().as_str());
+    let configuration = configuration();
+    assert_eq!(configuration["listen"].as_str(), Some(format!("0.0.0.0:{PORT}").as_str()));
+    assert_eq!(configuration["admin_listen"].as_str(), Some(format!("0.0.0.0:{ADMIN_PORT}").as_str()));
+    let policy = only("NetworkPolicy");
+    let let_in = list(&policy["spec"]["ingress"]).iter().flat_map(|rule| list(&rule["ports"]));
+    let let_in: Vec<_> = let_in.filter_map(|port| port["port"].as_u64()).collect();
+    assert_eq!(let_in, [u64::from(PORT), u64::from(ADMIN_PORT)]);
+}
+
+#[test]
+fn the_grace_period_covers_the_whole_end() {
+    let pod = &pods()[0];
+    let wait = container(pod)["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().expect("preStop sleeps");
+    let configuration = configuration();
+    let end = wait + seconds(&configuration, "drain_timeout") + seconds(&configuration, "flush_timeout");
+    let grace = pod["spec"]["terminationGracePeriodSeconds"].as_u64().expect("a grace period is given");
+    assert!(grace >= end + 5, "{grace} s for an end that takes {end} s");
+}
+
+#[test]
+fn the_configuration_has_only_settings_and_mounted_files() {
+    let configuration = configuration();
+    for pod in &pods() {
+        let container = container(pod);
+        let args: Vec<_> = list(&container["args"]).iter().map(|arg| text(arg).to_owned()).collect();
+        check_command(&args);
+        let mounts = list(&container["volumeMounts"]);
+        let at = |name: &str| {
+            let found = mounts.iter().find(|mount| mount["name"] == name).expect("the volume is mounted");
+            text(&found["mountPath"]).to_owned()
+        };
+        assert_eq!(args[1..], ["--config".to_owned(), at("config")]);
+        assert!(configuration["ledger"].as_str().is_some_and(|path| path.starts_with(&at("ledger"))));
+        for (key, value) in &configuration {
+            assert!(is_setting(key), "no setting {key}");
+            if key.ends_with("_file") {
+                let path = value.as_str().expect("a path is text");
+                let name =
+                    path.strip_prefix(&format!("{}/", at("secrets"))).expect("secrets come from the Secret");
+                let made = format!("--from-file={name}=");
+                assert!(read("deploy/kubernetes/README.md").contains(&made), "nobody makes {name}");
+            }
+        }
+        let template = &only("StatefulSet")["spec"]["volumeClaimTemplates"];
+        let volumes =
+            list(&pod["spec"]["volumes"]).iter().chain(list(template).iter().map(|one| &one["metadata"]));
+        let volumes: BTreeSet<_> = volumes.map(|volume| text(&volume["name"]).to_owned()).collect();
+        assert!(mounts.iter().all(|mount| volumes.contains(text(&mount["name"]))), "a volume is missing");
+    }
+}
+
+#[test]
+fn pods_may_do_as_little_as_they_need() {
+    for pod in &pods() {
+        let spec = &pod["spec"];
+        assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        assert!(spec["securityContext"]["fsGroup"].as_u64().is_some_and(|group| group > 0));
+        assert_eq!(spec["automountServiceAccountToken"], false);
+        assert_eq!(spec["enableServiceLinks"], false, "TOKENWEIR_PORT and the like are not settings");
+        let own = &container(pod)["securityContext"];
+        assert_eq!(own["readOnlyRootFilesystem"], true);
+        assert_eq!(own["allowPrivilegeEscalation"], false);
+        assert_eq!(list(&own["capabilities"]["drop"]), [Value::from("ALL")]);
+    }
+}
+
+#[test]
+fn a_ledger_is_never_deleted_unasked_and_can_be_drained() {
+    let set = only("StatefulSet");
+    let kept = &set["spec"]["persistentVolumeClaimRetentionPolicy"];
+    assert_eq!((text(&kept["whenDeleted"]), text(&kept["whenScaled"])), ("Retain", "Retain"));
+    let template = &list(&set["spec"]["volumeClaimTemplates"])[0];
+    let expected =
+        format!("{}-{}-ORDINAL", text(&template["metadata"]["name"]), text(&set["metadata"]["name"]));
+    let job = only("Job");
+    let volumes = list(&job["spec"]["template"]["spec"]["volumes"]);
+    let claim = volumes.iter().find_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str());
+    assert_eq!(claim, Some(expected.as_str()));
+}

@@ -1,0 +1,16 @@
+//! The data path over real sockets: bytes, connections, and every way in which they end.
+
+#[path = "proxy/ends.rs"]
+mod ends;
+#[path = "proxy/identity.rs"]
+mod identity;
+#[path = "proxy/many.rs"]
+mod many;
+#[path = "proxy/pooling.rs"]
+mod pooling;
+#[path = "proxy/rig.rs"]
+mod rig;
+#[path = "proxy/rules.rs"]
+mod rules;
+#[path = "proxy/secure.rs"]
+mod secure;

@@ -1,0 +1,14 @@
+//! The built program from outside: real processes, real sockets, real signals.
+//!
+//! - `replay`: every recorded chat exchange through `serve`: same bytes down, same event as `account`
+//! - `crash`: kill -9 under open streams, and what the ledger says afterwards
+//! - `outage`: the broker is gone under load, comes back, and what a dead instance left is drained
+//! - `canary`: no content and no credential in anything that the program writes
+
+mod canary;
+mod crash;
+mod http;
+mod outage;
+mod replay;
+mod sidecar;
+mod upstream;
