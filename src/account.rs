@@ -299,7 +299,8 @@ fn families() -> String {
 ///
 /// [`CountError`]
 pub fn count(model: &str, mut text: impl Read) -> Result<u64, CountError> {
-    let encoding = Encoding::for_model(model).ok_or_else(|| CountError::UnknownModel(UnknownModel { name: model.to_owned() }))?;
+    let encoding = Encoding::for_model(model)
+        .ok_or_else(|| CountError::UnknownModel(UnknownModel { name: model.to_owned() }))?;
     let (mut counter, mut bytes) = (Counter::new(encoding), vec![0; READ_BYTES]);
     loop {
         match text.read(&mut bytes) {

@@ -50,12 +50,12 @@ pub(super) fn json_schema(request: &Object) -> Option<&Object> {
     if text(format, "type") == "json_schema" { format.get("json_schema")?.as_object() } else { None }
 }
 
-fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+pub(super) fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value.get(key).and_then(Value::as_str).unwrap_or("")
 }
 
 /// The text of a `content`: parts are joined without anything between them.
-fn content(message: &Value) -> String {
+pub(super) fn content(message: &Value) -> String {
     match message.get("content") {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(parts)) => {
@@ -69,12 +69,17 @@ fn content(message: &Value) -> String {
     }
 }
 
-fn role(message: &Value) -> &str {
+pub(super) fn role(message: &Value) -> &str {
     text(message, "role")
 }
 
+/// A text that the assistant said before.
+pub(super) fn is_spoken(message: &Value) -> bool {
+    role(message) == "assistant" && calls(message).is_empty() && !content(message).is_empty()
+}
+
 /// The calls of a message: names and arguments.
-fn calls(message: &Value) -> Vec<(&str, &str)> {
+pub(super) fn calls(message: &Value) -> Vec<(&str, &str)> {
     let call = |function| (text(function, "name"), text(function, "arguments"));
     if let Some(function) = message.get("function_call").filter(|function| function.is_object()) {
         return vec![call(function)];
@@ -206,7 +211,7 @@ impl<'a> Chat<'a> {
             } else if matches!(role(message), "tool" | "function") {
                 self.answering(message, &history, &mut answered)
             } else {
-                self.plain(role(message), &content(message), Some(message))
+                self.plain(role(message), &content(message), Some(message)) + self.answered_in_schema(message)
             };
         }
         sum
@@ -221,6 +226,12 @@ impl<'a> Chat<'a> {
             name => self.n(name) + 1,
         };
         3 + self.n(role) + self.n(content) + channel + name
+    }
+
+    /// What the assistant said before costs 4 more where a JSON schema is asked for (4 of 4 recordings).
+    fn answered_in_schema(&self, message: &Value) -> i64 {
+        let classic = matches!(self.model.family, Family::Classic | Family::Gpt4Early);
+        if classic && self.schema.is_some() && is_spoken(message) { 4 } else { 0 }
     }
 
     /// A message of the assistant that calls: several calls are one call to an internal wrapper, but

@@ -11,17 +11,20 @@
 //! | message | tokens |
 //! |---|---|
 //! | text | `3 + N(role) + N(content)`; parts are joined without anything between them |
-//! | with `name` | `+ N(name) + 1` |
+//! | with `name` | `+ N(name) + 1`; if it is the role's name, `+ N(name)` |
+//! | assistant's text where a JSON schema is asked for | `+ 4` |
 //! | assistant, one call | `4 + N(content) + N(" to=functions." + name) + N(compact arguments)` |
 //! | assistant, several calls | `4 + N(" to=multi_tool_use.parallel") + N(wrapper)` |
 //! | result of one call | `6 + N(function's name) + N(content)` |
 //! | results of calls made together | `10 + N(list of the results as JSON)` |
 //!
-//! gpt-5 adds 2 to each earlier text of the assistant, 6 to each earlier call, and knows no wrapper.
+//! The wrapper is `{"tool_uses":[{"recipient_name":"functions.NAME","parameters":ARGUMENTS},..]}`; in the
+//! list of results JSON objects and arrays stand as such, other results as strings. gpt-5 adds 2 to each
+//! earlier text of the assistant, 6 to each message with calls, and knows no wrapper.
 //!
 //! Tools are text joined to the first system message, or one of their own, `- 1` (gpt-5: a hidden
-//! preamble of 84 or 81 tokens): see [`tools`]. A JSON schema is text joined behind
-//! it, `+ N(name) + 2` where there are no tools: see [`schema`]. `tool_choice` costs 1 if `none`,
+//! preamble of 84 or 81 tokens): see `tools.rs`. A JSON schema is text joined behind
+//! it, `+ N(name) + 2` where there are no tools: see `schema.rs`. `tool_choice` costs 1 if `none`,
 //! `N(" to=functions." + name) + 4` if it names a function (not for gpt-5).
 //!
 //! What is not proven is said: [`PromptCount::reasons`] names everything in a request that the
