@@ -439,7 +439,7 @@ fn prompt_memory_is_bounded_over_all_calls() {
     ask(&large, &vec![piece.as_str(); 26]);
     let kept = rig.memory().0;
     assert_eq!(kept, 0, "26 views of one read buffer each are over 1 MiB");
-    ask(&small, &vec![piece.as_str(); 10]);
+    ask(&small, &[piece.as_str(); 10]);
     assert_eq!(rig.memory().0, 10 * READ_BYTES_MAX);
     drain(&mut answer(&small, &["USAGE"]));
     assert_eq!(rig.memory().0, 0);
