@@ -1,4 +1,5 @@
 //! The data path over real sockets: bytes, connections, and every way in which they end.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // helpers of a test may stop it and speak
 
 #[path = "proxy/ends.rs"]
 mod ends;

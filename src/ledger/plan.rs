@@ -17,7 +17,8 @@ use crate::usage::{Progress, Settled, Usage};
 pub(super) struct Opened {
     pub(super) number: u64,
     pub(super) id: Uuid,
-    pub(super) draft: Box<Usage>,
+    /// JSON of its [`Usage`].
+    pub(super) draft: String,
 }
 
 /// A call that ended.
@@ -72,7 +73,7 @@ impl OpenCalls {
     /// Turns operations, in order, into what they leave behind.
     pub(super) fn plan(&mut self, ops: VecDeque<Op>, boot: &str) -> Plan {
         let mut plan = Plan::default();
-        let mut fresh: HashMap<Uuid, Box<Usage>> = HashMap::new();
+        let mut fresh: HashMap<Uuid, String> = HashMap::new();
         let mut order = Vec::new();
         let mut progress: HashMap<Uuid, Progress> = HashMap::new();
         for op in ops {

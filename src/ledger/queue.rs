@@ -35,7 +35,11 @@ const CHECKPOINTS_PER_SLOT: usize = 2;
 /// One thing that happened to a call.
 #[derive(Debug)]
 pub(super) enum Op {
-    Open { id: Uuid, draft: Box<Usage> },
+    /// The draft as JSON: one allocation to hand over and to free, where a copy has thirty.
+    Open {
+        id: Uuid,
+        draft: String,
+    },
     Checkpoint(Vec<(Uuid, Progress)>),
     Settle(Box<Settled>),
 }
@@ -145,8 +149,11 @@ impl Shared {
     }
 
     pub(super) fn open(&self, id: Uuid, draft: &Usage) {
-        let op = Op::Open { id, draft: Box::new(draft.clone()) };
-        self.push(op, |queue| queue.accepted += 1);
+        let draft = serde_json::to_string(draft).unwrap_or_else(|error| {
+            tracing::error!(%id, %error, "an open call cannot be written down");
+            String::new()
+        });
+        self.push(Op::Open { id, draft }, |queue| queue.accepted += 1);
     }
 
     pub(super) fn settle(&self, settled: Settled) {

@@ -45,9 +45,9 @@ const TABLES: &str = "
 /// a quarter.
 const PAGE_BYTES: u32 = 8_192;
 
-/// Pages in the WAL before they are copied into the database (32 MiB): pages that change with
+/// Pages in the WAL before they are copied into the database (48 MiB): pages that change with
 /// every commit are then copied once for some hundred commits.
-const WAL_PAGES: u32 = 4_096;
+const WAL_PAGES: u32 = 6_144;
 
 /// The WAL is cut back to this after a slow reader let it grow.
 const WAL_BYTES_MAX: u32 = 64 * 1_048_576;
@@ -275,8 +275,7 @@ impl Append<'_> {
     fn opened(&mut self, plan: &Plan) -> Result<(), StoreError> {
         let mut open = self.tx.prepare_cached("INSERT INTO open VALUES (?1, ?2, ?3)")?;
         for call in &plan.opened {
-            let draft = text(&mut self.buffer, &call.draft)?;
-            open.execute(params![sql(call.number), call.id.as_bytes(), draft])?;
+            open.execute(params![sql(call.number), call.id.as_bytes(), call.draft])?;
         }
         let mut progress = self.tx.prepare_cached("INSERT OR REPLACE INTO progress VALUES (?1, ?2)")?;
         for (number, known) in &plan.progress {

@@ -156,7 +156,7 @@ fn run(actions: Vec<Action>) {
             Action::Open => {
                 let id = Uuid::now_v7();
                 model.live.push(id);
-                model.pending.push(Op::Open { id, draft: Box::new(usage("a", None, None)) });
+                model.pending.push(open_op(id));
             }
             Action::Checkpoint(n, tokens) => {
                 let Some(id) = model.pick(n) else { continue };
@@ -259,7 +259,7 @@ proptest! {
 }
 
 fn open_op(id: Uuid) -> Op {
-    Op::Open { id, draft: Box::new(usage("a", None, None)) }
+    Op::Open { id, draft: serde_json::to_string(&usage("a", None, None)).unwrap() }
 }
 
 fn settle_op(id: Uuid) -> Op {

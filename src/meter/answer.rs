@@ -75,7 +75,7 @@ impl Answer {
     /// The next chunk, or the whole body. `choices` are read if the API is one that we compute.
     pub(super) fn feed(&mut self, chunk: &Chunk<'_>, choices: bool) -> Result<(), Malformed> {
         set_label(&mut self.id, chunk.id, false);
-        if set_label(&mut self.model, chunk.model, true) {
+        if set_label(&mut self.model, chunk.model, false) {
             self.rules = self.model.as_deref().and_then(prompt::model);
         }
         set_label(&mut self.service_tier, chunk.service_tier, true);

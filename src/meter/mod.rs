@@ -76,12 +76,6 @@ enum Prompt {
     Counted(PromptCount),
 }
 
-impl Prompt {
-    fn tokens(&self) -> Option<u64> {
-        if let Prompt::Counted(count) = self { count.tokens } else { None }
-    }
-}
-
 /// One call's accounting.
 #[derive(Debug)]
 pub struct Meter {
@@ -89,6 +83,8 @@ pub struct Meter {
     rules: Rules,
     /// Usage objects are not looked at: what would we say without them?
     blind: bool,
+    /// The model to go by where the answer names none.
+    assumed: Option<String>,
     request: RequestScan,
     facts: RequestFacts,
     request_ended: bool,
@@ -108,6 +104,7 @@ impl Meter {
             draft,
             rules,
             blind: false,
+            assumed: None,
             request: RequestScan::default(),
             facts: RequestFacts::default(),
             request_ended: false,
@@ -124,6 +121,13 @@ impl Meter {
     #[must_use]
     pub fn blind(mut self) -> Meter {
         self.blind = true;
+        self
+    }
+
+    /// Names the model to go by where the answer names none, such as one known for the deployment.
+    #[must_use]
+    pub fn assuming(mut self, model: Option<String>) -> Meter {
+        self.assumed = model;
         self
     }
 
@@ -268,11 +272,11 @@ impl Meter {
         self.body.seen.answer.reported.as_ref().filter(|_| !self.blind)
     }
 
-    /// The model to go by where no answer names one: the one that the request asks for, else one that
-    /// has the deployment's name.
+    /// The model to go by where no answer names one: the one that we were told, else the one that the
+    /// request asks for, else one that has the deployment's name.
     fn assumed_model(&self) -> Option<String> {
-        let known = |name: &String| crate::prompt::model(name).is_some();
-        self.facts.model.clone().filter(known).or_else(|| self.draft.target.deployment.clone().filter(known))
+        let names = [&self.assumed, &self.facts.model, &self.draft.target.deployment];
+        names.into_iter().flatten().find(|name| crate::prompt::model(name).is_some()).cloned()
     }
 }
 

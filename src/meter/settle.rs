@@ -99,14 +99,16 @@ impl Meter {
         let accounting = &mut usage.accounting;
         accounting.rules = RULES.to_owned();
         let answered = self.status.is_some_and(|status| status.is_success());
-        accounting.computed_input = self.prompt.tokens().or(input.computed_tokens());
+        // A prompt may have been counted before the service reported, or not: that is chance, and an
+        // exchange has only one event.
+        accounting.computed_input = input.computed_tokens();
         accounting.computed_output = computed.tokens.filter(|_| answered).or(output.computed_tokens());
         (accounting.input_source, accounting.input_quality) = (input.source, input.quality);
         (accounting.output_source, accounting.output_quality) = (output.source, output.quality);
         for (name, side) in [("input", &input), ("output", &output)] {
             side.reasons.iter().for_each(|reason| accounting.add_reason(&format!("{name}:{reason}")));
         }
-        let counted = self.prompt.tokens().is_some() || computed.tokens.is_some();
+        let counted = input.source == Source::Computed || computed.tokens.is_some();
         accounting.tokenizer =
             self.rules_model().filter(|_| counted).map(|model| model.encoding.as_str().to_owned());
         usage.tokens = self.tokens(&input, &output, &computed);

@@ -1,6 +1,6 @@
 //! JSON as the service writes it into prompts: Python's `json.dumps`.
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// How `json.dumps` is called.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub(super) fn write(value: &Value, style: Style, out: &mut String) {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
         Value::Bool(false) => out.push_str("false"),
-        Value::Number(number) => write_number(&number.to_string(), out),
+        Value::Number(number) => write_number(number, out),
         Value::String(text) => write_text(text, style, out),
         Value::Array(items) => {
             out.push('[');
@@ -56,18 +56,17 @@ pub(super) fn to_string(value: &Value, style: Style) -> String {
     out
 }
 
-/// Python writes exponents with a sign and two digits: `1e-07`, `1e+16`.
-fn write_number(number: &str, out: &mut String) {
-    let Some((digits, exponent)) = number.split_once('e') else { return out.push_str(number) };
-    let (sign, exponent) = match exponent.strip_prefix('-') {
-        Some(exponent) => ('-', exponent),
-        None => ('+', exponent.trim_start_matches('+')),
-    };
-    out.push_str(digits.strip_suffix(".0").unwrap_or(digits));
-    out.push('e');
-    out.push(sign);
-    out.push_str(if exponent.len() < 2 { "0" } else { "" });
-    out.push_str(exponent);
+/// Python writes floats below 1e-4 and from 1e16 on with an exponent: `1e-07`, `1e+16`.
+fn write_number(number: &Number, out: &mut String) {
+    let scientific = number.as_f64().filter(|_| number.is_f64()).map(|float| format!("{float:e}"));
+    let parts = scientific.as_deref().and_then(|text| text.split_once('e'));
+    match parts.and_then(|(digits, exponent)| Some((digits, exponent.parse::<i32>().ok()?))) {
+        Some((digits, exponent)) if !(-4..16).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            out.push_str(&format!("{digits}e{sign}{:02}", exponent.abs()));
+        }
+        _ => out.push_str(&number.to_string()),
+    }
 }
 
 fn write_text(text: &str, style: Style, out: &mut String) {
@@ -139,8 +138,11 @@ mod tests {
             to_string(&value, COMPACT),
             r#"{"b":["é😀\u0001"#.to_owned() + "\u{7f}" + r#"",1,1.0,0.5,null,true],"a":{},"c":[]}"#
         );
-        let numbers = json!([1e-7, 1e16, 1.5e300, 1e-5, 123456789.125]);
-        assert_eq!(to_string(&numbers, COMPACT), "[1e-07,1e+16,1.5e+300,1e-05,123456789.125]");
+        let numbers = json!([1e-7, 1e16, 1.5e300, 1e-5, 0.0001, 1e15, 123456789.125, 0.0]);
+        assert_eq!(
+            to_string(&numbers, COMPACT),
+            "[1e-07,1e+16,1.5e+300,1e-05,0.0001,1000000000000000.0,123456789.125,0.0]"
+        );
     }
 
     #[test]

@@ -100,18 +100,18 @@ impl Publisher {
     ///
     /// # Errors
     /// If the configuration is wrong or the ledger cannot be read.
-    pub fn start(ledger: &Ledger, config: &Config) -> Result<Publisher, StartError> {
+    pub fn start(config: Config, ledger: Ledger) -> Result<Publisher, StartError> {
         let errors = config.check();
         if !errors.is_empty() {
             return Err(StartError::Config(errors));
         }
         let shared = Arc::new(Shared::default());
-        let worker = worker::Worker::new(ledger.clone(), config, Arc::clone(&shared))?;
+        let worker = worker::Worker::new(ledger.clone(), &config, Arc::clone(&shared))?;
         let thread = std::thread::Builder::new()
             .name("tw-publish".to_owned())
             .spawn(move || worker.run())
             .map_err(|error| StartError::Producer(error.to_string()))?;
-        Ok(Publisher { ledger: ledger.clone(), shared, thread: Some(thread) })
+        Ok(Publisher { ledger, shared, thread: Some(thread) })
     }
 
     /// The counters.

@@ -53,7 +53,7 @@ pub fn drain(options: &DrainOptions) -> Result<Drained, ReportError> {
     })?;
     // A failure is logged; what is stored can be published all the same.
     let _ = ledger.finish();
-    let publisher = Publisher::start(&ledger, &options.config)?;
+    let publisher = Publisher::start(options.config.clone(), ledger.clone())?;
     let left = publisher.stop(options.timeout);
     let closed = ledger.close();
     let stats = ledger.stats();

@@ -7,12 +7,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::INLINE_BYTES_MAX;
 use super::call::{Call, Conclude};
 use crate::meter::Ending;
-
-/// Decoded bytes of an answer that are counted in one go on the network thread: some twenty events,
-/// well under a millisecond even of the slowest text. The pool gets what is more.
-const INLINE_BYTES_MAX: usize = 8 * 1024;
 
 /// A request body that shows itself to a call's meter, if there is one.
 #[derive(Debug)]

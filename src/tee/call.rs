@@ -15,11 +15,16 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::INLINE_BYTES_MAX;
 use super::kept::Kept;
 use super::live::Live;
+#[cfg(test)]
+use super::tests::{Meter, count_prompt};
 use super::{Accounts, settle};
 use crate::ledger::{OpenCall, Slot};
-use crate::meter::{Ending, Meter, PromptCount, PromptNeed, Rules, count_prompt};
+use crate::meter::{Ending, PromptCount, PromptNeed, Rules};
+#[cfg(not(test))]
+use crate::meter::{Meter, count_prompt};
 use crate::pool::Task;
 use crate::usage::{Api, Progress, Usage};
 
@@ -63,16 +68,20 @@ pub(super) struct State {
     backlog: Kept,
     /// Stands in the pool's queue or is being run by it.
     queued: bool,
-    /// To be told to the meter when it is back: [`Meter::overloaded`].
+    /// Some of the answer was not shown to the meter.
     overloaded: bool,
+    /// To be told to the meter when it is back: [`Meter::overloaded`].
+    owes_overload: bool,
     /// And [`Meter::prompt_not_kept`].
-    prompt_lost: bool,
+    owes_prompt: bool,
     /// There is news since the last checkpoint.
     changed: bool,
     /// The caller's request broke off.
     caller_left: bool,
     pub(super) facts: Facts,
     ended: Option<Ending>,
+    /// The meter has been told of the end, or is being told.
+    meter_ended: bool,
     settled: bool,
 }
 
@@ -115,6 +124,7 @@ enum Prompt {
 /// What the pool is to do next.
 enum Step {
     Show(Box<Meter>, Vec<Bytes>, usize),
+    End(Box<Meter>, Ending),
     Count(Vec<Bytes>, usize, String),
     Settle,
     Rest,
@@ -135,11 +145,13 @@ impl Call {
             backlog: Kept::default(),
             queued: false,
             overloaded: false,
-            prompt_lost: false,
+            owes_overload: false,
+            owes_prompt: false,
             changed: false,
             caller_left: false,
             facts: Facts::default(),
             ended: None,
+            meter_ended: false,
             settled: false,
             meter: Seat::Away,
         };
@@ -240,14 +252,24 @@ impl Call {
             return;
         }
         let callers_doing = state.caller_left && ending == Ending::UpstreamError;
-        state.ended = Some(if callers_doing { Ending::ClientDisconnect } else { ending });
+        let ending = if callers_doing { Ending::ClientDisconnect } else { ending };
+        state.ended = Some(ending);
         state.facts.end = self.began.elapsed();
         if state.queued {
             return; // the pool has some of it still, and settles
         }
-        self.decide_prompt(&mut state);
-        if matches!(state.prompt_state, Prompt::Count(_)) && self.enqueue(&mut state) {
+        let unread_bytes = self.look(&mut state, |meter| meter.unread_bytes()).unwrap_or(0);
+        if unread_bytes > INLINE_BYTES_MAX && self.enqueue(&mut state) {
             return;
+        }
+        state.meter_ended = true;
+        self.look(&mut state, |meter| meter.end(ending));
+        self.decide_prompt(&mut state);
+        if matches!(state.prompt_state, Prompt::Count(_)) {
+            if self.enqueue(&mut state) {
+                return;
+            }
+            self.lose_prompt(&mut state);
         }
         self.settle(state);
     }
@@ -287,10 +309,10 @@ impl Call {
                 self.let_go_of_prompt(state);
             }
         }
-        if std::mem::take(&mut state.overloaded) {
+        if std::mem::take(&mut state.owes_overload) {
             self.look(state, Meter::overloaded);
         }
-        if std::mem::take(&mut state.prompt_lost) {
+        if std::mem::take(&mut state.owes_prompt) {
             self.look(state, Meter::prompt_not_kept);
         }
     }
@@ -321,10 +343,13 @@ impl Call {
     /// Some of the answer cannot be counted. What comes later is still shown: the service's own
     /// numbers may be in it.
     fn overload(&self, state: &mut State) {
+        if std::mem::replace(&mut state.overloaded, true) {
+            return;
+        }
         self.accounts.counters.meter_overload.fetch_add(1, Ordering::Relaxed);
         match state.meter {
             Seat::Here(_) => drop(self.look(state, Meter::overloaded)),
-            Seat::Away => state.overloaded = true,
+            Seat::Away => state.owes_overload = true,
             Seat::Lost => {}
         }
     }
@@ -358,19 +383,13 @@ impl Call {
         }
     }
 
-    /// The call is over, so what the prompt is needed for is known now, or never.
+    /// The meter knows that the call is over, and so what the prompt is needed for.
     fn decide_prompt(&self, state: &mut State) {
         let need = if state.facts.unsent { None } else { self.look(state, |meter| meter.prompt_need()) };
         match (&state.prompt_state, need) {
             (Prompt::Count(_), Some(_)) => {}
-            (_, None | Some(PromptNeed::No)) => self.let_go_of_prompt(state),
+            (_, None | Some(PromptNeed::No | PromptNeed::Keep)) => self.let_go_of_prompt(state),
             (Prompt::Whole, Some(PromptNeed::Count { model })) => state.prompt_state = Prompt::Count(model),
-            (Prompt::Whole, Some(PromptNeed::Keep)) => {
-                // No usage came: what the answer named, else what was asked for, says how to count.
-                let named = self.look(state, |meter| meter.progress().model).flatten();
-                let model = named.or_else(|| state.draft.target.deployment.clone());
-                state.prompt_state = Prompt::Count(model.unwrap_or_default());
-            }
             (Prompt::Arriving, Some(_)) => self.lose_prompt(state),
             (Prompt::Gone, Some(_)) => {}
         }
@@ -382,7 +401,7 @@ impl Call {
             self.accounts.counters.prompts_not_kept.fetch_add(1, Ordering::Relaxed);
             match state.meter {
                 Seat::Here(_) => drop(self.look(state, Meter::prompt_not_kept)),
-                Seat::Away => state.prompt_lost = true,
+                Seat::Away => state.owes_prompt = true,
                 Seat::Lost => {}
             }
         }
@@ -405,7 +424,13 @@ impl Call {
             }
             self.accounts.release_backlog(pinned_bytes);
         }
-        if state.ended.is_some() {
+        if let Some(ending) = state.ended {
+            if !std::mem::replace(&mut state.meter_ended, true) {
+                match std::mem::replace(&mut state.meter, Seat::Away) {
+                    Seat::Here(meter) => return Step::End(meter, ending),
+                    elsewhere => state.meter = elsewhere,
+                }
+            }
             self.decide_prompt(state);
         }
         if let Prompt::Count(model) = &mut state.prompt_state {
@@ -479,6 +504,14 @@ impl Task for Call {
                     state.changed = true;
                     self.put_back(&mut state, meter);
                     self.consider_prompt(&mut state);
+                }
+                Step::End(mut meter, ending) => {
+                    drop(state);
+                    let meter = catch_unwind(AssertUnwindSafe(|| {
+                        meter.end(ending);
+                        meter
+                    }));
+                    self.put_back(&mut self.lock(), meter.ok());
                 }
                 Step::Count(body, pinned_bytes, model) => {
                     drop(state);

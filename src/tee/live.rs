@@ -79,7 +79,7 @@ impl Live {
     }
 
     /// What all changed calls know, gathered slice by slice.
-    async fn changed(&self) -> Vec<(Uuid, Progress)> {
+    pub(super) async fn changed(&self) -> Vec<(Uuid, Progress)> {
         let (mut batch, mut from) = (Vec::new(), 0);
         loop {
             let slice: Vec<Arc<Call>> = {
@@ -94,7 +94,7 @@ impl Live {
         batch
     }
 
-    fn hurried(&self) -> Vec<(Uuid, Progress)> {
+    pub(super) fn hurried(&self) -> Vec<(Uuid, Progress)> {
         let calls = std::mem::take(&mut self.lock().hurried);
         calls.iter().filter_map(|call| call.checkpoint()).collect()
     }

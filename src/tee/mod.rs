@@ -9,6 +9,8 @@ mod call;
 mod kept;
 mod live;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -20,6 +22,10 @@ pub use self::live::Live;
 use crate::meter::Ending;
 use crate::pool::Pool;
 use crate::usage::Settled;
+
+/// Decoded bytes of an answer that are counted in one go on the network thread: some twenty events,
+/// well under a millisecond even of the slowest text. The pool gets what is more.
+const INLINE_BYTES_MAX: usize = 8 * 1024;
 
 /// Memory that answers waiting for the counting pool may hold together. A call may hold 1 MiB of
 /// it; over either bound its output is unknown, reason `meter_overload`.

@@ -130,3 +130,9 @@ fn the_backend_is_one_that_the_policies_name() {
     assert_eq!(properties["title"], "tokenweir");
     assert!(properties["circuitBreaker"]["rules"].as_array().is_some_and(|rules| !rules.is_empty()));
 }
+
+#[test]
+fn the_policy_sets_what_the_sidecar_reads() {
+    let read: Vec<String> = tokenweir::caller::gateway_headers().iter().map(ToString::to_string).collect();
+    assert_eq!(read, IDENTITY);
+}

@@ -237,7 +237,7 @@ fn an_expectation_is_the_services_to_meet() {
             0 => {
                 wire.send("HTTP/1.1 100 Continue\r\n\r\n");
                 assert_eq!(wire.take(4), b"body");
-                wire.send(ok("got it"));
+                wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\ngot it");
             }
             // Does not, and sees none of it.
             1 => {

@@ -4,7 +4,7 @@
 //! events becomes one frame and one write. The decoder resumes at any byte, so nothing is ever
 //! held back for a later read.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// Digits of a chunk size; sixteen hold any `u64`, more are an attack.
 const SIZE_DIGITS_MAX: u32 = 16;
@@ -81,11 +81,11 @@ impl Chunked {
         }
         if self.ended() && at < buf.len() {
             let data = Bytes::copy_from_slice(&buf[start..end]);
-            let _ = buf.split_to(at);
+            buf.advance(at);
             return data;
         }
         buf.truncate(end);
-        let _ = buf.split_to(start);
+        buf.advance(start);
         buf.split().freeze()
     }
 

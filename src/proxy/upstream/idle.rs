@@ -93,10 +93,41 @@ impl Idle {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Idle connections to all upstreams.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.lock().spare.iter().map(Vec::len).sum()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn pair() -> (Io, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Io::Plain(ours), listener.accept().await.unwrap().0)
+    }
+
+    #[test]
+    fn the_newest_live_connection_is_taken_and_there_are_not_too_many() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let idle = Idle::new(1);
+            let mut peers = Vec::new();
+            for _ in 0..IDLE_CONNECTIONS_MAX + 5 {
+                let (io, peer) = pair().await;
+                idle.give(0, io);
+                peers.push(peer);
+            }
+            let newest = peers[IDLE_CONNECTIONS_MAX - 1].peer_addr().unwrap();
+            match idle.take(0) {
+                Some(Io::Plain(tcp)) => assert_eq!(tcp.local_addr().unwrap(), newest),
+                other => panic!("{other:?}"),
+            }
+            let mut taken = 1;
+            while idle.take(0).is_some() {
+                taken += 1;
+            }
+            assert_eq!(taken, IDLE_CONNECTIONS_MAX);
+            assert!(idle.take(7).is_none());
+        });
     }
 }

@@ -225,3 +225,79 @@ async fn linger<B: Body<Data = Bytes> + Unpin>(mut body: B) {
     };
     let _ = tokio::time::timeout(LINGER_TIMEOUT, drain).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{BodyExt, Full};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[test]
+    fn urls_are_scheme_host_and_port_only() {
+        let of = |url: &str| Upstream::new(None, url, Rules { end_of_turn: true });
+        let upstream = of("https://example.openai.azure.com").unwrap();
+        assert_eq!((upstream.host(), upstream.port()), ("example.openai.azure.com", 443));
+        assert!(upstream.server_name().is_some());
+        assert_eq!(upstream.resource(), "example.openai.azure.com");
+        let upstream = of("http://[::1]:8080/").unwrap();
+        assert_eq!(
+            (upstream.host(), upstream.port(), &upstream.host_field),
+            ("::1", 8080, &HeaderValue::from_static("[::1]:8080"))
+        );
+        for url in [
+            "",
+            "example.com",
+            "ftp://a",
+            "https://a/path",
+            "https://a?b",
+            "https://u:p@a",
+            "http://",
+            "http://a b",
+        ] {
+            assert!(of(url).is_err(), "{url}");
+        }
+    }
+
+    /// A dead connection that looks alive until it is written to: its sending side is shut.
+    async fn dead(addr: std::net::SocketAddr) -> Io {
+        let tcp = tokio::net::TcpStream::connect(addr).await.unwrap();
+        socket2::SockRef::from(&tcp).shutdown(std::net::Shutdown::Write).unwrap();
+        Io::Plain(tcp)
+    }
+
+    #[test]
+    fn a_request_of_which_nothing_was_written_goes_to_a_fresh_connection_once_and_whole() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            let upstreams =
+                [Upstream::new(None, &format!("http://{addr}"), Rules { end_of_turn: true }).unwrap()];
+            let client = Client::start(Arc::new(upstreams), None);
+            client.idle.give(0, dead(addr).await);
+            let (stale, _) = listener.accept().await.unwrap();
+            let service = tokio::spawn(async move {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                let mut seen = vec![0; 4096];
+                let mut n = 0;
+                while !seen[..n].ends_with(b"body") {
+                    n += tcp.read(&mut seen[n..]).await.unwrap();
+                }
+                tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+                String::from_utf8(seen[..n].to_vec()).unwrap()
+            });
+            let request = Request::post("/x").body(Full::new(Bytes::from_static(b"body"))).unwrap();
+            let Ok(Answer::Response(response)) = client.send(0, "/x", request).await else {
+                panic!("no answer")
+            };
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+            let seen = service.await.unwrap();
+            assert_eq!(seen.matches("POST /x").count(), 1, "{seen}");
+            let mut nothing = Vec::new();
+            let mut stale = stale;
+            stale.read_to_end(&mut nothing).await.unwrap();
+            assert_eq!(nothing, b"", "the dead connection carried nothing");
+        });
+    }
+}

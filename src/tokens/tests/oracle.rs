@@ -9,6 +9,7 @@ use tiktoken_rs::CoreBPE;
 
 use super::texts::{self, Rng};
 use crate::tokens::merge::Limits;
+use crate::tokens::tables::Tables;
 use crate::tokens::{Counter, Encoding, count};
 
 /// Chunkings for each encoding: together 120,000, or a million when there is time.
@@ -50,6 +51,52 @@ fn compare(encoding: Encoding, tiktoken: &CoreBPE) {
         }
     }
     println!("{}: {chunkings} chunkings, {peeks} counts in between, no difference", encoding.as_str());
+}
+
+/// Tokens are where cuts matter: `亚洲AV` is a token, but as a text of its own it is two pieces, and
+/// with a lower-case letter after it, one.
+#[test]
+fn every_token_counts_as_tiktoken_does() {
+    for (encoding, tiktoken) in [
+        (Encoding::O200kBase, tiktoken_rs::o200k_base().unwrap()),
+        (Encoding::Cl100kBase, tiktoken_rs::cl100k_base().unwrap()),
+    ] {
+        let tokens = Tables::of(encoding).vocabulary.tokens();
+        for rank in 0..tokens.count() as u32 {
+            let Ok(token) = str::from_utf8(tokens.bytes(rank)) else { continue };
+            let mut rng = Rng::new(rank.into());
+            let end = rng.one_of(&["", "", "b", "B", "'s", "'x", " ", "\n", "1", "!", "中"]);
+            let text = format!("{token}{end}");
+            let expected = tiktoken_count(&tiktoken, text.as_bytes());
+            let mut counter = Counter::with_limits(encoding, rng.one_of(LIMITS));
+            for chunk in texts::chunks(&mut rng, text.as_bytes()) {
+                counter.push(chunk);
+            }
+            assert_eq!(counter.count(), expected, "{} rank {rank}: {text:?}", encoding.as_str());
+        }
+    }
+}
+
+#[test]
+fn tokens_that_go_over_a_cut() {
+    let tiktoken = tiktoken_rs::o200k_base().unwrap();
+    for start in ["亚洲AV", " 亚洲AV", "无码AV", " 天天中彩票APP"] {
+        for end in ["", "b", "中", "'s", "'x", "'", " ", "!", "1", "中B", "\n"] {
+            let text = format!("{start}{end}");
+            for &limits in LIMITS {
+                for cut in 0..=text.len() {
+                    let mut counter = Counter::with_limits(Encoding::O200kBase, limits);
+                    counter.push(&text.as_bytes()[..cut]);
+                    counter.push(&text.as_bytes()[cut..]);
+                    assert_eq!(
+                        counter.count(),
+                        tiktoken_count(&tiktoken, text.as_bytes()),
+                        "{text:?} at {cut}"
+                    );
+                }
+            }
+        }
+    }
 }
 
 fn compare_chunking(

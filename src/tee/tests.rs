@@ -1,0 +1,557 @@
+//! Calls against a meter that tells, in the usage it settles, what it was shown and told, and that
+//! panics or holds on request.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body::{Body, Frame};
+use proptest::prelude::*;
+
+use super::*;
+use crate::caller::{Caller, Trust};
+use crate::ledger::{Ledger, Options};
+use crate::meter::{Ending, PromptCount, PromptNeed, Rules};
+use crate::usage::{
+    Accounting, Api, Ids, Progress, Reporter, Request, Stream, Target, Timing, Tokens, Usage,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+// ===== The meter of these tests =====
+
+/// Shows what it saw as `ids.response_id` (the answer) and `ids.client_request_id` (the request),
+/// and what it was told as `accounting.reasons`.
+///
+/// Its answer to [`Meter::prompt_need`] is `target.model_requested`: `keep` until the answer holds
+/// `USAGE` or the call ends without, `count` at once, else no. `PANIC` in any bytes panics; `HOLD`
+/// holds the counting thread until [`set_gate`]. An answer that holds `UNREAD` is read at its end.
+#[derive(Debug)]
+pub(super) struct Meter {
+    usage: Usage,
+    request: Vec<u8>,
+    response: Vec<u8>,
+    largest_look: usize,
+    ended: bool,
+}
+
+impl Meter {
+    pub(super) fn new(draft: Usage, _: Rules) -> Meter {
+        assert_ne!(draft.target.region.as_deref(), Some("PANIC in new"));
+        Meter { usage: draft, request: Vec::new(), response: Vec::new(), largest_look: 0, ended: false }
+    }
+    pub(super) fn request_bytes(&mut self, bytes: &[u8]) {
+        assert!(!holds(bytes, "PANIC"));
+        self.request.extend_from_slice(bytes);
+    }
+    pub(super) fn request_end(&mut self) {
+        self.tell("request_end");
+    }
+    pub(super) fn response_head(&mut self, status: StatusCode, _: &HeaderMap) {
+        self.usage.request.status = status.as_u16();
+    }
+    pub(super) fn response_bytes(&mut self, bytes: &[u8], budget_bytes: usize) -> usize {
+        assert!(!holds(bytes, "PANIC"));
+        let taken = bytes.len().min(budget_bytes);
+        if budget_bytes < usize::MAX {
+            self.largest_look = self.largest_look.max(taken);
+        } else if holds(bytes, "HOLD") {
+            hold();
+        }
+        self.response.extend_from_slice(&bytes[..taken]);
+        taken
+    }
+    pub(super) fn first_token_seen(&self) -> bool {
+        holds(&self.response, "token")
+    }
+    pub(super) fn overloaded(&mut self) {
+        self.tell("overloaded");
+    }
+    pub(super) fn unread_bytes(&self) -> usize {
+        if holds(&self.response, "UNREAD") { self.response.len() } else { 0 }
+    }
+    pub(super) fn end(&mut self, _: Ending) {
+        if !std::mem::replace(&mut self.ended, true) && holds(&self.response, "UNREAD") {
+            assert!(!holds(&self.response, "END-BOOM"));
+            let thread = std::thread::current();
+            self.tell(if thread.name().is_some_and(|name| name.starts_with("tw-count")) {
+                "pool"
+            } else {
+                "inline"
+            });
+        }
+    }
+    pub(super) fn prompt_need(&self) -> PromptNeed {
+        match self.usage.target.model_requested.as_deref() {
+            Some("keep") if holds(&self.response, "USAGE") => PromptNeed::No,
+            Some("keep") if self.ended => PromptNeed::Count { model: "deployment".to_owned() },
+            Some("keep") => PromptNeed::Keep,
+            Some("count") => PromptNeed::Count { model: "told".to_owned() },
+            _ => PromptNeed::No,
+        }
+    }
+    pub(super) fn prompt_not_kept(&mut self) {
+        self.tell("prompt_not_kept");
+    }
+    pub(super) fn prompt_counted(&mut self, count: PromptCount) {
+        self.usage.tokens.input = count.tokens;
+        self.usage.accounting.reasons.extend(count.reasons.iter().map(|reason| (*reason).to_owned()));
+    }
+    pub(super) fn progress(&self) -> Progress {
+        let tokens = Tokens { output: Some(self.response.len() as u64), ..Tokens::default() };
+        Progress { tokens, ..Progress::default() }
+    }
+    pub(super) fn settle(mut self, ending: Ending) -> Usage {
+        assert!(!holds(&self.response, "BOOM"));
+        self.end(ending);
+        self.tell(&format!("{ending:?}"));
+        self.tell(&format!("largest look {}", self.largest_look));
+        self.usage.ids.response_id = Some(String::from_utf8_lossy(&self.response).into_owned());
+        self.usage.ids.client_request_id = Some(String::from_utf8_lossy(&self.request).into_owned());
+        self.usage
+    }
+    fn tell(&mut self, what: &str) {
+        self.usage.accounting.reasons.push(what.to_owned());
+    }
+}
+
+/// Counts bytes; gives the model back as a reason.
+pub(super) fn count_prompt(_: Api, body: &[Bytes], model: &str) -> PromptCount {
+    let body = body.concat();
+    assert!(!holds(&body, "COUNT-BOOM"));
+    if holds(&body, "HOLD") {
+        hold();
+    }
+    let model: &'static str = if model == "told" { "told" } else { "deployment" };
+    PromptCount { tokens: Some(body.len() as u64), reasons: vec![model] }
+}
+
+fn holds(bytes: &[u8], word: &str) -> bool {
+    memchr::memmem::find(bytes, word.as_bytes()).is_some()
+}
+
+/// Tests that hold run one after another, each with the gate shut.
+static TURN: Mutex<()> = Mutex::new(());
+static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+fn hold() {
+    let open = GATE.0.lock().unwrap();
+    drop(GATE.1.wait_timeout_while(open, PATIENCE, |open| !*open).unwrap());
+}
+
+fn set_gate(open: bool) {
+    *GATE.0.lock().unwrap() = open;
+    GATE.1.notify_all();
+}
+
+// ===== What it takes to run a call =====
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<Settled>>, Condvar);
+
+impl Heard {
+    fn now(&self) -> Vec<Settled> {
+        self.0.lock().unwrap().clone()
+    }
+    fn wait(&self) -> Usage {
+        let calls = self.0.lock().unwrap();
+        let (calls, _) = self.1.wait_timeout_while(calls, PATIENCE, |calls| calls.is_empty()).unwrap();
+        assert_eq!(calls.len(), 1, "settled once");
+        calls[0].usage.clone()
+    }
+}
+
+impl Observer for Heard {
+    fn settled(&self, settled: &Settled) {
+        self.summed(settled);
+    }
+    fn summed(&self, settled: &Settled) {
+        self.0.lock().unwrap().push(settled.clone());
+        self.1.notify_all();
+    }
+}
+
+struct Rig {
+    accounts: Arc<Accounts>,
+    live: Arc<Live>,
+    heard: Arc<Heard>,
+}
+
+fn rig(threads: usize) -> Rig {
+    let heard = Arc::new(Heard::default());
+    let observer = Arc::clone(&heard) as Arc<dyn Observer>;
+    let accounts = Accounts::new(Pool::start(threads).unwrap(), observer, 1 << 20);
+    Rig { accounts: Arc::new(accounts), live: Arc::new(Live::default()), heard }
+}
+
+impl Rig {
+    /// A call whose prompt is needed as `need` says.
+    fn call(&self, need: &str) -> Arc<Call> {
+        self.call_of(draft(need), None)
+    }
+
+    fn call_of(&self, draft: Usage, slot: Option<crate::ledger::Slot>) -> Arc<Call> {
+        let rules = Rules { end_of_turn: true };
+        let begin = Begin { draft, rules, slot, keep_prompt: true, began: Instant::now() };
+        Call::begin(begin, Arc::clone(&self.accounts), Arc::clone(&self.live))
+    }
+
+    fn memory(&self) -> (usize, usize) {
+        let counters = &self.accounts.counters;
+        (counters.prompt_memory_bytes.load(Ordering::SeqCst), counters.backlog_bytes.load(Ordering::SeqCst))
+    }
+
+    fn panics(&self) -> u64 {
+        self.accounts.counters.meter_panics.load(Ordering::SeqCst)
+    }
+}
+
+fn draft(need: &str) -> Usage {
+    Usage {
+        schema_version: String::new(),
+        caller: Caller::unattributed(Trust::None),
+        target: Target {
+            model_requested: Some(need.to_owned()),
+            deployment: Some("deployment".to_owned()),
+            ..Target::default()
+        },
+        request: Request::default(),
+        tokens: Tokens::default(),
+        accounting: Accounting::default(),
+        stream: Stream::default(),
+        timing: Timing::default(),
+        ids: Ids::default(),
+        reporter: Reporter::default(),
+    }
+}
+
+/// A body that follows a script; `None` is a poll that finds nothing.
+struct Scripted(VecDeque<Option<Result<Bytes, &'static str>>>);
+
+impl Scripted {
+    fn of(frames: &[&str]) -> Scripted {
+        Scripted(frames.iter().map(|frame| Some(Ok(Bytes::copy_from_slice(frame.as_bytes())))).collect())
+    }
+}
+
+impl Body for Scripted {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        match self.0.pop_front() {
+            None => Poll::Ready(None),
+            Some(None) => Poll::Pending,
+            Some(Some(frame)) => Poll::Ready(Some(frame.map(Frame::data))),
+        }
+    }
+}
+
+fn poll<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Polls to the end; gives what came out.
+fn drain<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Vec<u8> {
+    let mut out = Vec::new();
+    loop {
+        match poll(body) {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(frame))) => out.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Poll::Ready(_) => return out,
+        }
+    }
+}
+
+fn answer(call: &Arc<Call>, frames: &[&str]) -> ResponseTap<Scripted> {
+    ResponseTap::new(Scripted::of(frames), Some(Conclude::new(Arc::clone(call))))
+}
+
+fn ask(call: &Arc<Call>, frames: &[&str]) {
+    drain(&mut RequestTap::new(Scripted::of(frames), Some(Arc::clone(call))));
+}
+
+fn told(usage: &Usage, what: &str) -> usize {
+    usage.accounting.reasons.iter().filter(|reason| *reason == what).count()
+}
+
+// ===== The calls =====
+
+#[test]
+fn a_small_call_is_counted_and_settled_where_it_runs() {
+    let rig = rig(0);
+    let call = rig.call("no");
+    ask(&call, &["how ", "many?"]);
+    call.response_head(StatusCode::OK, &HeaderMap::new());
+    let mut body = answer(&call, &["one ", "token"]);
+    assert_eq!(drain(&mut body), b"one token");
+    let usage = rig.heard.wait();
+    drop(body);
+    assert_eq!(usage.ids.client_request_id.as_deref(), Some("how many?"));
+    assert_eq!(usage.ids.response_id.as_deref(), Some("one token"));
+    assert_eq!((told(&usage, "request_end"), told(&usage, "Eof")), (1, 1));
+    assert!(usage.timing.upstream_headers_ms.is_some() && usage.timing.first_token_ms.is_some());
+    assert!(usage.timing.duration_ms.is_some());
+    assert_eq!((rig.heard.now().len(), rig.accounts.counters().calls_open(), rig.memory()), (1, 0, (0, 0)));
+}
+
+/// A piece of an answer: usual, or too long for one look.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![4 => 0usize..500, 1 => 9000usize..40_000]
+        .prop_map(|length| ('a'..='z').cycle().skip(length % 26).take(length).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_meter_sees_what_the_caller_gets_in_order_and_in_small_looks(
+        frames in prop::collection::vec(prop::option::weighted(0.8, text()), 0..40)
+    ) {
+        let rig = rig(2);
+        let call = rig.call("no");
+        let script = frames.iter().map(|frame| frame.as_ref().map(|text| Ok(Bytes::from(text.clone()))));
+        let mut body = ResponseTap::new(Scripted(script.collect()), Some(Conclude::new(Arc::clone(&call))));
+        let out = drain(&mut body);
+        let all: String = frames.into_iter().flatten().collect();
+        prop_assert!(out == all.as_bytes());
+        drop(body);
+        let usage = rig.heard.wait();
+        if told(&usage, "overloaded") == 0 {
+            prop_assert!(usage.ids.response_id == Some(all));
+        }
+        let looks = usage.accounting.reasons.iter().find_map(|reason| reason.strip_prefix("largest look "));
+        prop_assert!(looks.unwrap().parse::<usize>().unwrap() <= 8 * 1024);
+        prop_assert_eq!(rig.memory(), (0, 0));
+    }
+}
+
+#[test]
+fn each_way_to_end_is_named_and_the_first_one_counts() {
+    let settled = |end: &dyn Fn(&Rig, &Arc<Call>)| {
+        let rig = rig(0);
+        let call = rig.call("no");
+        end(&rig, &call);
+        rig.heard.wait().accounting.reasons
+    };
+    let cut = |call: &Arc<Call>| {
+        let mut body = answer(call, &["a", "b"]);
+        assert!(poll(&mut body).is_ready());
+    };
+    let failed = |call: &Arc<Call>| {
+        let script = Scripted([Some(Ok(Bytes::from_static(b"a"))), Some(Err("broken"))].into());
+        drain(&mut ResponseTap::new(script, Some(Conclude::new(Arc::clone(call)))));
+    };
+    assert!(settled(&|_, call| drop(drain(&mut answer(call, &["a"])))).contains(&"Eof".to_owned()));
+    assert!(settled(&|_, call| cut(call)).contains(&"ClientDisconnect".to_owned()));
+    assert!(settled(&|_, call| failed(call)).contains(&"UpstreamError".to_owned()));
+    let stopped = settled(&|rig, call| {
+        rig.accounts.stop();
+        cut(call);
+    });
+    assert!(stopped.contains(&"Shutdown".to_owned()));
+    let left = settled(&|_, call| {
+        let script = Scripted([Some(Err("gone"))].into());
+        drain(&mut RequestTap::new(script, Some(Arc::clone(call))));
+        failed(call);
+    });
+    assert!(left.contains(&"ClientDisconnect".to_owned()));
+    assert!(
+        settled(&|_, call| drop(Conclude::new(Arc::clone(call)))).contains(&"ClientDisconnect".to_owned())
+    );
+}
+
+#[test]
+fn a_prompt_is_counted_by_the_pool_or_let_go_of() {
+    for (need, frames, input, model) in [
+        ("count", &["a"][..], Some(5), "told"),
+        ("keep", &["a"], Some(5), "deployment"),
+        ("keep", &["USAGE"], None, ""),
+        ("no", &["a"], None, ""),
+    ] {
+        let rig = rig(1);
+        let call = rig.call(need);
+        ask(&call, &["12", "345"]);
+        drain(&mut answer(&call, frames));
+        let usage = rig.heard.wait();
+        assert_eq!(usage.tokens.input, input, "{need} {frames:?}");
+        assert!(model.is_empty() || told(&usage, model) == 1, "{:?}", usage.accounting.reasons);
+        assert_eq!(rig.memory(), (0, 0));
+    }
+}
+
+#[test]
+fn a_call_that_ends_while_its_prompt_is_counted_waits_for_the_count() {
+    let _turn = TURN.lock().unwrap_or_else(|error| error.into_inner());
+    set_gate(false);
+    let rig = rig(1);
+    let call = rig.call("count");
+    ask(&call, &["HOLD"]);
+    assert_eq!(drain(&mut answer(&call, &["answer"])), b"answer", "nobody waits for the count");
+    assert_eq!(rig.heard.now().len(), 0);
+    set_gate(true);
+    let usage = rig.heard.wait();
+    assert_eq!((usage.tokens.input, told(&usage, "Eof")), (Some(4), 1));
+}
+
+#[test]
+fn an_answer_that_is_read_as_a_whole_is_read_by_the_pool_if_it_is_long() {
+    for (pieces, place) in [(1, "inline"), (4, "pool")] {
+        let rig = rig(1);
+        let call = rig.call("keep");
+        ask(&call, &["12345"]);
+        let piece = format!("UNREAD{}", "x".repeat(4000));
+        let mut body = answer(&call, &[]);
+        for _ in 0..pieces {
+            call.response_frame(&Bytes::from(piece.clone()), &mut 8192);
+        }
+        drain(&mut body);
+        let usage = rig.heard.wait();
+        assert_eq!((told(&usage, place), usage.tokens.input), (1, Some(5)), "{:?}", usage.accounting.reasons);
+    }
+}
+
+#[test]
+fn a_prompt_that_is_not_whole_is_not_counted() {
+    let rig = rig(1);
+    let call = rig.call("count");
+    let mut body = RequestTap::new(Scripted::of(&["half", "half"]), Some(Arc::clone(&call)));
+    assert!(poll(&mut body).is_ready());
+    drop(answer(&call, &["x"]));
+    let usage = rig.heard.wait();
+    assert_eq!((told(&usage, "prompt_not_kept"), usage.tokens.input), (1, None));
+    assert_eq!(rig.memory(), (0, 0));
+}
+
+#[test]
+fn prompt_memory_is_bounded_over_all_calls() {
+    let rig = rig(1);
+    let (large, small) = (rig.call("keep"), rig.call("keep"));
+    let piece = "x".repeat(40_000);
+    ask(&large, &vec![piece.as_str(); 26]);
+    let kept = rig.memory().0;
+    assert_eq!(kept, 0, "26 views of one read buffer each are over 1 MiB");
+    ask(&small, &[piece.as_str(); 10]);
+    assert_eq!(rig.memory().0, 10 * READ_BYTES_MAX);
+    drain(&mut answer(&small, &["USAGE"]));
+    assert_eq!(rig.memory().0, 0);
+    assert_eq!(told(&rig.heard.wait(), "prompt_not_kept"), 0);
+    drain(&mut answer(&large, &["a"]));
+    assert_eq!(told(&rig.heard.now()[1].usage, "prompt_not_kept"), 1);
+    assert_eq!(rig.accounts.counters().prompts_not_kept.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn what_the_pool_cannot_hold_is_an_overload_and_harms_no_stream() {
+    let _turn = TURN.lock().unwrap_or_else(|error| error.into_inner());
+    set_gate(false);
+    let rig = rig(1);
+    let call = rig.call("no");
+    let (first, more) = (format!("{}HOLD", "x".repeat(40_000)), "y".repeat(40_000));
+    let mut frames = vec![first.as_str()];
+    frames.resize(60, more.as_str());
+    let mut body = answer(&call, &frames);
+    assert_eq!(drain(&mut body).len(), 40_004 + 59 * 40_000);
+    assert!(rig.memory().1 <= 2 << 20);
+    assert_eq!(rig.heard.now().len(), 0, "the pool has it still");
+    set_gate(true);
+    let usage = rig.heard.wait();
+    assert_eq!(told(&usage, "overloaded"), 1);
+    assert!(usage.ids.response_id.unwrap().starts_with(&first), "what came before is counted");
+    assert_eq!(rig.memory(), (0, 0));
+}
+
+#[test]
+fn a_pool_that_takes_nothing_loses_no_call() {
+    let rig = rig(1);
+    rig.accounts.close();
+    let call = rig.call("count");
+    ask(&call, &["12345"]);
+    assert_eq!(drain(&mut answer(&call, &[&"x".repeat(50_000)])).len(), 50_000);
+    let usage = rig.heard.wait();
+    assert_eq!((told(&usage, "overloaded"), told(&usage, "prompt_not_kept")), (1, 1));
+    assert_eq!(rig.memory(), (0, 0));
+}
+
+#[test]
+fn a_panic_of_the_meter_costs_the_numbers_of_its_call_only() {
+    let large = format!("PANIC{}", "x".repeat(50_000));
+    let whole = format!("UNREAD END-BOOM{}", "x".repeat(50_000));
+    for (request, response) in [("PANIC", "a"), ("a", "PANIC"), ("a", &large), ("a", "BOOM"), ("a", &whole)] {
+        let rig = rig(1);
+        let call = rig.call("keep");
+        ask(&call, &[request]);
+        call.response_head(StatusCode::OK, &HeaderMap::new());
+        assert_eq!(drain(&mut answer(&call, &[response, "rest"])).len(), response.len() + 4);
+        let usage = rig.heard.wait();
+        assert_eq!((usage.tokens.input, usage.tokens.output), (None, None));
+        assert_eq!(usage.accounting.reasons, ["input:meter_panic", "output:meter_panic"]);
+        assert_eq!((usage.request.status, rig.panics()), (200, 1), "{request} {response}");
+        assert_eq!(rig.memory(), (0, 0));
+    }
+}
+
+#[test]
+fn a_panic_of_the_first_or_last_step_is_caught_too() {
+    let rig = rig(1);
+    let mut begun = draft("no");
+    begun.target.region = Some("PANIC in new".to_owned());
+    drain(&mut answer(&rig.call_of(begun, None), &["a"]));
+    assert_eq!((rig.heard.wait().tokens.output, rig.panics()), (None, 1));
+
+    let rig = self::rig(1);
+    let call = rig.call("count");
+    ask(&call, &["COUNT-BOOM"]);
+    drain(&mut answer(&call, &["a"]));
+    let usage = rig.heard.wait();
+    assert_eq!((told(&usage, "prompt_not_kept"), told(&usage, "Eof"), rig.panics()), (1, 1, 1));
+}
+
+#[test]
+fn a_call_that_was_never_sent_cost_nothing() {
+    let rig = rig(1);
+    let call = rig.call("count");
+    ask(&call, &["12345"]);
+    call.answered_by_us(StatusCode::BAD_GATEWAY, true);
+    Conclude::new(call).end(Ending::UpstreamError);
+    let usage = rig.heard.wait();
+    assert_eq!((usage.tokens.input, usage.tokens.output, usage.request.status), (Some(0), Some(0), 502));
+}
+
+#[test]
+fn changed_calls_are_checkpointed_all_together_and_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(Options {
+        dir: dir.path().join("ledger"),
+        slots: 1000,
+        keep: PATIENCE,
+        control_interval: PATIENCE,
+        publishes: false,
+    })
+    .unwrap();
+    let rig = rig(0);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let changed = || runtime.block_on(rig.live.changed()).len();
+    let calls: Vec<_> = (0..500).map(|_| rig.call_of(draft("keep"), ledger.reserve())).collect();
+    assert_eq!(changed(), 0, "nothing is known yet");
+    let mut bodies: Vec<_> = calls.iter().map(|call| answer(call, &["a", "USAGE", "b"])).collect();
+    bodies.iter_mut().for_each(|body| assert!(poll(body).is_ready()));
+    assert_eq!((changed(), changed()), (500, 0));
+
+    ask(&calls[0], &["x"]);
+    assert_eq!(rig.live.hurried().len(), 0);
+    assert!(poll(&mut bodies[0]).is_ready());
+    assert_eq!(rig.live.hurried().len(), 1, "usage is worth a checkpoint of its own");
+    bodies.truncate(100);
+    assert_eq!((changed(), rig.heard.now().len()), (0, 400));
+    drop(bodies);
+    assert_eq!(rig.accounts.counters().calls_settled.load(Ordering::SeqCst), 500);
+}
