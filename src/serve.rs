@@ -120,7 +120,8 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     let resolver = resolver(&config, &ledger)?;
     // Calls that arrive before the vocabularies are there wait in the counting pool, not here.
     std::thread::Builder::new().name("tw-vocabulary".to_owned()).spawn(tokens::load)?;
-    let publisher = config.publish.as_ref().map(|publish| Publisher::start(&ledger, publish)).transpose()?;
+    let publisher =
+        config.publish.clone().map(|publish| Publisher::start(publish, ledger.clone())).transpose()?;
     let observer = Arc::new(Record { metrics: Arc::clone(&metrics), ledger: ledger.clone() });
     let accounts = Arc::new(Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes));
     let proxy = start_proxy(&config, resolver, &accounts, &ledger)?;

@@ -1,7 +1,7 @@
 //! As much HTTP/1.1 as the tests need, over plain sockets, so that a broken message is seen as
 //! such and not repaired by a client library.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::sidecar::PATIENCE;

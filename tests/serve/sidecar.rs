@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -21,7 +21,6 @@ pub(crate) struct Sidecar {
     child: Child,
     pub(crate) addr: SocketAddr,
     pub(crate) admin: SocketAddr,
-    pub(crate) ledger: PathBuf,
     log: Arc<Mutex<Vec<String>>>,
     reader: Option<std::thread::JoinHandle<()>>,
 }
@@ -60,7 +59,7 @@ impl Sidecar {
         });
         let address = |key: &str| start[key].as_str().unwrap().parse().unwrap();
         let (addr, admin) = (address("listen"), address("admin_listen"));
-        Sidecar { child, addr, admin, ledger: ledger.to_owned(), log, reader: Some(reader) }
+        Sidecar { child, addr, admin, log, reader: Some(reader) }
     }
 
     pub(crate) fn log(&self) -> Vec<String> {
