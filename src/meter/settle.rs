@@ -195,8 +195,9 @@ impl Meter {
         match &self.prompt {
             Prompt::NotKept => Side::unknown(vec!["prompt_not_kept"]),
             Prompt::Waiting if ending.is_none() => Side::unknown(vec![]),
-            Prompt::Waiting if self.request_ended => Side::unknown(vec!["prompt_not_counted"]),
-            Prompt::Waiting => Side::unknown(vec!["request_cut"]),
+            Prompt::Waiting if !self.request_ended => Side::unknown(vec!["request_cut"]),
+            Prompt::Waiting if self.rules_model().is_none() => Side::unknown(vec!["unknown_model"]),
+            Prompt::Waiting => Side::unknown(vec!["prompt_not_counted"]),
             Prompt::Counted(count) => {
                 let mut reasons = count.reasons.clone();
                 if billing != Billing::Answered {
