@@ -26,7 +26,7 @@ const ROWS: &[&[&str]] = &[
     &["ledger"],
     &["meter"],
     &["prompt", "tokens", "chunk", "sse"],
-    &["usage", "caller", "telemetry"],
+    &["telemetry", "usage", "caller"],
 ];
 
 #[test]

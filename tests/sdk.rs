@@ -84,8 +84,11 @@ fn judge(call: &Call, event: &Usage, fixture: &Fixture) {
             assert_eq!(event.stream.outcome, Outcome::Complete, "{call:?}");
             assert_eq!(Some((tokens.input, tokens.output)), truth, "{call:?} {accounting:?}");
             assert_eq!((accounting.input_source, accounting.output_source), (source, source), "{call:?}");
+            // Whether Azure bills the end of a turn is known for the gpt-4o and gpt-4.1 families only.
+            let end_known = reports || !fixture.model.starts_with("gpt-4-");
+            let output = if end_known { Quality::Exact } else { Quality::Estimated };
             let qualities = (accounting.input_quality, accounting.output_quality);
-            assert_eq!(qualities, (Quality::Exact, Quality::Exact), "{call:?} {accounting:?}");
+            assert_eq!(qualities, (Quality::Exact, output), "{call:?} {accounting:?}");
             assert_eq!(event.target.model.as_deref(), Some(fixture.model.as_str()), "{call:?}");
         }
         "status" => {

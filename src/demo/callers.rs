@@ -18,10 +18,10 @@ pub(super) const SHARED_SECRET: &str = "the-secret-of-the-demo-gateway";
 pub(super) const FORGED_ID: &str = "the-board";
 
 /// Calls that one caller has open at once.
-const LANES: u64 = 3;
+const LANES: u64 = 5;
 
-/// Between two calls of a lane: a mean of 300 ms.
-const PAUSE_MS_MAX: u32 = 600;
+/// Between two calls of a lane: a mean of 400 ms.
+const PAUSE_MS_MAX: u32 = 800;
 
 /// A lane looks so often whether a door has opened.
 const DOOR_POLL: Duration = Duration::from_millis(50);

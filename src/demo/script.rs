@@ -205,9 +205,14 @@ fn pieces(text: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::demo::fixtures::Fixtures;
+    use http::{HeaderMap, HeaderValue, StatusCode};
     use proptest::prelude::*;
+
+    use super::*;
+    use crate::caller::{Caller, Trust};
+    use crate::demo::fixtures::Fixtures;
+    use crate::meter::{Ending, Meter, Rules, count_prompt};
+    use crate::usage::{self, Api};
 
     fn data(event: &Bytes) -> Value {
         let text = std::str::from_utf8(event).unwrap();
@@ -290,5 +295,43 @@ mod tests {
         let bare = |chunk: &&Value| chunk["choices"].get(0).is_some_and(|c| c.get("delta").is_none());
         assert!(chunks.iter().filter(bare).count() > 2, "annotations without delta");
         assert!(bare(&chunks.last().unwrap()), "one of them after the finish");
+    }
+
+    /// What this crate counts in a stream without usage is what the fixture says, made elsewhere.
+    #[test]
+    fn the_meter_agrees_with_the_fixtures() {
+        for fixture in Fixtures::load().unwrap().iter().filter(|f| f.error.is_none()) {
+            let mut meter = Meter::new(draft(), Rules { end_of_turn: true });
+            let request = Bytes::from(fixture.request_body(true, false));
+            meter.request_bytes(&request);
+            meter.request_end();
+            let mut headers = HeaderMap::new();
+            headers.insert("content-type", HeaderValue::from_static("text/event-stream"));
+            meter.response_head(StatusCode::OK, &headers);
+            for event in script(fixture, false).events() {
+                assert_eq!(meter.response_bytes(&event, usize::MAX), event.len());
+            }
+            let prompt = count_prompt(Api::ChatCompletions, &[request], &fixture.model);
+            meter.prompt_counted(prompt);
+            let tokens = meter.settle(Ending::Eof).tokens;
+            let usage = fixture.usage.unwrap();
+            let expected = (Some(usage.prompt_tokens), Some(usage.completion_tokens));
+            assert_eq!((tokens.input, tokens.output), expected, "{}", fixture.name);
+        }
+    }
+
+    fn draft() -> usage::Usage {
+        usage::Usage {
+            schema_version: usage::SCHEMA_VERSION.into(),
+            caller: Caller::unattributed(Trust::None),
+            target: usage::Target { api: Api::ChatCompletions, ..Default::default() },
+            request: usage::Request::default(),
+            tokens: usage::Tokens::default(),
+            accounting: usage::Accounting::default(),
+            stream: usage::Stream::default(),
+            timing: usage::Timing::default(),
+            ids: usage::Ids::default(),
+            reporter: usage::Reporter::default(),
+        }
     }
 }

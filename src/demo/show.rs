@@ -16,7 +16,7 @@ use super::callers::{self, FORGED_ID, SHARED_SECRET};
 use super::fixtures::Fixtures;
 use super::paced::Pace;
 use super::service::{self, Service};
-use super::sidecar::{Process, Settings};
+use super::sidecar::{Own, Process, Settings};
 use super::table::{self, Figures, Screen};
 use super::tally::Tally;
 use super::traffic::Traffic;
@@ -57,7 +57,7 @@ pub(super) struct Show {
     // In the order in which they are to end.
     lanes: JoinSet<()>,
     second: Option<Process>,
-    first: Process,
+    first: Own,
     finance: Finance,
     broker: Broker,
     service: Service,
@@ -78,7 +78,7 @@ impl Show {
             shared_secret: SHARED_SECRET,
         });
         let books = [0, 1].map(|number| Books::new(&settings[number].ledger));
-        let first = Process::start(&options.program, &settings[0]).await?;
+        let first = Own::start(&settings[0]).await?;
         let second = Process::start(&options.program, &settings[1]).await?;
         let traffic = Arc::new(Traffic::default());
         traffic.doors[0].open(first.addr());
@@ -115,7 +115,12 @@ impl Show {
         self.tell("the broker is back: what waited goes out");
         self.until(self.seconds).await?;
         self.wind_down().await?;
-        self.verdict()
+        let holds = self.verdict()?;
+        let stopped = self.first.stop().await;
+        if holds {
+            stopped.context("stopping sidecar 1")?;
+        }
+        Ok(holds)
     }
 
     /// Kills the second sidecar under its open streams and starts it again on the same ledger.

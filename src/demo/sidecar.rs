@@ -1,8 +1,8 @@
-//! A sidecar in a process of its own, which can be killed.
+//! The two sidecars: one in this process, and one in a process of its own, which can be killed.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +11,31 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
+use crate::caller::CallerSource;
+use crate::meter::Rules;
+use crate::proxy::{self, Removals, Upstream};
+use crate::{ledger, publish, serve};
+
+/// Any free loopback port.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// More than the callers ever have open.
+const CALLS_MAX: usize = 1_024;
+
+/// Prompts of the fixtures are a few kB each.
+const PROMPT_MEMORY_BYTES: usize = 16 * 1024 * 1024;
+
+/// Longer than a demo: no event goes while the show reads the ledger.
+const KEEP: Duration = Duration::from_secs(24 * 3600);
+
+/// Some of them in a demo, so that the topic has control events too.
+const CONTROL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// For streams to end, and again for events to be delivered, when the sidecar stops. The show has
+/// waited for both before.
+const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// A sidecar says where it listens within this; recovery of a small ledger takes milliseconds.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -32,6 +57,44 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// What the command line says, for [`serve::start`].
+    fn config(&self) -> anyhow::Result<serve::Config> {
+        Ok(serve::Config {
+            proxy: proxy::Config {
+                listen: LOOPBACK,
+                threads: 1,
+                upstreams: vec![Upstream::new(None, &self.upstream, Rules { end_of_turn: true })?],
+                tls: None,
+                removals: Removals::default(),
+                drain_timeout: STOP_MAX,
+                reject_when_full: false,
+            },
+            upstream_ca_file: None,
+            admin_listen: LOOPBACK,
+            ledger: ledger::Options {
+                dir: self.ledger.clone(),
+                slots: CALLS_MAX,
+                keep: KEEP,
+                control_interval: CONTROL_INTERVAL,
+                publishes: true,
+            },
+            publish: Some(publish::Config {
+                brokers: self.brokers.clone(),
+                topic: self.topic.to_owned(),
+                auth: publish::Auth::None,
+                properties: Vec::new(),
+            }),
+            caller: serve::CallerConfig {
+                sources: vec![CallerSource::ApimSubscription],
+                shared_secrets: Some(vec![self.shared_secret.to_owned()]),
+                gateway_app_ids: Vec::new(),
+                hash_key: None,
+            },
+            prompt_memory_bytes: PROMPT_MEMORY_BYTES,
+            flush_timeout: STOP_MAX,
+        })
+    }
+
     /// The command line of `tokenweir serve`.
     fn arguments(&self) -> Vec<String> {
         let flags = [
@@ -45,6 +108,29 @@ impl Settings {
         ];
         let flags = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
         std::iter::once("serve".to_owned()).chain(flags).collect()
+    }
+}
+
+/// A sidecar in this process, put together as `serve` does it.
+#[derive(Debug)]
+pub(super) struct Own(serve::Running);
+
+impl Own {
+    /// Starts it; returns when it listens.
+    pub(super) async fn start(settings: &Settings) -> anyhow::Result<Own> {
+        let config = settings.config()?;
+        // It makes runtimes of its own, which must not be done on a thread that drives one.
+        Ok(Own(spawn_blocking(move || serve::start(config)).await??))
+    }
+
+    /// Where it accepts calls.
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.0.addr()
+    }
+
+    /// As `serve` does on SIGTERM: an error if anything is left to deliver.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        spawn_blocking(move || self.0.stop()).await?
     }
 }
 

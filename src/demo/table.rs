@@ -106,7 +106,7 @@ impl Screen {
 /// The chargeback table.
 pub(super) fn table(tally: &Tally) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_preset(presets::UTF8_BORDERS_ONLY);
     table.set_header(["caller", "calls", "input", "output", "exact", "lower_bound", "estimated", "unknown"]);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

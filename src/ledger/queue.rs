@@ -362,7 +362,7 @@ impl Shared {
 impl Queue {
     /// Somebody waits for the writer to end what it does.
     fn ending(&self) -> bool {
-        self.stop_asked || (self.finish_asked && self.phase == Phase::Running)
+        self.stop_asked || (self.finish_asked && !matches!(self.phase, Phase::Finished(_)))
     }
 }
 

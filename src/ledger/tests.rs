@@ -366,3 +366,27 @@ fn a_newer_ledger_is_left_alone() {
     let error = super::Ledger::open(options(rig.dir.path(), true)).unwrap_err();
     assert!(matches!(error, super::OpenError::Newer { found: 99, .. }), "{error}");
 }
+
+#[test]
+fn an_end_that_cannot_be_stored_is_an_error_and_the_call_comes_back_as_crashed() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = super::Ledger::open(options(dir.path(), true)).unwrap();
+    let id = Uuid::now_v7();
+    let draft = usage("a", None, None);
+    let call = ledger.reserve().unwrap().open(id, &draft);
+    let reader = Reader::open(dir.path()).unwrap();
+    while reader.open_calls().unwrap() == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let other = rusqlite::Connection::open(dir.path().join(DATABASE)).unwrap();
+    other
+        .execute_batch("CREATE TRIGGER no BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .unwrap();
+    call.settle(Settled { id, time: Timestamp::now(), usage: usage("a", Some(1), Some(1)) });
+    assert_eq!(ledger.close().unwrap_err().unstored, 1);
+    assert!(ledger.stats().degraded);
+    other.execute_batch("DROP TRIGGER no").unwrap();
+    let ledger = super::Ledger::open(options(dir.path(), true)).unwrap();
+    ledger.close().unwrap();
+    check(&reader, &HashMap::from([(id, (Outcome::Crashed, None))]));
+}

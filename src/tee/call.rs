@@ -18,13 +18,14 @@ use uuid::Uuid;
 use super::INLINE_BYTES_MAX;
 use super::kept::Kept;
 use super::live::Live;
+use super::prompt::Prompt;
 #[cfg(test)]
-use super::tests::{Meter, count_prompt};
+use super::tests::Meter;
 use super::{Accounts, settle};
 use crate::ledger::{OpenCall, Slot};
-use crate::meter::{Ending, PromptCount, PromptNeed, Rules};
 #[cfg(not(test))]
-use crate::meter::{Meter, count_prompt};
+use crate::meter::Meter;
+use crate::meter::{Ending, Rules};
 use crate::pool::Task;
 use crate::usage::{Api, Progress, Usage};
 
@@ -49,10 +50,10 @@ pub struct Begin {
 /// One call.
 pub struct Call {
     id: Uuid,
-    api: Api,
-    began: Instant,
-    accounts: Arc<Accounts>,
-    live: Arc<Live>,
+    pub(super) api: Api,
+    pub(super) began: Instant,
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) live: Arc<Live>,
     state: Mutex<State>,
 }
 
@@ -62,27 +63,27 @@ pub(super) struct State {
     pub(super) draft: Box<Usage>,
     /// Taken when the call settles.
     pub(super) opened: Option<OpenCall>,
-    place: usize,
-    prompt: Kept,
-    prompt_state: Prompt,
-    backlog: Kept,
+    pub(super) place: usize,
+    pub(super) prompt: Kept,
+    pub(super) prompt_state: Prompt,
+    pub(super) backlog: Kept,
     /// Stands in the pool's queue or is being run by it.
-    queued: bool,
+    pub(super) queued: bool,
     /// Some of the answer was not shown to the meter.
-    overloaded: bool,
+    pub(super) overloaded: bool,
     /// To be told to the meter when it is back: [`Meter::overloaded`].
-    owes_overload: bool,
+    pub(super) owes_overload: bool,
     /// And [`Meter::prompt_not_kept`].
-    owes_prompt: bool,
+    pub(super) owes_prompt: bool,
     /// There is news since the last checkpoint.
-    changed: bool,
+    pub(super) changed: bool,
     /// The caller's request broke off.
-    caller_left: bool,
+    pub(super) caller_left: bool,
     pub(super) facts: Facts,
-    ended: Option<Ending>,
+    pub(super) ended: Option<Ending>,
     /// The meter has been told of the end, or is being told.
-    meter_ended: bool,
-    settled: bool,
+    pub(super) meter_ended: bool,
+    pub(super) settled: bool,
 }
 
 /// What the data path itself knows.
@@ -106,28 +107,6 @@ pub(super) enum Seat {
     Away,
     /// It panicked.
     Lost,
-}
-
-/// What is known of the request body.
-#[derive(Debug)]
-enum Prompt {
-    /// Still arriving, all of it kept so far.
-    Arriving,
-    /// All of it is kept; whether it must be counted is not known.
-    Whole,
-    /// To be counted under this model's rules, by the pool.
-    Count(String),
-    /// Not kept, or let go of.
-    Gone,
-}
-
-/// What the pool is to do next.
-enum Step {
-    Show(Box<Meter>, Vec<Bytes>, usize),
-    End(Box<Meter>, Ending),
-    Count(Vec<Bytes>, usize, String),
-    Settle,
-    Rest,
 }
 
 impl Call {
@@ -192,6 +171,9 @@ impl Call {
         let mut state = self.lock();
         if state.ended.is_some() {
             return;
+        }
+        if matches!(state.meter, Seat::Away) {
+            return self.lose_prompt(&mut state); // as above
         }
         self.look(&mut state, Meter::request_end);
         if matches!(state.prompt_state, Prompt::Arriving) {
@@ -285,12 +267,12 @@ impl Call {
         Some((self.id, progress))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks the meter, if it is here. Its panic ends its work, and nothing else.
-    fn look<T>(&self, state: &mut State, ask: impl FnOnce(&mut Meter) -> T) -> Option<T> {
+    pub(super) fn look<T>(&self, state: &mut State, ask: impl FnOnce(&mut Meter) -> T) -> Option<T> {
         let Seat::Here(meter) = &mut state.meter else { return None };
         let answer = catch_unwind(AssertUnwindSafe(|| ask(meter))).ok();
         if answer.is_none() {
@@ -300,7 +282,7 @@ impl Call {
     }
 
     /// The meter comes back from the pool, or does not.
-    fn put_back(&self, state: &mut State, meter: Option<Box<Meter>>) {
+    pub(super) fn put_back(&self, state: &mut State, meter: Option<Box<Meter>>) {
         match meter {
             Some(meter) => state.meter = Seat::Here(meter),
             None => {
@@ -355,119 +337,14 @@ impl Call {
     }
 
     /// Puts the call in the pool's queue, unless it is there. False: the pool takes no more.
-    fn enqueue(self: &Arc<Self>, state: &mut State) -> bool {
+    pub(super) fn enqueue(self: &Arc<Self>, state: &mut State) -> bool {
         if !state.queued {
             state.queued = self.accounts.pool.submit(Arc::clone(self) as Arc<dyn Task>).is_ok();
         }
         state.queued
     }
 
-    /// Asks the meter whether the prompt is still needed, once it is whole.
-    fn consider_prompt(self: &Arc<Self>, state: &mut State) {
-        if !matches!(state.prompt_state, Prompt::Whole) {
-            return;
-        }
-        match self.look(state, |meter| meter.prompt_need()) {
-            Some(PromptNeed::No) => {
-                self.let_go_of_prompt(state);
-                // The service has reported: that is worth a checkpoint of its own.
-                self.live.hurry(Arc::clone(self));
-            }
-            Some(PromptNeed::Count { model }) => {
-                state.prompt_state = Prompt::Count(model);
-                if !self.enqueue(state) {
-                    self.lose_prompt(state);
-                }
-            }
-            Some(PromptNeed::Keep) | None => {}
-        }
-    }
-
-    /// The meter knows that the call is over, and so what the prompt is needed for.
-    fn decide_prompt(&self, state: &mut State) {
-        let need = if state.facts.unsent { None } else { self.look(state, |meter| meter.prompt_need()) };
-        match (&state.prompt_state, need) {
-            (Prompt::Count(_), Some(_)) => {}
-            (_, None | Some(PromptNeed::No | PromptNeed::Keep)) => self.let_go_of_prompt(state),
-            (Prompt::Whole, Some(PromptNeed::Count { model })) => state.prompt_state = Prompt::Count(model),
-            (Prompt::Arriving, Some(_)) => self.lose_prompt(state),
-            (Prompt::Gone, Some(_)) => {}
-        }
-    }
-
-    /// The prompt is needed but cannot be kept or counted.
-    fn lose_prompt(&self, state: &mut State) {
-        if !matches!(state.prompt_state, Prompt::Gone) {
-            self.accounts.counters.prompts_not_kept.fetch_add(1, Ordering::Relaxed);
-            match state.meter {
-                Seat::Here(_) => drop(self.look(state, Meter::prompt_not_kept)),
-                Seat::Away => state.owes_prompt = true,
-                Seat::Lost => {}
-            }
-        }
-        self.let_go_of_prompt(state);
-    }
-
-    fn let_go_of_prompt(&self, state: &mut State) {
-        state.prompt_state = Prompt::Gone;
-        let (_, pinned_bytes) = state.prompt.take();
-        self.accounts.release_prompt(pinned_bytes);
-    }
-
-    /// The next thing for the pool to do.
-    fn step(&self, state: &mut State) -> Step {
-        if !state.backlog.is_empty() {
-            let (pieces, pinned_bytes) = state.backlog.take();
-            match std::mem::replace(&mut state.meter, Seat::Away) {
-                Seat::Here(meter) => return Step::Show(meter, pieces, pinned_bytes),
-                elsewhere => state.meter = elsewhere,
-            }
-            self.accounts.release_backlog(pinned_bytes);
-        }
-        if let Some(ending) = state.ended {
-            if !std::mem::replace(&mut state.meter_ended, true) {
-                match std::mem::replace(&mut state.meter, Seat::Away) {
-                    Seat::Here(meter) => return Step::End(meter, ending),
-                    elsewhere => state.meter = elsewhere,
-                }
-            }
-            self.decide_prompt(state);
-        }
-        if let Prompt::Count(model) = &mut state.prompt_state {
-            let model = std::mem::take(model);
-            state.prompt_state = Prompt::Gone;
-            let (body, pinned_bytes) = state.prompt.take();
-            return Step::Count(body, pinned_bytes, model);
-        }
-        if state.ended.is_some() {
-            return Step::Settle;
-        }
-        state.queued = false;
-        Step::Rest
-    }
-
-    /// Shows the pieces of a backlog to the meter. `None`: it panicked.
-    fn show(mut meter: Box<Meter>, pieces: &[Bytes], mut first: impl FnMut()) -> Option<Box<Meter>> {
-        catch_unwind(AssertUnwindSafe(|| {
-            for piece in pieces {
-                let mut at = 0;
-                while at < piece.len() {
-                    let taken = meter.response_bytes(&piece[at..], usize::MAX);
-                    if taken == 0 {
-                        break;
-                    }
-                    at += taken;
-                }
-                if meter.first_token_seen() {
-                    first();
-                }
-            }
-            meter
-        }))
-        .ok()
-    }
-
-    fn settle(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn settle(&self, mut state: MutexGuard<'_, State>) {
         if std::mem::replace(&mut state.settled, true) {
             return;
         }
@@ -481,63 +358,6 @@ impl Call {
         }
         settle::hand_over(&self.accounts, opened, self.id, usage, Timestamp::now());
         self.live.remove(place);
-    }
-}
-
-impl Task for Call {
-    fn run(self: Arc<Self>) {
-        loop {
-            let mut state = self.lock();
-            let step = self.step(&mut state);
-            match step {
-                Step::Show(meter, pieces, pinned_bytes) => {
-                    let known = state.facts.first_token;
-                    drop(state);
-                    let mut first_token = known;
-                    let meter = Call::show(meter, &pieces, || {
-                        first_token.get_or_insert_with(|| self.began.elapsed());
-                    });
-                    drop(pieces);
-                    self.accounts.release_backlog(pinned_bytes);
-                    let mut state = self.lock();
-                    state.facts.first_token = first_token;
-                    state.changed = true;
-                    self.put_back(&mut state, meter);
-                    self.consider_prompt(&mut state);
-                }
-                Step::End(mut meter, ending) => {
-                    drop(state);
-                    let meter = catch_unwind(AssertUnwindSafe(|| {
-                        meter.end(ending);
-                        meter
-                    }));
-                    self.put_back(&mut self.lock(), meter.ok());
-                }
-                Step::Count(body, pinned_bytes, model) => {
-                    drop(state);
-                    let count = catch_unwind(AssertUnwindSafe(|| count_prompt(self.api, &body, &model)));
-                    drop(body);
-                    self.accounts.release_prompt(pinned_bytes);
-                    self.prompt_counted(count.ok());
-                }
-                Step::Settle => return self.settle(state),
-                Step::Rest => return,
-            }
-        }
-    }
-}
-
-impl Call {
-    fn prompt_counted(&self, count: Option<PromptCount>) {
-        let mut state = self.lock();
-        state.changed = true;
-        match count {
-            Some(count) => drop(self.look(&mut state, |meter| meter.prompt_counted(count))),
-            None => {
-                self.accounts.counters.meter_panics.fetch_add(1, Ordering::Relaxed);
-                self.look(&mut state, Meter::prompt_not_kept);
-            }
-        }
     }
 }
 

@@ -8,9 +8,11 @@ mod body;
 mod call;
 mod kept;
 mod live;
+mod prompt;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -81,8 +81,10 @@ fn no_valid_answer_is_a_502() {
 
 #[test]
 fn no_connection_is_a_502_that_cost_nothing() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let rig = Setup::to(closed).start();
+    // Bound, so that nobody else gets the port, and not listening.
+    let closed = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    closed.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    let rig = Setup::to(closed.local_addr().unwrap().as_socket().unwrap()).start();
     let got = rig.send(post("{}")).message();
     assert_eq!(got.status(), 502);
     assert!(String::from_utf8(got.body).unwrap().contains("upstream_unreachable"));

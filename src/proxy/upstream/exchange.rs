@@ -112,6 +112,9 @@ where
     /// Moves the upload on. A service that takes no more may have answered, so that alone is no
     /// error once something was sent.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        if self.upload.done() {
+            return Ok(());
+        }
         if self.hold.as_mut().is_some_and(|hold| hold.as_mut().poll(cx).is_ready()) {
             self.release();
         }

@@ -56,11 +56,12 @@ where
         self.done
     }
 
-    /// See [`Upload::wrote`](struct@Upload).
+    /// A byte has been handed to the connection, so that the request must not be sent again.
     pub(super) fn wrote(&self) -> bool {
         self.wrote
     }
 
+    /// The body waits for [`Upload::release`].
     pub(super) fn held(&self) -> bool {
         self.held
     }

@@ -1,0 +1,135 @@
+//! What the counting pool does for a call: one step after another, each without the call's lock.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::call::{Call, Seat, State};
+use super::prompt::Prompt;
+#[cfg(test)]
+use super::tests::{Meter, count_prompt};
+use crate::meter::{Ending, PromptCount};
+#[cfg(not(test))]
+use crate::meter::{Meter, count_prompt};
+use crate::pool::Task;
+
+/// What the pool is to do next.
+enum Step {
+    Show(Box<Meter>, Vec<Bytes>, usize),
+    End(Box<Meter>, Ending),
+    Count(Vec<Bytes>, usize, String),
+    Settle,
+    Rest,
+}
+
+impl Task for Call {
+    fn run(self: Arc<Self>) {
+        loop {
+            let mut state = self.lock();
+            let step = self.step(&mut state);
+            match step {
+                Step::Show(meter, pieces, pinned_bytes) => {
+                    let known = state.facts.first_token;
+                    drop(state);
+                    let mut first_token = known;
+                    let meter = Call::show(meter, &pieces, || {
+                        first_token.get_or_insert_with(|| self.began.elapsed());
+                    });
+                    drop(pieces);
+                    self.accounts.release_backlog(pinned_bytes);
+                    let mut state = self.lock();
+                    state.facts.first_token = first_token;
+                    state.changed = true;
+                    self.put_back(&mut state, meter);
+                    self.consider_prompt(&mut state);
+                }
+                Step::End(mut meter, ending) => {
+                    drop(state);
+                    let meter = catch_unwind(AssertUnwindSafe(|| {
+                        meter.end(ending);
+                        meter
+                    }));
+                    self.put_back(&mut self.lock(), meter.ok());
+                }
+                Step::Count(body, pinned_bytes, model) => {
+                    drop(state);
+                    let count = catch_unwind(AssertUnwindSafe(|| count_prompt(self.api, &body, &model)));
+                    drop(body);
+                    self.accounts.release_prompt(pinned_bytes);
+                    self.prompt_counted(count.ok());
+                }
+                Step::Settle => return self.settle(state),
+                Step::Rest => return,
+            }
+        }
+    }
+}
+
+impl Call {
+    /// The next thing for the pool to do.
+    fn step(&self, state: &mut State) -> Step {
+        if !state.backlog.is_empty() {
+            let (pieces, pinned_bytes) = state.backlog.take();
+            match std::mem::replace(&mut state.meter, Seat::Away) {
+                Seat::Here(meter) => return Step::Show(meter, pieces, pinned_bytes),
+                elsewhere => state.meter = elsewhere,
+            }
+            self.accounts.release_backlog(pinned_bytes);
+        }
+        if let Some(ending) = state.ended {
+            if !std::mem::replace(&mut state.meter_ended, true) {
+                match std::mem::replace(&mut state.meter, Seat::Away) {
+                    Seat::Here(meter) => return Step::End(meter, ending),
+                    elsewhere => state.meter = elsewhere,
+                }
+            }
+            self.decide_prompt(state);
+        }
+        if let Prompt::Count(model) = &mut state.prompt_state {
+            let model = std::mem::take(model);
+            state.prompt_state = Prompt::Gone;
+            let (body, pinned_bytes) = state.prompt.take();
+            return Step::Count(body, pinned_bytes, model);
+        }
+        if state.ended.is_some() {
+            return Step::Settle;
+        }
+        state.queued = false;
+        Step::Rest
+    }
+
+    /// Shows the pieces of a backlog to the meter. `None`: it panicked.
+    fn show(mut meter: Box<Meter>, pieces: &[Bytes], mut first: impl FnMut()) -> Option<Box<Meter>> {
+        catch_unwind(AssertUnwindSafe(|| {
+            for piece in pieces {
+                let mut at = 0;
+                while at < piece.len() {
+                    let taken = meter.response_bytes(&piece[at..], usize::MAX);
+                    if taken == 0 {
+                        break;
+                    }
+                    at += taken;
+                }
+                if meter.first_token_seen() {
+                    first();
+                }
+            }
+            meter
+        }))
+        .ok()
+    }
+
+    fn prompt_counted(&self, count: Option<PromptCount>) {
+        let mut state = self.lock();
+        state.changed = true;
+        match count {
+            Some(count) => drop(self.look(&mut state, |meter| meter.prompt_counted(count))),
+            None => {
+                self.accounts.counters.meter_panics.fetch_add(1, Ordering::Relaxed);
+                self.look(&mut state, Meter::prompt_not_kept);
+            }
+        }
+    }
+}
