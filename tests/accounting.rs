@@ -2,6 +2,8 @@
 //!
 //! The recordings are read where they are: `TOKENWEIR_SHARED`, else `../shared` beside the crate.
 
+#![allow(clippy::expect_used, clippy::print_stdout, clippy::unwrap_used)] // helpers of a test may stop it and speak
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
@@ -270,7 +272,7 @@ fn in_pieces(case: &Value, draft: Usage, mut piece_bytes: impl FnMut() -> usize)
     let mut count = |meter: &mut Meter| {
         if let (false, PromptNeed::Count { model }) = (counted, meter.prompt_need()) {
             counted = true;
-            meter.prompt_counted(count_prompt(Api::ChatCompletions, &[request.clone()], &model));
+            meter.prompt_counted(count_prompt(Api::ChatCompletions, std::slice::from_ref(&request), &model));
         }
     };
     cut(case["response_body"].as_str().unwrap().as_bytes(), &mut |mut piece| {

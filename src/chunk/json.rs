@@ -19,6 +19,7 @@ pub struct Malformed;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Value<'a> {
     Null,
+    #[cfg_attr(not(test), expect(dead_code, reason = "no field that we read is a boolean"))]
     Bool(bool),
     Number(&'a [u8]),
     Text(Text<'a>),
@@ -67,6 +68,18 @@ impl<'a> Text<'a> {
     /// The bytes between two quotes.
     pub(super) fn between_quotes(raw: &'a [u8]) -> Text<'a> {
         Text { raw, escaped: raw.contains(&b'\\') }
+    }
+
+    /// A string without quotes and escapes.
+    pub fn plain(raw: &'a [u8]) -> Text<'a> {
+        Text { raw, escaped: false }
+    }
+
+    /// The bytes before and after it in the document that it was read from.
+    pub fn around(&self, document: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let start = self.raw.as_ptr().addr().checked_sub(document.as_ptr().addr())?;
+        let end = start.checked_add(self.raw.len())?;
+        Some((document.get(..start)?, document.get(end..)?))
     }
 
     /// Whether the string is empty.

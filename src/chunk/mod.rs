@@ -130,6 +130,18 @@ impl<'a> Chunk<'a> {
         Reported::parse(self.usage?).ok()
     }
 
+    /// The index and content of its one choice, if it says nothing else that counts but labels.
+    pub fn sole_content(&self) -> Option<(u64, Text<'a>)> {
+        let other = self.usage.is_some() || self.response.is_some() || self.error().is_some();
+        let (mut choices, mut sole) = (0, None);
+        self.choices(|choice| {
+            choices += 1;
+            sole = choice.sole_content().map(|content| (choice.index, content));
+        })
+        .ok()?;
+        sole.filter(|_| choices == 1 && !other)
+    }
+
     /// `choices` is there and empty.
     pub fn no_choices(&self) -> bool {
         let mut none = self.choices.is_some();
@@ -191,6 +203,18 @@ impl<'a> Choice<'a> {
     /// [`Malformed`] if it is not JSON.
     pub fn message(&self) -> Result<Message<'a>, Malformed> {
         self.message.map_or(Ok(Message::default()), Message::parse)
+    }
+
+    fn sole_content(&self) -> Option<Text<'a>> {
+        let message = self.message().ok()?;
+        let other = message.refusal.is_some()
+            || message.reasoning.is_some()
+            || message.function_call.is_some()
+            || message.tool_calls.is_some()
+            || message.audio
+            || self.finish_reason.is_some()
+            || self.logprobs.is_some();
+        message.content.filter(|_| !other)
     }
 
     /// The entries of `logprobs.content` and `logprobs.refusal`; `None` without them.

@@ -95,6 +95,15 @@ impl Answer {
         read
     }
 
+    /// More content of a choice that has begun, and nothing else.
+    pub(super) fn more_content(&mut self, index: u64, text: chunk::Text<'_>) {
+        let encoding = self.rules.map(|model| model.encoding);
+        self.reported_last = false;
+        if let Some(choice) = self.choices.iter_mut().find(|choice| choice.index == index) {
+            choice.content.push(text, encoding);
+        }
+    }
+
     /// The labels of an answer that is not read as a chunk.
     pub(super) fn name(&mut self, id: Option<&str>, model: Option<&str>, service_tier: Option<&str>) {
         self.id = id.and_then(label).or(self.id.take());

@@ -4,6 +4,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 
 use super::answer::Answer;
+use super::shape::Shape as ChunkShape;
 use crate::chunk::{AnswerScan, Chunk};
 use crate::sse;
 use crate::usage::Api;
@@ -26,8 +27,12 @@ pub(super) struct Body {
 /// What has been seen of it.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    api: Api,
+    /// Its choices are read and counted.
+    metered: bool,
+    /// It must be readable; the text of an error may be anything.
+    expected: bool,
     pub(super) answer: Answer,
+    last_chunk: ChunkShape,
     /// The end marker of a stream, or the whole of a document.
     pub(super) whole: bool,
     /// `[DONE]`, or the API's own last event.
@@ -69,7 +74,11 @@ impl Body {
         } else {
             Shape::Opaque
         };
-        Body { shape, seen: Seen { api, ..Seen::default() } }
+        let metered = api == Api::ChatCompletions;
+        let known = matches!(api, Api::Completions | Api::Embeddings | Api::Responses);
+        let expected = (metered || known) && status.is_success();
+        let seen = Seen { metered, expected, ..Seen::default() };
+        Body { shape, seen }
     }
 
     /// It is a stream of events.
@@ -110,7 +119,10 @@ impl Body {
     pub(super) fn finish(&mut self, cleanly: bool) {
         let seen = &mut self.seen;
         match &mut self.shape {
-            Shape::Unknown(_) | Shape::Opaque => seen.whole = cleanly,
+            Shape::Unknown(_) | Shape::Opaque => {
+                seen.whole = cleanly;
+                seen.parse_errors += u64::from(cleanly && seen.expected);
+            }
             Shape::Events(decoder) => {
                 // An event without its blank line is no event to a client, but the service sent it. That
                 // it is cut in the middle is no error of the service.
@@ -138,10 +150,17 @@ impl Seen {
             (self.done, self.whole) = (true, true);
             return;
         }
-        let metered = self.api == Api::ChatCompletions;
+        if event.name.is_empty()
+            && let Some((choice, text)) = self.last_chunk.text(data)
+        {
+            return self.answer.more_content(choice, text);
+        }
         let read = Chunk::parse(data).and_then(|chunk| {
-            let read = self.answer.feed(&chunk, metered);
+            let read = self.answer.feed(&chunk, self.metered);
             self.last_event(&chunk);
+            if self.metered && event.name.is_empty() && read.is_ok() {
+                self.last_chunk.learn(data, &chunk);
+            }
             read
         });
         if event.name == b"error" && self.answer.error.is_none() {
@@ -173,15 +192,14 @@ impl Seen {
     }
 
     fn document(&mut self, kept: &[u8], cleanly: bool) {
-        let metered = self.api == Api::ChatCompletions;
         match Chunk::parse(kept) {
             Ok(chunk) => {
                 self.whole = true;
-                let read = self.answer.feed(&chunk, metered);
+                let read = self.answer.feed(&chunk, self.metered);
                 self.parse_errors += u64::from(read.is_err());
             }
             Err(_) => {
-                self.parse_errors += u64::from(cleanly);
+                self.parse_errors += u64::from(cleanly && self.expected);
                 let mut scan = AnswerScan::default();
                 scan.push(kept);
                 self.scanned(&scan);

@@ -13,6 +13,7 @@ mod body;
 mod completion;
 mod decode;
 mod settle;
+mod shape;
 mod text;
 
 #[cfg(test)]
