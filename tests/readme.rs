@@ -2,6 +2,8 @@
 //!
 //! `TOKENWEIR_UPDATE=1 cargo test --release --test readme` writes them anew.
 
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
+
 use std::path::PathBuf;
 
 use tokenweir::config::settings;
