@@ -1,7 +1,7 @@
 //! `serve`: the parts put together, started in order and stopped in the opposite one.
 //!
-//! Start: ledger (recovery), publisher, counting threads, network threads, admin port. Stop: no
-//! new connections, streams drain, the counting threads settle what is left, the ledger stores
+//! Start: vocabularies, ledger (recovery), publisher, counting threads, network threads, admin
+//! port. Stop: no new connections, streams drain, the counting threads settle what is left, the ledger stores
 //! the last control event, the publisher delivers it, the ledger closes.
 
 use std::net::SocketAddr;
@@ -113,17 +113,18 @@ async fn either(signals: &mut (Signal, Signal)) {
 /// If the ledger, an address or a file cannot be used; the message names it.
 pub fn start(config: Config) -> anyhow::Result<Running> {
     warn_of_defaults(&config);
+    let vocabularies = std::thread::Builder::new().name("tw-vocabulary".to_owned()).spawn(tokens::load)?;
     let metrics = Arc::new(Metrics::new()?);
     let ledger = Ledger::open(config.ledger.clone())?;
     let observed = Arc::clone(&metrics);
     ledger.on_commit(move |took| observed.ledger_commit_seconds.observe(took.as_secs_f64()));
     let resolver = resolver(&config, &ledger)?;
-    // Calls that arrive before the vocabularies are there wait in the counting pool, not here.
-    std::thread::Builder::new().name("tw-vocabulary".to_owned()).spawn(tokens::load)?;
     let publisher =
         config.publish.clone().map(|publish| Publisher::start(publish, ledger.clone())).transpose()?;
     let observer = Arc::new(Record { metrics: Arc::clone(&metrics), ledger: ledger.clone() });
     let accounts = Arc::new(Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes));
+    // Some 0.3 s, beside recovery. A stream that began earlier would wait for it on its own thread.
+    vocabularies.join().map_err(|_| anyhow::anyhow!("the vocabularies could not be loaded"))?;
     let proxy = start_proxy(&config, resolver, &accounts, &ledger)?;
     let ready = Arc::new(AtomicBool::new(true));
     let pages = pages(

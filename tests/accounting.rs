@@ -4,6 +4,9 @@
 
 #![allow(clippy::expect_used, clippy::print_stdout, clippy::unwrap_used)] // helpers of a test may stop it and speak
 
+#[path = "accounting/tee.rs"]
+mod tee;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
@@ -286,27 +289,32 @@ fn in_pieces(case: &Value, draft: Usage, mut piece_bytes: impl FnMut() -> usize)
     meter.settle(Ending::Eof)
 }
 
+/// What was known of a call when it began, from what is known of it at its end.
+fn draft_of(event: &Usage) -> Usage {
+    Usage {
+        target: Target {
+            provider: event.target.provider.clone(),
+            api: event.target.api,
+            operation: event.target.operation.clone(),
+            api_version: event.target.api_version.clone(),
+            ..Target::default()
+        },
+        tokens: Tokens::default(),
+        accounting: Accounting::default(),
+        stream: Stream::default(),
+        request: Default::default(),
+        ids: Default::default(),
+        ..event.clone()
+    }
+}
+
 #[test]
 fn pieces_give_the_same_event() {
     let Some(cases) = chat_recordings() else { return };
     let mut dice = Dice(1);
     for (case, line) in cases.iter().zip(account_cases(&cases)) {
         let event: Usage = serde_json::from_value(line["event"]["data"].clone()).unwrap();
-        let draft = Usage {
-            target: Target {
-                provider: event.target.provider.clone(),
-                api: event.target.api,
-                operation: event.target.operation.clone(),
-                api_version: event.target.api_version.clone(),
-                ..Target::default()
-            },
-            tokens: Tokens::default(),
-            accounting: Accounting::default(),
-            stream: Stream::default(),
-            request: Default::default(),
-            ids: Default::default(),
-            ..event.clone()
-        };
+        let draft = draft_of(&event);
         let random = in_pieces(case, draft.clone(), || 1 + dice.below(700));
         assert_eq!(random, event, "{}", case["id"]);
         if case["response_body"].as_str().unwrap().len() <= 8 << 10 {
