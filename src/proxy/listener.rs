@@ -1,10 +1,12 @@
 //! Where calls arrive: sockets, connections, and how they are brought to an end.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Request;
@@ -101,13 +103,27 @@ async fn connection(tcp: TcpStream, service: Arc<Service>, mut phase: watch::Rec
         .with_upgrades();
     let mut connection = pin!(connection);
     // How a connection ends is the callers' business; what it was used for has been recorded.
-    tokio::select! {
-        biased;
-        _ = connection.as_mut() => {}
-        () = reached(&mut phase, Phase::Draining) => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
+    let ended = {
+        let news = phase.clone();
+        let mut draining = pin!(reached(&mut phase, Phase::Draining));
+        let mut waiting = false;
+        poll_fn(|cx| {
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            // A connection is polled for every chunk, and the phase changes twice in a life: once it
+            // waits for that, looking for news is one load and no lock.
+            if waiting && !news.has_changed().unwrap_or(true) {
+                return Poll::Pending;
+            }
+            waiting = true;
+            draining.as_mut().poll(cx).map(|()| false)
+        })
+        .await
+    };
+    if !ended {
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
     }
     if let Some(tunnel) = tunnel.take() {
         tunnel.await;
