@@ -121,10 +121,10 @@ fn check(events: &[Value], begun: &[String], whole: &[String]) {
         let data = &event["data"];
         assert_eq!(data["caller"]["id"].as_str().unwrap(), &call[..call.find('/').unwrap()]);
         let output = data["tokens"]["output"].as_u64();
-        if whole.contains(call) && data["stream"]["outcome"] == "complete" {
-            assert_eq!(output, Some(WORDS as u64 + 1), "{call}: words and the end of the turn");
-        } else if data["stream"]["outcome"] == "crashed" {
-            assert!(output.is_none_or(|n| n <= WORDS as u64 + 1), "{call}: more than was said");
+        match data["stream"]["outcome"].as_str().unwrap() {
+            "complete" => assert_eq!(output, Some(WORDS as u64 + 1), "{call}: words and the end of the turn"),
+            "crashed" => assert!(output.is_none_or(|n| n <= WORDS as u64 + 1), "{call}: more than was said"),
+            other => panic!("{call} is {other}"),
         }
     }
     let crashed = events.iter().filter(|event| event["data"]["stream"]["outcome"] == "crashed").count();
