@@ -16,10 +16,7 @@ use serde_json::value::RawValue;
 use crate::caller::{Caller, Trust};
 use crate::meter::{Ending, Meter, PromptNeed, Rules, count_prompt};
 use crate::tokens::{Counter, Encoding, FAMILIES};
-use crate::usage::{
-    Accounting, Api, CloudEvent, EventType, Ids, PROVIDER, Quality, Reporter, Request, SCHEMA_VERSION,
-    Stream, Target, Timing, Tokens, Usage,
-};
+use crate::usage::{Api, CloudEvent, EventType, Quality, Target, Usage};
 
 /// Bytes of one line. A request with images has tens of megabytes.
 const LINE_BYTES_MAX: usize = 256 << 20;
@@ -196,25 +193,13 @@ fn account(line: &[u8], options: &Options) -> Result<Account, String> {
 
 /// What `serve` knows of a call when it begins, as far as a recording has it.
 fn draft(exchange: &Exchange<'_>, api: Api) -> Usage {
-    Usage {
-        schema_version: SCHEMA_VERSION.to_owned(),
-        caller: Caller::unattributed(Trust::None),
-        target: Target {
-            provider: PROVIDER.to_owned(),
-            api,
-            operation: api.operation().map(str::to_owned),
-            deployment: exchange.deployment.clone(),
-            api_version: exchange.api_version.clone(),
-            ..Target::default()
-        },
-        request: Request::default(),
-        tokens: Tokens::default(),
-        accounting: Accounting::default(),
-        stream: Stream::default(),
-        timing: Timing::default(),
-        ids: Ids::default(),
-        reporter: Reporter { instance: String::new(), version: env!("CARGO_PKG_VERSION").to_owned() },
-    }
+    let target = Target {
+        api,
+        deployment: exchange.deployment.clone(),
+        api_version: exchange.api_version.clone(),
+        ..Target::default()
+    };
+    Usage::draft(Caller::unattributed(Trust::None), target)
 }
 
 /// Shows a whole exchange to a meter.

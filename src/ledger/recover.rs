@@ -11,8 +11,7 @@ use super::log::{Boot, Log};
 use super::plan::stamp;
 use super::store::{Append, Store, sql};
 use crate::caller::{Caller, Trust};
-use crate::usage::{Accounting, Ids, Progress, Reporter, Request, SCHEMA_VERSION, Settled, Stream};
-use crate::usage::{Target, Timing, Tokens, Usage};
+use crate::usage::{Progress, Settled, Target, Usage};
 
 /// What recovery found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,16 +96,5 @@ fn next_open(append: &Append<'_>, after: i64, boot: &str) -> Result<Option<(i64,
 /// The draft of a call whose own cannot be read: the call still gives one event.
 fn unreadable(id: Uuid, error: &serde_json::Error) -> Usage {
     tracing::error!(%id, %error, "an open call cannot be read; its event names nobody");
-    Usage {
-        schema_version: SCHEMA_VERSION.to_owned(),
-        caller: Caller::unattributed(Trust::None),
-        target: Target::default(),
-        request: Request::default(),
-        tokens: Tokens::default(),
-        accounting: Accounting::default(),
-        stream: Stream::default(),
-        timing: Timing::default(),
-        ids: Ids::default(),
-        reporter: Reporter { instance: String::new(), version: env!("CARGO_PKG_VERSION").to_owned() },
-    }
+    Usage::draft(Caller::unattributed(Trust::None), Target::default())
 }

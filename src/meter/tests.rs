@@ -1,3 +1,5 @@
+//! The meter against exchanges of our own: every ending, shape, coding and split.
+
 use std::io::Write;
 
 use http::HeaderValue;
@@ -6,9 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::caller::{Caller, Trust};
-use crate::usage::{
-    Accounting, Ids, Outcome, Quality, Reporter, Request, Source, Stream, Target, Timing, Tokens,
-};
+use crate::usage::{Outcome, Quality, Source, Target};
 
 const FREE: Rules = Rules { end_of_turn: false };
 const AZURE: Rules = Rules { end_of_turn: true };
@@ -17,18 +17,7 @@ const REQUEST: &str =
     r#"{"stream":true,"messages":[{"role":"user","content":"Hello"}],"model":"my-deployment"}"#;
 
 fn draft(api: Api) -> Usage {
-    Usage {
-        schema_version: String::new(),
-        caller: Caller::unattributed(Trust::None),
-        target: Target { api, ..Target::default() },
-        request: Request::default(),
-        tokens: Tokens::default(),
-        accounting: Accounting::default(),
-        stream: Stream::default(),
-        timing: Timing::default(),
-        ids: Ids::default(),
-        reporter: Reporter::default(),
-    }
+    Usage::draft(Caller::unattributed(Trust::None), Target { api, ..Target::default() })
 }
 
 fn headers(content_type: &'static str) -> HeaderMap {

@@ -6,9 +6,7 @@ use jiff::Timestamp;
 use super::surface::Surface;
 use super::upstream::Upstream;
 use crate::caller::Caller;
-use crate::usage::{
-    Accounting, Ids, PROVIDER, Reporter, Request, SCHEMA_VERSION, Stream, Target, Timing, Tokens, Usage,
-};
+use crate::usage::{Ids, Target, Usage};
 
 /// Characters of an identifier that goes into an event. A `traceparent` has 55.
 const ID_CHARS_MAX: usize = 128;
@@ -23,34 +21,24 @@ pub(super) fn draft(
 ) -> Usage {
     let id = |name: &'static str| text(headers, &HeaderName::from_static(name));
     let number = |name| id(name).and_then(|text| text.parse().ok());
-    Usage {
-        schema_version: SCHEMA_VERSION.to_owned(),
-        caller,
-        target: Target {
-            provider: PROVIDER.to_owned(),
-            api: surface.api,
-            operation: surface.api.operation().map(str::to_owned),
-            resource: upstream.resource().to_owned(),
-            deployment: surface.deployment.clone(),
-            api_version: surface.api_version.clone(),
-            ..Target::default()
-        },
-        request: Request {
-            attempt: number("x-apim-attempt").or_else(|| number("x-stainless-retry-count")),
-            ..Request::default()
-        },
-        tokens: Tokens::default(),
-        accounting: Accounting::default(),
-        stream: Stream::default(),
-        timing: Timing { started_at: Some(Timestamp::now()), ..Timing::default() },
-        ids: Ids {
-            gateway_request_id: id("x-apim-request-id"),
-            client_request_id: id("x-ms-client-request-id"),
-            traceparent: id("traceparent"),
-            ..Ids::default()
-        },
-        reporter: Reporter { instance: boot.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
-    }
+    let target = Target {
+        api: surface.api,
+        resource: upstream.resource().to_owned(),
+        deployment: surface.deployment.clone(),
+        api_version: surface.api_version.clone(),
+        ..Target::default()
+    };
+    let mut draft = Usage::draft(caller, target);
+    draft.request.attempt = number("x-apim-attempt").or_else(|| number("x-stainless-retry-count"));
+    draft.timing.started_at = Some(Timestamp::now());
+    draft.ids = Ids {
+        gateway_request_id: id("x-apim-request-id"),
+        client_request_id: id("x-ms-client-request-id"),
+        traceparent: id("traceparent"),
+        ..Ids::default()
+    };
+    draft.reporter.instance = boot.to_owned();
+    draft
 }
 
 /// A field that is there once, printable and short.

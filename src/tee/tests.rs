@@ -17,9 +17,7 @@ use super::*;
 use crate::caller::{Caller, Trust};
 use crate::ledger::{Ledger, Options};
 use crate::meter::{Ending, PromptCount, PromptNeed, Rules};
-use crate::usage::{
-    Accounting, Api, Ids, Progress, Reporter, Request, Stream, Target, Timing, Tokens, Usage,
-};
+use crate::usage::{Api, Progress, Target, Tokens, Usage};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -212,22 +210,12 @@ impl Rig {
 }
 
 fn draft(need: &str) -> Usage {
-    Usage {
-        schema_version: String::new(),
-        caller: Caller::unattributed(Trust::None),
-        target: Target {
-            model_requested: Some(need.to_owned()),
-            deployment: Some("deployment".to_owned()),
-            ..Target::default()
-        },
-        request: Request::default(),
-        tokens: Tokens::default(),
-        accounting: Accounting::default(),
-        stream: Stream::default(),
-        timing: Timing::default(),
-        ids: Ids::default(),
-        reporter: Reporter::default(),
-    }
+    let target = Target {
+        model_requested: Some(need.to_owned()),
+        deployment: Some("deployment".to_owned()),
+        ..Target::default()
+    };
+    Usage::draft(Caller::unattributed(Trust::None), target)
 }
 
 /// A body that follows a script; `None` is a poll that finds nothing.

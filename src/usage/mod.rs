@@ -426,6 +426,24 @@ pub struct Progress {
 }
 
 impl Usage {
+    /// A call of which only the caller and the target are known: nothing was counted, nothing seen.
+    /// Provider and operation follow from what the target's API is.
+    pub fn draft(caller: Caller, target: Target) -> Usage {
+        let operation = target.api.operation().map(str::to_owned);
+        Usage {
+            schema_version: SCHEMA_VERSION.to_owned(),
+            caller,
+            target: Target { provider: PROVIDER.to_owned(), operation, ..target },
+            request: Request::default(),
+            tokens: Tokens::default(),
+            accounting: Accounting::default(),
+            stream: Stream::default(),
+            timing: Timing::default(),
+            ids: Ids::default(),
+            reporter: Reporter { instance: String::new(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        }
+    }
+
     /// The event of a call whose process died: the draft made when it began, brought up to its
     /// last checkpoint. Its duration is not known.
     #[must_use]
