@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use tokenweir::account::{Options, run};
 use tokenweir::meter::{Ending, Meter, PromptNeed, Rules, count_prompt};
-use tokenweir::usage::{Accounting, Api, Stream, Target, Tokens, Usage};
+use tokenweir::usage::{Accounting, Stream, Target, Tokens, Usage};
 
 /// The recordings, one exchange a line; `None`, said aloud, if there are none.
 fn recordings() -> Option<&'static [String]> {
@@ -43,10 +43,14 @@ fn recordings() -> Option<&'static [String]> {
     lines.as_deref()
 }
 
-/// Only chat is computed so far.
-fn chat_recordings() -> Option<Vec<Value>> {
+/// Those of the APIs that are computed.
+fn computed_recordings() -> Option<Vec<Value>> {
     let all = recordings()?.iter().map(|line| serde_json::from_str(line).unwrap());
-    Some(all.filter(|case: &Value| case["api"] == "chat/completions").collect())
+    Some(all.filter(|case: &Value| is_computed(case)).collect())
+}
+
+fn is_computed(case: &Value) -> bool {
+    case["api"] != "responses"
 }
 
 fn account<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<Value> {
@@ -94,6 +98,11 @@ fn family(model: &str) -> &'static str {
 fn rows(case: &Value) -> (Vec<String>, Vec<String>) {
     if is_true(&case["suspect"]) || !is_true(&case["usage"]) {
         return (vec![], vec![]);
+    }
+    match case["api"].as_str() {
+        Some("embeddings") => return (vec!["embeddings".to_owned()], vec![]),
+        Some("completions") => return (vec!["legacy prompt".to_owned()], vec!["legacy output".to_owned()]),
+        _ => {}
     }
     let request = &case["request"];
     let text = |part: &Value| ["text", "refusal"].iter().any(|kind| part["type"] == *kind);
@@ -143,7 +152,7 @@ impl Tally {
 
 #[test]
 fn computed_equals_the_bill() {
-    let Some(cases) = chat_recordings() else { return };
+    let Some(cases) = computed_recordings() else { return };
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     for (case, line) in cases.iter().zip(account_cases(&cases)) {
         assert_eq!(case["id"], line["id"]);
@@ -173,6 +182,9 @@ fn computed_equals_the_bill() {
         ("prompt azure", 92.0),
         ("completion classic", 99.5),
         ("completion azure", 95.0),
+        ("embeddings", 100.0),
+        ("legacy prompt", 100.0),
+        ("legacy output", 100.0),
         ("input labelled exact", 99.0),
         ("output labelled exact", 99.0),
     ] {
@@ -194,7 +206,7 @@ fn reported_is_what_the_service_said() {
         assert_eq!(line["reported"]["input"], input, "{}", case["id"]);
         assert_eq!(line["reported"]["output"], pick("completion_tokens", "output_tokens"), "{}", case["id"]);
         assert_eq!(line["event"]["data"]["tokens"]["input"], input);
-        if case["api"] != "chat/completions" {
+        if !is_computed(&case) {
             assert_eq!(line["computed"]["input"], Value::Null, "a number without a rule");
         }
     }
@@ -229,7 +241,7 @@ fn with_usage(case: &Value, usage: Option<&Value>) -> Value {
 
 #[test]
 fn nothing_of_usage_is_in_computed() {
-    let Some(cases) = chat_recordings() else { return };
+    let Some(cases) = computed_recordings() else { return };
     let computed = |cases: &[Value]| -> Vec<String> {
         let keys = ["id", "computed", "input_quality", "output_quality", "reasons"];
         account_cases(cases).iter().map(|line| keys.map(|key| line[key].to_string()).concat()).collect()
@@ -256,6 +268,7 @@ impl Dice {
 /// Shows a case to a meter in pieces, as the data path would.
 fn in_pieces(case: &Value, draft: Usage, mut piece_bytes: impl FnMut() -> usize) -> Usage {
     let request = Bytes::from(case["request"].to_string());
+    let api = draft.target.api;
     let mut meter = Meter::new(draft, Rules { end_of_turn: case["azure"] == true });
     meter = meter.assuming(case["model"].as_str().map(str::to_owned));
     let mut cut = |bytes: &[u8], show: &mut dyn FnMut(&[u8])| {
@@ -275,7 +288,7 @@ fn in_pieces(case: &Value, draft: Usage, mut piece_bytes: impl FnMut() -> usize)
     let mut count = |meter: &mut Meter| {
         if let (false, PromptNeed::Count { model }) = (counted, meter.prompt_need()) {
             counted = true;
-            meter.prompt_counted(count_prompt(Api::ChatCompletions, std::slice::from_ref(&request), &model));
+            meter.prompt_counted(count_prompt(api, std::slice::from_ref(&request), &model));
         }
     };
     cut(case["response_body"].as_str().unwrap().as_bytes(), &mut |mut piece| {
@@ -310,7 +323,7 @@ fn draft_of(event: &Usage) -> Usage {
 
 #[test]
 fn pieces_give_the_same_event() {
-    let Some(cases) = chat_recordings() else { return };
+    let Some(cases) = computed_recordings() else { return };
     let mut dice = Dice(1);
     for (case, line) in cases.iter().zip(account_cases(&cases)) {
         let event: Usage = serde_json::from_value(line["event"]["data"].clone()).unwrap();

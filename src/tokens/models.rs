@@ -30,6 +30,9 @@ pub const FAMILIES: &[(&str, Encoding)] = &[
     ("text-embedding-", Encoding::Cl100kBase),
     ("davinci-002", Encoding::Cl100kBase),
     ("babbage-002", Encoding::Cl100kBase),
+    // What the two call themselves in their answers.
+    ("davinci:2023", Encoding::Cl100kBase),
+    ("babbage:2023", Encoding::Cl100kBase),
 ];
 
 impl Encoding {
@@ -61,7 +64,7 @@ mod tests {
             codex-mini-latest computer-use-preview ft:gpt-4o-mini-2024-07-18:org::id azure/gpt-4o openai/o3-mini";
         let cl100k = "gpt-4 gpt-4-0613 gpt-4-32k gpt-4-turbo-2024-04-09 gpt-4-vision-preview gpt-3.5-turbo \
             gpt-35-turbo gpt-35-turbo-16k gpt-3.5-turbo-instruct text-embedding-ada-002 text-embedding-3-large \
-            davinci-002 babbage-002 ft:gpt-3.5-turbo-0125:org:name:id ft:davinci-002:org a/b/gpt-4";
+            davinci-002 babbage-002 davinci:2023-07-21-v2 ft:gpt-3.5-turbo-0125:org:name:id ft:davinci-002:org a/b/gpt-4";
         for model in o200k.split_whitespace() {
             assert_eq!(Encoding::for_model(model), Some(Encoding::O200kBase), "{model}");
         }
