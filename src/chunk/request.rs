@@ -127,7 +127,9 @@ struct ServerState {
 /// What ends an answer, given another entry of `stop`, or its opening bracket.
 fn stop_of(before: Stop, token: Token<'_>) -> Stop {
     let text = match token {
-        Token::Scalar(b"null") | Token::Text(b"") | Token::Close | Token::Open { array: true } => return before,
+        Token::Scalar(b"null") | Token::Text(b"") | Token::Close | Token::Open { array: true } => {
+            return before;
+        }
         Token::Text(text) => text.trim_ascii_start(),
         _ => b"",
     };

@@ -282,7 +282,11 @@ impl Meter {
     /// request asks for, else one that has the deployment's name.
     fn assumed_model(&self) -> Option<String> {
         let names = [&self.assumed, &self.facts.model, &self.draft.target.deployment];
-        names.into_iter().flatten().find(|name| crate::prompt::rules(self.draft.target.api, name).is_some()).cloned()
+        names
+            .into_iter()
+            .flatten()
+            .find(|name| crate::prompt::rules(self.draft.target.api, name).is_some())
+            .cloned()
     }
 }
 

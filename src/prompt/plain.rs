@@ -68,7 +68,8 @@ pub(super) fn count(api: Api, request: &Object, model: Model) -> PromptCount {
         _ => return PromptCount::unknown("unreadable"),
     }
     counted.bill.add("other texts", counted.rest);
-    if let Some(suffix) = request.get("suffix").filter(|suffix| !suffix.is_null() && api == Api::Completions) {
+    if let Some(suffix) = request.get("suffix").filter(|suffix| !suffix.is_null() && api == Api::Completions)
+    {
         counted.doubt("suffix");
         counted.bill.add("suffix", tokens_of(model, suffix.as_str().unwrap_or("")));
     }
@@ -142,9 +143,10 @@ impl Counted {
     }
 }
 
-/// Azure's first embeddings model calls itself by the name of an older one.
+/// Azure's first embeddings model calls itself by the name of an older one, and so do its deployments.
 pub(super) fn full_name(api: Api, name: &str) -> &str {
-    if api == Api::Embeddings && name == "ada" { "text-embedding-ada-002" } else { name }
+    let is_ada = name == "ada" || name.starts_with("ada-");
+    if api == Api::Embeddings && is_ada { "text-embedding-ada-002" } else { name }
 }
 
 #[cfg(test)]
@@ -201,9 +203,7 @@ mod tests {
 
     #[test]
     fn a_model_is_known_by_its_vocabulary() {
-        let of = |api, model: &str| {
-            count(api, json!({"model": model, "input": "été", "prompt": "été"}))
-        };
+        let of = |api, model: &str| count(api, json!({"model": model, "input": "été", "prompt": "été"}));
         assert_eq!(of(Api::Embeddings, "ada").tokens, of(Api::Embeddings, "text-embedding-ada-002").tokens);
         assert!(of(Api::Embeddings, "text-embedding-9").reasons.contains(&"unknown_model"));
         assert_eq!(of(Api::Embeddings, "embed-english").tokens, None);

@@ -1,4 +1,4 @@
-//! The tables of both encodings, made once and kept for the life of the process.
+//! The tables of the encodings, made once and kept for the life of the process.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -17,6 +17,8 @@ pub(super) struct Tables {
 
 static O200K: OnceLock<Tables> = OnceLock::new();
 static CL100K: OnceLock<Tables> = OnceLock::new();
+static P50K: OnceLock<Tables> = OnceLock::new();
+static R50K: OnceLock<Tables> = OnceLock::new();
 
 impl Tables {
     /// The tables of an encoding; makes them if no one has yet.
@@ -24,6 +26,8 @@ impl Tables {
         let slot = match encoding {
             Encoding::O200kBase => &O200K,
             Encoding::Cl100kBase => &CL100K,
+            Encoding::P50kBase => &P50K,
+            Encoding::R50kBase => &R50K,
         };
         #[expect(clippy::expect_used, reason = "the lists are compiled in, and tests make both")]
         slot.get_or_init(|| Tables::new(encoding).expect("the built-in lists are vocabularies"))
@@ -33,6 +37,8 @@ impl Tables {
         let list: &[u8] = match encoding {
             Encoding::O200kBase => include_bytes!(concat!(env!("OUT_DIR"), "/o200k_base.tokens")),
             Encoding::Cl100kBase => include_bytes!(concat!(env!("OUT_DIR"), "/cl100k_base.tokens")),
+            Encoding::P50kBase => include_bytes!(concat!(env!("OUT_DIR"), "/p50k_base.tokens")),
+            Encoding::R50kBase => include_bytes!(concat!(env!("OUT_DIR"), "/r50k_base.tokens")),
         };
         Ok(Tables { encoding, classes: Classes::of(encoding), vocabulary: Vocabulary::from_flat(list)? })
     }
@@ -44,7 +50,7 @@ impl fmt::Debug for Tables {
     }
 }
 
-/// Makes the tables of both encodings, one in a thread of its own; the first call of
+/// Makes the tables of the two encodings in use, one in a thread of its own; the first call of
 /// [`super::Counter::new`] would otherwise wait for it.
 pub fn load() {
     thread::scope(|scope| {
@@ -57,7 +63,7 @@ pub fn load() {
     Tables::of(Encoding::Cl100kBase);
 }
 
-/// Are the tables of both encodings made?
+/// Are the tables of the two encodings in use made?
 pub fn is_loaded() -> bool {
     O200K.get().is_some() && CL100K.get().is_some()
 }

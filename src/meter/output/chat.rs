@@ -120,7 +120,11 @@ impl Exchange<'_> {
         self.said(choice, place, cut, bill)?;
         if choice.finish.as_deref() == Some("length") {
             let counted = bill.total() - before;
-            bill.add_at("up to the limit", place, signed(limited(counted, self.facts.limit)) - signed(counted));
+            bill.add_at(
+                "up to the limit",
+                place,
+                signed(limited(counted, self.facts.limit)) - signed(counted),
+            );
         }
         Some(())
     }

@@ -91,4 +91,3 @@ fn limited(counted: u64, limit: Option<u64>) -> u64 {
 
 /// By this part of a limit the count of a text may be off.
 const LIMIT_PART_OFF_MAX: u64 = 8;
-
