@@ -4,6 +4,8 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // helpers of a test may stop it and speak
 
+#[path = "accounting/mutated.rs"]
+mod mutated;
 #[path = "support/recordings.rs"]
 mod recordings;
 #[path = "accounting/tee.rs"]
@@ -164,56 +166,4 @@ fn pieces_give_the_same_event() {
             assert_eq!(in_pieces(case, draft, || 1), event, "{}", case["id"]);
         }
     }
-}
-
-/// An exchange of our own.
-fn invented() -> Vec<String> {
-    let chunk = |delta: Value| {
-        format!(
-            "data: {}\n\n",
-            json!({"id": "c", "model": "gpt-4o", "choices": [{"index": 0, "delta": delta}]})
-        )
-    };
-    let body = [
-        chunk(json!({"content": "Good \u{1F600} morning"})),
-        chunk(
-            json!({"tool_calls": [{"index": 0, "function": {"name": "find", "arguments": "{\"a\": [1, 2.5e3]}"}}]}),
-        ),
-        "data: [DONE]\n\n".to_owned(),
-    ];
-    let request = json!({"model": "gpt-4o", "stream": true, "n": 1, "stream_options": {"include_usage": true},
-        "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
-            {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}, {"id": "b", "function": {"name": "g", "arguments": "[]"}}]},
-            {"role": "tool", "tool_call_id": "a", "content": "{\"x\": 1}"}, {"role": "tool", "tool_call_id": "b", "content": "\u{e9}"}],
-        "tools": [{"type": "function", "function": {"name": "find", "description": "Finds", "parameters": {"type": "object",
-            "properties": {"a": {"type": "array", "items": {"$ref": "#/$defs/A"}}}, "$defs": {"A": {"enum": ["x", null]}}}}}],
-        "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object", "required": []}}}});
-    let line = json!({"id": "i", "api": "chat", "azure": true, "model": "gpt-4o", "request": request,
-        "response_kind": "sse", "response_body": body.concat()});
-    let whole = json!({"id": "w", "api": "chat", "request": {"model": "gpt-5", "messages": [{"role": "user", "content": "x"}]},
-        "response_kind": "json", "response_body_base64": "eyJ1c2FnZSI6eyJwcm9tcHRfdG9rZW5zIjoxLCJjb21wbGV0aW9uX3Rva2VucyI6Mn19"});
-    vec![line.to_string(), whole.to_string()]
-}
-
-#[test]
-fn mutated_lines_never_crash() {
-    let (invented, mut dice) = (invented(), Dice(2));
-    assert!(account(invented.iter().map(String::as_str)).iter().all(|line| line.get("error").is_none()));
-    let marks = [
-        "\"", "{", "}", "[", "]", "\\", "\\ud800", ":", ",", "null", "-1", "1e999", "\\n", "data: ", "\u{0}",
-        "$ref",
-    ];
-    let mutated: Vec<String> = (0..3_000)
-        .map(|round| {
-            let mut text = invented[round % invented.len()].clone().into_bytes();
-            for _ in 0..=dice.below(6) {
-                let at = dice.below(text.len());
-                let end = (at + dice.below(12)).min(text.len());
-                let mark = marks[dice.below(marks.len())].bytes();
-                text.splice(at..end, mark);
-            }
-            String::from_utf8_lossy(&text).replace('\n', " ")
-        })
-        .collect();
-    assert_eq!(account(mutated.iter().map(String::as_str)).len(), mutated.len());
 }
