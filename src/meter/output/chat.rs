@@ -43,8 +43,9 @@ const SURE_END_OF_TURN_ON_AZURE: u64 = 1_759_276_800;
 pub(super) fn count(exchange: Exchange<'_>) -> Computed {
     let (mut computed, mut bill) = (Computed::default(), Bill::default());
     let mut known = true;
+    let several = exchange.answer.choices.len() > 1;
     for (place, choice) in exchange.answer.choices.iter().enumerate() {
-        known &= exchange.choice(choice, place, &mut bill).is_some();
+        known &= exchange.choice(choice, several.then_some(place), &mut bill).is_some();
         exchange.doubts(choice, &mut computed);
         if !choice.reasoning.is_empty() {
             let visible = choice.reasoning.count(exchange.encoding());
@@ -97,7 +98,7 @@ impl Exchange<'_> {
     }
 
     /// Tokens of one choice; `None` if its text is lost.
-    fn choice(&self, choice: &Choice, place: usize, bill: &mut Bill) -> Option<()> {
+    fn choice(&self, choice: &Choice, place: Option<usize>, bill: &mut Bill) -> Option<()> {
         let cut = self.is_cut(choice);
         let hidden = self.is_hidden();
         let before = bill.total();
@@ -115,7 +116,7 @@ impl Exchange<'_> {
         Some(())
     }
 
-    fn classic(&self, choice: &Choice, place: usize, cut: bool, bill: &mut Bill) -> Option<()> {
+    fn classic(&self, choice: &Choice, place: Option<usize>, cut: bool, bill: &mut Bill) -> Option<()> {
         let before = bill.total();
         self.said(choice, place, cut, bill)?;
         if choice.finish.as_deref() == Some("length") {
@@ -130,7 +131,7 @@ impl Exchange<'_> {
     }
 
     /// What a classic model said, by its words.
-    fn said(&self, choice: &Choice, place: usize, cut: bool, bill: &mut Bill) -> Option<()> {
+    fn said(&self, choice: &Choice, place: Option<usize>, cut: bool, bill: &mut Bill) -> Option<()> {
         let text = signed(self.text(choice)?);
         let calls: Vec<_> = choice.calls.iter().filter(|call| !call.name.is_empty()).collect();
         if let ([call], ToolChoice::Named) = (calls.as_slice(), self.facts.tool_choice) {
@@ -170,7 +171,13 @@ impl Exchange<'_> {
     }
 
     /// The visible part of a gpt-5 or o-series answer, as if there had been no reasoning.
-    fn reasoning_model(&self, choice: &Choice, place: usize, cut: bool, bill: &mut Bill) -> Option<()> {
+    fn reasoning_model(
+        &self,
+        choice: &Choice,
+        place: Option<usize>,
+        cut: bool,
+        bill: &mut Bill,
+    ) -> Option<()> {
         let text = signed(self.text(choice)?);
         let open = choice.finish.is_none() && cut;
         let frame = match (open, self.model.early_frame) {

@@ -25,11 +25,11 @@ const LIMIT_DEFAULT: u64 = 16;
 pub(super) fn count(exchange: Exchange<'_>) -> Computed {
     let (mut computed, mut bill) = (Computed::default(), Bill::default());
     let Exchange { answer, facts, .. } = exchange;
-    let mut known = true;
+    let (mut known, several) = (true, answer.choices.len() > 1);
     for (place, choice) in answer.choices.iter().enumerate() {
         let text = text(&exchange, choice);
         known &= text.is_some();
-        bill.add_at("text", place, i64::try_from(text.unwrap_or(0)).unwrap_or(i64::MAX));
+        bill.add_at("text", several.then_some(place), i64::try_from(text.unwrap_or(0)).unwrap_or(i64::MAX));
         choice_doubts(&exchange, choice, &mut computed);
     }
     if facts.echo {
