@@ -5,6 +5,8 @@
 //! object is [`Malformed`].
 
 mod json;
+#[cfg(test)]
+mod large;
 mod reported;
 mod request;
 mod scan;

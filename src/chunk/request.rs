@@ -89,6 +89,12 @@ impl RequestScan {
         self.scanner.push(bytes, &mut self.collector);
     }
 
+    /// Bytes that it holds on the heap now.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.scanner.heap_bytes() + self.collector.facts.model.as_ref().map_or(0, String::capacity)
+    }
+
     /// What has been found so far.
     pub fn facts(&self) -> RequestFacts {
         let Collector { facts, state, limits, .. } = &self.collector;

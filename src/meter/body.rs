@@ -89,6 +89,11 @@ impl Body {
         matches!(self.shape, Shape::Events(_))
     }
 
+    /// Only the top level of a document is looked at.
+    pub(super) fn is_skimmed(&self) -> bool {
+        matches!(self.shape, Shape::LongJson(_))
+    }
+
     /// Bytes that [`Body::finish`] has yet to read.
     pub(super) fn unread_bytes(&self) -> usize {
         if let Shape::Json(bytes) = &self.shape { bytes.len() } else { 0 }
