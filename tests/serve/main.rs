@@ -1,6 +1,6 @@
 //! The built program from outside: real processes, real sockets, real signals.
 //!
-//! - `replay`: every recorded chat exchange through `serve`: same bytes down, same event as `account`
+//! - `replay`: every recorded exchange through `serve`: same bytes down, same event as `account`
 //! - `crash`: kill -9 under open streams, and what the ledger says afterwards
 //! - `outage`: the broker is gone under load, comes back, and what a dead instance left is drained
 //! - `memory`: more large prompts at once than may be kept
