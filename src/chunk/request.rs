@@ -14,8 +14,8 @@ pub struct RequestFacts {
     pub include_usage: bool,
     /// `n`
     pub n: Option<u64>,
-    /// A function is offered, in `tools`.
-    pub functions: bool,
+    /// Functions that are offered, in `tools`.
+    pub functions: u32,
     /// A function is offered, in the older `functions`.
     pub legacy_functions: bool,
     /// Something else than a function is offered in `tools`.
@@ -24,12 +24,20 @@ pub struct RequestFacts {
     pub web_search: bool,
     /// `tool_choice`, or the older `function_call`.
     pub tool_choice: ToolChoice,
-    /// `response_format` is of type `json_schema`.
+    /// `response_format`, or the `text.format` of the Responses API, is of type `json_schema`.
     pub json_schema: bool,
     /// `stop` is given.
     pub stop: bool,
     /// `data_sources`: the service searches and prompts by itself.
     pub data_sources: bool,
+    /// `previous_response_id`, `conversation` or a stored `prompt`: most of the prompt is elsewhere.
+    pub server_state: bool,
+    /// `echo`: the answer repeats the prompt.
+    pub echo: bool,
+    /// `best_of`: candidates that are billed, of which `n` are returned.
+    pub best_of: Option<u64>,
+    /// `suffix`: what follows the text to be inserted.
+    pub suffix: bool,
     /// `prediction`: rejected predictions are billed and not seen.
     pub prediction: bool,
     /// The body is one JSON object.
@@ -39,9 +47,11 @@ pub struct RequestFacts {
 /// Which tool the model must use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ToolChoice {
-    /// A word (`auto`, `none`, `required`), or nothing.
+    /// A word (`auto`, `none`), or nothing.
     #[default]
     Word,
+    /// `required`: some function.
+    Required,
     /// A function, by name.
     Named,
     /// Something else.
@@ -63,7 +73,9 @@ impl RequestScan {
 
     /// What has been found so far.
     pub fn facts(&self) -> RequestFacts {
-        RequestFacts { complete: self.scanner.complete(), ..self.collector.facts.clone() }
+        let Collector { facts, state, .. } = &self.collector;
+        let server_state = state.previous_response || state.conversation || state.prompt;
+        RequestFacts { complete: self.scanner.complete(), server_state, ..facts.clone() }
     }
 }
 
@@ -73,6 +85,23 @@ struct Collector {
     key: Key,
     /// A nested key that is asked for: `type` or `include_usage`.
     inner: Inner,
+    state: ServerState,
+}
+
+/// What the service remembers for the caller.
+#[derive(Debug, Default)]
+struct ServerState {
+    previous_response: bool,
+    conversation: bool,
+    prompt: bool,
+}
+
+/// A number that is whole and not negative.
+fn whole(token: Token<'_>) -> Option<u64> {
+    match token {
+        Token::Scalar(digits) => str::from_utf8(digits).ok()?.parse().ok(),
+        _ => None,
+    }
 }
 
 /// The top-level keys that are asked for.
@@ -90,6 +119,13 @@ enum Key {
     DataSources,
     Prediction,
     WebSearch,
+    Text,
+    PreviousResponse,
+    Conversation,
+    Prompt,
+    Echo,
+    BestOf,
+    Suffix,
     #[default]
     Other,
 }
@@ -117,6 +153,13 @@ impl Key {
             b"data_sources" => Key::DataSources,
             b"prediction" => Key::Prediction,
             b"web_search_options" => Key::WebSearch,
+            b"text" => Key::Text,
+            b"previous_response_id" => Key::PreviousResponse,
+            b"conversation" => Key::Conversation,
+            b"prompt" => Key::Prompt,
+            b"echo" => Key::Echo,
+            b"best_of" => Key::BestOf,
+            b"suffix" => Key::Suffix,
             _ => Key::Other,
         }
     }
@@ -156,23 +199,24 @@ impl Collector {
                 };
             }
             Key::Stream => facts.stream = is_true,
-            Key::N => {
-                facts.n = match token {
-                    Token::Scalar(digits) => {
-                        str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok())
-                    }
-                    _ => None,
-                };
-            }
+            Key::N => facts.n = whole(token),
+            Key::BestOf => facts.best_of = whole(token),
+            Key::Echo => facts.echo = is_true,
+            Key::Suffix => facts.suffix = given,
+            Key::PreviousResponse => self.state.previous_response = given,
+            Key::Conversation => self.state.conversation = given,
+            // The older completions have a text here.
+            Key::Prompt => self.state.prompt = token == (Token::Open { array: false }),
             Key::StreamOptions => facts.include_usage = false,
             // What the lists hold is seen one level down.
-            Key::Tools => (facts.functions, facts.hosted_tools) = (false, false),
+            Key::Tools => (facts.functions, facts.hosted_tools) = (0, false),
             Key::Functions => facts.legacy_functions = false,
             Key::ToolChoice if token == (Token::Open { array: false }) => {
                 facts.tool_choice = ToolChoice::Named
             }
+            Key::ToolChoice if token == Token::Text(b"required") => facts.tool_choice = ToolChoice::Required,
             Key::ToolChoice => facts.tool_choice = ToolChoice::Word,
-            Key::ResponseFormat => facts.json_schema = false,
+            Key::ResponseFormat | Key::Text => facts.json_schema = false,
             Key::Stop => facts.stop = given,
             Key::DataSources => facts.data_sources = given,
             Key::Prediction => facts.prediction = given,
@@ -190,10 +234,11 @@ impl Collector {
             (Key::ResponseFormat, 2, Inner::Type, Token::Text(kind)) => {
                 facts.json_schema = kind == b"json_schema"
             }
+            (Key::Text, 3, Inner::Type, Token::Text(kind)) => facts.json_schema = kind == b"json_schema",
             (Key::ToolChoice, 2, Inner::Type, Token::Text(kind)) if kind != b"function" => {
                 facts.tool_choice = ToolChoice::Other;
             }
-            (Key::Tools, 3, Inner::Type, Token::Text(b"function")) => facts.functions = true,
+            (Key::Tools, 3, Inner::Type, Token::Text(b"function")) => facts.functions += 1,
             (Key::Tools, 3, Inner::Type, Token::Text(_)) => facts.hosted_tools = true,
             (Key::Functions, 2, _, Token::Open { array: false }) => facts.legacy_functions = true,
             // The name of a value is used up by it.
@@ -227,7 +272,7 @@ mod tests {
             stream: true,
             include_usage: true,
             n: Some(3),
-            functions: true,
+            functions: 1,
             legacy_functions: false,
             web_search: false,
             hosted_tools: true,
@@ -235,6 +280,10 @@ mod tests {
             json_schema: true,
             stop: true,
             data_sources: false,
+            server_state: false,
+            echo: false,
+            best_of: None,
+            suffix: false,
             prediction: false,
             complete: true,
         };
@@ -253,6 +302,27 @@ mod tests {
             r#"{"stream":true,"stream":false,"stream_options":{"include_usage":true},"stream_options":{},"model":"a","model":"b"}"#,
         );
         assert_eq!((found.stream, found.include_usage, found.model.as_deref()), (false, false, Some("b")));
+    }
+
+    #[test]
+    fn keys_of_the_other_apis() {
+        let found = facts(
+            r#"{"text":{"format":{"schema":{"type":"x"},"type":"json_schema"}},"tools":[{"type":"function","name":"f"},{"type":"function","name":"g"}],
+            "tool_choice":"required","previous_response_id":"r","prompt":"text","echo":true,"best_of":3,"suffix":"s"}"#,
+        );
+        let expected = RequestFacts {
+            json_schema: true,
+            functions: 2,
+            tool_choice: ToolChoice::Required,
+            server_state: true,
+            echo: true,
+            best_of: Some(3),
+            suffix: true,
+            complete: true,
+            ..RequestFacts::default()
+        };
+        assert_eq!(found, expected);
+        assert!(facts(r#"{"prompt":{"id":"p"}}"#).server_state && !facts(r#"{"prompt":["a"]}"#).server_state);
     }
 
     #[test]

@@ -10,8 +10,8 @@
 
 mod answer;
 mod body;
-mod completion;
 mod decode;
+mod output;
 mod settle;
 mod shape;
 mod text;
@@ -29,7 +29,7 @@ use answer::label;
 use body::Body;
 use settle::Billing;
 
-pub use crate::prompt::PromptCount;
+pub use crate::prompt::{Part, PromptCount};
 
 /// What the rules need to know that the exchange does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,7 +207,7 @@ impl Meter {
     pub fn prompt_need(&self) -> PromptNeed {
         let settled = !matches!(self.prompt, Prompt::Waiting);
         let reported = self.reported().is_some_and(|reported| reported.input.is_some());
-        if settled || reported || self.draft.target.api != Api::ChatCompletions {
+        if settled || reported || !settle::is_computed(self.draft.target.api) {
             return PromptNeed::No;
         }
         if !self.request_ended {
@@ -242,9 +242,14 @@ impl Meter {
         self.prompt = Prompt::NotKept;
     }
 
-    /// The prompt has been counted.
+    /// The prompt has been counted. Its parts are not kept.
     pub fn prompt_counted(&mut self, count: PromptCount) {
-        self.prompt = Prompt::Counted(count);
+        self.prompt = Prompt::Counted(PromptCount { parts: vec![], ..count });
+    }
+
+    /// What our count of the answer is made of, whatever the service says of it. Empty if there is none.
+    pub fn output_parts(&self) -> Vec<Part> {
+        self.computed_output().parts
     }
 
     /// What is known now: the checkpoint of an open call. Its numbers are lower bounds unless the
@@ -283,9 +288,8 @@ impl Meter {
 
 /// Counts the prompt of a request under a model's rules. Heavy: never on the data path.
 pub fn count_prompt(api: Api, body: &[Bytes], model: &str) -> PromptCount {
-    match (api, body) {
-        (Api::ChatCompletions, [whole]) => crate::prompt::count_chat(whole, model),
-        (Api::ChatCompletions, pieces) => crate::prompt::count_chat(&pieces.concat(), model),
-        _ => PromptCount { tokens: None, reasons: vec!["api_not_computed"] },
+    match body {
+        [whole] => crate::prompt::count(api, whole, model),
+        pieces => crate::prompt::count(api, &pieces.concat(), model),
     }
 }

@@ -1,6 +1,6 @@
 //! From what was seen to the final event: outcome, numbers, where each comes from and how good it is.
 
-use super::completion::{self, Computed};
+use super::output::{self, Computed, Exchange};
 use super::{Ending, Meter, Prompt};
 use crate::prompt::{self, RULES};
 use crate::usage::{Api, IncludeUsage, Outcome, Quality, Source, Tokens, Usage};
@@ -189,7 +189,7 @@ impl Meter {
         if let Some(side) = not_billed(billing) {
             return side;
         }
-        if self.draft.target.api != Api::ChatCompletions {
+        if !is_computed(self.draft.target.api) {
             return Side::unknown(vec![unmetered(self.draft.target.api)]);
         }
         match &self.prompt {
@@ -238,7 +238,7 @@ impl Meter {
         if api == Api::Embeddings && seen.whole {
             return Side::computed(Some(0), Quality::Exact, vec![]);
         }
-        if api != Api::ChatCompletions {
+        if !is_computed(api) {
             return Side::unknown(vec![unmetered(api)]);
         }
         let mut reasons = computed.reasons.clone();
@@ -255,12 +255,12 @@ impl Meter {
     }
 
     /// Our own count of the answer, whatever the service says of it.
-    fn computed_output(&self) -> Computed {
+    pub(super) fn computed_output(&self) -> Computed {
         let (seen, answer) = (&self.body.seen, &self.body.seen.answer);
         let whole = seen.whole && answer.error.is_none();
         let unknown = |reason| Computed { reasons: vec![reason], ..Computed::default() };
         let answered = self.status.is_some_and(|status| status.is_success());
-        if self.draft.target.api != Api::ChatCompletions {
+        if !is_computed(self.draft.target.api) {
             return Computed::default();
         }
         if self.status.is_none() {
@@ -288,7 +288,8 @@ impl Meter {
             };
         }
         let Some(model) = self.rules_model() else { return unknown("unknown_model") };
-        let mut computed = completion::output(answer, model, &self.facts, self.rules, whole);
+        let exchange = Exchange { answer, model, facts: &self.facts, rules: self.rules, whole };
+        let mut computed = output::count(self.draft.target.api, exchange);
         if answer.model.is_none() {
             computed.because("model_assumed");
         }
@@ -321,6 +322,11 @@ fn not_billed(billing: Billing) -> Option<Side> {
         Billing::MostLikelyNothing => Some(Side::computed(Some(0), Quality::Estimated, vec!["not_billed"])),
         _ => None,
     }
+}
+
+/// Rules of prompt and answer are known.
+pub(super) fn is_computed(api: Api) -> bool {
+    matches!(api, Api::ChatCompletions)
 }
 
 /// Why nothing is computed for an API.

@@ -30,17 +30,19 @@
 //! What is not proven is said: [`PromptCount::reasons`] names everything in a request that the
 //! recordings do not cover, and a model whose vocabulary is not known has no count at all.
 
+mod bill;
 mod chat;
-mod doubts;
 mod json;
 mod model;
+mod plain;
+mod read;
+mod responses;
 mod schema;
 mod tools;
 
-use std::borrow::Cow;
+use crate::usage::Api;
 
-use serde_json::Value;
-
+pub use bill::{Bill, Part};
 pub use json::{compact, parallel};
 pub use model::{Family, Model, model};
 
@@ -54,99 +56,68 @@ pub struct PromptCount {
     pub tokens: Option<u64>,
     /// Why the number is not exact, without the side: `remote_image`.
     pub reasons: Vec<&'static str>,
+    /// The rules that made it: `text`, `tools`, `tool_history`. Empty if there is no number.
+    pub class: &'static str,
+    /// What it is made of.
+    pub parts: Vec<Part>,
 }
 
 impl PromptCount {
     fn unknown(reason: &'static str) -> PromptCount {
-        PromptCount { tokens: None, reasons: vec![reason] }
+        PromptCount { reasons: vec![reason], ..PromptCount::default() }
+    }
+
+    fn of(bill: Bill, class: &'static str, reasons: Vec<&'static str>) -> PromptCount {
+        PromptCount { tokens: Some(bill.total()), reasons, class, parts: bill.into_parts() }
     }
 }
 
-/// Counts the prompt of a chat completion under a model's rules. Takes some 20 ms for a megabyte.
-pub fn count_chat(body: &[u8], model: &str) -> PromptCount {
+/// Counts the prompt of a request under a model's rules. Takes some 20 ms for a megabyte.
+pub fn count(api: Api, body: &[u8], model: &str) -> PromptCount {
     let Some(model) = self::model(model) else { return PromptCount::unknown("unknown_model") };
-    let Some(Value::Object(request)) = parse(body) else { return PromptCount::unknown("unreadable") };
-    if chat::messages(&request).is_empty() {
+    let Some(serde_json::Value::Object(request)) = read::parse(body) else {
         return PromptCount::unknown("unreadable");
-    }
-    if doubts::server_state(&request) {
-        return PromptCount::unknown("server_state");
-    }
-    let tools = chat::tools_text(&request);
-    if tools.endless {
-        return PromptCount::unknown("tool_schema");
-    }
-    let reasons = doubts::doubts(&request, model, &tools);
-    PromptCount { tokens: Some(chat::tokens(&request, model, &tools)), reasons }
-}
-
-/// Reads a body as the service does: what is no Unicode becomes U+FFFD.
-fn parse(body: &[u8]) -> Option<Value> {
-    let text = String::from_utf8_lossy(body);
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
-    match serde_json::from_str(text) {
-        Ok(value) => Some(value),
-        Err(_) => serde_json::from_str(&without_lone_surrogates(text)?).ok(),
-    }
-}
-
-/// Half a surrogate pair in an escape is no string to serde_json. `None` if there is no such escape.
-fn without_lone_surrogates(text: &str) -> Option<String> {
-    let mut bytes = Cow::Borrowed(text.as_bytes());
-    let unit = |bytes: &[u8], at: usize| {
-        let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
-        u16::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
     };
-    let mut at = 0;
-    while let Some(found) = memchr::memchr(b'\\', &bytes[at..]) {
-        at += found;
-        let pair = (unit(&bytes, at), unit(&bytes, at + 6));
-        at += match pair {
-            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
-            (Some(0xD800..=0xDFFF), _) => {
-                bytes.to_mut()[at + 2..at + 6].copy_from_slice(b"FFFD");
-                6
-            }
-            (Some(_), _) => 6,
-            (None, _) => 2.min(bytes.len() - at),
-        };
+    match api {
+        Api::ChatCompletions => chat::count(&request, model),
+        Api::Responses => responses::count(&request, model),
+        Api::Completions | Api::Embeddings => plain::count(api, &request, model),
+        _ => PromptCount::unknown("unmetered"),
     }
-    match bytes {
-        Cow::Borrowed(_) => None,
-        Cow::Owned(bytes) => String::from_utf8(bytes).ok(),
-    }
+}
+
+/// A JSON object of a request; its keys are in order.
+type Object = serde_json::Map<String, serde_json::Value>;
+
+/// The text under a key; empty if there is none.
+fn text<'v>(value: &'v serde_json::Value, key: &str) -> &'v str {
+    value.get(key).and_then(serde_json::Value::as_str).unwrap_or("")
+}
+
+/// Tokens of a text, as a number that can be subtracted from.
+fn tokens_of(model: Model, text: &str) -> i64 {
+    i64::try_from(crate::tokens::count(model.encoding, text)).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn count_chat(body: &[u8], model: &str) -> PromptCount {
+        count(Api::ChatCompletions, body, model)
+    }
+
     fn tokens(body: &str, model: &str) -> Option<u64> {
         count_chat(body.as_bytes(), model).tokens
     }
 
     #[test]
-    fn lone_surrogates_are_read() {
-        for (escape, read) in [
-            (r"\ud83d\ude00", "😀"),
-            (r"\ud83d", "\u{FFFD}"),
-            (r"\ude00\\ud83d\ud83d\ud83d\ude00", "\u{FFFD}\\ud83d\u{FFFD}😀"),
-            (r"\ud83d\n", "\u{FFFD}\n"),
-        ] {
-            assert_eq!(
-                parse(format!("[\"{escape}\"]").as_bytes()),
-                Some(serde_json::json!([read])),
-                "{escape}"
-            );
-        }
-        assert_eq!(parse(br#"["\ud8"#), None);
-        assert_eq!(parse(b"[\"\xFF\"]"), Some(serde_json::json!(["\u{FFFD}"])));
-    }
-
-    #[test]
     fn a_short_prompt() {
         let body = r#"{"model":"x","messages":[{"role":"user","content":"Hello"}]}"#;
-        assert_eq!(count_chat(body.as_bytes(), "gpt-4o"), PromptCount { tokens: Some(8), reasons: vec![] });
+        let count = count_chat(body.as_bytes(), "gpt-4o");
+        assert_eq!((count.tokens, count.reasons, count.class), (Some(8), vec![], "text"));
+        let parts: Vec<_> = count.parts.iter().map(|part| (part.part, part.number, part.tokens)).collect();
+        assert_eq!(parts, [("start of the answer", None, 3), ("user message", Some(1), 5)]);
         assert_eq!(tokens(body, "gpt-5"), Some(7));
         let named = r#"{"messages":[{"role":"system","content":[{"type":"text","text":"Hel"},{"type":"text","text":"lo"}]},{"role":"user","name":"Ann","content":null}]}"#;
         assert_eq!(tokens(named, "gpt-4o"), Some(3 + 5 + 4 + 2));

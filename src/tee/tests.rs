@@ -126,7 +126,7 @@ pub(super) fn count_prompt(_: Api, body: &[Bytes], model: &str) -> PromptCount {
         hold();
     }
     let model: &'static str = if model == "told" { "told" } else { "deployment" };
-    PromptCount { tokens: Some(body.len() as u64), reasons: vec![model] }
+    PromptCount { tokens: Some(body.len() as u64), reasons: vec![model], ..PromptCount::default() }
 }
 
 fn holds(bytes: &[u8], word: &str) -> bool {

@@ -3,9 +3,10 @@
 
 use serde_json::Value;
 
-use super::chat::{Object, calls, content, is_spoken, json_schema, messages, role, text};
-use super::model::{Family, Model};
-use super::tools::Rendered;
+use super::request::{calls, content, is_spoken, json_schema, messages, role};
+use crate::prompt::model::{Family, Model};
+use crate::prompt::tools::Rendered;
+use crate::prompt::{Object, text};
 
 /// Top-level keys that cost nothing, or what the rules say.
 const KNOWN_KEYS: [&str; 27] = [

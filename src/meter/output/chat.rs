@@ -1,4 +1,4 @@
-//! What an answer costs by the service's rules, where it does not say so itself.
+//! What the answer of a chat completion costs.
 //!
 //! The rules were fitted on 4,486 recorded exchanges of chat completions; on those of classic models
 //! outside the first months of 2025 they hit the bill in 99.4 % of 1,879.
@@ -16,69 +16,36 @@
 //! cut the answer. gpt-5 and the o-series add their hidden reasoning, which no stream shows, and a
 //! frame around the text: their visible count is a lower bound.
 
-use super::Rules;
-use super::answer::{Answer, Choice};
-use crate::chunk::{RequestFacts, ToolChoice};
-use crate::prompt::{self, Family, Model};
-use crate::tokens::{Encoding, count};
+use super::{Computed, Exchange};
+use crate::chunk::ToolChoice;
+use crate::meter::answer::Choice;
+use crate::prompt::{self, Bill, Family};
+use crate::tokens::{self, Encoding};
 
 /// From January to May 2025 api.openai.com billed the end of a turn on some clusters and not on
 /// others (121 of 185 recordings did): seconds since 1970.
 const UNSURE_END_OF_TURN: std::ops::Range<u64> = 1_735_689_600..1_747_785_600;
 
-/// A computed number and why it is not exact.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Computed {
-    pub(super) tokens: Option<u64>,
-    /// The part that the service streamed as reasoning, where it does.
-    pub(super) reasoning: Option<u64>,
-    /// Without the side.
-    pub(super) reasons: Vec<&'static str>,
-    /// The truth is this or more, by the nature of the model.
-    pub(super) lower_bound: bool,
-}
-
-impl Computed {
-    pub(super) fn because(&mut self, reason: &'static str) {
-        if !self.reasons.contains(&reason) {
-            self.reasons.push(reason);
-        }
-    }
-}
-
-/// The tokens of `answer`. `whole`: it was seen to its end.
-pub(super) fn output(
-    answer: &Answer,
-    model: Model,
-    facts: &RequestFacts,
-    rules: Rules,
-    whole: bool,
-) -> Computed {
-    let exchange = Exchange { model, facts, rules, whole };
-    let mut computed = Computed::default();
-    let mut sum = Some(0);
-    for choice in &answer.choices {
-        sum = sum.zip(exchange.choice(choice)).map(|(sum, tokens)| sum + tokens);
+/// The tokens of a chat answer.
+pub(super) fn count(exchange: Exchange<'_>) -> Computed {
+    let (mut computed, mut bill) = (Computed::default(), Bill::default());
+    let mut known = true;
+    let several = exchange.answer.choices.len() > 1;
+    for (place, choice) in exchange.answer.choices.iter().enumerate() {
+        known &= exchange.choice(choice, several.then_some(place), &mut bill).is_some();
         exchange.doubts(choice, &mut computed);
         if !choice.reasoning.is_empty() {
-            let visible = choice.reasoning.count(model.encoding);
+            let visible = choice.reasoning.count(exchange.encoding());
             computed.reasoning = Some(computed.reasoning.unwrap_or(0) + visible.unwrap_or(0));
         }
     }
-    computed.tokens = sum;
-    if sum.is_none() {
+    if known {
+        computed.charge(bill, exchange.class());
+    } else {
         computed.because("unknown_model");
     }
-    exchange.request_doubts(answer, &mut computed);
+    exchange.request_doubts(&mut computed);
     computed
-}
-
-/// What the rules look at.
-struct Exchange<'a> {
-    model: Model,
-    facts: &'a RequestFacts,
-    rules: Rules,
-    whole: bool,
 }
 
 impl Exchange<'_> {
@@ -95,79 +62,114 @@ impl Exchange<'_> {
     }
 
     fn tools_offered(&self) -> bool {
-        self.facts.functions || self.facts.legacy_functions
+        self.facts.functions > 0 || self.facts.legacy_functions
+    }
+
+    /// The rules that the answer goes by.
+    fn class(&self) -> &'static str {
+        let choices = &self.answer.choices;
+        let calls = choices.iter().map(|choice| choice.calls.len()).max().unwrap_or(0);
+        match () {
+            () if choices.len() > 1 => "choices",
+            () if calls > 1 => "calls",
+            () if calls == 1 => "call",
+            () if choices.iter().any(|choice| !choice.refusal.is_empty()) => "refusal",
+            () if self.facts.json_schema => "json_schema",
+            () => "text",
+        }
     }
 
     /// Tokens of one choice; `None` if its text is lost.
-    fn choice(&self, choice: &Choice) -> Option<u64> {
+    fn choice(&self, choice: &Choice, place: Option<usize>, bill: &mut Bill) -> Option<()> {
         let cut = self.is_cut(choice);
-        let end = u64::from(self.rules.end_of_turn && !cut);
-        let reasoning = choice.reasoning.count(self.encoding())?;
-        let tokens = match self.model.family {
-            Family::Gpt5 | Family::OSeries => self.reasoning_model(choice, cut)?,
-            Family::Classic | Family::Gpt4Early => self.classic(choice, cut)?,
-        };
+        let hidden = matches!(self.model.family, Family::Gpt5 | Family::OSeries);
+        let before = bill.total();
+        if hidden {
+            self.reasoning_model(choice, place, cut, bill)?;
+        } else {
+            self.classic(choice, place, cut, bill)?;
+        }
         // All that a reasoning model said may be hidden.
-        let silent = tokens == 0 && matches!(self.model.family, Family::Gpt5 | Family::OSeries);
-        Some(tokens + reasoning + if silent { 0 } else { end })
+        let silent = hidden && bill.total() == before;
+        bill.add_at("reasoning text", place, signed(choice.reasoning.count(self.encoding())?));
+        if self.rules.end_of_turn && !cut && !silent {
+            bill.add_at("end of turn", place, 1);
+        }
+        Some(())
     }
 
-    fn classic(&self, choice: &Choice, cut: bool) -> Option<u64> {
-        let text = self.text(choice)?;
+    fn classic(&self, choice: &Choice, place: Option<usize>, cut: bool, bill: &mut Bill) -> Option<()> {
+        let text = signed(self.text(choice)?);
         let calls: Vec<_> = choice.calls.iter().filter(|call| !call.name.is_empty()).collect();
         if let ([call], ToolChoice::Named) = (calls.as_slice(), self.facts.tool_choice) {
-            return call.arguments.count(self.encoding());
+            bill.add_at("arguments", place, signed(call.arguments.count(self.encoding())?));
+            return Some(());
         }
+        bill.add_at("text", place, text);
         if calls.is_empty() {
-            let refusal = u64::from(!choice.refusal.is_empty());
+            bill.add_at("refusal frame", place, i64::from(!choice.refusal.is_empty()));
             let offer = match (self.tools_offered() && !cut, self.facts.json_schema) {
                 (false, _) => 0,
                 (true, false) => 1,
                 (true, true) => 5,
             };
-            return Some(text + refusal + offer);
+            bill.add_at("tools offered", place, offer);
+            return Some(());
         }
-        let before = if text > 0 { text + 1 } else { 0 };
+        bill.add_at("text frame", place, i64::from(text > 0));
         let frame = match (choice.finish.is_none() && cut, self.model.family) {
             // Of a call that did not end, only what was seen is sure.
             (true, _) => 0,
             (false, Family::Gpt4Early) => 1,
             (false, _) => 4,
         };
-        let calls = match calls.as_slice() {
-            [call] => self.name(&call.name) + call.arguments.count(self.encoding())?,
+        bill.add_at("call frame", place, frame);
+        match calls.as_slice() {
+            [call] => {
+                bill.add_at("function name", place, self.name(&call.name));
+                bill.add_at("arguments", place, signed(call.arguments.count(self.encoding())?));
+            }
             several => {
                 let texts: Vec<_> = several.iter().map(|call| String::from_utf8_lossy(&call.kept)).collect();
                 let pairs = several.iter().zip(&texts).map(|(call, text)| (call.name.as_str(), &**text));
-                let wrapped = count(self.encoding(), &prompt::parallel(pairs));
-                count(self.encoding(), " to=multi_tool_use.parallel") + wrapped
+                bill.add_at("parallel call name", place, self.n(" to=multi_tool_use.parallel"));
+                bill.add_at("parallel calls", place, self.n(&prompt::parallel(pairs)));
             }
-        };
-        Some(before + frame + calls)
+        }
+        Some(())
     }
 
     /// The visible part of a gpt-5 or o-series answer, as if there had been no reasoning.
-    fn reasoning_model(&self, choice: &Choice, cut: bool) -> Option<u64> {
-        let text = self.text(choice)?;
+    fn reasoning_model(
+        &self,
+        choice: &Choice,
+        place: Option<usize>,
+        cut: bool,
+        bill: &mut Bill,
+    ) -> Option<()> {
+        let text = signed(self.text(choice)?);
         let open = choice.finish.is_none() && cut;
         let frame = match (open, self.model.early_frame) {
             (true, _) => 0,
             (false, false) => 3,
             (false, true) => 9,
         };
-        let mut tokens = 0;
         if text > 0 {
-            tokens += text + frame + if self.facts.json_schema && !cut { 4 } else { 0 };
+            bill.add_at("text", place, text);
+            bill.add_at("text frame", place, frame);
+            bill.add_at("JSON schema", place, if self.facts.json_schema && !cut { 4 } else { 0 });
         }
-        for (place, call) in choice.calls.iter().filter(|call| !call.name.is_empty()).enumerate() {
-            tokens += self.name(&call.name) + call.arguments.count(self.encoding())?;
-            tokens += match (open, place == 0 && text == 0) {
+        for (nth, call) in choice.calls.iter().filter(|call| !call.name.is_empty()).enumerate() {
+            bill.add_at("function name", place, self.name(&call.name));
+            bill.add_at("arguments", place, signed(call.arguments.count(self.encoding())?));
+            let frame = match (open, nth == 0 && text == 0) {
                 (true, _) => 0,
                 (false, true) => 4 + frame,
                 (false, false) => 4 + 6,
             };
+            bill.add_at("call frame", place, frame);
         }
-        Some(tokens)
+        Some(())
     }
 
     /// Tokens of content and refusal. Entries of `logprobs` are the very tokens that were sampled;
@@ -180,9 +182,13 @@ impl Exchange<'_> {
         }
     }
 
+    fn n(&self, text: &str) -> i64 {
+        signed(tokens::count(self.encoding(), text))
+    }
+
     /// A function's name is counted joined to its prefix.
-    fn name(&self, name: &str) -> u64 {
-        count(self.encoding(), &format!(" to=functions.{name}"))
+    fn name(&self, name: &str) -> i64 {
+        self.n(&format!(" to=functions.{name}"))
     }
 
     /// Why the count of one choice may be off.
@@ -206,7 +212,8 @@ impl Exchange<'_> {
     }
 
     /// Why the whole count may be off.
-    fn request_doubts(&self, answer: &Answer, computed: &mut Computed) {
+    fn request_doubts(&self, computed: &mut Computed) {
+        let answer = self.answer;
         let hidden = matches!(self.model.family, Family::Gpt5 | Family::OSeries);
         let unsure_end = if self.rules.end_of_turn {
             // Older models on Azure do not bill it.
@@ -236,4 +243,9 @@ impl Choice {
     fn has_text(&self) -> bool {
         !(self.content.is_empty() && self.refusal.is_empty())
     }
+}
+
+/// No text has so many tokens that this matters.
+fn signed(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
 }

@@ -1,0 +1,51 @@
+//! Which call a result belongs to, and which calls were made together.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::request::{content, role};
+use crate::prompt::text;
+
+/// A result in a list of results: JSON objects and arrays stand in it as such.
+fn result(content: String) -> Value {
+    match serde_json::from_str(&content) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
+        _ => Value::String(content),
+    }
+}
+
+/// Which message asked for what is answered later, by `tool_call_id`.
+#[derive(Debug, Default)]
+pub(super) struct History<'a> {
+    /// Names of the functions called.
+    pub(super) names: HashMap<&'a str, &'a str>,
+    /// Of calls that were made together: the place of their message.
+    pub(super) group: HashMap<&'a str, usize>,
+    /// The answers to those, by that place.
+    pub(super) answers: HashMap<usize, Vec<Value>>,
+}
+
+impl<'a> History<'a> {
+    pub(super) fn of(messages: &'a [Value], grouped: bool) -> History<'a> {
+        let mut history = History::default();
+        for (place, message) in messages.iter().enumerate() {
+            let list = message.get("tool_calls").and_then(Value::as_array).map(Vec::as_slice);
+            for entry in list.unwrap_or_default() {
+                let id = text(entry, "id");
+                if let Some(function) = entry.get("function") {
+                    history.names.insert(id, text(function, "name"));
+                }
+                if grouped && list.is_some_and(|list| list.len() > 1) {
+                    history.group.insert(id, place);
+                }
+            }
+        }
+        for message in messages.iter().filter(|message| role(message) == "tool") {
+            if let Some(place) = history.group.get(text(message, "tool_call_id")) {
+                history.answers.entry(*place).or_default().push(result(content(message)));
+            }
+        }
+        history
+    }
+}

@@ -1,0 +1,256 @@
+//! The prompt of a chat completion, message by message.
+
+mod doubts;
+mod history;
+mod request;
+
+use serde_json::Value;
+
+use super::json::{SPACED_ASCII, compact, parallel, to_string};
+use super::model::{Family, Model};
+use super::schema::format_text;
+use super::tools::Rendered;
+use super::{Bill, Object, PromptCount, text, tokens_of};
+use crate::tokens::Counter;
+use history::History;
+use request::{calls, content, functions, is_spoken, json_schema, messages, role};
+
+/// Counts the prompt of a chat request.
+pub(super) fn count(request: &Object, model: Model) -> PromptCount {
+    if messages(request).is_empty() {
+        return PromptCount::unknown("unreadable");
+    }
+    if doubts::server_state(request) {
+        return PromptCount::unknown("server_state");
+    }
+    let tools = request::tools_text(request);
+    if tools.endless {
+        return PromptCount::unknown("tool_schema");
+    }
+    let reasons = doubts::doubts(request, model, &tools);
+    PromptCount::of(Chat::new(request, model).bill(&tools), class(request), reasons)
+}
+
+/// The rules that a request goes by: the ones that are most particular.
+fn class(request: &Object) -> &'static str {
+    let any = |is: fn(&Value) -> bool| messages(request).iter().any(is);
+    if any(request::has_media) {
+        "media"
+    } else if json_schema(request).is_some() {
+        "json_schema"
+    } else if any(|message| !calls(message).is_empty() || matches!(role(message), "tool" | "function")) {
+        "tool_history"
+    } else if !functions(request).is_empty() {
+        "tools"
+    } else {
+        "text"
+    }
+}
+
+struct Chat<'a> {
+    request: &'a Object,
+    model: Model,
+    messages: &'a [Value],
+    functions: Vec<&'a Object>,
+    schema: Option<&'a Object>,
+}
+
+impl<'a> Chat<'a> {
+    fn new(request: &'a Object, model: Model) -> Chat<'a> {
+        Chat {
+            request,
+            model,
+            messages: messages(request),
+            functions: functions(request),
+            schema: json_schema(request),
+        }
+    }
+
+    fn n(&self, text: &str) -> i64 {
+        tokens_of(self.model, text)
+    }
+
+    fn is_gpt5(&self) -> bool {
+        self.model.family == Family::Gpt5
+    }
+
+    /// The whole prompt.
+    fn bill(&self, tools: &Rendered) -> Bill {
+        let mut bill = Bill::default();
+        bill.add("start of the answer", if self.model.short_start { 2 } else { 3 });
+        self.system(tools, &mut bill);
+        self.messages(&mut bill);
+        bill.add("tool choice", self.choice());
+        bill
+    }
+
+    /// The first message is one that tools and schema are joined to.
+    fn has_system(&self) -> bool {
+        self.messages.first().is_some_and(|first| matches!(role(first), "system" | "developer"))
+    }
+
+    /// The system message: the request's own, with tools and schema joined to it, or one for them.
+    fn system(&self, tools: &Rendered, bill: &mut Bill) {
+        let first = self.has_system().then(|| &self.messages[0]);
+        if first.is_none() && self.functions.is_empty() && self.schema.is_none() {
+            return;
+        }
+        bill.add("system message", self.frame(first.map_or("system", role), first));
+        // Joined before it is counted: a full stop and the line ends after it are one token.
+        let mut joined = Joined::new(self.model);
+        if let Some(first) = first {
+            bill.add("system text", joined.push(&content(first)));
+        }
+        if let Some(function) = self.functions.first() {
+            bill.add("tools", joined.push(&tools.text) + self.around_tools(function));
+        }
+        if let Some(schema) = self.schema {
+            bill.add("JSON schema", joined.push(&format_text(schema)) + self.around_schema(schema));
+        }
+    }
+
+    /// What comes with the tools text, seen in the bill alone.
+    fn around_tools(&self, first: &Object) -> i64 {
+        match self.model.family {
+            Family::Classic | Family::Gpt4Early => -1,
+            Family::OSeries => 0,
+            // A hidden preamble.
+            Family::Gpt5 => {
+                let description = first.get("description").and_then(Value::as_str);
+                let described = description.is_some_and(|text| !text.is_empty());
+                (if self.has_system() { 84 } else { 81 }) - i64::from(!described)
+            }
+        }
+    }
+
+    /// What comes with the schema's text.
+    fn around_schema(&self, schema: &Object) -> i64 {
+        let name = schema.get("name").and_then(Value::as_str).unwrap_or("");
+        if self.functions.is_empty() { self.n(name) + 2 } else { 0 }
+    }
+
+    /// All messages but a leading system message.
+    fn messages(&self, bill: &mut Bill) {
+        let history = History::of(self.messages, !self.is_gpt5());
+        let mut answered = Vec::new();
+        for (place, message) in self.messages.iter().enumerate().skip(usize::from(self.has_system())) {
+            let calls = calls(message);
+            if !calls.is_empty() {
+                bill.add_at("call in message", place, self.calling(&content(message), &calls));
+            } else if matches!(role(message), "tool" | "function") {
+                bill.add_at("result in message", place, self.answering(message, &history, &mut answered));
+            } else {
+                bill.add_at(spoken_by(role(message)), place, self.speaking(message));
+            }
+        }
+    }
+
+    /// Everything of a message but its content.
+    fn frame(&self, role: &str, message: Option<&Value>) -> i64 {
+        // gpt-5 marks the channel of what it said before.
+        let channel = if self.is_gpt5() && role == "assistant" { 2 } else { 0 };
+        let name = match message.map_or("", |message| text(message, "name")) {
+            "" => 0,
+            name if name == role => self.n(name),
+            name => self.n(name) + 1,
+        };
+        3 + self.n(role) + channel + name
+    }
+
+    /// A message of text.
+    fn speaking(&self, message: &Value) -> i64 {
+        self.frame(role(message), Some(message))
+            + self.n(&content(message))
+            + self.answered_in_schema(message)
+    }
+
+    /// What the assistant said before costs 4 more where a JSON schema is asked for (4 of 4 recordings).
+    fn answered_in_schema(&self, message: &Value) -> i64 {
+        let classic = matches!(self.model.family, Family::Classic | Family::Gpt4Early);
+        if classic && self.schema.is_some() && is_spoken(message) { 4 } else { 0 }
+    }
+
+    /// A message of the assistant that calls: several calls are one call to an internal wrapper, but
+    /// for gpt-5.
+    fn calling(&self, content: &str, calls: &[(&str, &str)]) -> i64 {
+        let mut sum = self.n(content);
+        if calls.len() > 1 && !self.is_gpt5() {
+            let wrapped = self.n(&parallel(calls.iter().copied()));
+            return sum + 4 + self.n(" to=multi_tool_use.parallel") + wrapped;
+        }
+        if self.is_gpt5() {
+            sum += if content.is_empty() { 6 } else { 12 };
+        }
+        for (name, arguments) in calls {
+            sum += 4 + self.n(&format!(" to=functions.{name}")) + self.n(&compact(arguments));
+        }
+        sum
+    }
+
+    /// The result of a call. Results of calls that were made together are one message, a list.
+    fn answering(&self, message: &Value, history: &History<'_>, answered: &mut Vec<usize>) -> i64 {
+        let id = text(message, "tool_call_id");
+        let group = if role(message) == "tool" { history.group.get(id) } else { None };
+        let Some(place) = group else {
+            let name = match text(message, "name") {
+                "" => history.names.get(id).copied().unwrap_or(""),
+                name => name,
+            };
+            return 6 + self.n(name) + self.n(&content(message));
+        };
+        if answered.contains(place) {
+            return 0;
+        }
+        answered.push(*place);
+        let list = Value::Array(history.answers.get(place).cloned().unwrap_or_default());
+        10 + self.n(&to_string(&list, SPACED_ASCII))
+    }
+
+    /// `tool_choice`: a named function is written into the start of the answer.
+    fn choice(&self) -> i64 {
+        let given = |key| self.request.get(key).filter(|value| !value.is_null() && *value != "");
+        let Some(choice) = given("tool_choice").or_else(|| given("function_call")) else { return 0 };
+        if self.is_gpt5() {
+            return 0;
+        }
+        if choice.is_object() {
+            return match text(choice.get("function").unwrap_or(choice), "name") {
+                "" => 0,
+                name => self.n(&format!(" to=functions.{name}")) + 4,
+            };
+        }
+        i64::from(choice == "none" && !self.functions.is_empty())
+    }
+}
+
+/// Texts that are joined by an empty line, each with what it adds to the count of the whole.
+struct Joined {
+    counter: Counter,
+    empty: bool,
+}
+
+impl Joined {
+    fn new(model: Model) -> Joined {
+        Joined { counter: Counter::new(model.encoding), empty: true }
+    }
+
+    fn push(&mut self, text: &str) -> i64 {
+        let before = self.counter.count();
+        if !self.empty {
+            self.counter.push_str("\n\n");
+        }
+        self.empty = false;
+        self.counter.push_str(text);
+        // The join may cost one token less than its sides.
+        self.counter.count().cast_signed() - before.cast_signed()
+    }
+}
+
+fn spoken_by(role: &str) -> &'static str {
+    match role {
+        "system" | "developer" => "system message",
+        "user" => "user message",
+        "assistant" => "assistant message",
+        _ => "message",
+    }
+}

@@ -1,0 +1,76 @@
+//! Looking into a chat request: each part by its name, absent ones empty.
+
+use serde_json::Value;
+
+use crate::prompt::tools::{Rendered, render};
+use crate::prompt::{Object, text};
+
+/// The functions that a request offers, in `tools` or in the older `functions`.
+pub(super) fn functions(request: &Object) -> Vec<&Object> {
+    let list = |key: &str| request.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let is_function = |tool: &&Value| text(tool, "type") == "function";
+    let tools: Vec<_> = list("tools")
+        .iter()
+        .filter(is_function)
+        .filter_map(|tool| tool.get("function")?.as_object())
+        .collect();
+    if tools.is_empty() { list("functions").iter().filter_map(Value::as_object).collect() } else { tools }
+}
+
+/// The tools text; empty if no function is offered.
+pub(super) fn tools_text(request: &Object) -> Rendered {
+    let functions = functions(request);
+    if functions.is_empty() { Rendered::default() } else { render(&functions) }
+}
+
+/// The messages of a request.
+pub(super) fn messages(request: &Object) -> &[Value] {
+    request.get("messages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The `json_schema` that the answer must follow.
+pub(super) fn json_schema(request: &Object) -> Option<&Object> {
+    let format = request.get("response_format")?;
+    if text(format, "type") == "json_schema" { format.get("json_schema")?.as_object() } else { None }
+}
+
+/// The text of a `content`: parts are joined without anything between them.
+pub(super) fn content(message: &Value) -> String {
+    match message.get("content") {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(parts)) => {
+            let part_text = |part| match text(part, "text") {
+                "" => text(part, "refusal"),
+                text => text,
+            };
+            parts.iter().map(part_text).collect()
+        }
+        _ => String::new(),
+    }
+}
+
+pub(super) fn role(message: &Value) -> &str {
+    text(message, "role")
+}
+
+/// A text that the assistant said before.
+pub(super) fn is_spoken(message: &Value) -> bool {
+    role(message) == "assistant" && calls(message).is_empty() && !content(message).is_empty()
+}
+
+/// The calls of a message: names and arguments.
+pub(super) fn calls(message: &Value) -> Vec<(&str, &str)> {
+    let call = |function| (text(function, "name"), text(function, "arguments"));
+    if let Some(function) = message.get("function_call").filter(|function| function.is_object()) {
+        return vec![call(function)];
+    }
+    let list = message.get("tool_calls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    list.iter().filter_map(|entry| entry.get("function")).map(call).collect()
+}
+
+/// It has parts that are no text.
+pub(super) fn has_media(message: &Value) -> bool {
+    let parts = message.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    parts.iter().any(|part| !matches!(text(part, "type"), "text" | "refusal"))
+        || message.get("audio").is_some_and(|audio| !audio.is_null())
+}
