@@ -1,18 +1,25 @@
-//! Writes the vocabularies as flat files, so that the program reads them without decoding base64
-//! or filling hash maps first.
+//! Lays out the tables of the vocabularies as files that the program reads in place, so that it can
+//! count as soon as it starts.
 //!
 //! tiktoken-rs carries the published rank files but shows them only through a finished encoder,
 //! which takes longer to make and more memory to hold than all our tables. So it is made here,
-//! once, at build time.
-//!
-//! A file is: the number of tokens (u32, little endian), one byte of length for each token, then
-//! the bytes of all tokens, both in rank order. `src/tokens/vocabulary.rs` reads it.
+//! once. `src/tokens/layout.rs` says what the files are.
 
 use std::error::Error;
 use std::path::Path;
-use std::{env, fs};
+use std::{env, fs, thread};
 
 use tiktoken_rs::CoreBPE;
+
+#[path = "src/tokens/layout.rs"]
+#[allow(dead_code)] // the reading half
+mod layout;
+#[path = "build/perfect.rs"]
+mod perfect;
+#[path = "build/trie.rs"]
+mod trie;
+#[path = "build/vocabulary.rs"]
+mod vocabulary;
 
 /// Ranks below which all tokens are text; the special tokens come after.
 const O200K_TEXT_TOKENS: u32 = 199_998;
@@ -22,29 +29,39 @@ const R50K_TEXT_TOKENS: u32 = 50_256;
 /// p50k_base is r50k_base and, after the special token, runs of spaces.
 const P50K_SPACES: std::ops::Range<u32> = 50_257..50_281;
 
-fn main() -> Result<(), Box<dyn Error>> {
+type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
+    println!("cargo::rerun-if-changed=src/tokens/layout.rs");
     let directory = env::var("OUT_DIR")?;
-    let directory = Path::new(&directory);
-    let o200k = flat_file(&tiktoken_rs::o200k_base()?, 0..O200K_TEXT_TOKENS)?;
-    fs::write(directory.join("o200k_base.tokens"), o200k)?;
-    let cl100k = flat_file(&tiktoken_rs::cl100k_base()?, 0..CL100K_TEXT_TOKENS)?;
-    fs::write(directory.join("cl100k_base.tokens"), cl100k)?;
-    let p50k = flat_file(&tiktoken_rs::p50k_base()?, (0..R50K_TEXT_TOKENS).chain(P50K_SPACES))?;
-    fs::write(directory.join("p50k_base.tokens"), p50k)?;
-    let r50k = flat_file(&tiktoken_rs::r50k_base()?, 0..R50K_TEXT_TOKENS)?;
-    fs::write(directory.join("r50k_base.tokens"), r50k)?;
-    Ok(())
+    let directory = directory.as_ref();
+    let o200k = || write("o200k_base", &tiktoken_rs::o200k_base()?, 0..O200K_TEXT_TOKENS, directory);
+    let others = || {
+        write("cl100k_base", &tiktoken_rs::cl100k_base()?, 0..CL100K_TEXT_TOKENS, directory)?;
+        let p50k = (0..R50K_TEXT_TOKENS).chain(P50K_SPACES);
+        write("p50k_base", &tiktoken_rs::p50k_base()?, p50k, directory)?;
+        write("r50k_base", &tiktoken_rs::r50k_base()?, 0..R50K_TEXT_TOKENS, directory)
+    };
+    thread::scope(|scope| {
+        let others = scope.spawn(others);
+        o200k()?;
+        others.join().unwrap_or_else(|_| Err("the tables of cl100k_base and older could not be made".into()))
+    })
 }
 
-fn flat_file(encoder: &CoreBPE, ranks: impl Iterator<Item = u32>) -> Result<Vec<u8>, Box<dyn Error>> {
-    let mut lengths = Vec::new();
-    let mut bytes = Vec::new();
-    for rank in ranks {
-        let token = encoder.decode_bytes(&[rank]).map_err(|e| format!("rank {rank}: {e:?}"))?;
-        lengths.push(u8::try_from(token.len())?);
-        bytes.extend(token);
+fn write(
+    name: &str,
+    encoder: &CoreBPE,
+    ranks: impl Iterator<Item = u32>,
+    directory: &Path,
+) -> Result<(), Failure> {
+    let tokens = ranks
+        .map(|rank| encoder.decode_bytes(&[rank]).map_err(|error| format!("rank {rank}: {error:?}")))
+        .collect::<Result<Vec<_>, _>>()?;
+    for (table, bytes) in vocabulary::tables(&tokens)? {
+        fs::write(directory.join(format!("{name}.{table}")), bytes)?;
     }
-    let tokens = u32::try_from(lengths.len())?;
-    Ok([&tokens.to_le_bytes()[..], &lengths[..], &bytes[..]].concat())
+    Ok(())
 }

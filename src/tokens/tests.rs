@@ -6,3 +6,4 @@ mod oracle;
 mod stream;
 mod tables;
 mod texts;
+mod words;
