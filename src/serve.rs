@@ -19,7 +19,7 @@ use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
 use crate::proxy::{self, Tls};
 use crate::publish::{self, Publisher};
-use crate::tee::{Accounts, Observer};
+use crate::tee::{Accounts, Compared, Kind, Observer, Share};
 use crate::telemetry::{self, LedgerSnapshot, Metrics};
 use crate::tokens;
 use crate::usage::Settled;
@@ -49,6 +49,8 @@ pub struct Config {
     pub caller: CallerConfig,
     /// Memory for request bodies that are kept to be counted, in bytes.
     pub prompt_memory_bytes: usize,
+    /// Of the calls with reported usage, those whose prompt is counted as well.
+    pub drift_sample: Share,
     /// How long events may take to be delivered at the end.
     pub flush_timeout: Duration,
 }
@@ -122,7 +124,8 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     let publisher =
         config.publish.clone().map(|publish| Publisher::start(publish, ledger.clone())).transpose()?;
     let observer = Arc::new(Record { metrics: Arc::clone(&metrics), ledger: ledger.clone() });
-    let accounts = Arc::new(Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes));
+    let accounts = Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes);
+    let accounts = Arc::new(accounts.sampling(config.drift_sample));
     // Some 0.3 s, beside recovery. A stream that began earlier would wait for it on its own thread.
     vocabularies.join().map_err(|_| anyhow::anyhow!("the vocabularies could not be loaded"))?;
     let proxy = start_proxy(&config, resolver, &accounts, &ledger)?;
@@ -248,6 +251,16 @@ impl Observer for Record {
     fn summed(&self, settled: &Settled) {
         self.ledger.sum(settled);
         self.settled(settled);
+    }
+
+    fn compared(&self, compared: &Compared) {
+        let Compared { kind, residual, turned, wrong_calls } = compared;
+        let Kind { resource, deployment, model, .. } = kind;
+        let class = kind.class();
+        self.metrics.compared(deployment, model, &class, *residual, *turned);
+        if let Some(drifts) = *turned {
+            telemetry::log::drift(resource, deployment, model, &class, *wrong_calls, drifts);
+        }
     }
 }
 

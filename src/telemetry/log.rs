@@ -62,6 +62,29 @@ pub fn call(settled: &Settled) {
     );
 }
 
+/// The line of a kind of number that begins or ceases to drift.
+pub fn drift(resource: &str, deployment: &str, model: &str, class: &str, wrong_calls: usize, drifts: bool) {
+    if drifts {
+        tracing::warn!(
+            target.resource = resource,
+            target.deployment = deployment,
+            target.model = model,
+            class,
+            wrong_calls,
+            "the service bills otherwise than the rules say: computed numbers of this class are estimated"
+        );
+    } else {
+        tracing::info!(
+            target.resource = resource,
+            target.deployment = deployment,
+            target.model = model,
+            class,
+            wrong_calls,
+            "the service bills as the rules say again: computed numbers of this class are trusted"
+        );
+    }
+}
+
 /// The trace id within a W3C `traceparent`.
 fn trace_id(traceparent: Option<&str>) -> Option<&str> {
     traceparent?.split('-').nth(1).filter(|id| id.len() == 32)

@@ -2,8 +2,8 @@
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use super::labels::Names;
@@ -22,8 +22,9 @@ const DURATION_S: &[f64] =
 /// Edges of the OpenTelemetry `gen_ai.client.token.usage`, shortened.
 const TOKENS: &[f64] =
     &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0];
-/// Reported minus computed: 0 is right, the rest says how wrong and to which side.
-const RESIDUAL_TOKENS: &[f64] = &[-100.0, -10.0, -3.0, -1.0, 0.0, 1.0, 3.0, 10.0, 100.0];
+/// Reported minus computed. The edges lie between whole numbers, so both sides look alike: exactly 0
+/// is `le="0.5"` less `le="-0.5"`, one token more than computed `le="1.5"` less `le="0.5"`.
+const RESIDUAL_TOKENS: &[f64] = &[-100.5, -10.5, -3.5, -1.5, -0.5, 0.5, 1.5, 3.5, 10.5, 100.5];
 /// A commit is one sync of the disk; above a second something is wrong with it.
 const COMMIT_S: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
@@ -43,6 +44,7 @@ pub struct Metrics {
     interruptions: IntCounterVec,
     accounting: IntCounterVec,
     residual_tokens: HistogramVec,
+    rules_drifted: IntGaugeVec,
     parse_errors: IntCounter,
     unattributed: IntCounter,
     accepted: IntCounter,
@@ -126,6 +128,10 @@ impl Declare {
     fn gauge(&mut self, name: &str, help: &str) -> Option<IntGauge> {
         self.row(name, "gauge", &[], help);
         self.put(IntGauge::new(name, help))
+    }
+    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> Option<IntGaugeVec> {
+        self.row(name, "gauge", labels, help);
+        self.put(IntGaugeVec::new(Opts::new(name, help), labels))
     }
     fn histogram(&mut self, name: &str, help: &str, edges: &[f64]) -> Option<Histogram> {
         self.row(name, "histogram", &[], help);
@@ -215,8 +221,13 @@ impl Metrics {
             )?,
             residual_tokens: d.histograms(
                 "tokenweir_count_residual_tokens",
-                "Reported minus computed, where both are known.",
+                "Reported minus computed, of calls whose computed number would be exact. class: input:text, output:call, ..",
                 RESIDUAL_TOKENS,
+                &["deployment", "model", "class"],
+            )?,
+            rules_drifted: d.gauges(
+                "tokenweir_rules_drifted",
+                "1 while the service bills otherwise than the rules say; computed numbers are then estimated. Of several upstreams, how many do.",
                 &["deployment", "model", "class"],
             )?,
             parse_errors: d
@@ -296,15 +307,25 @@ impl Metrics {
                 quality(accounting.output_quality),
             ])
             .inc();
-        for (class, reported, computed) in [
-            ("input", accounting.reported_input, accounting.computed_input),
-            ("output", accounting.reported_output, accounting.computed_output),
-        ] {
-            if let (Some(reported), Some(computed)) = (reported, computed) {
-                let residual = reported as f64 - computed as f64;
-                self.residual_tokens.with_label_values(&[deployment, model, class]).observe(residual);
-            }
-        }
+    }
+
+    /// Counts a number that the service reported and the rules computed: their difference, and
+    /// whether its kind drifts since (`Some(true)`), or no more (`Some(false)`).
+    pub fn compared(
+        &self,
+        deployment: &str,
+        model: &str,
+        class: &str,
+        residual_tokens: i64,
+        turned: Option<bool>,
+    ) {
+        let deployment = self.deployments.label(Some(deployment), true);
+        let labels = [deployment, self.models.label(Some(model), true), class];
+        self.residual_tokens.with_label_values(&labels).observe(residual_tokens as f64);
+        // A difference, not a value: two upstreams may have a deployment of one name, and two
+        // threads may tell of one kind in another order than it turned.
+        let change = turned.map_or(0, |drifts| if drifts { 1 } else { -1 });
+        self.rules_drifted.with_label_values(&labels).add(change);
     }
 
     fn count_times(&self, usage: &Usage, api: &str, deployment: &str) {
