@@ -221,7 +221,7 @@ impl Metrics {
             )?,
             residual_tokens: d.histograms(
                 "tokenweir_count_residual_tokens",
-                "Reported minus computed, of calls whose computed number would be exact. class: input:text, output:call, ..",
+                "Reported minus computed, of calls whose computed number would be exact. class: chat_completions:output:text, ..",
                 RESIDUAL_TOKENS,
                 &["deployment", "model", "class"],
             )?,

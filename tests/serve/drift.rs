@@ -16,6 +16,9 @@ const MODEL: &str = "gpt-4o-2024-11-20";
 /// What the rules say of the prompt and the answer of these tests.
 const INPUT: u64 = 8;
 const OUTPUT: u64 = 4;
+/// The classes that these calls belong to.
+const INPUTS: &str = "chat_completions:input:text";
+const OUTPUTS: &str = "chat_completions:output:text";
 /// Wrong calls that begin a drift, and right ones after which at most two of the last 200 are wrong.
 const BEGIN: usize = 16;
 const END: usize = 198;
@@ -131,10 +134,10 @@ fn labels_follow_the_bill_of_each_deployment_and_numbers_do_not() {
     let mut rig = Rig::start(&dir.path().join("ledger"), "0%");
     rig.reported("d", "0,1", BEGIN - 1);
     rig.silent("before", "d", &[]);
-    assert_eq!(rig.drifts("d", "output:text"), Some(0.0));
+    assert_eq!(rig.drifts("d", OUTPUTS), Some(0.0));
     rig.reported("d", "0,1", 1);
     rig.reported("e", "0,0", BEGIN);
-    assert_eq!((rig.drifts("d", "output:text"), rig.drifts("e", "output:text")), (Some(1.0), Some(0.0)));
+    assert_eq!((rig.drifts("d", OUTPUTS), rig.drifts("e", OUTPUTS)), (Some(1.0), Some(0.0)));
     rig.silent("during", "d", &[]);
     rig.silent("elsewhere", "e", &[]);
     rig.silent("cut", "d", &[("x-cut", "1")]);
@@ -142,7 +145,7 @@ fn labels_follow_the_bill_of_each_deployment_and_numbers_do_not() {
     rig.silent("nearly", "d", &[]);
     rig.reported("d", "0,0", 1);
     rig.silent("after", "d", &[]);
-    assert_eq!(rig.drifts("d", "output:text"), Some(0.0));
+    assert_eq!(rig.drifts("d", OUTPUTS), Some(0.0));
     let (code, log) = rig.sidecar.stop();
     assert_eq!(code, Some(0));
     let labels = labels(&dir.path().join("ledger"));
@@ -155,7 +158,7 @@ fn labels_follow_the_bill_of_each_deployment_and_numbers_do_not() {
     for level in ["WARN", "INFO"] {
         let told: Vec<Value> = lines(&log, level).collect();
         assert_eq!(told.len(), 1, "{told:?}");
-        assert_eq!((&told[0]["class"], &told[0]["target.deployment"]), (&json!("output:text"), &json!("d")));
+        assert_eq!((&told[0]["class"], &told[0]["target.deployment"]), (&json!(OUTPUTS), &json!("d")));
     }
 }
 
@@ -166,13 +169,13 @@ fn a_sample_of_prompts_shows_when_prompts_are_billed_otherwise() {
     let counted = |rig: &Rig, calls: usize| {
         let name = "tokenweir_count_residual_tokens_count";
         wait_for("the sample to be counted", || {
-            (rig.metric(name, "d", "input:text")? as usize == calls).then_some(())
+            (rig.metric(name, "d", INPUTS)? as usize == calls).then_some(())
         });
     };
     rig.silent("before", "d", &[]);
     rig.reported("d", "2,0", BEGIN);
     counted(&rig, BEGIN);
-    assert_eq!((rig.drifts("d", "input:text"), rig.drifts("d", "output:text")), (Some(1.0), Some(0.0)));
+    assert_eq!((rig.drifts("d", INPUTS), rig.drifts("d", OUTPUTS)), (Some(1.0), Some(0.0)));
     rig.silent("during", "d", &[]);
     for part in 1..=6 {
         rig.reported("d", "0,0", END / 6);
@@ -193,12 +196,12 @@ fn a_sampled_call_has_the_event_of_any_other_and_no_sample_is_none() {
         let ledger = dir.path().join(sample);
         let mut rig = Rig::start(&ledger, sample);
         rig.reported("d", "1,1", 10);
-        let counted = || rig.metric("tokenweir_count_residual_tokens_count", "d", "input:text");
+        let counted = || rig.metric("tokenweir_count_residual_tokens_count", "d", INPUTS);
         if sample == "100%" {
             wait_for("the sample to be counted", || (counted()? == 10.0).then_some(()));
         }
         // Nothing is counted later either: the answers are, and they came first.
-        let answers = rig.metric("tokenweir_count_residual_tokens_count", "d", "output:text");
+        let answers = rig.metric("tokenweir_count_residual_tokens_count", "d", OUTPUTS);
         let seen = (counted(), answers);
         assert_eq!(rig.sidecar.stop().0, Some(0));
         let events: Vec<Value> = usage_events(&ledger).iter().map(|event| event["data"].clone()).collect();

@@ -30,7 +30,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use window::Window;
 
 use crate::meter::{Checks, Side};
-use crate::usage::{Accounting, Quality, Source, Target};
+use crate::usage::{Accounting, Api, Quality, Source, Target};
 
 /// Kinds that are watched one by one: a hundred deployments with five kinds each. Of a kind beyond
 /// it only the class is known, all deployments together: better watched coarsely than not at all.
@@ -53,9 +53,11 @@ pub struct Kind {
     pub deployment: String,
     /// The model that the answer named.
     pub model: String,
+    /// The API: each has rules of its own.
+    pub api: Api,
     /// The side.
     pub side: Side,
-    /// Which of the side's rules made the number: `text`, `tools`, `call`.
+    /// Which of these rules made the number: `text`, `tools`, `call`.
     pub rules: &'static str,
 }
 
@@ -66,14 +68,15 @@ impl Kind {
             resource: target.resource.clone(),
             deployment: target.deployment.clone().unwrap_or_default(),
             model: target.model.clone()?,
+            api: target.api,
             side,
             rules,
         })
     }
 
-    /// Side and rules: `output:call`.
+    /// API, side and rules: `chat_completions:output:call`.
     pub fn class(&self) -> String {
-        format!("{}:{}", self.side.as_str(), self.rules)
+        format!("{}:{}:{}", self.api.as_str(), self.side.as_str(), self.rules)
     }
 
     fn beyond_the_bound(&self) -> Kind {
@@ -110,7 +113,10 @@ impl Drift {
         let mut kinds = self.lock();
         let full = kinds.len() >= KINDS_MAX && !kinds.contains_key(&kind);
         let kind = if full { kind.beyond_the_bound() } else { kind };
-        let window = kinds.entry(kind.clone()).or_default();
+        let window = match kinds.get_mut(&kind) {
+            Some(window) => window,
+            None => kinds.entry(kind.clone()).or_default(),
+        };
         let turned = window.push(residual != 0);
         match turned {
             Some(true) => drop(self.drifting.fetch_add(1, Ordering::Relaxed)),

@@ -11,6 +11,7 @@ use window::{BEGINS_AT, CALLS_MAX};
 fn target(deployment: &str) -> Target {
     Target {
         resource: "eu".to_owned(),
+        api: Api::ChatCompletions,
         deployment: Some(deployment.to_owned()),
         model: Some("gpt-4o-2024-11-20".to_owned()),
         ..Target::default()
@@ -71,7 +72,7 @@ fn a_kind_drifts_and_is_trusted_again() {
 }
 
 #[test]
-fn a_kind_is_upstream_and_deployment_and_model_and_side_and_rules() {
+fn nothing_else_drifts_with_a_kind() {
     let drift = Drift::default();
     let one = kind("d", Side::Output, "text");
     disagree(&drift, &one, BEGINS_AT);
@@ -82,6 +83,7 @@ fn a_kind_is_upstream_and_deployment_and_model_and_side_and_rules() {
         kind("d", Side::Output, "call"),
         Kind { resource: "us".to_owned(), ..one.clone() },
         Kind { model: "gpt-4o-2024-08-06".to_owned(), ..one.clone() },
+        Kind { api: Api::Responses, ..one.clone() },
     ] {
         assert!(!drift.drifts(&other), "{other:?}");
     }
@@ -126,7 +128,10 @@ fn beyond_the_bound_all_deployments_of_a_class_are_watched_together() {
     assert!(drift.drifts(&late[0]) && !drift.drifts(&known));
     assert!(!drift.drifts(&kind("late0", Side::Output, "call")));
     let compared = drift.compare(late[0].clone(), 0);
-    assert_eq!((compared.kind.deployment.as_str(), compared.kind.class().as_str()), (OTHER, "output:text"));
+    assert_eq!(
+        (compared.kind.deployment.as_str(), compared.kind.class().as_str()),
+        (OTHER, "chat_completions:output:text")
+    );
 }
 
 #[test]

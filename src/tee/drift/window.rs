@@ -5,11 +5,11 @@
 //! In between the last verdict stands.
 //!
 //! - **16.** If one call in a hundred disagrees by chance, 16 of 200 do once in three thousand
-//!   million windows; even at two in a hundred, once in 300,000. So it takes no share of mistakes
-//!   that we promise to be possible, nor one client that repeats its one odd call a few times. Of
-//!   what we look for it misses nothing: a token more on every answer is 16 of 16, the change that
-//!   a part of the service made in early 2025 (65 % of answers) took 25 calls, and 12 % are
-//!   found in 97 of 100 windows. Between 1 % and 8 % nothing is done: the residuals are in the metric.
+//!   million windows; at two in a hundred, once in 300,000. On the recordings one in a thousand does.
+//!   So chance is no drift, nor is one client that sends its one odd call again and again. What is
+//!   looked for is found: a token more on every answer after 16 calls, one on 65 % of answers (as
+//!   a part of the service billed in early 2025) after some 25, on 12 % in 97 of 100 windows.
+//!   Between 1 % and 8 % nothing is done, but the residuals stand in the metrics.
 //! - **A window that is not full** needs no rule of its own: 16 wrong of 16 is no less than 16 of 200.
 //!   Before that, the rules have the benefit of the doubt: they were proven on recordings.
 //! - **Two thresholds**, because a share near one threshold crosses it all the time, and each

@@ -42,6 +42,7 @@ fn a_sampled_prompt_is_compared_and_the_event_does_not_know() {
         resource: String::new(),
         deployment: "deployment".to_owned(),
         model: "sampled".to_owned(),
+        api: Api::default(),
         side: crate::meter::Side::Input,
         rules: "text",
     };
