@@ -120,7 +120,9 @@ impl Pool {
         self.call_off_errands();
         self.queue.wake.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
+        // The last to let go of the pool may be one of its own threads, which then ends by itself.
+        let others = threads.into_iter().filter(|thread| thread.thread().id() != std::thread::current().id());
+        for thread in others {
             let _ = thread.join(); // a thread catches its tasks' panics
         }
     }

@@ -18,8 +18,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::caller::{Caller, Trust};
 use crate::ledger::{Ledger, Options};
-use crate::meter::{Checks, Ending, PromptCount, PromptNeed, PromptSample, Rules};
-use crate::usage::{Api, Progress, Target, Tokens, Usage};
+use crate::meter::{Check, Checks, Ending, PromptCount, PromptNeed, PromptSample, Rules};
+use crate::usage::{Accounting, Api, Progress, Quality, Source, Target, Tokens, Usage};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -104,7 +104,13 @@ impl Meter {
     }
     pub(super) fn progress(&self) -> (Progress, Checks) {
         let tokens = Tokens { output: Some(self.response.len() as u64), ..Tokens::default() };
-        (Progress { tokens, ..Progress::default() }, Checks::default())
+        let accounting = Accounting {
+            input_source: Source::Computed,
+            input_quality: Quality::Exact,
+            ..Accounting::default()
+        };
+        let input = Check { class: Some("text"), residual: None };
+        (Progress { tokens, accounting, ..Progress::default() }, Checks { input, ..Checks::default() })
     }
     pub(super) fn target(&self) -> Target {
         self.usage.target.clone()
@@ -531,6 +537,37 @@ fn a_call_that_was_never_sent_cost_nothing() {
     Conclude::new(call).end(Ending::UpstreamError);
     let usage = rig.heard.wait();
     assert_eq!((usage.tokens.input, usage.tokens.output, usage.request.status), (Some(0), Some(0), 502));
+}
+
+#[test]
+fn a_checkpoint_says_what_the_rules_are_worth() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(Options {
+        dir: dir.path().join("ledger"),
+        slots: 10,
+        keep: PATIENCE,
+        control_interval: PATIENCE,
+        publishes: false,
+    })
+    .unwrap();
+    let rig = rig(0);
+    let mut draft = draft("keep");
+    draft.target.model = Some("gpt-4o".to_owned());
+    let kind = Kind::of(&draft.target, crate::meter::Side::Input, "text").unwrap();
+    let call = rig.call_of(draft, ledger.reserve());
+    let checkpoint = || {
+        call.response_frame(&Bytes::from_static(b"a"), &mut 1_000);
+        call.checkpoint().unwrap().1.accounting
+    };
+    assert_eq!(checkpoint().input_quality, Quality::Exact);
+    for _ in 0..20 {
+        rig.accounts.compare(kind.clone(), 1);
+    }
+    let lowered = checkpoint();
+    assert_eq!(
+        (lowered.input_quality, lowered.reasons),
+        (Quality::Estimated, vec!["input:rules_drifted".to_owned()])
+    );
 }
 
 #[test]
