@@ -19,8 +19,8 @@ use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
 use crate::proxy::{self, Tls};
 use crate::publish::{self, Publisher};
-use crate::tee::{Accounts, Compared, Kind, Observer, Share};
-use crate::telemetry::{self, LedgerSnapshot, Metrics};
+use crate::tee::{Accounts, Compared, Observer, Share};
+use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics};
 use crate::tokens;
 use crate::usage::Settled;
 
@@ -255,12 +255,17 @@ impl Observer for Record {
 
     fn compared(&self, compared: &Compared) {
         let Compared { kind, residual, turned, wrong_calls } = compared;
-        let Kind { resource, deployment, model, .. } = kind;
-        let class = kind.class();
-        self.metrics.compared(deployment, model, &class, *residual, *turned);
-        if let Some(drifts) = *turned {
-            telemetry::log::drift(resource, deployment, model, &class, *wrong_calls, drifts);
-        }
+        let comparison = Comparison {
+            resource: &kind.resource,
+            deployment: &kind.deployment,
+            model: &kind.model,
+            class: &kind.class(),
+            residual_tokens: *residual,
+            turned: *turned,
+            wrong_calls: *wrong_calls,
+        };
+        self.metrics.compared(&comparison);
+        telemetry::log::compared(&comparison);
     }
 }
 

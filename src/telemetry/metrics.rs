@@ -6,6 +6,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use super::Comparison;
 use super::labels::Names;
 use crate::usage::{Outcome, Quality, Usage};
 
@@ -309,21 +310,14 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts a number that the service reported and the rules computed: their difference, and
-    /// whether its kind drifts since (`Some(true)`), or no more (`Some(false)`).
-    pub fn compared(
-        &self,
-        deployment: &str,
-        model: &str,
-        class: &str,
-        residual_tokens: i64,
-        turned: Option<bool>,
-    ) {
+    /// Counts a number that the service reported and the rules computed.
+    pub fn compared(&self, comparison: &Comparison<'_>) {
+        let Comparison { deployment, model, class, residual_tokens, turned, .. } = *comparison;
         let deployment = self.deployments.label(Some(deployment), true);
         let labels = [deployment, self.models.label(Some(model), true), class];
         self.residual_tokens.with_label_values(&labels).observe(residual_tokens as f64);
         // A difference, not a value: two upstreams may have a deployment of one name, and two
-        // threads may tell of one kind in another order than it turned.
+        // threads may tell of one class in another order than it turned.
         let change = turned.map_or(0, |drifts| if drifts { 1 } else { -1 });
         self.rules_drifted.with_label_values(&labels).add(change);
     }
@@ -412,6 +406,34 @@ mod tests {
             assert!(row.name.starts_with("tokenweir_"), "{}", row.name);
             let suffix = if row.kind == "counter" { "_total" } else { "" };
             assert!(row.name.ends_with(suffix), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn a_class_drifts_at_one_upstream_or_at_several() {
+        let metrics = Metrics::new().unwrap();
+        let drifting = |resource: &str, residual_tokens, turned| {
+            let (deployment, model, class) = ("d", "gpt-4o", "chat_completions:output:text");
+            metrics.compared(&Comparison {
+                resource,
+                deployment,
+                model,
+                class,
+                residual_tokens,
+                turned,
+                wrong_calls: 0,
+            });
+            metrics.rules_drifted.with_label_values(&[deployment, model, class]).get()
+        };
+        assert_eq!((drifting("eu", 0, None), drifting("eu", 1, Some(true))), (0, 1));
+        assert_eq!((drifting("us", -1, Some(true)), drifting("us", 2, None)), (2, 2));
+        assert_eq!((drifting("us", 0, Some(false)), drifting("eu", 0, Some(false))), (1, 0));
+        let text = metrics.render(LedgerSnapshot::default()).unwrap();
+        let labels = r#"class="chat_completions:output:text",deployment="d",model="gpt-4o""#;
+        for (edge, at_most) in [("-1.5", 0), ("-0.5", 1), ("0.5", 4), ("1.5", 5), ("3.5", 6)] {
+            let line =
+                format!("tokenweir_count_residual_tokens_bucket{{{labels},le=\"{edge}\"}} {at_most}\n");
+            assert!(text.contains(&line), "{line}{text}");
         }
     }
 
