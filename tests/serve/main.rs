@@ -4,12 +4,14 @@
 //! - `crash`: kill -9 under open streams, and what the ledger says afterwards
 //! - `outage`: the broker is gone under load, comes back, and what a dead instance left is drained
 //! - `memory`: more large prompts at once than may be kept
+//! - `drift`: the service bills otherwise than the rules say, and labels follow
 //! - `canary`: no content and no credential in anything that the program writes
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
 mod canary;
 mod crash;
+mod drift;
 mod http;
 mod memory;
 mod outage;
