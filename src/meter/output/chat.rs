@@ -36,8 +36,8 @@ use crate::tokens::{self, Encoding};
 const UNSURE_END_OF_TURN: std::ops::Range<u64> = 1_733_529_600..1_747_785_600;
 
 /// Azure bills it at least since October 2025 (57 of 57); in March 2025 it did not (1 of 1), nor did it
-/// for older models (3 of 3).
-const SURE_END_OF_TURN_ON_AZURE: u64 = 1_759_276_800;
+/// for older models (3 of 3). Before gpt-4o came, in May 2024, no answer can be dated.
+const UNSURE_END_OF_TURN_ON_AZURE: std::ops::Range<u64> = 1_715_558_400..1_759_276_800;
 
 /// The tokens of a chat answer.
 pub(super) fn count(exchange: Exchange<'_>) -> Computed {
@@ -263,7 +263,8 @@ impl Exchange<'_> {
         let hidden = self.is_hidden();
         let created = |is: fn(u64) -> bool| answer.created.is_some_and(is);
         let unsure_end = if self.rules.end_of_turn {
-            self.encoding() == Encoding::Cl100kBase || created(|seconds| seconds < SURE_END_OF_TURN_ON_AZURE)
+            self.encoding() == Encoding::Cl100kBase
+                || created(|seconds| UNSURE_END_OF_TURN_ON_AZURE.contains(&seconds))
         } else {
             created(|seconds| UNSURE_END_OF_TURN.contains(&seconds))
         };

@@ -83,5 +83,6 @@ fn odd_answers_are_not_called_exact() {
     assert_eq!(doubt(AZURE, &dated(1_741_880_483)), "output:end_of_turn");
     assert_eq!(doubt(FREE, &dated(1_741_880_483)), "output:end_of_turn");
     assert_eq!(doubt(AZURE, &dated(1_769_122_114)), "");
+    assert_eq!(doubt(AZURE, &dated(1)), "", "no date");
     assert_eq!(doubt(FREE, &dated(1_769_122_114)), "");
 }
