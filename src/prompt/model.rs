@@ -1,5 +1,6 @@
 //! Which rules a model goes by, told from its name.
 
+use super::image::ImagePrice;
 use crate::tokens::Encoding;
 
 /// Models that are billed by the same rules.
@@ -29,6 +30,11 @@ pub struct Model {
     pub early_frame: bool,
     /// The start of the answer costs 2 tokens instead of 3.
     pub short_start: bool,
+    /// In the list of results of calls made together, what is not ASCII is escaped: 3 of 3 prompts of
+    /// gpt-4o-mini and gpt-3.5-turbo, 0 of 4 of gpt-4o, of which all are younger.
+    pub ascii_results: bool,
+    /// What images cost.
+    pub images: ImagePrice,
 }
 
 /// Names, without date, of the models whose recorded exchanges the rules were fitted on.
@@ -79,6 +85,8 @@ pub fn model(name: &str) -> Option<Model> {
             || bare == "gpt-5"
             || starts(&["gpt-5-20", "gpt-5-mini", "gpt-5-nano"]),
         short_start: reasons && !starts(&["o1-mini"]),
+        ascii_results: starts(&["gpt-3.5", "gpt-35", "gpt-4o-mini"]),
+        images: ImagePrice::of(bare),
     })
 }
 

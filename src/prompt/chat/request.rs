@@ -1,8 +1,11 @@
 //! Looking into a chat request: each part by its name, absent ones empty.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
-use crate::prompt::tools::{Rendered, render};
+use crate::prompt::model::{Family, Model};
+use crate::prompt::tools::{Dialect, Rendered, render};
 use crate::prompt::{Object, text};
 
 /// The functions that a request offers, in `tools` or in the older `functions`.
@@ -18,9 +21,11 @@ pub(super) fn functions(request: &Object) -> Vec<&Object> {
 }
 
 /// The tools text; empty if no function is offered.
-pub(super) fn tools_text(request: &Object) -> Rendered {
+pub(super) fn tools_text(request: &Object, model: Model) -> Rendered {
     let functions = functions(request);
-    if functions.is_empty() { Rendered::default() } else { render(&functions) }
+    let early = model.family == Family::Gpt4Early;
+    let dialect = if early { Dialect::ChatEarly } else { Dialect::Chat };
+    if functions.is_empty() { Rendered::default() } else { render(&functions, dialect) }
 }
 
 /// The messages of a request.
@@ -35,22 +40,61 @@ pub(super) fn json_schema(request: &Object) -> Option<&Object> {
 }
 
 /// The text of a `content`: parts are joined without anything between them.
-pub(super) fn content(message: &Value) -> String {
-    match message.get("content") {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(parts)) => {
-            let part_text = |part| match text(part, "text") {
-                "" => text(part, "refusal"),
-                text => text,
-            };
-            parts.iter().map(part_text).collect()
-        }
-        _ => String::new(),
+pub(super) fn content(message: &Value) -> Cow<'_, str> {
+    let texts = texts(message);
+    match <[Cow<str>; 1]>::try_from(texts) {
+        Ok([text]) => text,
+        Err(texts) => Cow::Owned(texts.concat()),
     }
+}
+
+/// The same, cut where an image stands between parts.
+pub(super) fn texts(message: &Value) -> Vec<Cow<'_, str>> {
+    match message.get("content") {
+        Some(Value::String(text)) => vec![Cow::Borrowed(text)],
+        Some(Value::Array(parts)) => {
+            let mut texts = vec![Cow::Borrowed("")];
+            for part in parts {
+                match (picture(part), texts.last_mut()) {
+                    (None, Some(last)) => *last += part_text(part),
+                    _ => texts.push(Cow::Borrowed("")),
+                }
+            }
+            texts
+        }
+        _ => vec![],
+    }
+}
+
+fn part_text(part: &Value) -> &str {
+    match text(part, "text") {
+        "" => text(part, "refusal"),
+        text => text,
+    }
+}
+
+/// The images of a message: URL and `detail` of each.
+pub(super) fn pictures(message: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let parts = message.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    parts.iter().filter_map(picture)
+}
+
+/// URL and `detail` of a part that is an image.
+pub(super) fn picture(part: &Value) -> Option<(&str, &str)> {
+    if text(part, "type") != "image_url" {
+        return None;
+    }
+    let image = part.get("image_url")?;
+    Some((image.as_str().unwrap_or_else(|| text(image, "url")), text(image, "detail")))
 }
 
 pub(super) fn role(message: &Value) -> &str {
     text(message, "role")
+}
+
+/// The assistant said something and called a function in one message.
+pub(super) fn speaks_and_calls(message: &Value) -> bool {
+    !calls(message).is_empty() && !content(message).is_empty()
 }
 
 /// A text that the assistant said before.
