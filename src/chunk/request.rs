@@ -85,6 +85,8 @@ struct Collector {
     key: Key,
     /// A nested key that is asked for: `type` or `include_usage`.
     inner: Inner,
+    /// The entry of `tools` that is being read is a function, or something else.
+    tool: Option<bool>,
     state: ServerState,
 }
 
@@ -235,11 +237,18 @@ impl Collector {
                 facts.json_schema = kind == b"json_schema"
             }
             (Key::Text, 3, Inner::Type, Token::Text(kind)) => facts.json_schema = kind == b"json_schema",
-            (Key::ToolChoice, 2, Inner::Type, Token::Text(kind)) if kind != b"function" => {
-                facts.tool_choice = ToolChoice::Other;
+            (Key::ToolChoice, 2, Inner::Type, Token::Text(kind)) => {
+                let is_function = kind == b"function";
+                facts.tool_choice = if is_function { ToolChoice::Named } else { ToolChoice::Other };
             }
-            (Key::Tools, 3, Inner::Type, Token::Text(b"function")) => facts.functions += 1,
-            (Key::Tools, 3, Inner::Type, Token::Text(_)) => facts.hosted_tools = true,
+            (Key::Tools, 2, _, Token::Open { .. }) => self.tool = None,
+            (Key::Tools, 3, Inner::Type, Token::Text(kind)) => self.tool = Some(kind == b"function"),
+            (Key::Tools, 3, Inner::Type, _) => self.tool = None,
+            (Key::Tools, 2, _, Token::Close) => match self.tool.take() {
+                Some(true) => facts.functions += 1,
+                Some(false) => facts.hosted_tools = true,
+                None => {}
+            },
             (Key::Functions, 2, _, Token::Open { array: false }) => facts.legacy_functions = true,
             // The name of a value is used up by it.
             _ => {}
@@ -302,6 +311,15 @@ mod tests {
             r#"{"stream":true,"stream":false,"stream_options":{"include_usage":true},"stream_options":{},"model":"a","model":"b"}"#,
         );
         assert_eq!((found.stream, found.include_usage, found.model.as_deref()), (false, false, Some("b")));
+    }
+
+    #[test]
+    fn the_last_of_equal_types_wins() {
+        let found = facts(
+            r#"{"tools":[{"type":"function","type":"function"},{"type":"x","type":"function"},{"type":"function","type":null}],
+            "tool_choice":{"type":"x","type":"function"}}"#,
+        );
+        assert_eq!((found.functions, found.hosted_tools, found.tool_choice), (2, false, ToolChoice::Named));
     }
 
     #[test]
