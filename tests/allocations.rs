@@ -154,8 +154,9 @@ fn text_in_pieces_of_any_size() {
 #[test]
 fn arguments_of_a_call() {
     let delta = |at: usize| {
+        let name = if at == 0 { r#""name":"f","# } else { "" };
         let arguments = LATIN[at % LATIN.len()];
-        format!(r#"{{"tool_calls":[{{"index":0,"function":{{"arguments":"{arguments}"}}}}]}}"#)
+        format!(r#"{{"tool_calls":[{{"index":0,"function":{{{name}"arguments":"{arguments}"}}}}]}}"#)
     };
     let pieces: Vec<Vec<u8>> =
         (0..WARM_UP + STEADY).map(|at| (chunk(0, &delta(at), "") + "\n\n").into_bytes()).collect();
