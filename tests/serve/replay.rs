@@ -1,4 +1,4 @@
-//! Every recorded chat exchange through `serve`: whole, split at random, and byte by byte.
+//! Every recorded exchange of chat, completions and embeddings through `serve`: whole, split at random, and byte by byte.
 //!
 //! The client must get the same bytes, and the event must say what `account` says of the same
 //! line. The recordings are not part of the project; without them the test says so and passes.
@@ -18,6 +18,8 @@ use super::upstream;
 
 /// Bodies up to this size are also sent byte by byte.
 const BYTEWISE_BYTES_MAX: usize = 8 * 1024;
+/// What is replayed: these are also their paths.
+const APIS: [&str; 3] = ["chat/completions", "completions", "embeddings"];
 /// Clients at a time.
 const CLIENTS: usize = 8;
 
@@ -44,7 +46,7 @@ fn recordings() -> Option<PathBuf> {
     file.exists().then_some(file)
 }
 
-fn chat_lines() -> Option<Vec<String>> {
+fn lines() -> Option<Vec<String>> {
     let Some(file) = recordings() else {
         println!("SKIPPED: recordings absent");
         return None;
@@ -52,10 +54,8 @@ fn chat_lines() -> Option<Vec<String>> {
     let output = Command::new("xz").arg("-dc").arg(&file).output().unwrap();
     assert!(output.status.success(), "xz: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    let chat = |line: &&str| {
-        line.contains("\"api\": \"chat/completions\"") || line.contains("\"api\":\"chat/completions\"")
-    };
-    Some(text.lines().filter(chat).map(str::to_owned).collect())
+    let api = |line: &str| serde_json::from_str::<Value>(line).unwrap()["api"].as_str().unwrap().to_owned();
+    Some(text.lines().filter(|line| APIS.contains(&&*api(line))).map(str::to_owned).collect())
 }
 
 /// The cases of the lines on one side, and the lines as `account` takes them.
@@ -70,7 +70,8 @@ fn cases(lines: &[String], azure: bool) -> Vec<Case> {
         let raw: HashMap<&str, &serde_json::value::RawValue> = serde_json::from_str(line).unwrap();
         let body = raw["request"].get().to_owned();
         let deployment = value["request"]["model"].as_str().unwrap_or("some-deployment").replace('/', "-");
-        let mut path = format!("/openai/deployments/{deployment}/chat/completions");
+        let api = value["api"].as_str().unwrap();
+        let mut path = format!("/openai/deployments/{deployment}/{api}");
         if let Some(version) = value["api_version"].as_str() {
             path.push_str(&format!("?api-version={version}"));
         }
@@ -202,7 +203,7 @@ fn comparable(event: &Value) -> Value {
 }
 
 fn check(azure: bool, end_of_turn: &str) {
-    let Some(lines) = chat_lines() else { return };
+    let Some(lines) = lines() else { return };
     let (cases, events) = replay(cases(&lines, azure), end_of_turn);
     let said = account(&cases, end_of_turn);
     assert!(!cases.is_empty());
