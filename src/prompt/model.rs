@@ -11,7 +11,7 @@ pub enum Family {
     Classic,
     /// gpt-5 and its successors.
     Gpt5,
-    /// o1, o3, o4, codex.
+    /// o1, o3, o4, codex, computer-use.
     OSeries,
 }
 
@@ -29,6 +29,11 @@ pub struct Model {
     pub early_frame: bool,
     /// The start of the answer costs 2 tokens instead of 3.
     pub short_start: bool,
+    /// As `proven`, of the Responses API.
+    pub proven_responses: bool,
+    /// gpt-5.4 and later, seen in the Responses API: calls made together are one call to a wrapper,
+    /// and a call that is sent back has its format's mark.
+    pub wraps_calls: bool,
 }
 
 /// Names, without date, of the models whose recorded exchanges the rules were fitted on.
@@ -55,6 +60,26 @@ const PROVEN: [&str; 20] = [
     "o4-mini",
 ];
 
+/// The same for the Responses API.
+const PROVEN_RESPONSES: [&str; 16] = [
+    "gpt-3.5-turbo",
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gpt-4.1",
+    "gpt-4.1-mini",
+    "gpt-4.1-nano",
+    "gpt-5",
+    "gpt-5-mini",
+    "gpt-5.2",
+    "gpt-5.2-chat",
+    "gpt-5.4",
+    "gpt-5.4-mini",
+    "gpt-5.4-nano",
+    "gpt-5.5",
+    "gpt-5.6-sol",
+    "gpt-5.6-terra",
+];
+
 /// What is known of a model; `None` if not even its vocabulary is.
 pub fn model(name: &str) -> Option<Model> {
     let encoding = Encoding::for_model(name)?;
@@ -63,7 +88,7 @@ pub fn model(name: &str) -> Option<Model> {
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| bare.starts_with(prefix));
     let family = if starts(&["gpt-5"]) {
         Family::Gpt5
-    } else if starts(&["o1", "o3", "o4", "codex"]) {
+    } else if starts(&["o1", "o3", "o4", "codex", "computer-use"]) {
         Family::OSeries
     } else if bare == "gpt-4" || starts(&["gpt-4-0613", "gpt-4-03", "gpt-4-32k"]) {
         Family::Gpt4Early
@@ -74,7 +99,9 @@ pub fn model(name: &str) -> Option<Model> {
     Some(Model {
         family,
         encoding,
-        proven: is_proven(last),
+        proven: is_proven(last, &PROVEN),
+        proven_responses: is_proven(last, &PROVEN_RESPONSES),
+        wraps_calls: minor_of_gpt5(bare).is_some_and(|minor| minor >= 4),
         early_frame: family == Family::OSeries
             || bare == "gpt-5"
             || starts(&["gpt-5-20", "gpt-5-mini", "gpt-5-nano"]),
@@ -83,7 +110,7 @@ pub fn model(name: &str) -> Option<Model> {
 }
 
 /// A known name, followed by nothing but a snapshot's date. `gpt-3.5-turbo-0301` had other rules.
-fn is_proven(name: &str) -> bool {
+fn is_proven(name: &str, proven: &[&str]) -> bool {
     let is_date = |part: &str| {
         let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         digits || matches!(part, "preview" | "latest" | "16k" | "32k")
@@ -93,7 +120,13 @@ fn is_proven(name: &str) -> bool {
         Some(rest) => rest.strip_prefix('-').is_some_and(|rest| rest.split('-').all(is_date)),
         None => false,
     };
-    !name.ends_with("-0301") && !name.ends_with("-0314") && PROVEN.iter().any(|base| known(base))
+    !name.ends_with("-0301") && !name.ends_with("-0314") && proven.iter().any(|base| known(base))
+}
+
+/// 4 for `gpt-5.4-mini`.
+fn minor_of_gpt5(name: &str) -> Option<u32> {
+    let rest = name.strip_prefix("gpt-5.")?;
+    rest.split('-').next()?.parse().ok()
 }
 
 #[cfg(test)]
