@@ -38,6 +38,8 @@ pub struct RequestFacts {
     pub best_of: Option<u64>,
     /// `suffix`: what follows the text to be inserted.
     pub suffix: bool,
+    /// `context_management`: the service may shorten the history, at the caller's cost.
+    pub compacts: bool,
     /// `prediction`: rejected predictions are billed and not seen.
     pub prediction: bool,
     /// The body is one JSON object.
@@ -126,6 +128,7 @@ enum Key {
     Echo,
     BestOf,
     Suffix,
+    ContextManagement,
     #[default]
     Other,
 }
@@ -160,6 +163,7 @@ impl Key {
             b"echo" => Key::Echo,
             b"best_of" => Key::BestOf,
             b"suffix" => Key::Suffix,
+            b"context_management" => Key::ContextManagement,
             _ => Key::Other,
         }
     }
@@ -203,6 +207,7 @@ impl Collector {
             Key::BestOf => facts.best_of = whole(token),
             Key::Echo => facts.echo = is_true,
             Key::Suffix => facts.suffix = given,
+            Key::ContextManagement => facts.compacts = given,
             Key::PreviousResponse => self.state.previous_response = given,
             Key::Conversation => self.state.conversation = given,
             // The older completions have a text here.
@@ -284,6 +289,7 @@ mod tests {
             echo: false,
             best_of: None,
             suffix: false,
+            compacts: false,
             prediction: false,
             complete: true,
         };
@@ -308,7 +314,7 @@ mod tests {
     fn keys_of_the_other_apis() {
         let found = facts(
             r#"{"text":{"format":{"schema":{"type":"x"},"type":"json_schema"}},"tools":[{"type":"function","name":"f"},{"type":"function","name":"g"}],
-            "tool_choice":"required","previous_response_id":"r","prompt":"text","echo":true,"best_of":3,"suffix":"s"}"#,
+            "tool_choice":"required","previous_response_id":"r","prompt":"text","echo":true,"best_of":3,"suffix":"s","context_management":[{"type":"compaction"}]}"#,
         );
         let expected = RequestFacts {
             json_schema: true,
@@ -318,6 +324,7 @@ mod tests {
             echo: true,
             best_of: Some(3),
             suffix: true,
+            compacts: true,
             complete: true,
             ..RequestFacts::default()
         };
