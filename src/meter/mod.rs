@@ -11,6 +11,7 @@
 mod answer;
 mod body;
 mod decode;
+mod items;
 mod output;
 mod settle;
 mod shape;
@@ -171,7 +172,7 @@ impl Meter {
 
     /// A delta with text, a refusal or a tool call has been seen.
     pub fn first_token_seen(&self) -> bool {
-        self.body.seen.answer.choices.iter().any(answer::Choice::has_begun)
+        self.body.seen.answer.has_begun()
     }
 
     /// Some of the answer could not be shown: the output is unknown, reason `meter_overload`.
@@ -244,6 +245,13 @@ impl Meter {
 
     /// The prompt has been counted. Its parts are not kept.
     pub fn prompt_counted(&mut self, count: PromptCount) {
+        let (answer, functions) = (&self.body.seen.answer, self.facts.functions > 0);
+        let count = match (&answer.model, answer.created) {
+            (Some(model), Some(created)) => {
+                count.answered_at(self.draft.target.api, model, created, functions)
+            }
+            _ => count,
+        };
         self.prompt = Prompt::Counted(PromptCount { parts: vec![], ..count });
     }
 

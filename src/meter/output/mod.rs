@@ -2,6 +2,7 @@
 //! kind of API.
 
 mod chat;
+mod responses;
 
 use super::Rules;
 use super::answer::Answer;
@@ -55,6 +56,12 @@ pub(super) struct Exchange<'a> {
 pub(super) fn count(api: Api, exchange: Exchange<'_>) -> Computed {
     match api {
         Api::ChatCompletions => chat::count(exchange),
+        Api::Responses => responses::count(exchange),
         _ => Computed::default(),
     }
+}
+
+/// No text has so many tokens that this matters.
+fn signed(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
 }
