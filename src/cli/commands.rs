@@ -73,6 +73,13 @@ fn account() -> Command {
         Command::new("account").about("Recompute usage from recorded exchanges, offline"),
         &["end-of-turn"],
     )
+    .arg(
+        option("explain", "FORMAT", "Say how each number came about, part by part: text for people, json as a member `explain` of each line, auto by whether a terminal reads it")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("auto")
+            .value_parser(["auto", "text", "json"]),
+    )
     .arg(input())
 }
 

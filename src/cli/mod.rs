@@ -3,7 +3,7 @@
 mod commands;
 mod health;
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -192,7 +192,14 @@ fn run_drain(matches: &ArgMatches) -> Done {
 fn run_account(matches: &ArgMatches) -> Done {
     let values = values(matches)?;
     checked(&values)?;
-    let options = account::Options { end_of_turn: config::end_of_turn(&values) };
+    let explain = match matches.get_one::<String>("explain").map(String::as_str) {
+        None => account::Explain::No,
+        Some("text") => account::Explain::Text,
+        // People read text, programs JSON.
+        Some("auto") if io::stdout().is_terminal() => account::Explain::Text,
+        Some(_) => account::Explain::Json,
+    };
+    let options = account::Options { end_of_turn: config::end_of_turn(&values), explain };
     let input = BufReader::new(open(matches)?);
     let mut bad_lines = 0;
     to_stdout(|out| account::run(input, out, &options).map(|summary| bad_lines = summary.bad_lines))?;

@@ -31,10 +31,10 @@ impl Bill {
         self.push(Part { part, number: None, tokens });
     }
 
-    /// Adds a part of which there are several; `place` counts from 0. One without tokens is left
+    /// Adds a part of which there may be several; `place` counts from 0. One without tokens is left
     /// out.
-    pub fn add_at(&mut self, part: &'static str, place: usize, tokens: i64) {
-        self.push(Part { part, number: Some(place + 1), tokens });
+    pub fn add_at(&mut self, part: &'static str, place: impl Into<Option<usize>>, tokens: i64) {
+        self.push(Part { part, number: place.into().map(|place| place + 1), tokens });
     }
 
     fn push(&mut self, part: Part) {

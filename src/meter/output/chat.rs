@@ -30,8 +30,9 @@ const UNSURE_END_OF_TURN: std::ops::Range<u64> = 1_735_689_600..1_747_785_600;
 pub(super) fn count(exchange: Exchange<'_>) -> Computed {
     let (mut computed, mut bill) = (Computed::default(), Bill::default());
     let mut known = true;
+    let several = exchange.answer.choices.len() > 1;
     for (place, choice) in exchange.answer.choices.iter().enumerate() {
-        known &= exchange.choice(choice, place, &mut bill).is_some();
+        known &= exchange.choice(choice, several.then_some(place), &mut bill).is_some();
         exchange.doubts(choice, &mut computed);
         if !choice.reasoning.is_empty() {
             let visible = choice.reasoning.count(exchange.encoding());
@@ -79,7 +80,7 @@ impl Exchange<'_> {
     }
 
     /// Tokens of one choice; `None` if its text is lost.
-    fn choice(&self, choice: &Choice, place: usize, bill: &mut Bill) -> Option<()> {
+    fn choice(&self, choice: &Choice, place: Option<usize>, bill: &mut Bill) -> Option<()> {
         let cut = self.is_cut(choice);
         let hidden = matches!(self.model.family, Family::Gpt5 | Family::OSeries);
         let before = bill.total();
@@ -97,7 +98,7 @@ impl Exchange<'_> {
         Some(())
     }
 
-    fn classic(&self, choice: &Choice, place: usize, cut: bool, bill: &mut Bill) -> Option<()> {
+    fn classic(&self, choice: &Choice, place: Option<usize>, cut: bool, bill: &mut Bill) -> Option<()> {
         let text = signed(self.text(choice)?);
         let calls: Vec<_> = choice.calls.iter().filter(|call| !call.name.is_empty()).collect();
         if let ([call], ToolChoice::Named) = (calls.as_slice(), self.facts.tool_choice) {
@@ -139,7 +140,13 @@ impl Exchange<'_> {
     }
 
     /// The visible part of a gpt-5 or o-series answer, as if there had been no reasoning.
-    fn reasoning_model(&self, choice: &Choice, place: usize, cut: bool, bill: &mut Bill) -> Option<()> {
+    fn reasoning_model(
+        &self,
+        choice: &Choice,
+        place: Option<usize>,
+        cut: bool,
+        bill: &mut Bill,
+    ) -> Option<()> {
         let text = signed(self.text(choice)?);
         let open = choice.finish.is_none() && cut;
         let frame = match (open, self.model.early_frame) {

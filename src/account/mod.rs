@@ -4,25 +4,22 @@
 //! exchange goes through the meter twice: as `serve` would have seen it, for the event, and by a
 //! meter that is blind to `usage`, for what would have been computed without.
 
-use std::borrow::Cow;
+mod count;
+mod exchange;
+mod explain;
+
 use std::io::{self, BufRead, Read, Write};
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use crate::caller::{Caller, Trust};
-use crate::meter::{Ending, Meter, PromptNeed, Rules, count_prompt};
-use crate::tokens::{Counter, Encoding, FAMILIES};
-use crate::usage::{Api, CloudEvent, EventType, Quality, Target, Usage};
+use crate::usage::{CloudEvent, EventType, Quality, Usage};
+use exchange::Exchange;
+use explain::Explanation;
+
+pub use count::{CountError, UnknownModel, count};
 
 /// Bytes of one line. A request with images has tens of megabytes.
 const LINE_BYTES_MAX: usize = 256 << 20;
-
-/// Bytes that `count` reads at a time.
-const READ_BYTES: usize = 64 << 10;
 
 /// `source` of the events.
 const SOURCE: &str = "//tokenweir/account";
@@ -32,6 +29,20 @@ const SOURCE: &str = "//tokenweir/account";
 pub struct Options {
     /// The token that ends a turn is billed; `None`: it is on Azure, and not elsewhere.
     pub end_of_turn: Option<bool>,
+    /// Say how each number came about.
+    pub explain: Explain,
+}
+
+/// Whether numbers are explained, and to whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Explain {
+    /// Not.
+    #[default]
+    No,
+    /// Each line has a member `explain`.
+    Json,
+    /// In place of each line, some lines for people.
+    Text,
 }
 
 /// What became of the lines.
@@ -43,33 +54,6 @@ pub struct Summary {
     pub bad_lines: u64,
 }
 
-/// One recorded exchange. Other keys are ignored.
-#[derive(Deserialize)]
-struct Exchange<'a> {
-    id: String,
-    #[serde(borrow)]
-    api: Cow<'a, str>,
-    #[serde(default)]
-    azure: bool,
-    model: Option<String>,
-    api_version: Option<String>,
-    status: Option<u16>,
-    deployment: Option<String>,
-    /// As it stands in the line: the order of its keys counts.
-    #[serde(borrow)]
-    request: &'a RawValue,
-    response_kind: ResponseKind,
-    response_body: Option<String>,
-    response_body_base64: Option<String>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ResponseKind {
-    Json,
-    Sse,
-}
-
 /// One line of the result.
 #[derive(Serialize)]
 struct Account {
@@ -79,6 +63,8 @@ struct Account {
     input_quality: Quality,
     output_quality: Quality,
     reasons: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<Explanation>,
     event: CloudEvent<Usage>,
 }
 
@@ -121,6 +107,9 @@ pub fn run(mut input: impl BufRead, output: &mut impl Write, options: &Options) 
         }
         summary.lines += 1;
         match read.and_then(|()| account(&line, options)) {
+            Ok(account) if options.explain == Explain::Text => {
+                output.write_all(explain::text(&account).as_bytes())?;
+            }
             Ok(account) => serde_json::to_writer(&mut *output, &account)?,
             Err(error) => {
                 summary.bad_lines += 1;
@@ -155,69 +144,20 @@ fn id_of(line: &[u8]) -> Option<String> {
 }
 
 fn account(line: &[u8], options: &Options) -> Result<Account, String> {
-    let exchange: Exchange<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-    let api = match &*exchange.api {
-        "chat" | "chat/completions" => Api::ChatCompletions,
-        "completions" => Api::Completions,
-        "embeddings" => Api::Embeddings,
-        "responses" => Api::Responses,
-        _ => return Err("`api` is none of chat, completions, embeddings, responses".to_owned()),
-    };
-    let status = StatusCode::from_u16(exchange.status.unwrap_or(200)).map_err(|error| error.to_string())?;
-    let body = match (&exchange.response_body, &exchange.response_body_base64) {
-        (Some(text), None) => Cow::Borrowed(text.as_bytes()),
-        (None, Some(coded)) => Cow::Owned(decode_base64(coded).ok_or("`response_body_base64` is no base64")?),
-        _ => return Err("there must be one of `response_body` and `response_body_base64`".to_owned()),
-    };
-    let end_of_turn = options.end_of_turn.unwrap_or(exchange.azure);
-    let meter = || Meter::new(draft(&exchange, api), Rules { end_of_turn }).assuming(exchange.model.clone());
-    let event = replay(meter(), &exchange, api, status, &body);
-    let blind = replay(meter().blind(), &exchange, api, status, &body);
+    let exchange = Exchange::parse(line)?;
+    let (event, _) = exchange.replay(options.end_of_turn, false);
+    let (blind, explanation) = exchange.replay(options.end_of_turn, true);
+    let payer = event.caller.id.clone();
     Ok(Account {
         computed: Sides { input: blind.tokens.input, output: blind.tokens.output },
         reported: reported(&event),
         input_quality: blind.accounting.input_quality,
         output_quality: blind.accounting.output_quality,
         reasons: blind.accounting.reasons,
-        event: CloudEvent::new(
-            EventType::Usage,
-            SOURCE,
-            exchange.id.clone(),
-            None,
-            event.caller.id.clone(),
-            event,
-        ),
+        explain: (options.explain != Explain::No).then_some(explanation),
+        event: CloudEvent::new(EventType::Usage, SOURCE, exchange.id.clone(), None, payer, event),
         id: exchange.id,
     })
-}
-
-/// What `serve` knows of a call when it begins, as far as a recording has it.
-fn draft(exchange: &Exchange<'_>, api: Api) -> Usage {
-    let target = Target {
-        api,
-        deployment: exchange.deployment.clone(),
-        api_version: exchange.api_version.clone(),
-        ..Target::default()
-    };
-    Usage::draft(Caller::unattributed(Trust::None), target)
-}
-
-/// Shows a whole exchange to a meter.
-fn replay(mut meter: Meter, exchange: &Exchange<'_>, api: Api, status: StatusCode, body: &[u8]) -> Usage {
-    let request = exchange.request.get().as_bytes();
-    meter.request_bytes(request);
-    meter.request_end();
-    let content_type = HeaderValue::from_static(match exchange.response_kind {
-        ResponseKind::Json => "application/json",
-        ResponseKind::Sse => "text/event-stream",
-    });
-    meter.response_head(status, &HeaderMap::from_iter([(CONTENT_TYPE, content_type)]));
-    meter.response_bytes(body, usize::MAX);
-    meter.end(Ending::Eof);
-    if let PromptNeed::Count { model } = meter.prompt_need() {
-        meter.prompt_counted(count_prompt(api, &[Bytes::copy_from_slice(request)], &model));
-    }
-    meter.settle(Ending::Eof)
 }
 
 fn reported(event: &Usage) -> Option<Reported> {
@@ -229,72 +169,6 @@ fn reported(event: &Usage) -> Option<Reported> {
         input_cached: event.tokens.input_cached,
         output_reasoning: event.tokens.output_reasoning,
     })
-}
-
-/// RFC 4648, section 4; white space is passed over, padding may be missing.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0_u32, 0);
-    let digits = text.trim_ascii().trim_end_matches('=').bytes().filter(|byte| !byte.is_ascii_whitespace());
-    for digit in digits {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held & 0xFF) as u8);
-        }
-    }
-    // One digit alone says nothing.
-    (held != 6).then_some(bytes)
-}
-
-/// Why a text could not be counted.
-#[derive(Debug, thiserror::Error)]
-pub enum CountError {
-    /// The vocabulary of the model is not known.
-    #[error(transparent)]
-    UnknownModel(UnknownModel),
-    /// The text could not be read.
-    #[error(transparent)]
-    Read(#[from] io::Error),
-}
-
-/// A model of no known family.
-#[derive(Debug, thiserror::Error)]
-#[error("model `{name}` is not known; known families: {}", families())]
-pub struct UnknownModel {
-    name: String,
-}
-
-fn families() -> String {
-    FAMILIES.iter().map(|(family, _)| *family).collect::<Vec<_>>().join(", ")
-}
-
-/// Tokens of a text under a model's vocabulary; bytes that are not UTF-8 count as U+FFFD.
-///
-/// # Errors
-///
-/// [`CountError`]
-pub fn count(model: &str, mut text: impl Read) -> Result<u64, CountError> {
-    let encoding = Encoding::for_model(model)
-        .ok_or_else(|| CountError::UnknownModel(UnknownModel { name: model.to_owned() }))?;
-    let (mut counter, mut bytes) = (Counter::new(encoding), vec![0; READ_BYTES]);
-    loop {
-        match text.read(&mut bytes) {
-            Ok(0) => return Ok(counter.count()),
-            Ok(read) => counter.push(&bytes[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -363,17 +237,30 @@ mod tests {
     }
 
     #[test]
-    fn a_body_may_be_base64() {
-        assert_eq!(decode_base64("aGVsbG8h\naGk=").unwrap(), b"hello!hi");
-        assert_eq!(decode_base64("aGk").unwrap(), b"hi");
-        assert!(decode_base64("a").is_none() && decode_base64("a-b_").is_none());
-    }
+    fn a_number_says_what_it_is_made_of() {
+        let line = exchange(&json!({"prompt_tokens": 9, "completion_tokens": 2}));
+        let with = |explain| {
+            let options = Options { explain, ..Options::default() };
+            let mut output = Vec::new();
+            run(line.to_string().as_bytes(), &mut output, &options).unwrap();
+            String::from_utf8(output).unwrap()
+        };
+        let json: Value = serde_json::from_str(&with(Explain::Json)).unwrap();
+        for side in ["input", "output"] {
+            let parts = json["explain"][side].as_array().unwrap();
+            let sum: i64 = parts.iter().map(|part| part["tokens"].as_i64().unwrap()).sum();
+            assert_eq!(json["computed"][side], sum, "the parts make up the number");
+        }
+        let text = with(Explain::Text);
+        let expected = "1: chat_completions, gpt-4o-2024-08-06, d, rules RULES
+  input 8, exact; reported 9, +1 to the rules
+          3  start of the answer
+          5  user message 1
+  output 2, exact; reported 2
+          1  text
+          1  end of turn
 
-    #[test]
-    fn counting_a_text() {
-        assert_eq!(count("gpt-4o", &b"Hello, world"[..]).unwrap(), 3);
-        assert_eq!(count("gpt-4", &b"\xFF"[..]).unwrap(), count("gpt-4", "\u{FFFD}".as_bytes()).unwrap());
-        let error = count("lama", &b""[..]).unwrap_err().to_string();
-        assert!(error.contains("lama") && error.contains("gpt-4o"), "{error}");
+";
+        assert_eq!(text, expected.replace("RULES", crate::prompt::RULES));
     }
 }

@@ -1,0 +1,62 @@
+//! `tokenweir count`: the tokens of a text.
+
+use std::io::{self, Read};
+
+use crate::tokens::{Counter, Encoding, FAMILIES};
+
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 64 << 10;
+
+/// Why a text could not be counted.
+#[derive(Debug, thiserror::Error)]
+pub enum CountError {
+    /// The vocabulary of the model is not known.
+    #[error(transparent)]
+    UnknownModel(UnknownModel),
+    /// The text could not be read.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+}
+
+/// A model of no known family.
+#[derive(Debug, thiserror::Error)]
+#[error("model `{name}` is not known; known families: {}", families())]
+pub struct UnknownModel {
+    name: String,
+}
+
+fn families() -> String {
+    FAMILIES.iter().map(|(family, _)| *family).collect::<Vec<_>>().join(", ")
+}
+
+/// Tokens of a text under a model's vocabulary; bytes that are not UTF-8 count as U+FFFD.
+///
+/// # Errors
+///
+/// [`CountError`]
+pub fn count(model: &str, mut text: impl Read) -> Result<u64, CountError> {
+    let encoding = Encoding::for_model(model)
+        .ok_or_else(|| CountError::UnknownModel(UnknownModel { name: model.to_owned() }))?;
+    let (mut counter, mut bytes) = (Counter::new(encoding), vec![0; READ_BYTES]);
+    loop {
+        match text.read(&mut bytes) {
+            Ok(0) => return Ok(counter.count()),
+            Ok(read) => counter.push(&bytes[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counting_a_text() {
+        assert_eq!(count("gpt-4o", &b"Hello, world"[..]).unwrap(), 3);
+        assert_eq!(count("gpt-4", &b"\xFF"[..]).unwrap(), count("gpt-4", "\u{FFFD}".as_bytes()).unwrap());
+        let error = count("lama", &b""[..]).unwrap_err().to_string();
+        assert!(error.contains("lama") && error.contains("gpt-4o"), "{error}");
+    }
+}

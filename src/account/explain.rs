@@ -1,0 +1,92 @@
+//! `account --explain`: how a number came about, part by part.
+
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+
+use super::Account;
+use crate::meter::Part;
+use crate::usage::Quality;
+
+/// What the two computed numbers of an exchange are made of.
+#[derive(Debug, Serialize)]
+pub(super) struct Explanation {
+    pub(super) input: Vec<Part>,
+    pub(super) output: Vec<Part>,
+}
+
+/// One side of an exchange.
+struct Side<'a> {
+    name: &'static str,
+    computed: Option<u64>,
+    reported: Option<u64>,
+    quality: Quality,
+    parts: &'a [Part],
+}
+
+/// The account of one exchange for people to read: a line that names it, and a block for each side.
+pub(super) fn text(account: &Account) -> String {
+    let data = &account.event.data;
+    let mut out = format!("{}: {}", one_line(&account.id), data.target.api.as_str());
+    for name in [&data.target.model, &data.target.deployment].into_iter().flatten() {
+        _ = write!(out, ", {name}");
+    }
+    _ = writeln!(out, ", rules {}", data.accounting.rules);
+    let explanation = account.explain.as_ref();
+    let said = account.reported.as_ref();
+    for side in [
+        Side {
+            name: "input",
+            computed: account.computed.input,
+            reported: said.and_then(|said| said.input),
+            quality: account.input_quality,
+            parts: explanation.map_or(&[], |explanation| &explanation.input),
+        },
+        Side {
+            name: "output",
+            computed: account.computed.output,
+            reported: said.and_then(|said| said.output),
+            quality: account.output_quality,
+            parts: explanation.map_or(&[], |explanation| &explanation.output),
+        },
+    ] {
+        _ = side.write(&account.reasons, &mut out);
+    }
+    out
+}
+
+impl Side<'_> {
+    /// `input 152, exact; reported 152`, then its parts.
+    fn write(&self, reasons: &[String], out: &mut String) -> fmt::Result {
+        match self.computed {
+            Some(tokens) => write!(out, "  {} {tokens}, {}", self.name, self.quality.as_str())?,
+            None => write!(out, "  {} unknown", self.name)?,
+        }
+        let mine = reasons.iter().filter_map(|reason| reason.strip_prefix(self.name)?.strip_prefix(':'));
+        let mine: Vec<_> = mine.collect();
+        if !mine.is_empty() {
+            write!(out, " ({})", mine.join(", "))?;
+        }
+        if let Some(reported) = self.reported {
+            write!(out, "; reported {reported}")?;
+            let off = self.computed.map_or(0, |computed| reported.cast_signed() - computed.cast_signed());
+            if off != 0 {
+                write!(out, ", {off:+} to the rules")?;
+            }
+        }
+        out.push('\n');
+        for part in self.parts {
+            write!(out, "  {:>9}  {}", part.tokens, part.part)?;
+            match part.number {
+                Some(number) => writeln!(out, " {number}")?,
+                None => out.push('\n'),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An id is anything that the recording calls one; a terminal is not to be steered by it.
+fn one_line(id: &str) -> String {
+    id.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
+}

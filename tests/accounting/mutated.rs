@@ -1,0 +1,241 @@
+//! `account` never crashes, hangs or contradicts itself, whatever stands in a line.
+//!
+//! Exchanges of our own, of all four APIs, are changed in their bytes, in the values of the request
+//! and of the answer, and mixed with garbage.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokenweir::account::{Explain, Options, run};
+
+use super::Dice;
+
+/// Lines in a run.
+const LINES: usize = 10_000;
+
+/// No line takes longer on a loaded machine; most take less than a millisecond.
+const LINE_TIME_MAX: Duration = Duration::from_secs(10);
+
+fn line(api: &str, model: &str, request: &Value, kind: &str, body: &str) -> Value {
+    json!({"id": "i", "api": api, "azure": true, "model": model, "request": request,
+        "response_kind": kind, "response_body": body})
+}
+
+fn events(documents: &[Value]) -> String {
+    let events: String = documents.iter().map(|document| format!("data: {document}\n\n")).collect();
+    events + "data: [DONE]\n\n"
+}
+
+fn schema() -> Value {
+    json!({"type": "object", "title": "T", "required": ["a"], "additionalProperties": false, "properties": {
+        "a": {"type": "array", "description": "list", "items": {"$ref": "#/$defs/A"}},
+        "b": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}], "default": null},
+        "c": {"type": ["integer", "null"], "minimum": 1, "description": "count\nof"}},
+        "$defs": {"A": {"type": "object", "properties": {"x": {"enum": ["x", 1, null]}, "y": {"$ref": "#/$defs/A"}}}}})
+}
+
+fn chat() -> Value {
+    let picture = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAABAAAAAQACAYAAAB/HSuD";
+    let request = json!({"model": "gpt-4o", "stream": true, "n": 1, "stream_options": {"include_usage": true},
+        "messages": [{"role": "system", "content": "Be kind."},
+            {"role": "user", "name": "ann", "content": [{"type": "text", "text": "Hi"},
+                {"type": "image_url", "image_url": {"url": picture, "detail": "high"}}]},
+            {"role": "assistant", "tool_calls": [
+                {"id": "a", "function": {"name": "f", "arguments": "{}"}}, {"id": "b", "function": {"name": "g", "arguments": "[]"}}]},
+            {"role": "tool", "tool_call_id": "a", "content": "{\"x\": 1}"}, {"role": "tool", "tool_call_id": "b", "content": "\u{e9}"}],
+        "tools": [{"type": "function", "function": {"name": "find", "description": "Finds", "parameters": schema()}}],
+        "tool_choice": {"type": "function", "function": {"name": "find"}},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": schema()}}});
+    let chunk =
+        |delta: Value| json!({"id": "c", "model": "gpt-4o", "choices": [{"index": 0, "delta": delta}]});
+    let call = json!({"index": 0, "function": {"name": "find", "arguments": "{\"a\": [1, 2.5e3]}"}});
+    let body = [
+        chunk(json!({"content": "Good \u{1F600} morning"})),
+        chunk(json!({"content": "!"})),
+        chunk(json!({"tool_calls": [call]})),
+        json!({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}),
+    ];
+    line("chat", "gpt-4o", &request, "sse", &events(&body))
+}
+
+fn responses(stream: bool) -> Value {
+    let request = json!({"model": "gpt-4.1", "stream": stream, "instructions": "Be kind.", "input": [
+            {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+            {"type": "function_call", "call_id": "c", "name": "find", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": "[]"}],
+        "tools": [{"type": "function", "name": "find", "parameters": schema(), "strict": true}],
+        "tool_choice": "required", "text": {"format": {"type": "json_schema", "name": "s", "schema": schema()}}});
+    let message = json!({"type": "message", "id": "m", "role": "assistant", "content": [{"type": "output_text", "text": "Good morning"}]});
+    let call = json!({"type": "function_call", "id": "f", "name": "find", "arguments": "{\"a\": 1}"});
+    let whole = json!({"id": "r", "model": "gpt-4.1", "status": "completed", "output": [message, call],
+        "usage": {"input_tokens": 1, "output_tokens": 2}});
+    if !stream {
+        return line("responses", "gpt-4.1", &request, "json", &whole.to_string());
+    }
+    let body = [
+        json!({"type": "response.created", "response": {"id": "r", "model": "gpt-4.1"}}),
+        json!({"type": "response.output_item.added", "output_index": 0, "item": {"type": "message", "id": "m"}}),
+        json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "content_index": 0, "delta": "Good "}),
+        json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "content_index": 0, "delta": "morning"}),
+        json!({"type": "response.output_text.done", "item_id": "m", "output_index": 0, "content_index": 0, "text": "Good morning"}),
+        json!({"type": "response.output_item.added", "output_index": 1, "item": {"type": "function_call", "id": "f", "name": "find"}}),
+        json!({"type": "response.function_call_arguments.delta", "item_id": "f", "output_index": 1, "delta": "{\"a\": 1}"}),
+        json!({"type": "response.completed", "response": whole}),
+    ];
+    line("responses", "gpt-4.1", &request, "sse", &events(&body))
+}
+
+fn plain(api: &str) -> Value {
+    let (request, answer) = match api {
+        "embeddings" => (
+            json!({"model": "text-embedding-3-small", "input": ["one", [1, 2, 3]], "dimensions": 8}),
+            json!({"model": "text-embedding-3-small", "data": [{"index": 0, "embedding": [0.1]}], "usage": {"prompt_tokens": 4}}),
+        ),
+        _ => (
+            json!({"model": "gpt-3.5-turbo-instruct", "prompt": ["one", "two"], "n": 2, "best_of": 3, "echo": true, "suffix": "s", "logprobs": 1}),
+            json!({"model": "gpt-3.5-turbo-instruct", "choices": [{"index": 0, "text": "a", "logprobs": {"tokens": ["a"]}, "finish_reason": "stop"}, {"index": 1, "text": "b"}]}),
+        ),
+    };
+    let model = answer["model"].as_str().unwrap();
+    line(api, model, &request, "json", &answer.to_string())
+}
+
+fn originals() -> Vec<Value> {
+    vec![chat(), responses(false), responses(true), plain("embeddings"), plain("completions")]
+}
+
+const MARKS: [&str; 18] = [
+    "\"",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\\",
+    "\\ud800",
+    "\\u0000",
+    ":",
+    ",",
+    "null",
+    "-1",
+    "1e999",
+    "\\n",
+    "data: ",
+    "\u{0}",
+    "$ref",
+    "\u{1F600}",
+];
+
+/// Some bytes in some places are replaced.
+fn change_bytes(text: &str, dice: &mut Dice) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for _ in 0..=dice.below(6) {
+        let at = dice.below(bytes.len());
+        let end = (at + dice.below(12)).min(bytes.len());
+        bytes.splice(at..end, MARKS[dice.below(MARKS.len())].bytes());
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Some value, somewhere below, is replaced by one of another kind.
+fn change_value(value: &mut Value, dice: &mut Dice) {
+    let inside = match value {
+        Value::Array(items) => items.len(),
+        Value::Object(members) => members.len(),
+        _ => 0,
+    };
+    if inside > 0 && dice.below(8) > 0 {
+        let place = dice.below(inside);
+        let below = match value {
+            Value::Array(items) => items.get_mut(place),
+            Value::Object(members) => members.values_mut().nth(place),
+            _ => None,
+        };
+        return change_value(below.unwrap(), dice);
+    }
+    *value = match dice.below(11) {
+        0 => Value::Null,
+        1 => json!(true),
+        2 => json!(-1),
+        3 => json!(u64::MAX),
+        4 => json!(""),
+        5 => json!([]),
+        6 => json!({}),
+        7 => json!([[value.clone()], value.clone()]),
+        8 => json!({"type": "object", "properties": {"p": value.clone()}, "$ref": "#/$defs/A"}),
+        9 => "ab \u{5d0}\n".repeat(dice.below(500)).into(),
+        _ => (0..dice.below(600)).fold(json!("deep"), |inner, _| json!([inner])),
+    };
+}
+
+/// The answer's documents are changed in their values.
+fn change_answer(body: &str, dice: &mut Dice) -> String {
+    let mut change = |text: &str| {
+        let Ok(mut value) = serde_json::from_str(text) else { return text.to_owned() };
+        if dice.below(2) == 0 {
+            change_value(&mut value, dice);
+        }
+        value.to_string()
+    };
+    if body.starts_with('{') {
+        return change(body);
+    }
+    let event = |event: &str| match event.strip_prefix("data: ") {
+        Some(data) => format!("data: {}\n\n", change(data)),
+        None => format!("{event}\n\n"),
+    };
+    body.split("\n\n").map(event).collect()
+}
+
+fn mutated(originals: &[Value], round: usize, dice: &mut Dice) -> String {
+    let mut line = originals[round % originals.len()].clone();
+    let body = line["response_body"].as_str().unwrap().to_owned();
+    match round / originals.len() % 5 {
+        0 => return change_bytes(&line.to_string(), dice).replace('\n', " "),
+        1 => change_value(&mut line["request"], dice),
+        2 => line["response_body"] = change_bytes(&body, dice).into(),
+        3 => line["response_body"] = change_answer(&body, dice).into(),
+        _ => return (0..dice.below(300)).map(|_| MARKS[dice.below(MARKS.len())]).collect(),
+    }
+    line.to_string()
+}
+
+/// One line in, one line out; a side has a number if and only if its quality is known, and the number is the sum of its parts.
+fn holds(output: &Value) -> bool {
+    if output.get("error").is_some() {
+        return true;
+    }
+    ["input", "output"].iter().all(|side| {
+        let computed = &output["computed"][side];
+        let parts = output["explain"][side].as_array().unwrap();
+        let sum: i64 = parts.iter().map(|part| part["tokens"].as_i64().unwrap()).sum();
+        let quality = &output[format!("{side}_quality")];
+        computed.is_null() == (quality == "unknown")
+            && (computed.is_null() || parts.is_empty() || computed.as_i64() == Some(sum.max(0)))
+    })
+}
+
+#[test]
+fn mutated_lines_never_crash() {
+    let (originals, mut dice) = (originals(), Dice(2));
+    let options = Options { explain: Explain::Json, ..Options::default() };
+    let account = |line: &str| -> Option<Value> {
+        let mut output = Vec::new();
+        let begun = Instant::now();
+        run(line.as_bytes(), &mut output, &options).unwrap();
+        assert!(begun.elapsed() < LINE_TIME_MAX, "{:?} for {line}", begun.elapsed());
+        // A blank line gives none.
+        (!output.is_empty()).then(|| serde_json::from_slice(&output).unwrap())
+    };
+    for original in &originals {
+        let output = account(&original.to_string()).unwrap();
+        assert!(output.get("error").is_none() && holds(&output), "{output}");
+    }
+    let mut read = 0;
+    for round in 0..LINES {
+        let line = mutated(&originals, round, &mut dice);
+        let Some(output) = account(&line) else { continue };
+        assert!(holds(&output), "{line}\n{output}");
+        read += usize::from(output.get("error").is_none());
+    }
+    assert!(read > LINES / 2, "only {read} lines were read");
+}
