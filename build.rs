@@ -1,41 +1,53 @@
-//! Writes the vocabularies as flat files, so that the program reads them without decoding base64
-//! or filling hash maps first.
+//! Lays out the tables of the vocabularies as files that the program reads in place, so that it can
+//! count as soon as it starts.
 //!
 //! tiktoken-rs carries the published rank files but shows them only through a finished encoder,
 //! which takes longer to make and more memory to hold than all our tables. So it is made here,
-//! once, at build time.
-//!
-//! A file is: the number of tokens (u32, little endian), one byte of length for each token, then
-//! the bytes of all tokens, both in rank order. `src/tokens/vocabulary.rs` reads it.
+//! once. `src/tokens/layout.rs` says what the files are.
 
 use std::error::Error;
 use std::path::Path;
-use std::{env, fs};
+use std::{env, fs, thread};
 
 use tiktoken_rs::CoreBPE;
+
+#[path = "src/tokens/layout.rs"]
+#[allow(dead_code)] // the reading half
+mod layout;
+#[path = "build/perfect.rs"]
+mod perfect;
+#[path = "build/trie.rs"]
+mod trie;
+#[path = "build/vocabulary.rs"]
+mod vocabulary;
 
 /// Ranks below which all tokens are text; the special tokens come after.
 const O200K_TEXT_TOKENS: u32 = 199_998;
 const CL100K_TEXT_TOKENS: u32 = 100_256;
 
-fn main() -> Result<(), Box<dyn Error>> {
+type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
+    println!("cargo::rerun-if-changed=src/tokens/layout.rs");
     let directory = env::var("OUT_DIR")?;
-    let directory = Path::new(&directory);
-    let o200k = flat_file(&tiktoken_rs::o200k_base()?, O200K_TEXT_TOKENS)?;
-    fs::write(directory.join("o200k_base.tokens"), o200k)?;
-    let cl100k = flat_file(&tiktoken_rs::cl100k_base()?, CL100K_TEXT_TOKENS)?;
-    fs::write(directory.join("cl100k_base.tokens"), cl100k)?;
-    Ok(())
+    let o200k = || write("o200k_base", &tiktoken_rs::o200k_base()?, O200K_TEXT_TOKENS, directory.as_ref());
+    let cl100k =
+        || write("cl100k_base", &tiktoken_rs::cl100k_base()?, CL100K_TEXT_TOKENS, directory.as_ref());
+    thread::scope(|scope| {
+        let other = scope.spawn(cl100k);
+        o200k()?;
+        other.join().unwrap_or_else(|_| Err("the tables of cl100k_base could not be made".into()))
+    })
 }
 
-fn flat_file(encoder: &CoreBPE, tokens: u32) -> Result<Vec<u8>, Box<dyn Error>> {
-    let mut lengths = Vec::new();
-    let mut bytes = Vec::new();
-    for rank in 0..tokens {
-        let token = encoder.decode_bytes(&[rank]).map_err(|e| format!("rank {rank}: {e:?}"))?;
-        lengths.push(u8::try_from(token.len())?);
-        bytes.extend(token);
+fn write(name: &str, encoder: &CoreBPE, count: u32, directory: &Path) -> Result<(), Failure> {
+    let tokens = (0..count)
+        .map(|rank| encoder.decode_bytes(&[rank]).map_err(|error| format!("rank {rank}: {error:?}")))
+        .collect::<Result<Vec<_>, _>>()?;
+    for (table, bytes) in vocabulary::tables(&tokens)? {
+        fs::write(directory.join(format!("{name}.{table}")), bytes)?;
     }
-    Ok([&tokens.to_le_bytes()[..], &lengths[..], &bytes[..]].concat())
+    Ok(())
 }

@@ -123,7 +123,8 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
         config.publish.clone().map(|publish| Publisher::start(publish, ledger.clone())).transpose()?;
     let observer = Arc::new(Record { metrics: Arc::clone(&metrics), ledger: ledger.clone() });
     let accounts = Arc::new(Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes));
-    // Some 0.3 s, beside recovery. A stream that began earlier would wait for it on its own thread.
+    // Some milliseconds, or as long as the disk takes for 22 MB, beside recovery. A stream that began
+    // earlier would wait for the disk on its own thread.
     vocabularies.join().map_err(|_| anyhow::anyhow!("the vocabularies could not be loaded"))?;
     let proxy = start_proxy(&config, resolver, &accounts, &ledger)?;
     let ready = Arc::new(AtomicBool::new(true));

@@ -26,6 +26,8 @@ pub struct RequestFacts {
     pub tool_choice: ToolChoice,
     /// `response_format`, or the `text.format` of the Responses API, is of type `json_schema`.
     pub json_schema: bool,
+    /// The name of that schema.
+    pub schema_name: Option<String>,
     /// `stop` is given.
     pub stop: bool,
     /// `data_sources`: the service searches and prompts by itself.
@@ -85,7 +87,7 @@ impl RequestScan {
 struct Collector {
     facts: RequestFacts,
     key: Key,
-    /// A nested key that is asked for: `type` or `include_usage`.
+    /// A nested key that is asked for: `type`, `name` or `include_usage`.
     inner: Inner,
     state: ServerState,
 }
@@ -136,6 +138,7 @@ enum Key {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Inner {
     Type,
+    Name,
     IncludeUsage,
     #[default]
     Other,
@@ -177,6 +180,7 @@ impl Sink for Collector {
             (_, Token::Key(key)) => {
                 self.inner = match key {
                     b"type" => Inner::Type,
+                    b"name" => Inner::Name,
                     b"include_usage" => Inner::IncludeUsage,
                     _ => Inner::Other,
                 };
@@ -221,7 +225,7 @@ impl Collector {
             }
             Key::ToolChoice if token == Token::Text(b"required") => facts.tool_choice = ToolChoice::Required,
             Key::ToolChoice => facts.tool_choice = ToolChoice::Word,
-            Key::ResponseFormat | Key::Text => facts.json_schema = false,
+            Key::ResponseFormat | Key::Text => (facts.json_schema, facts.schema_name) = (false, None),
             Key::Stop => facts.stop = given,
             Key::DataSources => facts.data_sources = given,
             Key::Prediction => facts.prediction = given,
@@ -240,6 +244,9 @@ impl Collector {
                 facts.json_schema = kind == b"json_schema"
             }
             (Key::Text, 3, Inner::Type, Token::Text(kind)) => facts.json_schema = kind == b"json_schema",
+            (Key::Text | Key::ResponseFormat, 3, Inner::Name, Token::Text(name)) => {
+                facts.schema_name = Some(String::from_utf8_lossy(name).into_owned());
+            }
             (Key::ToolChoice, 2, Inner::Type, Token::Text(kind)) if kind != b"function" => {
                 facts.tool_choice = ToolChoice::Other;
             }
@@ -283,6 +290,7 @@ mod tests {
             hosted_tools: true,
             tool_choice: ToolChoice::Named,
             json_schema: true,
+            schema_name: Some("x".to_owned()),
             stop: true,
             data_sources: false,
             server_state: false,
@@ -313,11 +321,12 @@ mod tests {
     #[test]
     fn keys_of_the_other_apis() {
         let found = facts(
-            r#"{"text":{"format":{"schema":{"type":"x"},"type":"json_schema"}},"tools":[{"type":"function","name":"f"},{"type":"function","name":"g"}],
+            r#"{"text":{"format":{"schema":{"type":"x","name":"y"},"name":"out","type":"json_schema"}},"tools":[{"type":"function","name":"f"},{"type":"function","name":"g"}],
             "tool_choice":"required","previous_response_id":"r","prompt":"text","echo":true,"best_of":3,"suffix":"s","context_management":[{"type":"compaction"}]}"#,
         );
         let expected = RequestFacts {
             json_schema: true,
+            schema_name: Some("out".to_owned()),
             functions: 2,
             tool_choice: ToolChoice::Required,
             server_state: true,

@@ -235,7 +235,8 @@ impl Meter {
 
     /// The stream will end with the service's usage, if nothing goes wrong.
     fn usage_awaited(&self) -> bool {
-        self.facts.include_usage || self.draft.request.include_usage == IncludeUsage::Injected
+        let always = self.draft.target.api == Api::Responses;
+        always || self.facts.include_usage || self.draft.request.include_usage == IncludeUsage::Injected
     }
 
     /// The prompt could not be kept: the input is unknown, reason `prompt_not_kept`.
@@ -243,16 +244,19 @@ impl Meter {
         self.prompt = Prompt::NotKept;
     }
 
-    /// The prompt has been counted. Its parts are not kept.
-    pub fn prompt_counted(&mut self, count: PromptCount) {
+    /// The prompt has been counted. Its parts are not kept: they are returned, as the date of the answer
+    /// has them.
+    pub fn prompt_counted(&mut self, count: PromptCount) -> Vec<Part> {
         let (answer, functions) = (&self.body.seen.answer, self.facts.functions > 0);
-        let count = match (&answer.model, answer.created) {
+        let mut count = match (&answer.model, answer.created) {
             (Some(model), Some(created)) => {
                 count.answered_at(self.draft.target.api, model, created, functions)
             }
             _ => count,
         };
-        self.prompt = Prompt::Counted(PromptCount { parts: vec![], ..count });
+        let parts = std::mem::take(&mut count.parts);
+        self.prompt = Prompt::Counted(count);
+        parts
     }
 
     /// What our count of the answer is made of, whatever the service says of it. Empty if there is none.

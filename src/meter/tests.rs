@@ -1,5 +1,7 @@
 //! The meter against exchanges of our own: every ending, shape, coding and split.
 
+mod responses;
+
 use std::io::Write;
 
 use http::HeaderValue;

@@ -32,6 +32,7 @@
 
 mod bill;
 mod chat;
+mod image;
 mod json;
 mod model;
 mod plain;
@@ -43,6 +44,7 @@ mod tools;
 use crate::usage::Api;
 
 pub use bill::{Bill, Part};
+pub use image::ImagePrice;
 pub use json::{compact, parallel};
 pub use model::{Family, Model, model};
 pub use responses::EARLY_RESPONSES_END;

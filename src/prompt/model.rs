@@ -1,5 +1,6 @@
 //! Which rules a model goes by, told from its name.
 
+use super::image::ImagePrice;
 use crate::tokens::Encoding;
 
 /// Models that are billed by the same rules.
@@ -34,6 +35,11 @@ pub struct Model {
     /// gpt-5.4 and later, seen in the Responses API: calls made together are one call to a wrapper,
     /// and a call that is sent back has its format's mark.
     pub wraps_calls: bool,
+    /// In the list of results of calls made together, what is not ASCII is escaped: 3 of 3 prompts of
+    /// gpt-4o-mini and gpt-3.5-turbo, 0 of 4 of gpt-4o, of which all are younger.
+    pub ascii_results: bool,
+    /// What images cost.
+    pub images: ImagePrice,
 }
 
 /// Names, without date, of the models whose recorded exchanges the rules were fitted on.
@@ -106,6 +112,8 @@ pub fn model(name: &str) -> Option<Model> {
             || bare == "gpt-5"
             || starts(&["gpt-5-20", "gpt-5-mini", "gpt-5-nano"]),
         short_start: reasons && !starts(&["o1-mini"]),
+        ascii_results: starts(&["gpt-3.5", "gpt-35", "gpt-4o-mini"]),
+        images: ImagePrice::of(bare),
     })
 }
 

@@ -130,6 +130,16 @@ impl Pieces {
         }
     }
 
+    /// Tokens of the whole text, which ends with the chunk.
+    pub(super) fn end(mut self, mut chunk: Chunk<'_>, in_two: bool) -> u64 {
+        if self.held_len == 0 {
+            let (first, second) = chunk.take().split_at(if in_two { self.cut } else { 0 });
+            return self.closed + self.bpe.count(first) + self.bpe.count(second);
+        }
+        self.hold(&mut chunk);
+        if in_two { self.count_in_two() } else { self.count_whole() }
+    }
+
     /// Tokens if the text ended here, after [`Pieces::hold`], and the piece stayed in one.
     pub(super) fn count_whole(&self) -> u64 {
         self.closed
@@ -162,7 +172,7 @@ impl Pieces {
         let len = self.held_len + tail.len();
         if let Some(rings) = &mut self.rings {
             rings.push(self.bpe, tail, self.cut > 0);
-        } else if len <= usize::from(self.bpe.limits.piece_bytes_max) {
+        } else if len <= self.bpe.limits.piece_bytes_max {
             if self.held.capacity() < len {
                 // Doubling by hand: the vector's own growth could pass the limit.
                 self.held.reserve_exact(len.next_power_of_two() - self.held.len());

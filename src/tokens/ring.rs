@@ -7,7 +7,7 @@
 //! end a token's length ago, and no token is longer than [`TOKEN_BYTES_MAX`]: a ring of that many
 //! prefixes is enough for a piece of any length.
 
-use super::suffixes::{Node, ROOT};
+use super::trie::{Node, ROOT};
 use super::vocabulary::{Rank, TOKEN_BYTES_MAX, Vocabulary};
 
 /// The encoding of a prefix: its last token and the number of tokens.
@@ -41,7 +41,7 @@ impl Ring {
     /// The next byte of the piece.
     #[inline]
     pub(super) fn push(&mut self, vocabulary: &Vocabulary, byte: u8) {
-        self.node = vocabulary.suffixes.step(self.node, byte);
+        self.node = vocabulary.trie.step(self.node, byte);
         let prefix = self.encode_next(vocabulary, byte);
         self.len += 1;
         *self.slot(self.len) = prefix;
@@ -49,30 +49,29 @@ impl Ring {
 
     /// The encoding of the piece and one more byte, at which the automaton already stands.
     ///
-    /// At most one token is right, so the order of trying makes no difference to the result. Trying
-    /// the last token grown by the byte first makes long runs of one character ten times quicker.
+    /// At most one token is right, so the order of trying makes no difference to the result. What
+    /// was right the last time that the automaton stood here after the same token mostly is again.
     #[inline(always)]
     fn encode_next(&mut self, vocabulary: &Vocabulary, byte: u8) -> Prefix {
-        if self.len > 0 {
-            let last = self.slot(self.len).last;
-            let grown = vocabulary.suffixes.grown(last, byte);
-            if let Some(prefix) = grown.and_then(|token| self.ending_with(vocabulary, token)) {
-                return prefix;
-            }
+        let before = self.slot(self.len).last;
+        let hint = vocabulary.hints.get(self.node, before);
+        if let Some(prefix) = hint.and_then(|token| self.ending_with(vocabulary, token)) {
+            return prefix;
         }
-        for token in vocabulary.suffixes.ending_at(self.node) {
+        for token in vocabulary.trie.ending_at(self.node) {
             if let Some(prefix) = self.ending_with(vocabulary, token) {
+                vocabulary.hints.set(self.node, before, token);
                 return prefix;
             }
         }
         // Not reached: every piece has an encoding, and its last token ends here.
-        Prefix { last: vocabulary.byte_rank(byte), count: self.slot(self.len).count.saturating_add(1) }
+        Prefix { last: vocabulary.trie.longest(&[byte]), count: self.slot(self.len).count.saturating_add(1) }
     }
 
     /// The encoding of the piece and one more byte, if its last token is `token`.
     #[inline(always)]
     fn ending_with(&mut self, vocabulary: &Vocabulary, token: Rank) -> Option<Prefix> {
-        let before = self.len + 1 - vocabulary.token_len(token);
+        let before = self.len + 1 - vocabulary.token(token).len();
         if before == 0 {
             return Some(Prefix { last: token, count: 1 });
         }

@@ -84,6 +84,20 @@ impl Scanner {
 
     /// The next characters of the text.
     pub(super) fn push(&mut self, text: &str) {
+        let mut chunk = self.read(text);
+        self.pieces.hold(&mut chunk);
+    }
+
+    /// Tokens of a text that ends with these characters. The last piece, however long, need not be
+    /// held.
+    pub(super) fn end(mut self, text: &str) -> u64 {
+        let chunk = self.read(text);
+        let in_two = self.falls_in_two();
+        self.pieces.end(chunk, in_two)
+    }
+
+    #[inline(always)]
+    fn read<'a>(&mut self, text: &'a str) -> Chunk<'a> {
         let tables = self.tables;
         let mut chunk = Chunk { text: text.as_bytes(), from: 0, at: 0 };
         let mut state = self.state;
@@ -106,16 +120,21 @@ impl Scanner {
             };
         }
         self.state = state;
-        self.pieces.hold(&mut chunk);
+        chunk
     }
 
     /// Tokens if the text ended here.
     pub(super) fn count(&self) -> u64 {
+        if self.falls_in_two() { self.pieces.count_in_two() } else { self.pieces.count_whole() }
+    }
+
+    /// Would the piece fall in two if the text ended here?
+    fn falls_in_two(&self) -> bool {
         match self.state {
-            State::Upper | State::WordQuote | State::WordQuoteLetter(_) => self.pieces.count_in_two(),
-            State::Space if self.tables.encoding == Encoding::O200kBase => self.pieces.count_in_two(),
+            State::Upper | State::WordQuote | State::WordQuoteLetter(_) => true,
             // cl100k_base has `\s++$` before its newline rule: white space at the end is one piece.
-            _ => self.pieces.count_whole(),
+            State::Space => self.tables.encoding == Encoding::O200kBase,
+            _ => false,
         }
     }
 

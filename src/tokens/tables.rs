@@ -1,12 +1,14 @@
-//! The tables of both encodings, made once and kept for the life of the process.
+//! The tables of both encodings: compiled in, read in place.
 
 use std::fmt;
+use std::hint::black_box;
 use std::sync::OnceLock;
-use std::thread;
 
 use super::Encoding;
 use super::classes::Classes;
-use super::vocabulary::{Vocabulary, VocabularyError};
+use super::perfect::{Joined, ShortTokens};
+use super::trie::Trie;
+use super::vocabulary::Vocabulary;
 
 /// All that counting in one encoding needs.
 pub(super) struct Tables {
@@ -15,26 +17,57 @@ pub(super) struct Tables {
     pub(super) vocabulary: Vocabulary,
 }
 
+/// A file on a border of cache lines, so that no entry lies across one.
+#[repr(align(64))]
+struct Aligned<T: ?Sized>(T);
+
+/// A table that `build.rs` made, as a slice of entries.
+macro_rules! table {
+    ($file:expr) => {{
+        static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", $file)));
+        FILE.0.as_chunks().0
+    }};
+}
+
+/// The vocabulary of an encoding.
+macro_rules! vocabulary {
+    ($name:literal) => {
+        Vocabulary::new(
+            ShortTokens {
+                slots: table!(concat!($name, ".short")),
+                buckets: table!(concat!($name, ".short.buckets")),
+            },
+            Joined {
+                slots: table!(concat!($name, ".joined")),
+                buckets: table!(concat!($name, ".joined.buckets")),
+            },
+            Trie {
+                steps: table!(concat!($name, ".steps")),
+                links: table!(concat!($name, ".links")),
+                tokens: table!(concat!($name, ".tokens")),
+            },
+        )
+    };
+}
+
 static O200K: OnceLock<Tables> = OnceLock::new();
 static CL100K: OnceLock<Tables> = OnceLock::new();
 
 impl Tables {
-    /// The tables of an encoding; makes them if no one has yet.
+    /// The tables of an encoding; makes the small ones if no one has yet.
     pub(super) fn of(encoding: Encoding) -> &'static Tables {
         let slot = match encoding {
             Encoding::O200kBase => &O200K,
             Encoding::Cl100kBase => &CL100K,
         };
-        #[expect(clippy::expect_used, reason = "the lists are compiled in, and tests make both")]
-        slot.get_or_init(|| Tables::new(encoding).expect("the built-in lists are vocabularies"))
-    }
-
-    fn new(encoding: Encoding) -> Result<Tables, VocabularyError> {
-        let list: &[u8] = match encoding {
-            Encoding::O200kBase => include_bytes!(concat!(env!("OUT_DIR"), "/o200k_base.tokens")),
-            Encoding::Cl100kBase => include_bytes!(concat!(env!("OUT_DIR"), "/cl100k_base.tokens")),
-        };
-        Ok(Tables { encoding, classes: Classes::of(encoding), vocabulary: Vocabulary::from_flat(list)? })
+        slot.get_or_init(|| Tables {
+            encoding,
+            classes: Classes::of(encoding),
+            vocabulary: match encoding {
+                Encoding::O200kBase => vocabulary!("o200k_base"),
+                Encoding::Cl100kBase => vocabulary!("cl100k_base"),
+            },
+        })
     }
 }
 
@@ -44,17 +77,12 @@ impl fmt::Debug for Tables {
     }
 }
 
-/// Makes the tables of both encodings, one in a thread of its own; the first call of
-/// [`super::Counter::new`] would otherwise wait for it.
+/// Readies both encodings: makes the small tables and touches each page of the large ones, so that
+/// no stream has to wait for the disk. The first use of [`super::Counter::new`] would do it bit by bit.
 pub fn load() {
-    thread::scope(|scope| {
-        // If there is no thread to be had, the tables are made one after the other.
-        let _ = thread::Builder::new()
-            .name("tw-load".into())
-            .spawn_scoped(scope, || Tables::of(Encoding::Cl100kBase));
-        Tables::of(Encoding::O200kBase);
-    });
-    Tables::of(Encoding::Cl100kBase);
+    for encoding in [Encoding::O200kBase, Encoding::Cl100kBase] {
+        black_box(Tables::of(encoding).vocabulary.touch());
+    }
 }
 
 /// Are the tables of both encodings made?

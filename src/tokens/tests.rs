@@ -5,3 +5,4 @@ mod oracle;
 mod stream;
 mod tables;
 mod texts;
+mod words;

@@ -6,7 +6,8 @@
 //!
 //! | answer (classic) | tokens |
 //! |---|---|
-//! | text | its tokens, + 1 if functions are offered, + 5 if a JSON schema is asked for as well |
+//! | text | its tokens, + 1 if functions are offered |
+//! | text that follows a JSON schema, functions are offered | `+ 1 + N(the schema's name) + 2`: the model writes the head of such an answer itself |
 //! | refusal | its tokens + 1 |
 //! | one call | name joined to ` to=functions.`, arguments as streamed, + 4 |
 //! | several calls | one call to an internal wrapper with compact JSON (5 of 5) |
@@ -15,8 +16,8 @@
 //! The token that ends the turn is billed, but not where the answer is incomplete. The items of an
 //! answer are one turn: their texts are counted each for itself.
 //!
-//! gpt-5 adds 3 to a text, 4 more if it follows a JSON schema, 7 to a call (98 of 102 recordings that
-//! hold no reasoning item), and 2 where a reasoning item says that it reasoned (85 of 85 are billed that
+//! gpt-5 adds 3 to a text, that head if it follows a JSON schema (35 of 35), 7 to a call (99 of 102
+//! recordings that hold no reasoning item), and 2 where a reasoning item says that it reasoned (85 of 85 are billed that
 //! or more). The o-series adds nothing. Both add their hidden reasoning, which no stream shows: their
 //! count is a lower bound.
 
@@ -109,8 +110,7 @@ impl Answer<'_> {
             Family::Gpt5 => {
                 let whole = i64::from(!self.is_open());
                 bill.add("text frame", if text > 0 { 3 * whole } else { 0 });
-                let schema = self.exchange.facts.json_schema && text > 0 && !self.is_cut();
-                bill.add("JSON schema", if schema { 4 } else { 0 });
+                bill.add("JSON schema", if text > 0 { self.schema_head() } else { 0 });
                 let reasoned = self.items.is_reasoned() && !(text == 0 && calls.is_empty());
                 bill.add("reasoning frame", if reasoned { 2 * whole } else { 0 });
                 let call = if text > 0 { 10 } else { 7 };
@@ -139,13 +139,19 @@ impl Answer<'_> {
 
     fn classic_text(&self, bill: &mut Bill) {
         bill.add("refusal frame", i64::from(self.items.parts().any(|part| part.refusal)));
+        if self.exchange.facts.functions > 0 && !self.is_cut() {
+            bill.add("tools offered", 1);
+            bill.add("JSON schema", self.schema_head());
+        }
+    }
+
+    /// The head of an answer that follows a JSON schema names it.
+    fn schema_head(&self) -> i64 {
         let facts = self.exchange.facts;
-        let offer = match (facts.functions > 0 && !self.is_cut(), facts.json_schema) {
-            (false, _) => 0,
-            (true, false) => 1,
-            (true, true) => 5,
-        };
-        bill.add("tools offered", offer);
+        match &facts.schema_name {
+            Some(name) if facts.json_schema && !self.is_cut() => self.n(name) + 2,
+            _ => 0,
+        }
     }
 
     /// Names and arguments. `forced`: the name was not the model's to say.

@@ -1,15 +1,20 @@
 //! What of a request is not covered by the recordings that the rules were fitted on. A request
 //! without doubts is of a proven class, and its count is called exact.
+//!
+//! Everything is looked at, down to the keys of the parts of a message: a key that nobody has seen may
+//! cost something. `null` is as good as absent.
 
 use serde_json::Value;
 
-use super::request::{calls, content, is_spoken, json_schema, messages, role};
+use super::request::{calls, content, json_schema, messages, picture, role};
+use crate::prompt::image::image;
 use crate::prompt::model::{Family, Model};
 use crate::prompt::tools::Rendered;
-use crate::prompt::{Object, text};
+use crate::prompt::{Object, schema, text};
 
-/// Top-level keys that cost nothing, or what the rules say.
-const KNOWN_KEYS: [&str; 27] = [
+/// Top-level keys that cost nothing, or what the rules say: seen in recordings, or documented as
+/// nothing that the model is shown.
+const KNOWN_KEYS: [&str; 31] = [
     "model",
     "messages",
     "stream",
@@ -37,11 +42,17 @@ const KNOWN_KEYS: [&str; 27] = [
     "store",
     "metadata",
     "reasoning_effort",
+    "moderation",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "safety_identifier",
 ];
 
 /// Keys of a message that cost nothing, or what the rules say.
 const KNOWN_MESSAGE_KEYS: [&str; 8] =
     ["role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal", "annotations"];
+
+const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
 
 /// The prompt is not in the request: the service searches, and adds what it finds.
 pub(super) fn server_state(request: &Object) -> bool {
@@ -50,102 +61,146 @@ pub(super) fn server_state(request: &Object) -> bool {
 
 /// Reasons why the count may be off; none for a proven class.
 pub(super) fn doubts(request: &Object, model: Model, tools: &Rendered) -> Vec<&'static str> {
-    let mut reasons = Vec::new();
-    let mut doubt = |is: bool, reason| {
-        if is && !reasons.contains(&reason) {
-            reasons.push(reason);
-        }
-    };
-    doubt(!model.proven, "unknown_model");
-    for (key, value) in request.iter().filter(|(_, value)| !value.is_null()) {
-        doubt(key == "web_search_options", "hosted_tool");
-        doubt(key == "prediction", "prediction");
-        let named = matches!(key.as_str(), "web_search_options" | "prediction");
-        doubt(!named && !KNOWN_KEYS.contains(&key.as_str()), "unknown_fields");
-        doubt(key == "tools" && !all(value, |tool| kind(tool) == "function"), "hosted_tool");
-        doubt(
-            matches!(key.as_str(), "tool_choice" | "function_call") && !is_known_choice(value),
-            "unknown_fields",
-        );
-        let formats = ["text", "json_object", "json_schema"];
-        doubt(key == "response_format" && !formats.contains(&kind(value)), "unknown_fields");
-    }
-    // Of four recordings of gpt-4-0613 with tools two are off.
+    let mut doubts = Doubts { model, reasons: Vec::new() };
+    doubts.add_if(!model.proven, "unknown_model");
+    // Of four recordings of gpt-4-0613 with tools two are exact without the rules made for the others.
     let early = model.family == Family::Gpt4Early && !tools.text.is_empty();
-    doubt(tools.doubtful || early, "tool_schema");
-    let spoken = messages(request).iter().any(is_spoken);
-    doubt(json_schema(request).is_some() && (model.family == Family::Gpt5 || spoken), "json_schema");
-    doubt(parallel_doubt(messages(request), model), "parallel_calls");
+    doubts.add_if(tools.doubtful || early, "tool_schema");
+    doubts.keys(request);
+    // No recording has a schema in a chat with a model that thinks.
+    let proven = |format| model.family == Family::Classic && schema::is_proven(format);
+    doubts.add_if(json_schema(request).is_some_and(|format| !proven(format)), "json_schema");
+    doubts.add_if(parallel_doubt(messages(request), model), "parallel_calls");
     for message in messages(request) {
-        for reason in message_doubts(message) {
-            doubt(true, reason);
-        }
+        doubts.message(message);
     }
-    reasons
+    doubts.reasons
 }
 
-/// Calls made together: seen too rarely with gpt-5; and of their results some models escape what is
-/// not ASCII and others do not.
+/// Calls made together: seen of gpt-5 in one program only; and of their results some models escape
+/// what is not ASCII and others do not.
 fn parallel_doubt(messages: &[Value], model: Model) -> bool {
     let parallel = messages.iter().any(|message| calls(message).len() > 1);
     let results = || messages.iter().filter(|message| role(message) == "tool");
-    parallel && (model.family == Family::Gpt5 || results().any(|message| !content(message).is_ascii()))
+    parallel && (model.family != Family::Classic || results().any(|message| !content(message).is_ascii()))
 }
 
-fn kind(value: &Value) -> &str {
-    text(value, "type")
+fn has_only(members: &Object, keys: &[&str]) -> bool {
+    members.iter().all(|(key, value)| value.is_null() || keys.contains(&key.as_str()))
 }
 
-fn all(list: &Value, is: impl Fn(&Value) -> bool) -> bool {
-    list.as_array().is_some_and(|list| list.iter().all(is))
+/// An object with no other keys than these.
+fn is_plain(value: &Value, keys: &[&str]) -> bool {
+    value.as_object().is_some_and(|members| has_only(members, keys))
 }
 
+/// Each reason once.
+struct Doubts {
+    model: Model,
+    reasons: Vec<&'static str>,
+}
+
+impl Doubts {
+    fn add_if(&mut self, is: bool, reason: &'static str) {
+        if is && !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+
+    /// A value that must be an object with no other keys than these.
+    fn plain(&mut self, value: &Value, keys: &[&str]) {
+        self.add_if(!is_plain(value, keys), "unknown_fields");
+    }
+
+    fn keys(&mut self, request: &Object) {
+        for (key, value) in request.iter().filter(|(_, value)| !value.is_null()) {
+            match key.as_str() {
+                "web_search_options" => self.add_if(true, "hosted_tool"),
+                "prediction" => self.add_if(true, "prediction"),
+                "tools" => self.tools(value),
+                "tool_choice" | "function_call" => self.add_if(!is_known_choice(value), "unknown_fields"),
+                "response_format" => {
+                    let formats = ["text", "json_object", "json_schema"];
+                    self.plain(value, &["type", "json_schema"]);
+                    self.add_if(!formats.contains(&text(value, "type")), "unknown_fields");
+                }
+                key => self.add_if(!KNOWN_KEYS.contains(&key), "unknown_fields"),
+            }
+        }
+    }
+
+    fn tools(&mut self, tools: &Value) {
+        let Value::Array(tools) = tools else { return self.add_if(true, "unknown_fields") };
+        for tool in tools {
+            match text(tool, "type") {
+                "function" => self.plain(tool, &["type", "function"]),
+                _ => self.add_if(true, "hosted_tool"),
+            }
+        }
+    }
+
+    fn message(&mut self, message: &Value) {
+        self.plain(message, &[&KNOWN_MESSAGE_KEYS[..], &["audio"]].concat());
+        self.add_if(!ROLES.contains(&role(message)), "unknown_fields");
+        let Value::Object(members) = message else { return };
+        for (key, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+            match key.as_str() {
+                "audio" => self.add_if(true, "audio"),
+                "content" => self.content(value),
+                "function_call" => self.plain(value, &["name", "arguments"]),
+                "tool_calls" => self.calls(value),
+                "name" => self.add_if(!value.is_string(), "unknown_fields"),
+                _ => {}
+            }
+        }
+    }
+
+    fn calls(&mut self, calls: &Value) {
+        let is_known = |call: &Value| {
+            let function = call.get("function").is_some_and(|call| is_plain(call, &["name", "arguments"]));
+            function && is_plain(call, &["id", "type", "index", "function"])
+        };
+        let known = calls.as_array().is_some_and(|calls| calls.iter().all(is_known));
+        self.add_if(!known, "unknown_fields");
+    }
+
+    fn content(&mut self, content: &Value) {
+        match content {
+            Value::String(_) => {}
+            Value::Array(parts) => parts.iter().for_each(|part| self.part(part)),
+            _ => self.add_if(true, "unknown_fields"),
+        }
+    }
+
+    fn part(&mut self, part: &Value) {
+        match text(part, "type") {
+            "text" => self.plain(part, &["type", "text"]),
+            "refusal" => self.plain(part, &["type", "refusal"]),
+            "image_url" => {
+                self.plain(part, &["type", "image_url"]);
+                let (source, detail) = picture(part).unwrap_or_default();
+                if let Some(doubt) = image(source, detail, self.model).doubt {
+                    self.add_if(true, doubt);
+                }
+            }
+            "input_audio" => self.add_if(true, "audio"),
+            "file" => self.add_if(true, "file"),
+            _ => self.add_if(true, "unknown_fields"),
+        }
+    }
+}
+
+/// A word, a function by name, or in the older form the name alone.
 fn is_known_choice(choice: &Value) -> bool {
     match choice {
         Value::String(word) => matches!(word.as_str(), "auto" | "none" | "required"),
-        choice => choice.get("function").unwrap_or(choice).get("name").is_some_and(Value::is_string),
-    }
-}
-
-fn message_doubts(message: &Value) -> Vec<&'static str> {
-    let Some(members) = message.as_object() else { return vec!["unknown_fields"] };
-    let mut reasons = Vec::new();
-    let roles = ["system", "developer", "user", "assistant", "tool", "function"];
-    if !roles.contains(&role(message)) {
-        reasons.push("unknown_fields");
-    }
-    for (key, value) in members.iter().filter(|(_, value)| !value.is_null()) {
-        match key.as_str() {
-            "audio" => reasons.push("audio"),
-            // Few recordings have names.
-            "name" if !matches!(role(message), "tool" | "function") => reasons.push("message_name"),
-            "content" => reasons.extend(content_doubts(value)),
-            "tool_calls" if !all(value, |call| call.get("function").is_some()) => {
-                reasons.push("unknown_fields")
-            }
-            key if !KNOWN_MESSAGE_KEYS.contains(&key) => reasons.push("unknown_fields"),
-            _ => {}
+        choice => {
+            let function = match text(choice, "type") {
+                "function" => choice.get("function"),
+                "" => Some(choice),
+                _ => None,
+            };
+            function.is_some_and(|function| function.get("name").is_some_and(Value::is_string))
         }
     }
-    reasons
-}
-
-fn content_doubts(content: &Value) -> Vec<&'static str> {
-    let parts = match content {
-        Value::String(_) => return vec![],
-        Value::Array(parts) => parts,
-        _ => return vec!["unknown_fields"],
-    };
-    let part_doubt = |part: &Value| match kind(part) {
-        "text" | "refusal" => None,
-        "image_url" => {
-            let image = part.get("image_url");
-            let url = image.and_then(|image| image.get("url").unwrap_or(image).as_str()).unwrap_or("");
-            Some(if url.starts_with("data:") { "image" } else { "remote_image" })
-        }
-        "input_audio" => Some("audio"),
-        "file" => Some("file"),
-        _ => Some("unknown_fields"),
-    };
-    parts.iter().filter_map(part_doubt).collect()
 }

@@ -4,16 +4,19 @@ mod doubts;
 mod history;
 mod request;
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
-use super::json::{SPACED_ASCII, compact, parallel, to_string};
+use super::image::image;
+use super::json::{SPACED, SPACED_ASCII, compact, parallel, to_string};
 use super::model::{Family, Model};
 use super::schema::format_text;
 use super::tools::Rendered;
 use super::{Bill, Object, PromptCount, spoken_by, text, tokens_of};
 use crate::tokens::Counter;
 use history::History;
-use request::{calls, content, functions, is_spoken, json_schema, messages, role};
+use request::{calls, content, functions, is_spoken, json_schema, messages, pictures, role, texts};
 
 /// Counts the prompt of a chat request.
 pub(super) fn count(request: &Object, model: Model) -> PromptCount {
@@ -23,7 +26,7 @@ pub(super) fn count(request: &Object, model: Model) -> PromptCount {
     if doubts::server_state(request) {
         return PromptCount::unknown("server_state");
     }
-    let tools = request::tools_text(request);
+    let tools = request::tools_text(request, model);
     if tools.endless {
         return PromptCount::unknown("tool_schema");
     }
@@ -105,7 +108,7 @@ impl<'a> Chat<'a> {
             bill.add("tools", joined.push(&tools.text) + self.around_tools(function));
         }
         if let Some(schema) = self.schema {
-            bill.add("JSON schema", joined.push(&format_text(schema)) + self.around_schema(schema));
+            bill.add("JSON schema", joined.push(&format_text(schema)) + self.around_schema());
         }
     }
 
@@ -123,72 +126,81 @@ impl<'a> Chat<'a> {
         }
     }
 
-    /// What comes with the schema's text.
-    fn around_schema(&self, schema: &Object) -> i64 {
-        let name = schema.get("name").and_then(Value::as_str).unwrap_or("");
-        if self.functions.is_empty() { self.n(name) + 2 } else { 0 }
+    /// What comes with the schema's text: without tools the answer is begun for the model, with the
+    /// schema's name. gpt-5 thinks before it answers, and begins by itself.
+    fn around_schema(&self) -> i64 {
+        if self.functions.is_empty() && !self.is_gpt5() { self.schema_header() } else { 0 }
+    }
+
+    /// The head of an answer that follows the schema names it. The same stands on the bill of the
+    /// answer where the model has to write it.
+    fn schema_header(&self) -> i64 {
+        let name = self.schema.and_then(|schema| schema.get("name")?.as_str());
+        name.map_or(0, |name| self.n(name) + 2)
     }
 
     /// All messages but a leading system message.
     fn messages(&self, bill: &mut Bill) {
         let history = History::of(self.messages, !self.is_gpt5());
-        let mut answered = Vec::new();
+        let mut answered = HashSet::new();
         for (place, message) in self.messages.iter().enumerate().skip(usize::from(self.has_system())) {
             let calls = calls(message);
             if !calls.is_empty() {
-                bill.add_at("call in message", place, self.calling(&content(message), &calls));
+                bill.add_at("call in message", place, self.calling(message, &calls));
             } else if matches!(role(message), "tool" | "function") {
                 bill.add_at("result in message", place, self.answering(message, &history, &mut answered));
             } else {
                 bill.add_at(spoken_by(role(message)), place, self.speaking(message));
             }
+            for (source, detail) in pictures(message) {
+                let tokens = image(source, detail, self.model).tokens;
+                bill.add_at("image in message", place, i64::try_from(tokens).unwrap_or(i64::MAX));
+            }
         }
     }
 
-    /// Everything of a message but its content.
+    /// Everything of a message but its content. The head is `role` or `role:name`.
     fn frame(&self, role: &str, message: Option<&Value>) -> i64 {
         // gpt-5 marks the channel of what it said before.
         let channel = if self.is_gpt5() && role == "assistant" { 2 } else { 0 };
-        let name = match message.map_or("", |message| text(message, "name")) {
-            "" => 0,
-            name if name == role => self.n(name),
-            name => self.n(name) + 1,
+        let head = match message.map_or("", |message| text(message, "name")) {
+            "" => self.n(role),
+            name => self.n(&format!("{role}:{name}")),
         };
-        3 + self.n(role) + channel + name
+        3 + head + channel
     }
 
     /// A message of text.
     fn speaking(&self, message: &Value) -> i64 {
-        self.frame(role(message), Some(message))
-            + self.n(&content(message))
-            + self.answered_in_schema(message)
+        let header = if is_spoken(message) { self.schema_header() } else { 0 };
+        self.frame(role(message), Some(message)) + self.content(message) + header
     }
 
-    /// What the assistant said before costs 4 more where a JSON schema is asked for (4 of 4 recordings).
-    fn answered_in_schema(&self, message: &Value) -> i64 {
-        let classic = matches!(self.model.family, Family::Classic | Family::Gpt4Early);
-        if classic && self.schema.is_some() && is_spoken(message) { 4 } else { 0 }
+    /// The text of a message. An image parts the texts beside it.
+    fn content(&self, message: &Value) -> i64 {
+        texts(message).iter().map(|text| self.n(text)).sum()
     }
 
     /// A message of the assistant that calls: several calls are one call to an internal wrapper, but
     /// for gpt-5.
-    fn calling(&self, content: &str, calls: &[(&str, &str)]) -> i64 {
-        let mut sum = self.n(content);
+    fn calling(&self, message: &Value, calls: &[(&str, &str)]) -> i64 {
+        let mut sum = self.content(message);
         if calls.len() > 1 && !self.is_gpt5() {
             let wrapped = self.n(&parallel(calls.iter().copied()));
             return sum + 4 + self.n(" to=multi_tool_use.parallel") + wrapped;
         }
         if self.is_gpt5() {
-            sum += if content.is_empty() { 6 } else { 12 };
+            sum += if content(message).is_empty() { 6 } else { 12 };
         }
+        let frame = if self.model.family == Family::Gpt4Early { 1 } else { 4 };
         for (name, arguments) in calls {
-            sum += 4 + self.n(&format!(" to=functions.{name}")) + self.n(&compact(arguments));
+            sum += frame + self.n(&format!(" to=functions.{name}")) + self.n(&compact(arguments));
         }
         sum
     }
 
     /// The result of a call. Results of calls that were made together are one message, a list.
-    fn answering(&self, message: &Value, history: &History<'_>, answered: &mut Vec<usize>) -> i64 {
+    fn answering(&self, message: &Value, history: &History<'_>, answered: &mut HashSet<usize>) -> i64 {
         let id = text(message, "tool_call_id");
         let group = if role(message) == "tool" { history.group.get(id) } else { None };
         let Some(place) = group else {
@@ -196,14 +208,14 @@ impl<'a> Chat<'a> {
                 "" => history.names.get(id).copied().unwrap_or(""),
                 name => name,
             };
-            return 6 + self.n(name) + self.n(&content(message));
+            return 6 + self.n(name) + self.content(message);
         };
-        if answered.contains(place) {
+        if !answered.insert(*place) {
             return 0;
         }
-        answered.push(*place);
         let list = Value::Array(history.answers.get(place).cloned().unwrap_or_default());
-        10 + self.n(&to_string(&list, SPACED_ASCII))
+        let style = if self.model.ascii_results { SPACED_ASCII } else { SPACED };
+        10 + self.n(&to_string(&list, style))
     }
 
     /// `tool_choice`: a named function is written into the start of the answer.

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::prompt::tools::{Rendered, render};
+use crate::prompt::model::{Family, Model};
+use crate::prompt::tools::{Dialect, Rendered, render};
 use crate::prompt::{Object, text};
 
 /// The functions that a request offers, in `tools` or in the older `functions`.
@@ -18,9 +19,11 @@ pub(super) fn functions(request: &Object) -> Vec<&Object> {
 }
 
 /// The tools text; empty if no function is offered.
-pub(super) fn tools_text(request: &Object) -> Rendered {
+pub(super) fn tools_text(request: &Object, model: Model) -> Rendered {
     let functions = functions(request);
-    if functions.is_empty() { Rendered::default() } else { render(&functions) }
+    let early = model.family == Family::Gpt4Early;
+    let dialect = if early { Dialect::ChatEarly } else { Dialect::Chat };
+    if functions.is_empty() { Rendered::default() } else { render(&functions, dialect) }
 }
 
 /// The messages of a request.
@@ -36,17 +39,47 @@ pub(super) fn json_schema(request: &Object) -> Option<&Object> {
 
 /// The text of a `content`: parts are joined without anything between them.
 pub(super) fn content(message: &Value) -> String {
+    texts(message).concat()
+}
+
+/// The same, cut where an image stands between parts.
+pub(super) fn texts(message: &Value) -> Vec<String> {
     match message.get("content") {
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => vec![text.clone()],
         Some(Value::Array(parts)) => {
-            let part_text = |part| match text(part, "text") {
-                "" => text(part, "refusal"),
-                text => text,
-            };
-            parts.iter().map(part_text).collect()
+            let mut texts = vec![String::new()];
+            for part in parts {
+                match (picture(part), texts.last_mut()) {
+                    (None, Some(last)) => last.push_str(part_text(part)),
+                    _ => texts.push(String::new()),
+                }
+            }
+            texts
         }
-        _ => String::new(),
+        _ => vec![],
     }
+}
+
+fn part_text(part: &Value) -> &str {
+    match text(part, "text") {
+        "" => text(part, "refusal"),
+        text => text,
+    }
+}
+
+/// The images of a message: URL and `detail` of each.
+pub(super) fn pictures(message: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let parts = message.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    parts.iter().filter_map(picture)
+}
+
+/// URL and `detail` of a part that is an image.
+pub(super) fn picture(part: &Value) -> Option<(&str, &str)> {
+    if text(part, "type") != "image_url" {
+        return None;
+    }
+    let image = part.get("image_url")?;
+    Some((image.as_str().unwrap_or_else(|| text(image, "url")), text(image, "detail")))
 }
 
 pub(super) fn role(message: &Value) -> &str {

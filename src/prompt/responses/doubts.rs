@@ -5,13 +5,14 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::request::{forced_function, items, joined_text, json_schema, kind, list, role, tools};
+use super::request::{forced_function, items, json_schema, kind, list, pictures, role, texts, tools};
+use crate::prompt::image::image;
 use crate::prompt::model::{Family, Model};
 use crate::prompt::tools::Rendered;
-use crate::prompt::{Object, text};
+use crate::prompt::{Object, schema, text};
 
 /// Top-level keys that cost nothing, or what the rules say.
-const KNOWN_KEYS: [&str; 29] = [
+const KNOWN_KEYS: [&str; 31] = [
     "model",
     "input",
     "instructions",
@@ -36,7 +37,9 @@ const KNOWN_KEYS: [&str; 29] = [
     "truncation",
     "background",
     "prompt_cache_key",
+    "prompt_cache_options",
     "prompt_cache_retention",
+    "moderation",
     // It has a reason of its own.
     "context_management",
     // Read by [`server_state`].
@@ -90,15 +93,31 @@ pub(super) fn doubts(request: &Object, model: Model, tools_text: &Rendered) -> V
     // Classic 4 of 4; of gpt-5 one of six is off.
     doubt(forced_function(request).is_some() && model.family != Family::Classic, "named_tool_choice");
     // What the assistant said before costs more there in chats; here no recording has it.
-    let spoken = |item: &Value| role(item) == "assistant" && !joined_text(item.get("content")).is_empty();
-    doubt(json_schema(request).is_some() && items(request).iter().any(spoken), "json_schema");
+    let spoken = |item: &Value| role(item) == "assistant" && !texts(item.get("content")).concat().is_empty();
+    let schema = json_schema(request);
+    doubt(schema.is_some() && items(request).iter().any(spoken), "json_schema");
+    doubt(schema.is_some_and(|format| !is_proven_schema(format)), "json_schema");
     for reason in history_doubts(request, model) {
         doubt(true, reason);
     }
-    for reason in items(request).iter().flat_map(item_doubts) {
-        doubt(true, reason);
+    for item in items(request) {
+        for reason in item_doubts(item) {
+            doubt(true, reason);
+        }
+        for (source, detail) in pictures(item) {
+            let unknown = source.is_empty().then_some("file");
+            if let Some(reason) = unknown.or(image(source, detail, model).doubt) {
+                doubt(true, reason);
+            }
+        }
     }
     reasons
+}
+
+/// Beside what a chat has, the format says its own type.
+fn is_proven_schema(format: &Object) -> bool {
+    let rest = format.iter().filter(|(key, _)| *key != "type");
+    schema::is_proven(&rest.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
 /// A top-level key whose value we know the price of.
@@ -198,9 +217,8 @@ fn content_doubts(content: Option<&Value>) -> Vec<&'static str> {
 fn part_doubt(part: &Value) -> Option<&'static str> {
     match text(part, "type") {
         "input_text" | "output_text" | "text" | "refusal" => None,
-        "input_image" if text(part, "image_url").starts_with("data:") => Some("image"),
-        "input_image" if text(part, "image_url").is_empty() => Some("file"),
-        "input_image" => Some("remote_image"),
+        // Its price says how sure it is.
+        "input_image" => None,
         "input_audio" => Some("audio"),
         "input_file" => Some("file"),
         _ => Some("unknown_fields"),

@@ -33,12 +33,13 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::image::image;
 use super::json::{compact, parallel};
 use super::model::{Family, Model};
 use super::schema::format_text;
 use super::tools::Rendered;
 use super::{Bill, Object, PromptCount, spoken_by, text, tokens_of};
-use request::{forced_function, functions, instructions, items, joined_text, json_schema, kind, role};
+use request::{forced_function, functions, instructions, items, json_schema, kind, role};
 
 pub use early::EARLY_RESPONSES_END;
 pub(super) use early::preamble;
@@ -120,9 +121,18 @@ impl Responses<'_> {
     }
 
     fn message(&self, role: &str, content: &str) -> i64 {
+        self.frame(role) + self.n(content)
+    }
+
+    /// Everything of a message but its content.
+    fn frame(&self, role: &str) -> i64 {
         // gpt-5 marks the channel of what it said before.
         let channel = if self.is_gpt5() && role == "assistant" { 2 } else { 0 };
-        3 + self.n(role) + channel + self.n(content)
+        3 + self.n(role) + channel
+    }
+
+    fn texts(&self, content: Option<&Value>) -> i64 {
+        request::texts(content).iter().map(|text| self.n(text)).sum()
     }
 
     fn items(&self, bill: &mut Bill) {
@@ -134,7 +144,7 @@ impl Responses<'_> {
             let together = items[place..].iter().take_while(|item| is_call(item)).count();
             match kind(item) {
                 "message" => {
-                    let tokens = self.message(role(item), &joined_text(item.get("content")));
+                    let tokens = self.frame(role(item)) + self.texts(item.get("content"));
                     bill.add_at(spoken_by(role(item)), place, tokens);
                 }
                 _ if together > 1 && self.model.wraps_calls => {
@@ -144,10 +154,14 @@ impl Responses<'_> {
                 _ if together > 0 => bill.add_at("call in item", place, self.call(item)),
                 "function_call_output" | "custom_tool_call_output" => {
                     let name = names.get(text(item, "call_id")).copied().unwrap_or("");
-                    bill.add_at("result in item", place, self.result(name, &joined_text(item.get("output"))));
+                    bill.add_at("result in item", place, self.result(name, item.get("output")));
                 }
                 // What the service did by itself, or keeps from us: labelled.
                 _ => {}
+            }
+            for (source, detail) in request::pictures(item) {
+                let tokens = image(source, detail, self.model).tokens;
+                bill.add_at("image in item", place, i64::try_from(tokens).unwrap_or(i64::MAX));
             }
             place += 1;
         }
@@ -172,9 +186,9 @@ impl Responses<'_> {
         self.around_call(true) + self.n(" to=multi_tool_use.parallel") + self.n(&wrapper) + separators
     }
 
-    fn result(&self, name: &str, output: &str) -> i64 {
+    fn result(&self, name: &str, output: Option<&Value>) -> i64 {
         let frame = if self.is_gpt5() { 5 } else { 3 };
-        frame + self.n(&format!("functions.{name}")) + self.n(output)
+        frame + self.n(&format!("functions.{name}")) + self.texts(output)
     }
 
     /// A function that must be called is written into the start of the answer.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::prompt::tools::{Rendered, render};
+use crate::prompt::tools::{Dialect, Rendered, render};
 use crate::prompt::{Object, text};
 
 /// The functions that a request offers. Here they are flat: name and parameters stand beside `type`.
@@ -19,7 +19,7 @@ pub(super) fn tools(request: &Object) -> &[Value] {
 /// The tools text; empty if no function is offered.
 pub(super) fn tools_text(request: &Object) -> Rendered {
     let functions = functions(request);
-    if functions.is_empty() { Rendered::default() } else { render(&functions) }
+    if functions.is_empty() { Rendered::default() } else { render(&functions, Dialect::Responses) }
 }
 
 /// The items of `input`; a text is none.
@@ -68,19 +68,41 @@ pub(super) fn role(item: &Value) -> &str {
     text(item, "role")
 }
 
-/// The text of a `content` or `output`: parts are joined without anything between them.
-pub(super) fn joined_text(content: Option<&Value>) -> String {
+/// The text of a `content` or `output`: parts are joined without anything between them, but where an
+/// image stands between them.
+pub(super) fn texts(content: Option<&Value>) -> Vec<String> {
     match content {
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => vec![text.clone()],
         Some(Value::Array(parts)) => {
-            let part_text = |part| match text(part, "text") {
-                "" => text(part, "refusal"),
-                text => text,
-            };
-            parts.iter().map(part_text).collect()
+            let mut texts = vec![String::new()];
+            for part in parts {
+                match (picture(part), texts.last_mut()) {
+                    (None, Some(last)) => last.push_str(part_text(part)),
+                    _ => texts.push(String::new()),
+                }
+            }
+            texts
         }
-        _ => String::new(),
+        _ => vec![],
     }
+}
+
+fn part_text(part: &Value) -> &str {
+    match text(part, "text") {
+        "" => text(part, "refusal"),
+        text => text,
+    }
+}
+
+/// The images of an item, in what it says or answers: URL and `detail` of each.
+pub(super) fn pictures(item: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let parts = [item.get("content"), item.get("output")].into_iter().flat_map(list);
+    parts.filter_map(picture)
+}
+
+/// URL and `detail` of a part that is an image.
+fn picture(part: &Value) -> Option<(&str, &str)> {
+    (text(part, "type") == "input_image").then(|| (text(part, "image_url"), text(part, "detail")))
 }
 
 /// A list; anything else is an empty one.

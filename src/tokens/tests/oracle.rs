@@ -5,11 +5,9 @@
 use std::env;
 use std::str;
 
-use tiktoken_rs::CoreBPE;
-
 use super::texts::{self, Rng};
+use super::words::{ENCODINGS, Words};
 use crate::tokens::merge::Limits;
-use crate::tokens::tables::Tables;
 use crate::tokens::{Counter, Encoding, count};
 
 /// Chunkings for each encoding: together 120,000, or a million when there is time.
@@ -22,32 +20,32 @@ const CHUNKINGS_PER_TEXT: usize = 4;
 /// Usual limits, and some so low that nearly every piece is a long one.
 const LIMITS: &[Limits] = &[
     Limits::PRODUCTION,
-    Limits { merge_bytes_max: 2, piece_bytes_max: 3 },
-    Limits { merge_bytes_max: 0, piece_bytes_max: 0 },
-    Limits { merge_bytes_max: 5, piece_bytes_max: 16 },
+    Limits { backtrack_bytes_max: 2, piece_bytes_max: 3 },
+    Limits { backtrack_bytes_max: 0, piece_bytes_max: 0 },
+    Limits { backtrack_bytes_max: 5, piece_bytes_max: 16 },
 ];
 
 #[test]
 fn o200k_base_counts_as_tiktoken_does() {
-    compare(Encoding::O200kBase, &tiktoken_rs::o200k_base().unwrap());
+    compare(Encoding::O200kBase);
 }
 
 #[test]
 fn cl100k_base_counts_as_tiktoken_does() {
-    compare(Encoding::Cl100kBase, &tiktoken_rs::cl100k_base().unwrap());
+    compare(Encoding::Cl100kBase);
 }
 
-fn compare(encoding: Encoding, tiktoken: &CoreBPE) {
+fn compare(encoding: Encoding) {
     let long = env::var_os("TOKENWEIR_LONG").is_some_and(|value| value == "1");
     let chunkings = if long { CHUNKINGS_LONG } else { CHUNKINGS };
     let mut peeks = 0;
     for seed in 0..(chunkings / CHUNKINGS_PER_TEXT) as u64 {
         let mut rng = Rng::new(seed);
         let bytes = texts::bytes(&mut rng, encoding);
-        let expected = tiktoken_count(tiktoken, &bytes);
+        let expected = Words::of(encoding).count(&bytes);
         assert_eq!(count(encoding, &String::from_utf8_lossy(&bytes)), expected, "seed {seed}: {bytes:?}");
         for _ in 0..CHUNKINGS_PER_TEXT {
-            peeks += compare_chunking(&mut rng, encoding, tiktoken, &bytes, expected, seed);
+            peeks += compare_chunking(&mut rng, encoding, &bytes, expected, seed);
         }
     }
     println!("{}: {chunkings} chunkings, {peeks} counts in between, no difference", encoding.as_str());
@@ -57,17 +55,14 @@ fn compare(encoding: Encoding, tiktoken: &CoreBPE) {
 /// with a lower-case letter after it, one.
 #[test]
 fn every_token_counts_as_tiktoken_does() {
-    for (encoding, tiktoken) in [
-        (Encoding::O200kBase, tiktoken_rs::o200k_base().unwrap()),
-        (Encoding::Cl100kBase, tiktoken_rs::cl100k_base().unwrap()),
-    ] {
-        let tokens = Tables::of(encoding).vocabulary.tokens();
-        for rank in 0..tokens.count() as u32 {
-            let Ok(token) = str::from_utf8(tokens.bytes(rank)) else { continue };
-            let mut rng = Rng::new(rank.into());
+    for encoding in ENCODINGS {
+        let words = Words::of(encoding);
+        for (rank, bytes) in (0..).zip(&words.tokens) {
+            let Ok(token) = str::from_utf8(bytes) else { continue };
+            let mut rng = Rng::new(rank);
             let end = rng.one_of(&["", "", "b", "B", "'s", "'x", " ", "\n", "1", "!", "中"]);
             let text = format!("{token}{end}");
-            let expected = tiktoken_count(&tiktoken, text.as_bytes());
+            let expected = words.count(text.as_bytes());
             let mut counter = Counter::with_limits(encoding, rng.one_of(LIMITS));
             for chunk in texts::chunks(&mut rng, text.as_bytes()) {
                 counter.push(chunk);
@@ -79,7 +74,7 @@ fn every_token_counts_as_tiktoken_does() {
 
 #[test]
 fn tokens_that_go_over_a_cut() {
-    let tiktoken = tiktoken_rs::o200k_base().unwrap();
+    let words = Words::of(Encoding::O200kBase);
     for start in ["亚洲AV", " 亚洲AV", "无码AV", " 天天中彩票APP"] {
         for end in ["", "b", "中", "'s", "'x", "'", " ", "!", "1", "中B", "\n"] {
             let text = format!("{start}{end}");
@@ -88,25 +83,14 @@ fn tokens_that_go_over_a_cut() {
                     let mut counter = Counter::with_limits(Encoding::O200kBase, limits);
                     counter.push(&text.as_bytes()[..cut]);
                     counter.push(&text.as_bytes()[cut..]);
-                    assert_eq!(
-                        counter.count(),
-                        tiktoken_count(&tiktoken, text.as_bytes()),
-                        "{text:?} at {cut}"
-                    );
+                    assert_eq!(counter.count(), words.count(text.as_bytes()), "{text:?} at {cut}");
                 }
             }
         }
     }
 }
 
-fn compare_chunking(
-    rng: &mut Rng,
-    encoding: Encoding,
-    tiktoken: &CoreBPE,
-    bytes: &[u8],
-    expected: u64,
-    seed: u64,
-) -> usize {
+fn compare_chunking(rng: &mut Rng, encoding: Encoding, bytes: &[u8], expected: u64, seed: u64) -> usize {
     let limits = rng.one_of(LIMITS);
     let chunks = texts::chunks(rng, bytes);
     let mut counter = Counter::with_limits(encoding, limits);
@@ -119,7 +103,7 @@ fn compare_chunking(
         read += chunk.len();
         if rng.once_in(40) {
             peeks += 1;
-            let so_far = tiktoken_count(tiktoken, &bytes[..read]);
+            let so_far = Words::of(encoding).count(&bytes[..read]);
             assert_eq!(
                 counter.count(),
                 so_far,
@@ -129,8 +113,4 @@ fn compare_chunking(
     }
     assert_eq!(counter.count(), expected, "seed {seed}, {limits:?}: {bytes:?} in {chunks:?}");
     peeks
-}
-
-fn tiktoken_count(tiktoken: &CoreBPE, bytes: &[u8]) -> u64 {
-    tiktoken.encode_ordinary(&String::from_utf8_lossy(bytes)).len() as u64
 }

@@ -1,10 +1,9 @@
 //! What a counter promises besides its number.
 
 use super::texts::{self, Rng};
+use super::words::ENCODINGS;
 use crate::tokens::merge::Limits;
 use crate::tokens::{Counter, Encoding, count};
-
-const ENCODINGS: [Encoding; 2] = [Encoding::O200kBase, Encoding::Cl100kBase];
 
 fn counted(encoding: Encoding, chunks: &[&[u8]]) -> u64 {
     let mut counter = Counter::new(encoding);
@@ -85,7 +84,7 @@ fn a_clone_goes_on_alone() {
     for seed in 0..2_000 {
         let mut rng = Rng::new(seed);
         let encoding = rng.one_of(&ENCODINGS);
-        let limits = Limits { merge_bytes_max: 2, piece_bytes_max: 3 };
+        let limits = Limits { backtrack_bytes_max: 2, piece_bytes_max: 3 };
         let bytes = texts::bytes(&mut rng, encoding);
         let (first, second) = bytes.split_at(rng.below(bytes.len() + 1));
         let mut original = Counter::with_limits(encoding, limits);

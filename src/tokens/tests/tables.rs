@@ -1,29 +1,74 @@
-//! The vocabularies are what the counting relies on.
+//! The tables are what the counting relies on: each is compared with the published vocabulary.
 
-use crate::tokens::Encoding;
+use super::texts::Rng;
+use super::words::{ENCODINGS, Words, token_count};
+use crate::tokens::backtrack;
+use crate::tokens::layout::NO_RANK;
 use crate::tokens::tables::{Tables, is_loaded, load};
-use crate::tokens::vocabulary::{TOKEN_BYTES_MAX, Vocabulary, VocabularyError};
+use crate::tokens::trie::ROOT;
+use crate::tokens::vocabulary::Rank;
 
 #[test]
 fn loading_makes_both() {
     load();
     assert!(is_loaded());
-    assert_eq!(Tables::of(Encoding::O200kBase).vocabulary.tokens().count(), 199_998);
-    assert_eq!(Tables::of(Encoding::Cl100kBase).vocabulary.tokens().count(), 100_256);
+    for encoding in ENCODINGS {
+        assert_eq!(Tables::of(encoding).vocabulary.token_count(), token_count(encoding));
+    }
 }
 
 #[test]
 fn the_tokens_are_those_of_tiktoken() {
-    for (encoding, tiktoken) in [
-        (Encoding::O200kBase, tiktoken_rs::o200k_base().unwrap()),
-        (Encoding::Cl100kBase, tiktoken_rs::cl100k_base().unwrap()),
-    ] {
-        let vocabulary = &Tables::of(encoding).vocabulary;
-        for rank in 0..vocabulary.tokens().count() as u32 {
-            let bytes = vocabulary.tokens().bytes(rank);
-            assert_eq!(bytes, tiktoken.decode_bytes(&[rank]).unwrap());
-            assert_eq!(vocabulary.rank(bytes), Some(rank));
-            assert!((1..=TOKEN_BYTES_MAX).contains(&bytes.len()));
+    for encoding in ENCODINGS {
+        let (vocabulary, words) = (&Tables::of(encoding).vocabulary, Words::of(encoding));
+        for (rank, bytes) in (0..).zip(&words.tokens) {
+            assert!(vocabulary.is_token(bytes), "rank {rank}");
+            assert_eq!(vocabulary.trie.longest(bytes), rank);
+            assert_eq!(vocabulary.token(rank).len(), bytes.len());
+        }
+    }
+}
+
+/// Texts of all lengths that are nearly tokens.
+#[test]
+fn nothing_else_is_a_token() {
+    let mut rng = Rng::new(3);
+    for encoding in ENCODINGS {
+        let (vocabulary, words) = (&Tables::of(encoding).vocabulary, Words::of(encoding));
+        for _ in 0..400_000 {
+            let mut bytes = words.tokens[rng.below(words.tokens.len())].clone();
+            let at = rng.below(bytes.len());
+            match rng.below(5) {
+                0 => bytes[at] = rng.next() as u8,
+                1 => bytes[at] ^= 0x20,
+                2 => bytes.truncate(at + 1),
+                3 => bytes.push(rng.one_of(b"\0 e\xC3s\n")),
+                _ => bytes.extend(&words.tokens[rng.below(words.tokens.len())]),
+            }
+            assert_eq!(vocabulary.is_token(&bytes), words.rank(&bytes).is_some(), "{bytes:?}");
+        }
+    }
+}
+
+/// What a token was made of, its longest beginning and its longest end.
+#[test]
+fn what_belongs_to_a_token() {
+    let known = |rank: Option<Rank>| rank.unwrap_or(NO_RANK);
+    for encoding in ENCODINGS {
+        let (vocabulary, words) = (&Tables::of(encoding).vocabulary, Words::of(encoding));
+        for (rank, bytes) in (0..).zip(&words.tokens) {
+            let token = vocabulary.token(rank);
+            let (left, right) = (&words.tokens[token.left() as usize], &words.tokens[token.right() as usize]);
+            if bytes.len() == 1 {
+                assert_eq!((token.left(), token.right()), (rank, rank));
+            } else {
+                assert_eq!([left.as_slice(), right].concat(), *bytes);
+                assert!(token.left() < rank && token.right() < rank);
+                assert_eq!(vocabulary.joined(token.left(), token.right()), Some(rank));
+            }
+            let prefix = (1..bytes.len()).rev().find_map(|end| words.rank(&bytes[..end]));
+            let suffix = (1..bytes.len()).find_map(|start| words.rank(&bytes[start..]));
+            assert_eq!((token.prefix(), token.suffix()), (known(prefix), known(suffix)));
         }
     }
 }
@@ -31,62 +76,73 @@ fn the_tokens_are_those_of_tiktoken() {
 /// The method for long pieces needs it: joining neighbours by rank, a token's bytes become the token.
 #[test]
 fn every_token_encodes_to_itself() {
-    for encoding in [Encoding::O200kBase, Encoding::Cl100kBase] {
-        let vocabulary = &Tables::of(encoding).vocabulary;
-        for rank in 0..vocabulary.tokens().count() as u32 {
-            assert_eq!(encode(vocabulary, vocabulary.tokens().bytes(rank)), [rank]);
+    for encoding in ENCODINGS {
+        let words = Words::of(encoding);
+        for (rank, bytes) in (0..).zip(&words.tokens) {
+            assert_eq!(words.encode(bytes), [rank]);
         }
     }
 }
 
-/// Byte pair encoding by the definition: join what makes the token of the lowest rank, leftmost first.
-fn encode(vocabulary: &Vocabulary, bytes: &[u8]) -> Vec<u32> {
-    let mut parts: Vec<&[u8]> = bytes.chunks(1).collect();
-    let start_of = |parts: &[&[u8]], at: usize| parts[..at].iter().map(|part| part.len()).sum::<usize>();
-    loop {
-        let joined = |at: usize, parts: &[&[u8]]| [parts[at], parts[at + 1]].concat();
-        let best =
-            (0..parts.len() - 1).filter_map(|at| Some((vocabulary.rank(&joined(at, &parts))?, at))).min();
-        let Some((_, at)) = best else { break };
-        let start = start_of(&parts, at);
-        parts[at] = &bytes[start..start + parts[at].len() + parts[at + 1].len()];
-        parts.remove(at + 1);
+#[test]
+fn the_automaton_shows_what_ends_here() {
+    let mut rng = Rng::new(5);
+    for encoding in ENCODINGS {
+        let (vocabulary, words) = (&Tables::of(encoding).vocabulary, Words::of(encoding));
+        for _ in 0..3_000 {
+            let text: Vec<u8> =
+                (0..4).flat_map(|_| words.tokens[rng.below(words.tokens.len())].clone()).collect();
+            let mut node = ROOT;
+            for end in 1..=text.len() {
+                node = vocabulary.trie.step(node, text[end - 1]);
+                let found: Vec<Rank> = vocabulary.trie.ending_at(node).collect();
+                let expected: Vec<Rank> =
+                    (0..end).filter_map(|start| words.rank(&text[start..end])).collect();
+                assert_eq!(found, expected);
+            }
+        }
     }
-    parts.iter().map(|part| vocabulary.rank(part).unwrap()).collect()
-}
-
-fn flat(tokens: &[&[u8]]) -> Vec<u8> {
-    let mut list = (tokens.len() as u32).to_le_bytes().to_vec();
-    list.extend(tokens.iter().map(|token| token.len() as u8));
-    list.extend(tokens.concat());
-    list
-}
-
-fn error_of(list: &[u8]) -> VocabularyError {
-    Vocabulary::from_flat(list).map(|_| ()).unwrap_err()
 }
 
 #[test]
-fn a_list_that_is_no_vocabulary_is_refused() {
-    let bytes: Vec<[u8; 1]> = (0..=255).map(|byte| [byte]).collect();
-    let mut tokens: Vec<&[u8]> = bytes.iter().map(|byte| &byte[..]).collect();
-    assert!(Vocabulary::from_flat(&flat(&tokens)).is_ok());
+fn two_tokens_fit_if_they_are_the_encoding_of_their_bytes() {
+    let mut rng = Rng::new(6);
+    for encoding in ENCODINGS {
+        let (vocabulary, words) = (&Tables::of(encoding).vocabulary, Words::of(encoding));
+        let mut fits = 0;
+        for _ in 0..100_000 {
+            // Neighbours that occur: what a text of two tokens encodes to, and a random pair.
+            let (a, b) = (rng.below(words.tokens.len()), rng.below(words.tokens.len()));
+            let text = [words.tokens[a].as_slice(), &words.tokens[b]].concat();
+            let encoded = words.encode(&text);
+            assert_eq!(vocabulary.may_follow(a as Rank, b as Rank), encoded == [a as Rank, b as Rank]);
+            fits += u64::from(encoded.len() == 2);
+            assert!(encoded.windows(2).all(|pair| vocabulary.may_follow(pair[0], pair[1])));
+        }
+        assert!(fits > 1_000);
+    }
+}
 
-    assert_eq!(error_of(&flat(&tokens[1..])), VocabularyError::MissingByte(0));
-    assert_eq!(error_of(&[1, 0]), VocabularyError::Length);
-    assert_eq!(error_of(&flat(&tokens)[..500]), VocabularyError::Length);
-    assert_eq!(error_of(&[flat(&tokens), vec![0]].concat()), VocabularyError::Length);
-
-    tokens.push(b"abc");
-    assert_eq!(error_of(&flat(&tokens)), VocabularyError::Unreachable(256));
-    tokens[256] = b"bc";
-    tokens.push(b"ab");
-    tokens.push(b"abc");
-    assert!(Vocabulary::from_flat(&flat(&tokens)).is_ok());
-    tokens.swap(257, 258);
-    assert!(Vocabulary::from_flat(&flat(&tokens)).is_ok());
-    tokens[257] = b"";
-    assert_eq!(error_of(&flat(&tokens)), VocabularyError::TokenLength(257));
-    tokens[257] = &[b'a'; 129];
-    assert_eq!(error_of(&flat(&tokens)), VocabularyError::TokenLength(257));
+/// Any bytes, most of them far from any text.
+#[test]
+fn backtracking_counts_by_the_definition() {
+    let mut rng = Rng::new(4);
+    for encoding in ENCODINGS {
+        let (vocabulary, words) = (&Tables::of(encoding).vocabulary, Words::of(encoding));
+        for round in 0..20_000 {
+            let len = if round % 400 == 0 { 900 } else { 70 };
+            let alphabet =
+                rng.one_of(&[&b"ab"[..], b"eatnrs ", b" \n\t=-", b"\xE4\xB8\xAD\xE6\x96\x87", b""]);
+            let mut piece = Vec::new();
+            while piece.len() < len {
+                match alphabet {
+                    b"" => piece.extend(&words.tokens[rng.below(words.tokens.len())]),
+                    letters => piece.push(rng.one_of(letters)),
+                }
+            }
+            piece.truncate(1 + rng.below(len));
+            let expected = Some(words.encode(&piece).len() as u64);
+            assert_eq!(backtrack::count(vocabulary, &piece), expected, "{piece:?}");
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Random texts that live where the rules are hard: borders of classes, contractions, runs of white
 //! space, cut and broken characters.
 
+use super::words::Words;
 use crate::tokens::Encoding;
-use crate::tokens::tables::Tables;
 
 /// SplitMix64: small, and the same on every machine.
 pub(super) struct Rng(u64);
@@ -141,10 +141,9 @@ fn part(rng: &mut Rng, encoding: Encoding, items: usize, text: &mut String) {
             text.extend((0..items).filter_map(|_| char::from_u32(block + rng.below(256) as u32)));
         }
         2 => {
-            let tokens = Tables::of(encoding).vocabulary.tokens();
+            let tokens = &Words::of(encoding).tokens;
             for _ in 0..items {
-                let rank = rng.below(tokens.count()) as u32;
-                text.push_str(&String::from_utf8_lossy(tokens.bytes(rank)));
+                text.push_str(&String::from_utf8_lossy(&tokens[rng.below(tokens.len())]));
             }
         }
         3 => {
