@@ -271,3 +271,33 @@ fn sniff(start: &[u8]) -> Option<Shape> {
     }
     Some(if text.starts_with(b"{") { Shape::Json(Vec::new()) } else { Shape::Opaque })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream whose deltas differ in text, number and padding is parsed once, then recognised.
+    #[test]
+    fn deltas_of_a_response_are_recognised() {
+        let delta = |number: u32, text: &str, padding: &str| {
+            format!(
+                "event: response.output_text.delta\ndata: {{\"type\":\"response.output_text.delta\",\"sequence_number\":{number},\
+                 \"item_id\":\"m\",\"output_index\":0,\"content_index\":0,\"delta\":\"{text}\",\"logprobs\":[],\
+                 \"obfuscation\":\"{padding}\"}}\n\n"
+            )
+        };
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, "text/event-stream".parse().unwrap())]);
+        let mut body = Body::new(Api::Responses, StatusCode::OK, &headers, true);
+        body.push(delta(4, "Hello", "abc").as_bytes());
+        for (number, text, padding) in [(5, " world", ""), (10, "", "x"), (100, "!", "a long one")] {
+            let event = delta(number, text, padding);
+            let data = event.split("data: ").nth(1).unwrap().trim_end();
+            assert!(body.seen.last_delta.text(data.as_bytes()).is_some(), "{data}");
+            body.push(event.as_bytes());
+        }
+        body.push(delta(101, "a\\n", "").as_bytes());
+        body.push(delta(102, "b", "").as_bytes());
+        let texts: Vec<_> = body.seen.answer.items.parts().map(|part| part.text.bytes()).collect();
+        assert_eq!((texts, body.seen.events), (vec!["Hello world!a\nb".len() as u64], 6));
+    }
+}
