@@ -1,7 +1,9 @@
 //! Threads that count, so that no network thread waits for a tokenizer.
 //!
 //! A task that wants to be run stands in the queue at most once, and does all its work when its
-//! turn comes. The pool knows nothing of calls.
+//! turn comes. Beside it there are errands, for when there is nothing else to do: one at a time, so
+//! that another thread is always free for a task, and they can be called off. The pool knows nothing
+//! of calls.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,11 +15,17 @@ use std::thread::JoinHandle;
 /// number of calls that one process can carry; over it the call settles without.
 const QUEUE_TASKS_MAX: usize = 65_536;
 
+/// Errands that may wait. They are a sample of something: of a burst, this much is enough.
+const ERRANDS_MAX: usize = 64;
+
 /// Work for the pool.
 pub trait Task: Send + Sync {
     /// Does what there is to do.
     fn run(self: Arc<Self>);
 }
+
+/// Work that nobody waits for. It may be dropped instead of being run.
+pub type Errand = Box<dyn FnOnce() + Send>;
 
 /// The queue is full or closed: the task was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +45,16 @@ struct Queue {
 
 struct State {
     tasks: VecDeque<Arc<dyn Task>>,
+    errands: VecDeque<Errand>,
+    /// A thread is on one.
+    errand_runs: bool,
     closed: bool,
+}
+
+/// What a thread does next.
+enum Work {
+    Task(Arc<dyn Task>),
+    Errand(Errand),
 }
 
 impl Pool {
@@ -47,7 +64,8 @@ impl Pool {
     ///
     /// The system gives no more threads.
     pub fn start(threads: usize) -> io::Result<Pool> {
-        let state = State { tasks: VecDeque::new(), closed: false };
+        let state =
+            State { tasks: VecDeque::new(), errands: VecDeque::new(), errand_runs: false, closed: false };
         let pool = Pool {
             queue: Arc::new(Queue { state: Mutex::new(state), wake: Condvar::new() }),
             threads: Mutex::new(Vec::with_capacity(threads)),
@@ -77,12 +95,34 @@ impl Pool {
         Ok(())
     }
 
-    /// Finishes what is queued, takes nothing more, and ends the threads. Waits for them.
+    /// Puts an errand in its queue, or drops it if that is full or closed. Never waits.
+    pub fn submit_errand(&self, errand: Errand) {
+        let mut state = self.queue.lock();
+        if state.closed || state.errands.len() >= ERRANDS_MAX {
+            drop(state); // what the errand holds is let go of without the lock
+            return drop(errand);
+        }
+        state.errands.push_back(errand);
+        drop(state);
+        self.queue.wake.notify_one();
+    }
+
+    /// Drops the errands that wait. False: there was none.
+    pub fn call_off_errands(&self) -> bool {
+        let errands = std::mem::take(&mut self.queue.lock().errands);
+        !errands.is_empty()
+    }
+
+    /// Finishes the tasks that are queued, drops the errands, takes nothing more, and ends the
+    /// threads. Waits for them.
     pub fn close(&self) {
         self.queue.lock().closed = true;
+        self.call_off_errands();
         self.queue.wake.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
+        // The last to let go of the pool may be one of its own threads, which then ends by itself.
+        let others = threads.into_iter().filter(|thread| thread.thread().id() != std::thread::current().id());
+        for thread in others {
             let _ = thread.join(); // a thread catches its tasks' panics
         }
     }
@@ -105,23 +145,37 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> Option<Arc<dyn Task>> {
+    fn next(&self) -> Option<Work> {
         let mut state = self.lock();
         loop {
             if let Some(task) = state.tasks.pop_front() {
-                return Some(task);
+                return Some(Work::Task(task));
             }
             if state.closed {
                 return None;
+            }
+            if !state.errand_runs
+                && let Some(errand) = state.errands.pop_front()
+            {
+                state.errand_runs = true;
+                return Some(Work::Errand(errand));
             }
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     fn work(&self) {
-        while let Some(task) = self.next() {
-            // The task guards its own state; the thread must outlive whatever it does.
-            let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
+        while let Some(work) = self.next() {
+            // The work guards its own state; the thread must outlive whatever it does.
+            match work {
+                Work::Task(task) => drop(catch_unwind(AssertUnwindSafe(|| task.run()))),
+                Work::Errand(errand) => {
+                    let _ = catch_unwind(AssertUnwindSafe(errand));
+                    self.lock().errand_runs = false;
+                    // This thread may get a task next, while another sleeps over the next errand.
+                    self.wake.notify_one();
+                }
+            }
         }
     }
 }
@@ -130,6 +184,7 @@ impl Queue {
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
 
     struct Add(Arc<AtomicUsize>, bool);
 
@@ -150,6 +205,61 @@ mod tests {
         pool.close();
         assert_eq!(done.load(Ordering::SeqCst), 1000);
         assert_eq!(pool.submit(Arc::new(Add(Arc::clone(&done), false))), Err(Full));
+    }
+
+    /// Runs an errand that says that it has begun and then waits to be let go on.
+    fn held(pool: &Pool) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((begun, has_begun), (go, let_go)) = (mpsc::channel(), mpsc::channel());
+        pool.submit_errand(Box::new(move || {
+            begun.send(()).unwrap();
+            let_go.recv().unwrap();
+        }));
+        (has_begun, go)
+    }
+
+    #[test]
+    fn errands_run_one_at_a_time_and_hold_up_no_task() {
+        let pool = Pool::start(2).unwrap();
+        let (first, go_first) = held(&pool);
+        first.recv().unwrap();
+        let (second, go_second) = held(&pool);
+        let done = Arc::new(AtomicUsize::new(0));
+        for _ in 0..100 {
+            pool.submit(Arc::new(Add(Arc::clone(&done), false))).unwrap();
+        }
+        while done.load(Ordering::SeqCst) < 100 {
+            std::thread::yield_now();
+        }
+        assert!(second.try_recv().is_err(), "two errands at a time");
+        go_first.send(()).unwrap();
+        second.recv().unwrap();
+        go_second.send(()).unwrap();
+    }
+
+    #[test]
+    fn errands_are_bounded_and_can_be_called_off() {
+        let pool = Pool::start(0).unwrap();
+        let held = Arc::new(());
+        for _ in 0..2 * ERRANDS_MAX {
+            let held = Arc::clone(&held);
+            pool.submit_errand(Box::new(move || drop(held)));
+        }
+        assert_eq!(Arc::strong_count(&held), 1 + ERRANDS_MAX);
+        assert!(pool.call_off_errands() && !pool.call_off_errands());
+        assert_eq!(Arc::strong_count(&held), 1);
+        let last = Arc::clone(&held);
+        pool.submit_errand(Box::new(move || drop(last)));
+        pool.close();
+        assert_eq!(Arc::strong_count(&held), 1, "closing drops what waits");
+    }
+
+    #[test]
+    fn a_thread_outlives_an_errand_that_fails() {
+        let pool = Pool::start(1).unwrap();
+        pool.submit_errand(Box::new(|| panic!("an errand that fails")));
+        let (begun, go) = held(&pool);
+        begun.recv().unwrap();
+        go.send(()).unwrap();
     }
 
     #[test]

@@ -19,8 +19,8 @@ use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
 use crate::proxy::{self, Tls};
 use crate::publish::{self, Publisher};
-use crate::tee::{Accounts, Observer};
-use crate::telemetry::{self, LedgerSnapshot, Metrics};
+use crate::tee::{Accounts, Compared, Observer, Share};
+use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics};
 use crate::tokens;
 use crate::usage::Settled;
 
@@ -49,6 +49,8 @@ pub struct Config {
     pub caller: CallerConfig,
     /// Memory for request bodies that are kept to be counted, in bytes.
     pub prompt_memory_bytes: usize,
+    /// Of the calls with reported usage, those whose prompt is counted as well.
+    pub drift_sample: Share,
     /// How long events may take to be delivered at the end.
     pub flush_timeout: Duration,
 }
@@ -122,7 +124,8 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     let publisher =
         config.publish.clone().map(|publish| Publisher::start(publish, ledger.clone())).transpose()?;
     let observer = Arc::new(Record { metrics: Arc::clone(&metrics), ledger: ledger.clone() });
-    let accounts = Arc::new(Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes));
+    let accounts = Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes);
+    let accounts = Arc::new(accounts.sampling(config.drift_sample));
     // Some milliseconds, or as long as the disk takes for 22 MB, beside recovery. A stream that began
     // earlier would wait for the disk on its own thread.
     vocabularies.join().map_err(|_| anyhow::anyhow!("the vocabularies could not be loaded"))?;
@@ -249,6 +252,21 @@ impl Observer for Record {
     fn summed(&self, settled: &Settled) {
         self.ledger.sum(settled);
         self.settled(settled);
+    }
+
+    fn compared(&self, compared: &Compared) {
+        let Compared { kind, residual, turned, wrong_calls } = compared;
+        let comparison = Comparison {
+            resource: &kind.resource,
+            deployment: &kind.deployment,
+            model: &kind.model,
+            class: &kind.class(),
+            residual_tokens: *residual,
+            turned: *turned,
+            wrong_calls: *wrong_calls,
+        };
+        self.metrics.compared(&comparison);
+        telemetry::log::compared(&comparison);
     }
 }
 

@@ -165,6 +165,11 @@ impl Values {
         self.text(name).and_then(value::size_bytes).unwrap_or_default()
     }
 
+    /// A share in parts per million; zero where the value was rejected.
+    pub fn share_ppm(&self, name: &str) -> u32 {
+        self.text(name).and_then(value::share_ppm).unwrap_or_default()
+    }
+
     /// A number; zero where the value was rejected.
     pub fn count(&self, name: &str) -> usize {
         self.text(name).and_then(|text| text.parse().ok()).unwrap_or_default()
@@ -231,6 +236,7 @@ fn is_allowed(kind: Kind, text: &str) -> bool {
         Kind::Count(min, max) => text.parse::<u64>().is_ok_and(|n| (min..=max).contains(&n)),
         Kind::Time(min, max) => value::duration(text).is_some_and(|t| (min..=max).contains(&t)),
         Kind::Size(min, max) => value::size_bytes(text).is_some_and(|n| (min..=max).contains(&n)),
+        Kind::Share => value::share_ppm(text).is_some(),
         Kind::Path | Kind::Text(_) | Kind::List(_) | Kind::Repeated(_) | Kind::Secret => !text.is_empty(),
     }
 }

@@ -8,6 +8,7 @@ use super::{Values, settings};
 use crate::caller::CallerSource;
 use crate::meter::Rules;
 use crate::publish::{Auth, Secret};
+use crate::tee::Share;
 use crate::{ledger, proxy, publish, serve};
 
 /// Two secrets are active while one replaces the other.
@@ -47,6 +48,7 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
         publish,
         caller,
         prompt_memory_bytes: usize::try_from(values.size_bytes("prompt-memory")).unwrap_or(usize::MAX),
+        drift_sample: Share::from_ppm(values.share_ppm("drift-sample")),
         flush_timeout: values.time("flush-timeout"),
     })
 }
@@ -98,8 +100,8 @@ fn upstream(text: &str, end_of_turn: Option<bool>) -> Result<proxy::Upstream, St
         return Err("has a NAME that is no path segment; allowed: letters, digits, - . _ ~".to_owned());
     }
     // api.openai.com does not bill the token that ends a turn; Azure does.
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let end_of_turn = end_of_turn.unwrap_or(!host.starts_with("api.openai.com"));
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split([':', '/']).next().unwrap_or("");
+    let end_of_turn = end_of_turn.unwrap_or(!host.eq_ignore_ascii_case("api.openai.com"));
     proxy::Upstream::new(name, url, Rules { end_of_turn })
         .map_err(|error| format!("is not allowed: {error}; allowed: [NAME=]http(s)://host[:port]"))
 }
@@ -268,6 +270,24 @@ mod tests {
         assert!(errors[0].contains("--upstream") && errors[0].contains("TOKENWEIR_UPSTREAM"), "{errors:?}");
         let (_, errors) = serve(&[("upstream", "http://a"), ("upstream", "b=http://b")]);
         assert!(errors[0].contains("NAME"), "{errors:?}");
+    }
+
+    #[test]
+    fn who_bills_the_end_of_a_turn_is_a_matter_of_the_host_unless_it_is_said() {
+        let bills = |url: &str, said: &str| {
+            let (config, errors) = serve(&[("upstream", url), ("end-of-turn", said)]);
+            assert_eq!(errors, Vec::<String>::new());
+            config.unwrap().proxy.upstreams[0].rules().end_of_turn
+        };
+        for (url, auto) in [
+            ("https://api.openai.com", false),
+            ("https://API.OpenAI.com:443", false),
+            ("o=https://api.openai.com", false),
+            ("https://a.openai.azure.com", true),
+            ("https://api.openai.com.example.org", true),
+        ] {
+            assert_eq!((bills(url, "auto"), bills(url, "0"), bills(url, "1")), (auto, false, true), "{url}");
+        }
     }
 
     #[test]

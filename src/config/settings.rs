@@ -31,6 +31,8 @@ pub enum Kind {
     Time(Duration, Duration),
     /// A size with its unit, in bytes, in this range.
     Size(u64, u64),
+    /// A percentage with its sign.
+    Share,
     /// A path.
     Path,
     /// Any text; the note says what it should look like.
@@ -69,6 +71,7 @@ impl Kind {
             Kind::Count(min, max) => format!("{min} to {max}"),
             Kind::Time(min, max) => format!("{} to {}", format_duration(min), format_duration(max)),
             Kind::Size(min, max) => format!("{} to {}", format_size(min), format_size(max)),
+            Kind::Share => "0% to 100%".to_owned(),
             Kind::Path => "a path".to_owned(),
             Kind::Text(note) | Kind::List(note) | Kind::Repeated(note) => note.to_owned(),
             Kind::Secret => "a secret".to_owned(),
@@ -240,6 +243,12 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Size(MIB, 1024 * 1024 * MIB),
         default: Some("256MiB"),
         help: "Memory for request bodies that are kept to be counted. Over it the input is null, reason prompt_not_kept.",
+    },
+    Setting {
+        name: "drift-sample",
+        kind: Kind::Share,
+        default: Some("1%"),
+        help: "Share of the calls with reported usage whose prompt is counted as well, to see whether the rules still hold.",
     },
     Setting {
         name: "end-of-turn",

@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 use crate::caller::CallerSource;
 use crate::meter::Rules;
 use crate::proxy::{self, Removals, Upstream};
+use crate::tee::Share;
 use crate::{ledger, publish, serve};
 
 /// Any free loopback port.
@@ -90,6 +91,7 @@ impl Settings {
                 gateway_app_ids: Vec::new(),
                 hash_key: None,
             },
+            drift_sample: Share::default(),
             prompt_memory_bytes: PROMPT_MEMORY_BYTES,
             flush_timeout: STOP_MAX,
         })

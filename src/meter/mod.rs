@@ -10,6 +10,7 @@
 
 mod answer;
 mod body;
+mod check;
 mod decode;
 mod items;
 mod output;
@@ -30,6 +31,7 @@ use answer::label;
 use body::Body;
 use settle::Billing;
 
+pub use self::check::{Check, Checks, PromptSample, Side};
 pub use crate::prompt::{Part, PromptCount};
 
 /// What the rules need to know that the exchange does not say.
@@ -266,23 +268,38 @@ impl Meter {
 
     /// What is known now: the checkpoint of an open call. Its numbers are lower bounds unless the
     /// service has reported.
-    pub fn progress(&self) -> Progress {
-        let usage = self.assess(None);
-        Progress {
+    pub fn progress(&self) -> (Progress, Checks) {
+        let (usage, checks) = self.assess(None);
+        let progress = Progress {
             model: usage.target.model,
             response_id: usage.ids.response_id,
             status: usage.request.status,
             tokens: usage.tokens,
             accounting: usage.accounting,
             stream: usage.stream,
-        }
+        };
+        (progress, checks)
     }
 
     /// The call's final accounting; calls [`Meter::end`] if nobody has. `timing` is the caller's to
     /// fill in, and `request.status` where no answer came.
-    pub fn settle(mut self, ending: Ending) -> Usage {
+    pub fn settle(self, ending: Ending) -> Usage {
+        self.settle_and_check(ending).0
+    }
+
+    /// As [`Meter::settle`], with what the call says of the rules.
+    pub fn settle_and_check(mut self, ending: Ending) -> (Usage, Checks) {
         self.end(ending);
         self.assess(self.ended)
+    }
+
+    /// What a count of the prompt can be held against, now that the service has reported.
+    pub fn prompt_sample(&self) -> Option<PromptSample> {
+        let reported = self.reported()?.input?;
+        let answered = self.status.is_some_and(|status| status.is_success());
+        let known = self.body.seen.answer.rules.is_some() && settle::is_computed(self.draft.target.api);
+        let waiting = matches!(self.prompt, Prompt::Waiting) && self.request_ended;
+        (answered && known && waiting).then(|| PromptSample { target: self.target(), reported })
     }
 
     /// The service's word, if it counts.

@@ -1,9 +1,10 @@
 //! From what was seen to the final event: outcome, numbers, where each comes from and how good it is.
 
+use super::check::{Check, Checks};
 use super::output::{self, Computed, Exchange};
 use super::{Ending, Meter, Prompt};
 use crate::prompt::{self, RULES};
-use crate::usage::{Api, IncludeUsage, Outcome, Quality, Source, Tokens, Usage};
+use crate::usage::{Api, IncludeUsage, Outcome, Quality, Source, Target, Tokens, Usage};
 
 /// `stream.finish_reasons` holds at most this many.
 const FINISH_REASONS_MAX: usize = 16;
@@ -26,23 +27,34 @@ pub(super) enum Billing {
 
 /// One side's final number.
 #[derive(Debug, Default)]
-struct Side {
-    tokens: Option<u64>,
-    source: Source,
-    quality: Quality,
+pub(super) struct Side {
+    pub(super) tokens: Option<u64>,
+    pub(super) source: Source,
+    pub(super) quality: Quality,
     reasons: Vec<&'static str>,
+    /// The rules that computed it; empty if none did.
+    pub(super) class: &'static str,
 }
 
 impl Side {
     fn computed(tokens: Option<u64>, quality: Quality, reasons: Vec<&'static str>) -> Side {
         match tokens {
-            Some(_) => Side { tokens, source: Source::Computed, quality, reasons },
+            Some(_) => Side { tokens, source: Source::Computed, quality, reasons, class: "" },
             None => Side::unknown(reasons),
         }
     }
 
+    fn reported(tokens: u64, quality: Quality, reasons: Vec<&'static str>) -> Side {
+        Side { tokens: Some(tokens), source: Source::Reported, quality, reasons, class: "" }
+    }
+
     fn unknown(reasons: Vec<&'static str>) -> Side {
-        Side { tokens: None, source: Source::Unknown, quality: Quality::Unknown, reasons }
+        Side { reasons, ..Side::default() }
+    }
+
+    /// Names the rules that computed it.
+    fn by(self, class: &'static str) -> Side {
+        Side { class, ..self }
     }
 }
 
@@ -88,14 +100,19 @@ impl Meter {
         }
     }
 
-    /// The event as it would be now; `None`: the call still runs.
-    pub(super) fn assess(&self, ending: Option<Ending>) -> Usage {
+    /// The event as it would be now, and what it says of the rules; `None`: the call still runs.
+    pub(super) fn assess(&self, ending: Option<Ending>) -> (Usage, Checks) {
         let mut usage = self.draft.clone();
         let outcome = ending.map(|ending| self.outcome(ending));
         self.describe(&mut usage, outcome);
         let computed = self.computed_output();
-        let input = self.input(ending);
-        let output = self.output(ending, outcome, &computed);
+        let (own_input, own_output) = (self.own_input(ending), self.own_output(ending, outcome, &computed));
+        let (reported_input, reported_output) = (self.reported_input(), self.reported_output(outcome));
+        let checks = Checks {
+            input: Check::of(&own_input, reported_input.as_ref()),
+            output: Check::of(&own_output, reported_output.as_ref()),
+        };
+        let (input, output) = (reported_input.unwrap_or(own_input), reported_output.unwrap_or(own_output));
         let accounting = &mut usage.accounting;
         accounting.rules = RULES.to_owned();
         let answered = self.status.is_some_and(|status| status.is_success());
@@ -116,7 +133,7 @@ impl Meter {
             usage.accounting.reported_input = reported.input;
             usage.accounting.reported_output = reported.output;
         }
-        usage
+        (usage, checks)
     }
 
     /// Everything but the numbers.
@@ -133,12 +150,7 @@ impl Meter {
         request.error_type =
             answer.error.clone().filter(|class| !class.is_empty()).or(request.error_type.take());
         request.choices = u32::try_from(answer.choices.len()).ok().filter(|count| *count > 0);
-        let requested = self.facts.model.as_deref().and_then(super::answer::label);
-        let target = &mut usage.target;
-        target.deployment = target.deployment.take().or_else(|| requested.clone());
-        target.model_requested = requested;
-        target.model.clone_from(&answer.model);
-        target.service_tier.clone_from(&answer.service_tier);
+        usage.target = self.target();
         usage.ids.response_id.clone_from(&answer.id);
         let stream = &mut usage.stream;
         stream.outcome = outcome.unwrap_or_default();
@@ -154,6 +166,17 @@ impl Meter {
             .chain(answer.finish.clone())
             .take(FINISH_REASONS_MAX)
             .collect();
+    }
+
+    /// What was called, as far as request and answer say.
+    pub fn target(&self) -> Target {
+        let requested = self.facts.model.as_deref().and_then(super::answer::label);
+        let (mut target, answer) = (self.draft.target.clone(), &self.body.seen.answer);
+        target.deployment = target.deployment.or_else(|| requested.clone());
+        target.model_requested = requested;
+        target.model.clone_from(&answer.model);
+        target.service_tier.clone_from(&answer.service_tier);
+        target
     }
 
     fn tokens(&self, input: &Side, output: &Side, computed: &Computed) -> Tokens {
@@ -177,15 +200,13 @@ impl Meter {
         tokens
     }
 
-    fn input(&self, ending: Option<Ending>) -> Side {
-        if let Some(reported) = self.reported().and_then(|reported| reported.input) {
-            return Side {
-                tokens: Some(reported),
-                source: Source::Reported,
-                quality: Quality::Exact,
-                reasons: vec![],
-            };
-        }
+    fn reported_input(&self) -> Option<Side> {
+        let tokens = self.reported()?.input?;
+        Some(Side::reported(tokens, Quality::Exact, vec![]))
+    }
+
+    /// What we say of the prompt where the service says nothing.
+    fn own_input(&self, ending: Option<Ending>) -> Side {
         let billing = self.billing(ending);
         if let Some(side) = not_billed(billing) {
             return side;
@@ -208,25 +229,30 @@ impl Meter {
                     reasons.push("model_assumed");
                 }
                 let quality = if reasons.is_empty() { Quality::Exact } else { Quality::Estimated };
-                Side::computed(count.tokens, quality, reasons)
+                Side::computed(count.tokens, quality, reasons).by(count.class)
             }
         }
     }
 
-    fn output(&self, ending: Option<Ending>, outcome: Option<Outcome>, computed: &Computed) -> Side {
+    /// Not all of the answer was seen; and by what it was cut, once that is known.
+    fn cut(&self, outcome: Option<Outcome>) -> (bool, Option<&'static str>) {
+        let cut = !self.body.seen.whole || self.body.seen.answer.error.is_some();
+        (cut, outcome.filter(|_| cut).map(Outcome::as_str))
+    }
+
+    fn reported_output(&self, outcome: Option<Outcome>) -> Option<Side> {
+        let tokens = self.reported()?.output?;
+        let (cut, cut_by) = self.cut(outcome);
+        // A count that came while text was still coming is a running total.
+        let partial = cut && !self.body.seen.answer.reported_last;
+        let quality = if partial { Quality::LowerBound } else { Quality::Exact };
+        Some(Side::reported(tokens, quality, cut_by.filter(|_| partial).into_iter().collect()))
+    }
+
+    /// What we say of the answer where the service says nothing.
+    fn own_output(&self, ending: Option<Ending>, outcome: Option<Outcome>, computed: &Computed) -> Side {
         let (api, seen) = (self.draft.target.api, &self.body.seen);
-        let cut = !seen.whole || seen.answer.error.is_some();
-        // While the call runs there is no reason yet.
-        let cut_by = outcome.filter(|_| cut).map(Outcome::as_str);
-        if let Some(reported) = self.reported()
-            && let Some(tokens) = reported.output
-        {
-            // A count that came while text was still coming is a running total.
-            let partial = cut && !seen.answer.reported_last;
-            let quality = if partial { Quality::LowerBound } else { Quality::Exact };
-            let reasons = cut_by.filter(|_| partial).into_iter().collect();
-            return Side { tokens: Some(tokens), source: Source::Reported, quality, reasons };
-        }
+        let (cut, cut_by) = self.cut(outcome);
         let billing = self.billing(ending);
         if let Some(side) = not_billed(billing) {
             return side;
@@ -252,7 +278,7 @@ impl Meter {
             Quality::Estimated
         };
         reasons.splice(0..0, cut_by);
-        Side::computed(computed.tokens, quality, reasons)
+        Side::computed(computed.tokens, quality, reasons).by(computed.class)
     }
 
     /// Our own count of the answer, whatever the service says of it.

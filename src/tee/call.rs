@@ -15,13 +15,14 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::Accounts;
 use super::INLINE_BYTES_MAX;
 use super::kept::Kept;
 use super::live::Live;
 use super::prompt::Prompt;
+use super::settle::{self, Final};
 #[cfg(test)]
 use super::tests::Meter;
-use super::{Accounts, settle};
 use crate::ledger::{OpenCall, Slot};
 #[cfg(not(test))]
 use crate::meter::Meter;
@@ -49,7 +50,7 @@ pub struct Begin {
 
 /// One call.
 pub struct Call {
-    id: Uuid,
+    pub(super) id: Uuid,
     pub(super) api: Api,
     pub(super) began: Instant,
     pub(super) accounts: Arc<Accounts>,
@@ -262,8 +263,12 @@ impl Call {
         if !state.changed || state.ended.is_some() || state.opened.is_none() {
             return None;
         }
-        let progress = self.look(&mut state, |meter| meter.progress())?;
+        let (mut progress, checks) = self.look(&mut state, |meter| meter.progress())?;
         state.changed = false;
+        if self.accounts.drift.any() {
+            let target = self.look(&mut state, |meter| meter.target())?;
+            self.accounts.drift.label(&mut progress.accounting, &checks, &target);
+        }
         Some((self.id, progress))
     }
 
@@ -351,11 +356,12 @@ impl Call {
         let ending = state.ended.unwrap_or(Ending::Shutdown);
         let opened = state.opened.take();
         let place = state.place;
-        let (usage, panicked) = settle::usage(&mut state, ending);
+        let Final { mut usage, checks, panicked } = settle::usage(&mut state, ending);
         drop(state);
         if panicked {
             self.accounts.counters.meter_panics.fetch_add(1, Ordering::Relaxed);
         }
+        self.accounts.check(&mut usage, &checks);
         settle::hand_over(&self.accounts, opened, self.id, usage, Timestamp::now());
         self.live.remove(place);
     }

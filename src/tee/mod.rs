@@ -6,9 +6,11 @@
 
 mod body;
 mod call;
+mod drift;
 mod kept;
 mod live;
 mod prompt;
+mod sample;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -19,11 +21,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 pub use self::body::{RequestTap, ResponseTap};
 pub use self::call::{Begin, Call, Conclude};
+pub use self::drift::{Compared, Kind};
 pub use self::kept::READ_BYTES_MAX;
 pub use self::live::Live;
-use crate::meter::Ending;
+pub use self::sample::Share;
+use crate::meter::{Checks, Ending};
 use crate::pool::Pool;
-use crate::usage::Settled;
+use crate::usage::{Settled, Usage};
+use drift::Drift;
 
 /// Decoded bytes of an answer that are counted in one go on the network thread: some twenty events,
 /// well under a millisecond even of the slowest text. The pool gets what is more.
@@ -40,6 +45,8 @@ pub trait Observer: Send + Sync {
     fn settled(&self, settled: &Settled);
     /// The call had no place in the ledger and must be added to the sums.
     fn summed(&self, settled: &Settled);
+    /// The service's number was held against ours: once for each side of a call that allows it.
+    fn compared(&self, compared: &Compared);
 }
 
 /// Numbers that the data path counts, since the start of the process.
@@ -79,14 +86,30 @@ pub struct Accounts {
     observer: Arc<dyn Observer>,
     counters: Counters,
     prompt_memory_bytes_max: usize,
+    drift: Drift,
+    sample: Share,
     stopping: AtomicBool,
 }
 
 impl Accounts {
     /// `prompt_memory_bytes_max` bounds all kept request bodies together (`--prompt-memory`).
     pub fn new(pool: Pool, observer: Arc<dyn Observer>, prompt_memory_bytes_max: usize) -> Accounts {
-        let counters = Counters::default();
-        Accounts { pool, observer, counters, prompt_memory_bytes_max, stopping: AtomicBool::new(false) }
+        Accounts {
+            pool,
+            observer,
+            counters: Counters::default(),
+            prompt_memory_bytes_max,
+            drift: Drift::default(),
+            sample: Share::default(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Counts the prompts of this share of the calls whose usage the service reports
+    /// (`--drift-sample`); without it, of none.
+    #[must_use]
+    pub fn sampling(self, sample: Share) -> Accounts {
+        Accounts { sample, ..self }
     }
 
     /// The data path's numbers.
@@ -115,8 +138,26 @@ impl Accounts {
         if self.stopping.load(Ordering::Acquire) { Ending::Shutdown } else { Ending::ClientDisconnect }
     }
 
+    /// Makes room for a prompt that may be needed; samples give way.
     fn try_keep_prompt(&self, bytes: usize) -> bool {
-        try_add(&self.counters.prompt_memory_bytes, bytes, self.prompt_memory_bytes_max)
+        let add = || try_add(&self.counters.prompt_memory_bytes, bytes, self.prompt_memory_bytes_max);
+        add() || (self.pool.call_off_errands() && add())
+    }
+
+    /// What a call says of the rules, and what the rules are worth for it.
+    fn check(&self, usage: &mut Usage, checks: &Checks) {
+        for (side, check) in checks.sides() {
+            if let (Some(rules), Some(residual)) = (check.class, check.residual)
+                && let Some(kind) = Kind::of(&usage.target, side, rules)
+            {
+                self.compare(kind, residual);
+            }
+        }
+        self.drift.label(&mut usage.accounting, checks, &usage.target);
+    }
+
+    fn compare(&self, kind: Kind, residual: i64) {
+        self.observer.compared(&self.drift.compare(kind, residual));
     }
 
     fn release_prompt(&self, bytes: usize) {

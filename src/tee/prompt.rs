@@ -31,7 +31,7 @@ impl Call {
         }
         match self.look(state, |meter| meter.prompt_need()) {
             Some(PromptNeed::No) => {
-                self.let_go_of_prompt(state);
+                self.let_go_or_sample(state);
                 // The service has reported: that is worth a checkpoint of its own.
                 self.live.hurry(Arc::clone(self));
             }
@@ -50,7 +50,8 @@ impl Call {
         let need = if state.facts.unsent { None } else { self.look(state, |meter| meter.prompt_need()) };
         match (&state.prompt_state, need) {
             (Prompt::Count(_), Some(_)) => {}
-            (_, None | Some(PromptNeed::No | PromptNeed::Keep)) => self.let_go_of_prompt(state),
+            (_, Some(PromptNeed::No)) => self.let_go_or_sample(state),
+            (_, None | Some(PromptNeed::Keep)) => self.let_go_of_prompt(state),
             (Prompt::Whole, Some(PromptNeed::Count { model })) => state.prompt_state = Prompt::Count(model),
             (Prompt::Arriving, Some(_)) => self.lose_prompt(state),
             (Prompt::Gone, Some(_)) => {}

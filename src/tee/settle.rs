@@ -10,22 +10,34 @@ use uuid::Uuid;
 use super::Accounts;
 use super::call::{Facts, Seat, State};
 use crate::ledger::OpenCall;
-use crate::meter::Ending;
+use crate::meter::{Checks, Ending};
 use crate::usage::{Accounting, Outcome, Quality, Settled, Source, Tokens, Usage};
 
-/// The call's usage, and whether the meter panicked over it.
-pub(super) fn usage(state: &mut State, ending: Ending) -> (Usage, bool) {
+/// A call's last word.
+pub(super) struct Final {
+    pub(super) usage: Usage,
+    /// What it says of the rules.
+    pub(super) checks: Checks,
+    /// The meter panicked over it.
+    pub(super) panicked: bool,
+}
+
+/// The call's usage.
+pub(super) fn usage(state: &mut State, ending: Ending) -> Final {
     let settled = match std::mem::replace(&mut state.meter, Seat::Lost) {
-        Seat::Here(meter) => Some(catch_unwind(AssertUnwindSafe(|| meter.settle(ending)))),
+        Seat::Here(meter) => Some(catch_unwind(AssertUnwindSafe(|| meter.settle_and_check(ending)))),
         Seat::Away | Seat::Lost => None,
     };
     let panicked = matches!(settled, Some(Err(_)));
-    let mut usage = match settled {
-        Some(Ok(usage)) => usage,
-        Some(Err(_)) | None => without_meter(&state.draft, ending),
+    let (mut usage, mut checks) = match settled {
+        Some(Ok(settled)) => settled,
+        Some(Err(_)) | None => (without_meter(&state.draft, ending), Checks::default()),
     };
     add_facts(&mut usage, state.facts);
-    (usage, panicked)
+    if state.facts.unsent {
+        checks = Checks::default(); // its numbers are no rule's
+    }
+    Final { usage, checks, panicked }
 }
 
 /// What can be said of a call whose meter failed: that it was, and how it ended.

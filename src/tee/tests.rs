@@ -1,6 +1,8 @@
 //! Calls against a meter that tells, in the usage it settles, what it was shown and told, and that
 //! panics or holds on request.
 
+mod sample;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -16,8 +18,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::caller::{Caller, Trust};
 use crate::ledger::{Ledger, Options};
-use crate::meter::{Ending, PromptCount, PromptNeed, Rules};
-use crate::usage::{Api, Progress, Target, Tokens, Usage};
+use crate::meter::{Check, Checks, Ending, PromptCount, PromptNeed, PromptSample, Rules};
+use crate::usage::{Accounting, Api, Progress, Quality, Source, Target, Tokens, Usage};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -100,33 +102,53 @@ impl Meter {
         self.usage.tokens.input = count.tokens;
         self.usage.accounting.reasons.extend(count.reasons.iter().map(|reason| (*reason).to_owned()));
     }
-    pub(super) fn progress(&self) -> Progress {
+    pub(super) fn progress(&self) -> (Progress, Checks) {
         let tokens = Tokens { output: Some(self.response.len() as u64), ..Tokens::default() };
-        Progress { tokens, ..Progress::default() }
+        let accounting = Accounting {
+            input_source: Source::Computed,
+            input_quality: Quality::Exact,
+            ..Accounting::default()
+        };
+        let input = Check { class: Some("text"), residual: None };
+        (Progress { tokens, accounting, ..Progress::default() }, Checks { input, ..Checks::default() })
     }
-    pub(super) fn settle(mut self, ending: Ending) -> Usage {
+    pub(super) fn target(&self) -> Target {
+        self.usage.target.clone()
+    }
+    pub(super) fn prompt_sample(&self) -> Option<PromptSample> {
+        let target = Target { model: Some("sampled".to_owned()), ..self.target() };
+        Some(PromptSample { target, reported: REPORTED })
+    }
+    pub(super) fn settle_and_check(mut self, ending: Ending) -> (Usage, Checks) {
         assert!(!holds(&self.response, "BOOM"));
         self.end(ending);
         self.tell(&format!("{ending:?}"));
         self.tell(&format!("largest look {}", self.largest_look));
         self.usage.ids.response_id = Some(String::from_utf8_lossy(&self.response).into_owned());
         self.usage.ids.client_request_id = Some(String::from_utf8_lossy(&self.request).into_owned());
-        self.usage
+        (self.usage, Checks::default())
     }
     fn tell(&mut self, what: &str) {
         self.usage.accounting.reasons.push(what.to_owned());
     }
 }
 
-/// Counts bytes; gives the model back as a reason.
+/// What the service says of each prompt.
+const REPORTED: u64 = 1_000;
+
+/// Counts bytes; gives the model back as a reason, but for a sample's.
 pub(super) fn count_prompt(_: Api, body: &[Bytes], model: &str) -> PromptCount {
     let body = body.concat();
     assert!(!holds(&body, "COUNT-BOOM"));
     if holds(&body, "HOLD") {
         hold();
     }
-    let model: &'static str = if model == "told" { "told" } else { "deployment" };
-    PromptCount { tokens: Some(body.len() as u64), reasons: vec![model], ..PromptCount::default() }
+    let reasons = match model {
+        "sampled" => vec![],
+        "told" => vec!["told"],
+        _ => vec!["deployment"],
+    };
+    PromptCount { tokens: Some(body.len() as u64), reasons, class: "text", ..PromptCount::default() }
 }
 
 fn holds(bytes: &[u8], word: &str) -> bool {
@@ -150,7 +172,7 @@ fn set_gate(open: bool) {
 // ===== What it takes to run a call =====
 
 #[derive(Default)]
-struct Heard(Mutex<Vec<Settled>>, Condvar);
+struct Heard(Mutex<Vec<Settled>>, Condvar, Mutex<Vec<(Kind, i64)>>);
 
 impl Heard {
     fn now(&self) -> Vec<Settled> {
@@ -171,6 +193,9 @@ impl Observer for Heard {
     fn summed(&self, settled: &Settled) {
         self.0.lock().unwrap().push(settled.clone());
         self.1.notify_all();
+    }
+    fn compared(&self, compared: &Compared) {
+        self.2.lock().unwrap().push((compared.kind.clone(), compared.residual));
     }
 }
 
@@ -512,6 +537,37 @@ fn a_call_that_was_never_sent_cost_nothing() {
     Conclude::new(call).end(Ending::UpstreamError);
     let usage = rig.heard.wait();
     assert_eq!((usage.tokens.input, usage.tokens.output, usage.request.status), (Some(0), Some(0), 502));
+}
+
+#[test]
+fn a_checkpoint_says_what_the_rules_are_worth() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(Options {
+        dir: dir.path().join("ledger"),
+        slots: 10,
+        keep: PATIENCE,
+        control_interval: PATIENCE,
+        publishes: false,
+    })
+    .unwrap();
+    let rig = rig(0);
+    let mut draft = draft("keep");
+    draft.target.model = Some("gpt-4o".to_owned());
+    let kind = Kind::of(&draft.target, crate::meter::Side::Input, "text").unwrap();
+    let call = rig.call_of(draft, ledger.reserve());
+    let checkpoint = || {
+        call.response_frame(&Bytes::from_static(b"a"), &mut 1_000);
+        call.checkpoint().unwrap().1.accounting
+    };
+    assert_eq!(checkpoint().input_quality, Quality::Exact);
+    for _ in 0..20 {
+        rig.accounts.compare(kind.clone(), 1);
+    }
+    let lowered = checkpoint();
+    assert_eq!(
+        (lowered.input_quality, lowered.reasons),
+        (Quality::Estimated, vec!["input:rules_drifted".to_owned()])
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::time::SystemTime;
 
+use super::Comparison;
 use crate::usage::{Settled, Usage};
 
 /// Lines that may wait for stderr; beyond it lines are dropped rather than a request delayed.
@@ -60,6 +61,32 @@ pub fn call(settled: &Settled) {
         trace_id = trace_id(ids.traceparent.as_deref()),
         "call"
     );
+}
+
+/// The line of a class of numbers that begins or ceases to be billed otherwise than the rules say;
+/// none if nothing has turned.
+pub fn compared(comparison: &Comparison<'_>) {
+    let Comparison { resource, deployment, model, class, residual_tokens, turned, wrong_calls } = *comparison;
+    match turned {
+        Some(true) => tracing::warn!(
+            target.resource = resource,
+            target.deployment = deployment,
+            target.model = model,
+            class,
+            wrong_calls,
+            residual_tokens,
+            "the service bills otherwise than the rules say: computed numbers of this class are estimated"
+        ),
+        Some(false) => tracing::info!(
+            target.resource = resource,
+            target.deployment = deployment,
+            target.model = model,
+            class,
+            wrong_calls,
+            "the service bills as the rules say again: computed numbers of this class are trusted"
+        ),
+        None => {}
+    }
 }
 
 /// The trace id within a W3C `traceparent`.

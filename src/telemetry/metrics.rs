@@ -2,10 +2,11 @@
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
+use super::Comparison;
 use super::labels::Names;
 use crate::usage::{Outcome, Quality, Usage};
 
@@ -22,8 +23,9 @@ const DURATION_S: &[f64] =
 /// Edges of the OpenTelemetry `gen_ai.client.token.usage`, shortened.
 const TOKENS: &[f64] =
     &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0];
-/// Reported minus computed: 0 is right, the rest says how wrong and to which side.
-const RESIDUAL_TOKENS: &[f64] = &[-100.0, -10.0, -3.0, -1.0, 0.0, 1.0, 3.0, 10.0, 100.0];
+/// Reported minus computed. The edges lie between whole numbers, so both sides look alike: exactly 0
+/// is `le="0.5"` less `le="-0.5"`, one token more than computed `le="1.5"` less `le="0.5"`.
+const RESIDUAL_TOKENS: &[f64] = &[-100.5, -10.5, -3.5, -1.5, -0.5, 0.5, 1.5, 3.5, 10.5, 100.5];
 /// A commit is one sync of the disk; above a second something is wrong with it.
 const COMMIT_S: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
@@ -43,6 +45,7 @@ pub struct Metrics {
     interruptions: IntCounterVec,
     accounting: IntCounterVec,
     residual_tokens: HistogramVec,
+    rules_drifted: IntGaugeVec,
     parse_errors: IntCounter,
     unattributed: IntCounter,
     accepted: IntCounter,
@@ -126,6 +129,10 @@ impl Declare {
     fn gauge(&mut self, name: &str, help: &str) -> Option<IntGauge> {
         self.row(name, "gauge", &[], help);
         self.put(IntGauge::new(name, help))
+    }
+    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> Option<IntGaugeVec> {
+        self.row(name, "gauge", labels, help);
+        self.put(IntGaugeVec::new(Opts::new(name, help), labels))
     }
     fn histogram(&mut self, name: &str, help: &str, edges: &[f64]) -> Option<Histogram> {
         self.row(name, "histogram", &[], help);
@@ -215,8 +222,13 @@ impl Metrics {
             )?,
             residual_tokens: d.histograms(
                 "tokenweir_count_residual_tokens",
-                "Reported minus computed, where both are known.",
+                "Reported minus computed, of calls whose computed number would be exact. class: chat_completions:output:text, ..",
                 RESIDUAL_TOKENS,
+                &["deployment", "model", "class"],
+            )?,
+            rules_drifted: d.gauges(
+                "tokenweir_rules_drifted",
+                "1 while the service bills otherwise than the rules say; computed numbers are then estimated. Of several upstreams, how many do.",
                 &["deployment", "model", "class"],
             )?,
             parse_errors: d
@@ -296,15 +308,18 @@ impl Metrics {
                 quality(accounting.output_quality),
             ])
             .inc();
-        for (class, reported, computed) in [
-            ("input", accounting.reported_input, accounting.computed_input),
-            ("output", accounting.reported_output, accounting.computed_output),
-        ] {
-            if let (Some(reported), Some(computed)) = (reported, computed) {
-                let residual = reported as f64 - computed as f64;
-                self.residual_tokens.with_label_values(&[deployment, model, class]).observe(residual);
-            }
-        }
+    }
+
+    /// Counts a number that the service reported and the rules computed.
+    pub fn compared(&self, comparison: &Comparison<'_>) {
+        let Comparison { deployment, model, class, residual_tokens, turned, .. } = *comparison;
+        let deployment = self.deployments.label(Some(deployment), true);
+        let labels = [deployment, self.models.label(Some(model), true), class];
+        self.residual_tokens.with_label_values(&labels).observe(residual_tokens as f64);
+        // A difference, not a value: two upstreams may have a deployment of one name, and two
+        // threads may tell of one class in another order than it turned.
+        let change = turned.map_or(0, |drifts| if drifts { 1 } else { -1 });
+        self.rules_drifted.with_label_values(&labels).add(change);
     }
 
     fn count_times(&self, usage: &Usage, api: &str, deployment: &str) {
@@ -391,6 +406,34 @@ mod tests {
             assert!(row.name.starts_with("tokenweir_"), "{}", row.name);
             let suffix = if row.kind == "counter" { "_total" } else { "" };
             assert!(row.name.ends_with(suffix), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn a_class_drifts_at_one_upstream_or_at_several() {
+        let metrics = Metrics::new().unwrap();
+        let drifting = |resource: &str, residual_tokens, turned| {
+            let (deployment, model, class) = ("d", "gpt-4o", "chat_completions:output:text");
+            metrics.compared(&Comparison {
+                resource,
+                deployment,
+                model,
+                class,
+                residual_tokens,
+                turned,
+                wrong_calls: 0,
+            });
+            metrics.rules_drifted.with_label_values(&[deployment, model, class]).get()
+        };
+        assert_eq!((drifting("eu", 0, None), drifting("eu", 1, Some(true))), (0, 1));
+        assert_eq!((drifting("us", -1, Some(true)), drifting("us", 2, None)), (2, 2));
+        assert_eq!((drifting("us", 0, Some(false)), drifting("eu", 0, Some(false))), (1, 0));
+        let text = metrics.render(LedgerSnapshot::default()).unwrap();
+        let labels = r#"class="chat_completions:output:text",deployment="d",model="gpt-4o""#;
+        for (edge, at_most) in [("-1.5", 0), ("-0.5", 1), ("0.5", 4), ("1.5", 5), ("3.5", 6)] {
+            let line =
+                format!("tokenweir_count_residual_tokens_bucket{{{labels},le=\"{edge}\"}} {at_most}\n");
+            assert!(text.contains(&line), "{line}{text}");
         }
     }
 

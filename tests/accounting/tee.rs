@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use tokenweir::meter::Rules;
 use tokenweir::pool::Pool;
-use tokenweir::tee::{Accounts, Begin, Call, Conclude, Live, Observer, RequestTap, ResponseTap};
+use tokenweir::tee::{Accounts, Begin, Call, Compared, Conclude, Live, Observer, RequestTap, ResponseTap};
 use tokenweir::usage::{Settled, Usage};
 
 use super::{account_cases, chat_recordings, draft_of};
@@ -35,6 +35,7 @@ impl Observer for Hear {
     fn summed(&self, settled: &Settled) {
         self.settled(settled);
     }
+    fn compared(&self, _: &Compared) {}
 }
 
 /// A body of one byte a frame.

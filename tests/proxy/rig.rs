@@ -12,7 +12,7 @@ use tokenweir::ledger::{Ledger, Options};
 use tokenweir::meter::Rules;
 use tokenweir::pool::Pool;
 use tokenweir::proxy::{self, Config, Removals, Running, Shared, Tls, Upstream};
-use tokenweir::tee::{Accounts, Observer};
+use tokenweir::tee::{Accounts, Compared, Observer};
 use tokenweir::usage::Settled;
 
 /// Nothing here takes long; a loaded machine does.
@@ -52,6 +52,7 @@ impl Observer for Heard {
         self.settled.lock().unwrap().1.push(settled.clone());
         self.news.notify_all();
     }
+    fn compared(&self, _: &Compared) {}
 }
 
 /// A running proxy.

@@ -39,6 +39,10 @@ fn answer(request: &Message, to: &mut TcpStream) -> io::Result<()> {
     }
     // What cannot be read must not be quoted either.
     upstream::write_chunk(to, format!("data: {{\"broken {}\n\n", word("broken")).as_bytes())?;
+    if body.contains("reported") {
+        let usage = json!({"id": "x", "model": "gpt-4o", "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 9}});
+        upstream::write_chunk(to, format!("data: {usage}\n\n").as_bytes())?;
+    }
     upstream::write_chunk(to, upstream::stop().as_bytes())?;
     upstream::write_end(to)
 }
@@ -48,10 +52,10 @@ fn no_word_of_a_call_is_written_anywhere() {
     let upstream = upstream::start(Arc::new(answer));
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("ledger");
-    let sidecar = Sidecar::start(upstream, &ledger, &["--log-level", "trace"]);
+    let sidecar = Sidecar::start(upstream, &ledger, &["--log-level", "trace", "--drift-sample", "100%"]);
     let mut connection = connect(sidecar.addr);
-    for kind in ["stream", "fail", "not json"] {
-        let body = json!({"stream": kind == "stream", "user": word("user"), "stop": [word("stop")],
+    for kind in ["stream", "reported stream", "fail", "not json"] {
+        let body = json!({"stream": kind.ends_with("stream"), "stream_options": {"include_usage": kind.starts_with("reported")}, "user": word("user"), "stop": [word("stop")],
             "messages": [{"role": "user", "name": word("name"), "content": format!("{kind} {}", word("prompt"))}],
             "tools": [{"type": "function", "function": {"name": word("offered"), "description": word("description")}}]});
         let body = if kind == "not json" { format!("{{ {}", word("raw")) } else { body.to_string() };
@@ -81,7 +85,7 @@ fn no_word_of_a_call_is_written_anywhere() {
         absent(&name, &bytes);
     }
     let events = events(&ledger);
-    assert!(events.len() >= 3);
+    assert!(events.len() >= 4);
     absent("the events", serde_json::to_string(&events).unwrap().as_bytes());
 }
 

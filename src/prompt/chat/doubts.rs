@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::request::{calls, content, json_schema, messages, picture, role};
+use super::request::{calls, content, functions, json_schema, messages, picture, role, speaks_and_calls};
 use crate::prompt::image::image;
 use crate::prompt::model::{Family, Model};
 use crate::prompt::tools::Rendered;
@@ -71,6 +71,8 @@ pub(super) fn doubts(request: &Object, model: Model, tools: &Rendered) -> Vec<&'
     let proven = |format| model.family == Family::Classic && schema::is_proven(format);
     doubts.add_if(json_schema(request).is_some_and(|format| !proven(format)), "json_schema");
     doubts.add_if(parallel_doubt(messages(request), model), "parallel_calls");
+    doubts.add_if(messages(request).iter().any(is_rare_history), "tool_history");
+    doubts.add_if(choice_doubt(request, model), "tool_choice");
     for message in messages(request) {
         doubts.message(message);
     }
@@ -83,6 +85,26 @@ fn parallel_doubt(messages: &[Value], model: Model) -> bool {
     let parallel = messages.iter().any(|message| calls(message).len() > 1);
     let results = || messages.iter().filter(|message| role(message) == "tool");
     parallel && (model.family != Family::Classic || results().any(|message| !content(message).is_ascii()))
+}
+
+/// The older form of calls, or text and calls in one message: not in any recording at hand.
+fn is_rare_history(message: &Value) -> bool {
+    let older = message.get("function_call").is_some_and(|call| !call.is_null());
+    older || role(message) == "function" || speaks_and_calls(message)
+}
+
+/// A function by name has been asked of classic models and gpt-5, `none` of no classic one.
+fn choice_doubt(request: &Object, model: Model) -> bool {
+    let choices = ["tool_choice", "function_call"].map(|key| request.get(key));
+    let any = |is: fn(&Value) -> bool| choices.iter().flatten().any(|choice| is(choice));
+    let offered = !functions(request).is_empty();
+    match model.family {
+        Family::Gpt5 => false,
+        Family::Classic => offered && any(|choice| choice == "none"),
+        Family::Gpt4Early | Family::OSeries => {
+            any(Value::is_object) || offered && any(|choice| choice == "none")
+        }
+    }
 }
 
 fn has_only(members: &Object, keys: &[&str]) -> bool {

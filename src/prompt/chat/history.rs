@@ -1,5 +1,6 @@
 //! Which call a result belongs to, and which calls were made together.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::Value;
@@ -8,10 +9,10 @@ use super::request::{content, role};
 use crate::prompt::text;
 
 /// A result in a list of results: JSON objects and arrays stand in it as such.
-fn result(content: String) -> Value {
+fn result(content: Cow<'_, str>) -> Value {
     match serde_json::from_str(&content) {
         Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
-        _ => Value::String(content),
+        _ => Value::String(content.into_owned()),
     }
 }
 

@@ -3,6 +3,8 @@
 mod doubts;
 mod history;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 

@@ -1,5 +1,7 @@
 //! Looking into a chat request: each part by its name, absent ones empty.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::prompt::model::{Family, Model};
@@ -38,20 +40,24 @@ pub(super) fn json_schema(request: &Object) -> Option<&Object> {
 }
 
 /// The text of a `content`: parts are joined without anything between them.
-pub(super) fn content(message: &Value) -> String {
-    texts(message).concat()
+pub(super) fn content(message: &Value) -> Cow<'_, str> {
+    let texts = texts(message);
+    match <[Cow<str>; 1]>::try_from(texts) {
+        Ok([text]) => text,
+        Err(texts) => Cow::Owned(texts.concat()),
+    }
 }
 
 /// The same, cut where an image stands between parts.
-pub(super) fn texts(message: &Value) -> Vec<String> {
+pub(super) fn texts(message: &Value) -> Vec<Cow<'_, str>> {
     match message.get("content") {
-        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::String(text)) => vec![Cow::Borrowed(text)],
         Some(Value::Array(parts)) => {
-            let mut texts = vec![String::new()];
+            let mut texts = vec![Cow::Borrowed("")];
             for part in parts {
                 match (picture(part), texts.last_mut()) {
-                    (None, Some(last)) => last.push_str(part_text(part)),
-                    _ => texts.push(String::new()),
+                    (None, Some(last)) => *last += part_text(part),
+                    _ => texts.push(Cow::Borrowed("")),
                 }
             }
             texts
@@ -84,6 +90,11 @@ pub(super) fn picture(part: &Value) -> Option<(&str, &str)> {
 
 pub(super) fn role(message: &Value) -> &str {
     text(message, "role")
+}
+
+/// The assistant said something and called a function in one message.
+pub(super) fn speaks_and_calls(message: &Value) -> bool {
+    !calls(message).is_empty() && !content(message).is_empty()
 }
 
 /// A text that the assistant said before.

@@ -164,7 +164,7 @@ mod tests {
             ("progressive", progressive.clone(), progressive.len() - 2, size(480, 640)),
             ("baseline", baseline, 11, size(9, 7)),
             ("lossy", lossy, 30, size(0x140, 0xF0)),
-            ("lossless", lossless, 25, size(0x1FF + 1 - 0x200 + 0x200, 256)),
+            ("lossless", lossless, 25, size(512, 256)),
             ("extended", extended, 30, size(10_000, 256)),
         ]
     }

@@ -2,18 +2,18 @@
 //!
 //! | models | rule | evidence |
 //! |---|---|---|
-//! | gpt-4o, gpt-4.1, gpt-4.5, gpt-4-turbo | 85 + 170 a tile | 16 of 16 recordings of gpt-4o whose image was sent along, 3 sizes |
+//! | gpt-4o, gpt-4.1, gpt-4.5, gpt-4-turbo | 85 + 170 a tile | 11 of 11 recordings of gpt-4o, 2 sizes |
 //! | gpt-4o-mini | 2833 + 5667 a tile | 30 of 30, 2 sizes |
 //! | gpt-5, gpt-5.1 | 70 + 140 a tile | 1 of 1 |
 //! | o1, o3 | 75 + 150 a tile | documented |
 //! | computer-use-preview | 65 + 129 a tile | documented |
-//! | gpt-4.1-mini, gpt-4.1-nano, o4-mini | patches x 1.62, 2.46, 1.72 | 22 recordings, 4 sizes: within 1 |
+//! | gpt-4.1-mini, gpt-4.1-nano, o4-mini | patches x 1.62, 2.46, 1.72 | 21 recordings, 3 sizes: within 1 |
 //! | gpt-5-mini, gpt-5-nano | patches x 1.2, 1.5, not the documented 1.62 and 2.46 | 8 recordings, 3 sizes: within 1 |
 //! | gpt-5.2 and later | patches x 1.2 | 1 recording: 1 off |
 //!
 //! Tiles: the image is made to fit into a square of 2048 pixels, then its shorter side is brought down
 //! to 768 pixels; nothing is enlarged (recorded); tiles are squares of 512. With `detail: low` there
-//! are no tiles. Patches are squares of 32 pixels; an image of more than 1536 is scaled down until
+//! are no tiles (documented). Patches are squares of 32 pixels; an image of more than 1536 is scaled down until
 //! 1536 suffice; `detail: low` changes nothing. Without `detail`, or with `auto`, it is `high`.
 //! Whatever is scaled is as documented: no recorded image had to be.
 
