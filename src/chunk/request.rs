@@ -28,8 +28,12 @@ pub struct RequestFacts {
     pub json_schema: bool,
     /// The name of that schema.
     pub schema_name: Option<String>,
-    /// `stop` is given.
-    pub stop: bool,
+    /// The schema of `response_format` is `strict`: nothing that does not fit it can be said.
+    pub strict: bool,
+    /// `stop`
+    pub stop: Stop,
+    /// `max_completion_tokens`, `max_tokens` or `max_output_tokens`: where an answer is cut.
+    pub limit: Option<u64>,
     /// `data_sources`: the service searches and prompts by itself.
     pub data_sources: bool,
     /// `previous_response_id`, `conversation` or a stored `prompt`: most of the prompt is elsewhere.
@@ -48,12 +52,26 @@ pub struct RequestFacts {
     pub complete: bool,
 }
 
+/// What ends an answer before its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stop {
+    /// Nothing.
+    #[default]
+    Never,
+    /// Words that cannot stand in a JSON text behind a closing bracket.
+    Words,
+    /// Anything.
+    Any,
+}
+
 /// Which tool the model must use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ToolChoice {
-    /// A word (`auto`, `none`), or nothing.
+    /// `auto`, or nothing.
     #[default]
-    Word,
+    Auto,
+    /// `none`: no function.
+    Nothing,
     /// `required`: some function.
     Required,
     /// A function, by name.
@@ -75,11 +93,18 @@ impl RequestScan {
         self.scanner.push(bytes, &mut self.collector);
     }
 
+    /// Bytes that it holds on the heap now.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.scanner.heap_bytes() + self.collector.facts.model.as_ref().map_or(0, String::capacity)
+    }
+
     /// What has been found so far.
     pub fn facts(&self) -> RequestFacts {
-        let Collector { facts, state, .. } = &self.collector;
+        let Collector { facts, state, limits, .. } = &self.collector;
         let server_state = state.previous_response || state.conversation || state.prompt;
-        RequestFacts { complete: self.scanner.complete(), server_state, ..facts.clone() }
+        let limit = limits.completion.or(limits.older).or(limits.output);
+        RequestFacts { complete: self.scanner.complete(), server_state, limit, ..facts.clone() }
     }
 }
 
@@ -87,9 +112,18 @@ impl RequestScan {
 struct Collector {
     facts: RequestFacts,
     key: Key,
-    /// A nested key that is asked for: `type`, `name` or `include_usage`.
+    /// A nested key that is asked for: `type`, `name`, `strict` or `include_usage`.
     inner: Inner,
     state: ServerState,
+    limits: Limits,
+}
+
+/// The names that a limit has had.
+#[derive(Debug, Default)]
+struct Limits {
+    completion: Option<u64>,
+    older: Option<u64>,
+    output: Option<u64>,
 }
 
 /// What the service remembers for the caller.
@@ -98,6 +132,20 @@ struct ServerState {
     previous_response: bool,
     conversation: bool,
     prompt: bool,
+}
+
+/// What ends an answer, given another entry of `stop`, or its opening bracket.
+fn stop_of(before: Stop, token: Token<'_>) -> Stop {
+    let text = match token {
+        Token::Scalar(b"null") | Token::Text(b"") | Token::Close | Token::Open { array: true } => {
+            return before;
+        }
+        Token::Text(text) => text.trim_ascii_start(),
+        _ => b"",
+    };
+    // A text that is not white space, and begins with nothing that JSON has behind a bracket.
+    let is_word = text.first().is_some_and(|first| !matches!(first, b',' | b'}' | b']'));
+    if is_word && before != Stop::Any { Stop::Words } else { Stop::Any }
 }
 
 /// A number that is whole and not negative.
@@ -131,6 +179,9 @@ enum Key {
     BestOf,
     Suffix,
     ContextManagement,
+    MaxCompletionTokens,
+    MaxTokens,
+    MaxOutputTokens,
     #[default]
     Other,
 }
@@ -139,6 +190,7 @@ enum Key {
 enum Inner {
     Type,
     Name,
+    Strict,
     IncludeUsage,
     #[default]
     Other,
@@ -167,6 +219,9 @@ impl Key {
             b"best_of" => Key::BestOf,
             b"suffix" => Key::Suffix,
             b"context_management" => Key::ContextManagement,
+            b"max_completion_tokens" => Key::MaxCompletionTokens,
+            b"max_tokens" => Key::MaxTokens,
+            b"max_output_tokens" => Key::MaxOutputTokens,
             _ => Key::Other,
         }
     }
@@ -181,6 +236,7 @@ impl Sink for Collector {
                 self.inner = match key {
                     b"type" => Inner::Type,
                     b"name" => Inner::Name,
+                    b"strict" => Inner::Strict,
                     b"include_usage" => Inner::IncludeUsage,
                     _ => Inner::Other,
                 };
@@ -223,10 +279,20 @@ impl Collector {
             Key::ToolChoice if token == (Token::Open { array: false }) => {
                 facts.tool_choice = ToolChoice::Named
             }
-            Key::ToolChoice if token == Token::Text(b"required") => facts.tool_choice = ToolChoice::Required,
-            Key::ToolChoice => facts.tool_choice = ToolChoice::Word,
-            Key::ResponseFormat | Key::Text => (facts.json_schema, facts.schema_name) = (false, None),
-            Key::Stop => facts.stop = given,
+            Key::ToolChoice => {
+                facts.tool_choice = match token {
+                    Token::Text(b"required") => ToolChoice::Required,
+                    Token::Text(b"none") => ToolChoice::Nothing,
+                    _ => ToolChoice::Auto,
+                }
+            }
+            Key::ResponseFormat | Key::Text => {
+                (facts.json_schema, facts.schema_name, facts.strict) = (false, None, false);
+            }
+            Key::Stop => facts.stop = stop_of(Stop::Never, token),
+            Key::MaxCompletionTokens => self.limits.completion = whole(token),
+            Key::MaxTokens => self.limits.older = whole(token),
+            Key::MaxOutputTokens => self.limits.output = whole(token),
             Key::DataSources => facts.data_sources = given,
             Key::Prediction => facts.prediction = given,
             Key::WebSearch => facts.web_search = given,
@@ -243,6 +309,8 @@ impl Collector {
             (Key::ResponseFormat, 2, Inner::Type, Token::Text(kind)) => {
                 facts.json_schema = kind == b"json_schema"
             }
+            (Key::ResponseFormat, 3, Inner::Strict, token) => facts.strict = token == Token::Scalar(b"true"),
+            (Key::Stop, 2, _, token) => facts.stop = stop_of(facts.stop, token),
             (Key::Text, 3, Inner::Type, Token::Text(kind)) => facts.json_schema = kind == b"json_schema",
             (Key::Text | Key::ResponseFormat, 3, Inner::Name, Token::Text(name)) => {
                 facts.schema_name = Some(String::from_utf8_lossy(name).into_owned());
@@ -274,7 +342,7 @@ mod tests {
     const FULL: &str = r#"{"messages":[{"role":"user","content":"\"model\":\"no\"","stream":true}],
         "tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}},{"function":{},"type":"custom"}],
         "tool_choice":{"type":"function","function":{"name":"f"}},"stop":["\n"],"n":3,
-        "response_format":{"json_schema":{"name":"x","type":"no"},"type":"json_schema"},
+        "response_format":{"json_schema":{"name":"x","type":"no","strict":true},"type":"json_schema"},"max_tokens":9,
         "stream_options":{"include_usage":true},"stream":true,"mod\u0065l":"gpt-4o"}"#;
 
     #[test]
@@ -291,7 +359,9 @@ mod tests {
             tool_choice: ToolChoice::Named,
             json_schema: true,
             schema_name: Some("x".to_owned()),
-            stop: true,
+            strict: true,
+            stop: Stop::Any,
+            limit: Some(9),
             data_sources: false,
             server_state: false,
             echo: false,
@@ -316,6 +386,29 @@ mod tests {
             r#"{"stream":true,"stream":false,"stream_options":{"include_usage":true},"stream_options":{},"model":"a","model":"b"}"#,
         );
         assert_eq!((found.stream, found.include_usage, found.model.as_deref()), (false, false, Some("b")));
+    }
+
+    #[test]
+    fn what_stops_an_answer() {
+        let stop = |value: &str| facts(&format!(r#"{{"stop":{value}}}"#)).stop;
+        for value in ["null", "[]", r#""""#, r#"[""]"#, "[null]"] {
+            assert_eq!(stop(value), Stop::Never, "{value}");
+        }
+        for value in [r#""END""#, r#""\nObservation:""#, r#"["\n\tObservation:","\nQ"]"#] {
+            assert_eq!(stop(value), Stop::Words, "{value}");
+        }
+        for value in [r#""\n""#, r#"["END","}"]"#, r#"[" ]","END"]"#, "7", "{}", r#"["END",7]"#] {
+            assert_eq!(stop(value), Stop::Any, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_limit_has_three_names() {
+        let limit = |body: &str| facts(body).limit;
+        assert_eq!(limit(r#"{"max_tokens":5}"#), Some(5));
+        assert_eq!(limit(r#"{"max_output_tokens":6,"max_tokens":null}"#), Some(6));
+        assert_eq!(limit(r#"{"max_tokens":5,"max_completion_tokens":7,"max_completion_tokens":8}"#), Some(8));
+        assert_eq!(limit(r#"{"max_tokens":-5}"#), None);
     }
 
     #[test]

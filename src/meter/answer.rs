@@ -168,7 +168,9 @@ impl Answer {
         let mut all_read = Ok(());
         let encoding = self.rules.map(|model| model.encoding);
         let (choices, overflow) = (&mut self.choices, &mut self.overflow);
+        let mut last = None;
         chunk.choices(|part| {
+            let again = last.replace(part.index) == Some(part.index);
             let place = choices.iter().position(|choice| choice.index == part.index);
             if place.is_none() && choices.len() == CHOICES_MAX {
                 *overflow = true;
@@ -178,6 +180,7 @@ impl Answer {
                 choices.push(Choice { index: part.index, ..Choice::default() });
                 choices.len() - 1
             });
+            choices[place].odd |= again; // which of them the next chunk goes on with is not said
             let read = choices[place].feed(&part, encoding);
             all_read = all_read.and(read);
         })?;
@@ -213,7 +216,13 @@ impl Choice {
         if let Some(call) = &message.function_call {
             self.feed_call(call, encoding);
         }
-        message.tool_calls(|call| self.feed_call(&call, encoding))
+        let (mut last, mut again) = (None, false);
+        let read = message.tool_calls(|call| {
+            again |= last.replace(call.index) == Some(call.index);
+            self.feed_call(&call, encoding);
+        });
+        self.odd |= again;
+        read
     }
 
     fn feed_call(&mut self, part: &chunk::Call<'_>, encoding: Option<Encoding>) {

@@ -11,8 +11,8 @@ use crate::sse;
 use crate::usage::Api;
 
 /// Bytes of a JSON body that are kept to be read at its end. Of a longer one only the top level is
-/// looked at as it passes. Answers of 100,000 tokens have some 500 kB; embeddings can be longer, but
-/// only their `usage` counts.
+/// looked at as it passes. Answers of 100,000 tokens have some 500 kB. Embeddings can have a hundred
+/// megabytes, but nothing counts of them except `model` and `usage`: none of them is ever kept.
 const JSON_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes that must tell what a body is.
@@ -34,6 +34,8 @@ pub(super) struct Seen {
     items: bool,
     /// It must be readable; the text of an error may be anything.
     expected: bool,
+    /// Of a JSON body only the top level matters.
+    top_only: bool,
     pub(super) answer: Answer,
     last_chunk: EventShape<u64>,
     last_delta: EventShape<Place>,
@@ -66,29 +68,35 @@ impl Body {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let content_type = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
         let json = content_type == "application/json" || content_type.ends_with("+json");
+        let top_only = api == Api::Embeddings && status.is_success();
         let shape = if content_type == "text/event-stream" {
             Shape::Events(sse::Decoder::default())
         } else if (stream && status.is_success()) || content_type.is_empty() {
             // Some gateways lose the type of a stream, or call it JSON.
             Shape::Unknown(Vec::new())
         } else if json || !status.is_success() {
-            Shape::Json(Vec::new())
+            Shape::json(top_only)
         } else if content_type == "application/octet-stream" {
             Shape::Unknown(Vec::new())
         } else {
             Shape::Opaque
         };
-        let metered = api == Api::ChatCompletions;
+        let metered = matches!(api, Api::ChatCompletions | Api::Completions);
         let known = matches!(api, Api::Completions | Api::Embeddings | Api::Responses);
         let expected = (metered || known) && status.is_success();
         let items = api == Api::Responses;
-        let seen = Seen { metered, items, expected, ..Seen::default() };
+        let seen = Seen { metered, items, expected, top_only, ..Seen::default() };
         Body { shape, seen }
     }
 
     /// It is a stream of events.
     pub(super) fn is_stream(&self) -> bool {
         matches!(self.shape, Shape::Events(_))
+    }
+
+    /// Only the top level of a document is looked at.
+    pub(super) fn is_skimmed(&self) -> bool {
+        matches!(self.shape, Shape::LongJson(_))
     }
 
     /// Bytes that [`Body::finish`] has yet to read.
@@ -101,7 +109,7 @@ impl Body {
         match &mut self.shape {
             Shape::Unknown(start) => {
                 start.extend_from_slice(bytes);
-                let Some(shape) = sniff(start) else { return };
+                let Some(shape) = sniff(start, self.seen.top_only) else { return };
                 let start = std::mem::take(start);
                 self.shape = shape;
                 self.push(&start);
@@ -138,9 +146,17 @@ impl Body {
             Shape::Json(kept) => seen.document(&std::mem::take(kept), cleanly),
             Shape::LongJson(scan) => {
                 seen.whole = scan.complete();
+                seen.parse_errors += u64::from(cleanly && seen.expected && !seen.whole);
                 seen.scanned(scan);
             }
         }
+    }
+}
+
+impl Shape {
+    /// A JSON body of which nothing has been read.
+    fn json(top_only: bool) -> Shape {
+        if top_only { Shape::LongJson(Box::default()) } else { Shape::Json(Vec::new()) }
     }
 }
 
@@ -259,7 +275,7 @@ impl Seen {
 }
 
 /// What a body is, by its first bytes; `None` if more are needed.
-fn sniff(start: &[u8]) -> Option<Shape> {
+fn sniff(start: &[u8], top_only: bool) -> Option<Shape> {
     let text = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).trim_ascii_start();
     let events = [&b"data:"[..], b"event:", b":", b"id:", b"retry:"];
     if events.iter().any(|field| text.starts_with(field)) {
@@ -269,7 +285,7 @@ fn sniff(start: &[u8]) -> Option<Shape> {
     if open && start.len() <= SNIFF_BYTES_MAX {
         return None;
     }
-    Some(if text.starts_with(b"{") { Shape::Json(Vec::new()) } else { Shape::Opaque })
+    Some(if text.starts_with(b"{") { Shape::json(top_only) } else { Shape::Opaque })
 }
 
 #[cfg(test)]

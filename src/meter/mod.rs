@@ -34,6 +34,9 @@ use settle::Billing;
 pub use self::check::{Check, Checks, PromptSample, Side};
 pub use crate::prompt::{Part, PromptCount};
 
+/// Numbers of an embedding are passed over at 1 GB/s and more, chunks are read at 50 to 100 MB/s.
+const SKIMMED_BYTES_PER_COUNTED: usize = 8;
+
 /// What the rules need to know that the exchange does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -170,6 +173,11 @@ impl Meter {
     /// none and yet have worked: a coding can owe more output than the budget allows.
     pub fn response_bytes(&mut self, bytes: &[u8], budget_bytes: usize) -> usize {
         self.decoder.push(bytes, budget_bytes, |decoded| self.body.push(decoded))
+    }
+
+    /// How many of the answer's bytes are read in the time that one takes that is counted.
+    pub fn ease(&self) -> usize {
+        if self.body.is_skimmed() { SKIMMED_BYTES_PER_COUNTED } else { 1 }
     }
 
     /// A delta with text, a refusal or a tool call has been seen.
@@ -311,7 +319,11 @@ impl Meter {
     /// request asks for, else one that has the deployment's name.
     fn assumed_model(&self) -> Option<String> {
         let names = [&self.assumed, &self.facts.model, &self.draft.target.deployment];
-        names.into_iter().flatten().find(|name| crate::prompt::model(name).is_some()).cloned()
+        names
+            .into_iter()
+            .flatten()
+            .find(|name| crate::prompt::rules(self.draft.target.api, name).is_some())
+            .cloned()
     }
 }
 

@@ -251,19 +251,18 @@ impl Meter {
 
     /// What we say of the answer where the service says nothing.
     fn own_output(&self, ending: Option<Ending>, outcome: Option<Outcome>, computed: &Computed) -> Side {
-        let (api, seen) = (self.draft.target.api, &self.body.seen);
+        let api = self.draft.target.api;
         let (cut, cut_by) = self.cut(outcome);
         let billing = self.billing(ending);
         if let Some(side) = not_billed(billing) {
             return side;
         }
         match billing {
+            // There is no output to be billed, however it ends.
+            _ if api == Api::Embeddings => return Side::computed(Some(0), Quality::Exact, vec![]),
             Billing::PerhapsPrompt => return Side::computed(Some(0), Quality::Exact, vec![]),
             Billing::PerhapsBoth => return Side::unknown(vec!["billing_uncertain"]),
             _ => {}
-        }
-        if api == Api::Embeddings && seen.whole {
-            return Side::computed(Some(0), Quality::Exact, vec![]);
         }
         if !is_computed(api) {
             return Side::unknown(vec![unmetered(api)]);
@@ -289,6 +288,9 @@ impl Meter {
         let answered = self.status.is_some_and(|status| status.is_success());
         if !is_computed(self.draft.target.api) {
             return Computed::default();
+        }
+        if self.draft.target.api == Api::Embeddings {
+            return Computed { tokens: Some(0), class: "embeddings", ..Computed::default() };
         }
         if self.status.is_none() {
             // Nothing was said, in whatever vocabulary.
@@ -318,7 +320,12 @@ impl Meter {
             };
         }
         let Some(model) = self.rules_model() else { return unknown("unknown_model") };
-        let exchange = Exchange { answer, model, facts: &self.facts, rules: self.rules, whole };
+        let prompt_tokens = match &self.prompt {
+            Prompt::Counted(count) if self.facts.echo => count.tokens,
+            _ => None,
+        };
+        let (facts, rules) = (&self.facts, self.rules);
+        let exchange = Exchange { answer, model, facts, rules, whole, prompt_tokens };
         let mut computed = output::count(self.draft.target.api, exchange);
         if answer.model.is_none() {
             computed.because("model_assumed");
@@ -333,8 +340,9 @@ impl Meter {
     fn rules_model(&self) -> Option<prompt::Model> {
         let answer = &self.body.seen.answer;
         match &answer.model {
+            Some(name) if self.draft.target.api == Api::Embeddings => prompt::rules(Api::Embeddings, name),
             Some(_) => answer.rules,
-            None => prompt::model(&self.assumed_model()?),
+            None => prompt::rules(self.draft.target.api, &self.assumed_model()?),
         }
     }
 }
@@ -356,7 +364,7 @@ fn not_billed(billing: Billing) -> Option<Side> {
 
 /// Rules of prompt and answer are known.
 pub(super) fn is_computed(api: Api) -> bool {
-    matches!(api, Api::ChatCompletions | Api::Responses)
+    matches!(api, Api::ChatCompletions | Api::Responses | Api::Completions | Api::Embeddings)
 }
 
 /// Why nothing is computed for an API.

@@ -116,7 +116,7 @@ impl PromptCount {
 
 /// Counts the prompt of a request under a model's rules. Takes some 20 ms for a megabyte.
 pub fn count(api: Api, body: &[u8], model: &str) -> PromptCount {
-    let Some(model) = self::model(model) else { return PromptCount::unknown("unknown_model") };
+    let Some(model) = rules(api, model) else { return PromptCount::unknown("unknown_model") };
     let Some(serde_json::Value::Object(request)) = read::parse(body) else {
         return PromptCount::unknown("unreadable");
     };
@@ -136,6 +136,11 @@ fn spoken_by(role: &str) -> &'static str {
         "assistant" => "assistant message",
         _ => "message",
     }
+}
+
+/// What is known of a model, by the name that it has in the answers of an API.
+pub fn rules(api: Api, name: &str) -> Option<Model> {
+    model(plain::full_name(api, name))
 }
 
 /// A JSON object of a request; its keys are in order.

@@ -77,7 +77,7 @@ impl Answer<'_> {
         match facts.tool_choice {
             ToolChoice::Named => true,
             ToolChoice::Required => facts.functions == 1 && !facts.hosted_tools,
-            ToolChoice::Word | ToolChoice::Other => false,
+            ToolChoice::Auto | ToolChoice::Nothing | ToolChoice::Other => false,
         }
     }
 
@@ -197,6 +197,8 @@ impl Answer<'_> {
             ),
             (self.items.odd || facts.tool_choice == ToolChoice::Other, "unknown_fields"),
             (self.is_forced() && calls > 0, "named_tool_choice"),
+            // No recording of a classic model has it.
+            (facts.tool_choice == ToolChoice::Nothing && facts.functions > 0, "tool_choice"),
             (calls > 0 && texts > 0, "text_and_call"),
             (texts > 1, "several_messages"),
             (self.items.overflow, "too_many_choices"),

@@ -92,6 +92,9 @@ pub(super) fn doubts(request: &Object, model: Model, tools_text: &Rendered) -> V
     doubt(tools_text.doubtful, "tool_schema");
     // Classic 4 of 4; of gpt-5 one of six is off.
     doubt(forced_function(request).is_some() && model.family != Family::Classic, "named_tool_choice");
+    let classic = matches!(model.family, Family::Classic | Family::Gpt4Early);
+    let none = request.get("tool_choice").is_some_and(|choice| choice == "none");
+    doubt(none && classic && !tools_text.text.is_empty(), "tool_choice");
     // What the assistant said before costs more there in chats; here no recording has it.
     let spoken = |item: &Value| role(item) == "assistant" && !texts(item.get("content")).concat().is_empty();
     let schema = json_schema(request);

@@ -164,6 +164,7 @@ fn nothing_unknown_is_called_exact() {
         (with("truncation", json!("auto")), "unknown_fields"),
         (with("context_management", json!([{"type": "compaction"}])), "compaction"),
         (with("warp", json!(9)), "unknown_fields"),
+        (json!({"input": "x", "tools": [function()], "tool_choice": "none"}), "tool_choice"),
     ] {
         let count = count(&request, "gpt-4o");
         assert!(count.tokens.is_some() && count.reasons == [reason], "{request}: {count:?}");
