@@ -54,9 +54,6 @@ const KNOWN_MESSAGE_KEYS: [&str; 6] = ["type", "role", "content", "id", "status"
 /// Keys of calls and results.
 const KNOWN_CALL_KEYS: [&str; 7] = ["type", "id", "call_id", "name", "arguments", "output", "status"];
 
-/// Keys of a function that is offered. `defer_loading` keeps it out of the prompt, so it is unknown.
-const KNOWN_FUNCTION_KEYS: [&str; 5] = ["type", "name", "description", "parameters", "strict"];
-
 /// Keys of `reasoning`. `mode` is not among them: `pro` adds more than a thousand tokens.
 const KNOWN_REASONING_KEYS: [&str; 4] = ["effort", "summary", "generate_summary", "context"];
 
@@ -87,11 +84,9 @@ pub(super) fn doubts(request: &Object, model: Model, tools_text: &Rendered) -> V
     doubt(request.get("context_management").is_some_and(|value| !value.is_null()), "compaction");
     doubt(request.iter().any(|(key, value)| !value.is_null() && !is_known(key, value)), "unknown_fields");
     doubt(tools(request).iter().any(|tool| text(tool, "type") != "function"), "hosted_tool");
-    let functions = tools(request).iter().filter(|tool| text(tool, "type") == "function");
-    doubt(functions.clone().any(|tool| !has_only(tool, &KNOWN_FUNCTION_KEYS)), "unknown_fields");
     doubt(tools_text.doubtful, "tool_schema");
-    // Classic 4 of 4; of gpt-5 one of six is off.
-    doubt(forced_function(request).is_some() && model.family != Family::Classic, "named_tool_choice");
+    // Too few have been recorded, and of six of gpt-5 one is off.
+    doubt(forced_function(request).is_some(), "named_tool_choice");
     let classic = matches!(model.family, Family::Classic | Family::Gpt4Early);
     let none = request.get("tool_choice").is_some_and(|choice| choice == "none");
     doubt(none && classic && !tools_text.text.is_empty(), "tool_choice");
@@ -132,7 +127,8 @@ fn is_known(key: &str, value: &Value) -> bool {
         "tools" => value.is_array(),
         "reasoning" => has_only(value, &KNOWN_REASONING_KEYS),
         "text" => {
-            let format = value.get("format").map_or("text", |format| text(format, "type"));
+            let format = value.get("format").filter(|format| !format.is_null());
+            let format = format.map_or("text", |format| text(format, "type"));
             has_only(value, &["format", "verbosity"])
                 && matches!(format, "text" | "json_object" | "json_schema")
         }

@@ -60,7 +60,7 @@ fn tools_and_choice() {
     for choice in [json!("required"), json!({"type": "function", "name": "find"})] {
         request["tool_choice"] = choice;
         assert_eq!(tokens(&request, "gpt-4o"), offered + n(" to=functions.find") + 4);
-        assert_eq!(count(&request, "gpt-4o").reasons, [""; 0]);
+        assert_eq!(count(&request, "gpt-4o").reasons, ["named_tool_choice"]);
     }
     request["tool_choice"] = json!("required");
     request["tools"] = json!([function(), {"type": "function", "name": "get"}]);
@@ -157,7 +157,7 @@ fn nothing_unknown_is_called_exact() {
             "unknown_fields",
         ),
         (with("tools", json!([{"type": "web_search"}])), "hosted_tool"),
-        (with("tools", json!([{"type": "function", "name": "f", "defer_loading": true}])), "unknown_fields"),
+        (with("tools", json!([{"type": "function", "name": "f", "defer_loading": true}])), "tool_schema"),
         (with("tool_choice", json!({"type": "allowed_tools"})), "unknown_fields"),
         (with("reasoning", json!({"mode": "pro"})), "unknown_fields"),
         (with("text", json!({"format": {"type": "grammar"}})), "unknown_fields"),
