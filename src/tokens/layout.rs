@@ -121,7 +121,7 @@ impl Bucket {
 
     #[inline(always)]
     fn filter_bit(hash: u64) -> u32 {
-        let bit = (hash >> 24 & 0xFFFF) * FILTER_BITS >> 16;
+        let bit = ((hash >> 24 & 0xFFFF) * FILTER_BITS) >> 16;
         1 << (8 + bit)
     }
 }
