@@ -26,6 +26,8 @@ pub struct RequestFacts {
     pub tool_choice: ToolChoice,
     /// `response_format`, or the `text.format` of the Responses API, is of type `json_schema`.
     pub json_schema: bool,
+    /// The name of that schema.
+    pub schema_name: Option<String>,
     /// The schema of `response_format` is `strict`: nothing that does not fit it can be said.
     pub strict: bool,
     /// `stop`
@@ -42,6 +44,8 @@ pub struct RequestFacts {
     pub best_of: Option<u64>,
     /// `suffix`: what follows the text to be inserted.
     pub suffix: bool,
+    /// `context_management`: the service may shorten the history, at the caller's cost.
+    pub compacts: bool,
     /// `prediction`: rejected predictions are billed and not seen.
     pub prediction: bool,
     /// The body is one JSON object.
@@ -108,7 +112,7 @@ impl RequestScan {
 struct Collector {
     facts: RequestFacts,
     key: Key,
-    /// A nested key that is asked for: `type`, `strict` or `include_usage`.
+    /// A nested key that is asked for: `type`, `name`, `strict` or `include_usage`.
     inner: Inner,
     state: ServerState,
     limits: Limits,
@@ -174,6 +178,7 @@ enum Key {
     Echo,
     BestOf,
     Suffix,
+    ContextManagement,
     MaxCompletionTokens,
     MaxTokens,
     MaxOutputTokens,
@@ -184,6 +189,7 @@ enum Key {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Inner {
     Type,
+    Name,
     Strict,
     IncludeUsage,
     #[default]
@@ -212,6 +218,7 @@ impl Key {
             b"echo" => Key::Echo,
             b"best_of" => Key::BestOf,
             b"suffix" => Key::Suffix,
+            b"context_management" => Key::ContextManagement,
             b"max_completion_tokens" => Key::MaxCompletionTokens,
             b"max_tokens" => Key::MaxTokens,
             b"max_output_tokens" => Key::MaxOutputTokens,
@@ -228,6 +235,7 @@ impl Sink for Collector {
             (_, Token::Key(key)) => {
                 self.inner = match key {
                     b"type" => Inner::Type,
+                    b"name" => Inner::Name,
                     b"strict" => Inner::Strict,
                     b"include_usage" => Inner::IncludeUsage,
                     _ => Inner::Other,
@@ -259,6 +267,7 @@ impl Collector {
             Key::BestOf => facts.best_of = whole(token),
             Key::Echo => facts.echo = is_true,
             Key::Suffix => facts.suffix = given,
+            Key::ContextManagement => facts.compacts = given,
             Key::PreviousResponse => self.state.previous_response = given,
             Key::Conversation => self.state.conversation = given,
             // The older completions have a text here.
@@ -277,7 +286,9 @@ impl Collector {
                     _ => ToolChoice::Auto,
                 }
             }
-            Key::ResponseFormat | Key::Text => (facts.json_schema, facts.strict) = (false, false),
+            Key::ResponseFormat | Key::Text => {
+                (facts.json_schema, facts.schema_name, facts.strict) = (false, None, false);
+            }
             Key::Stop => facts.stop = stop_of(Stop::Never, token),
             Key::MaxCompletionTokens => self.limits.completion = whole(token),
             Key::MaxTokens => self.limits.older = whole(token),
@@ -301,6 +312,9 @@ impl Collector {
             (Key::ResponseFormat, 3, Inner::Strict, token) => facts.strict = token == Token::Scalar(b"true"),
             (Key::Stop, 2, _, token) => facts.stop = stop_of(facts.stop, token),
             (Key::Text, 3, Inner::Type, Token::Text(kind)) => facts.json_schema = kind == b"json_schema",
+            (Key::Text | Key::ResponseFormat, 3, Inner::Name, Token::Text(name)) => {
+                facts.schema_name = Some(String::from_utf8_lossy(name).into_owned());
+            }
             (Key::ToolChoice, 2, Inner::Type, Token::Text(kind)) if kind != b"function" => {
                 facts.tool_choice = ToolChoice::Other;
             }
@@ -344,6 +358,7 @@ mod tests {
             hosted_tools: true,
             tool_choice: ToolChoice::Named,
             json_schema: true,
+            schema_name: Some("x".to_owned()),
             strict: true,
             stop: Stop::Any,
             limit: Some(9),
@@ -352,6 +367,7 @@ mod tests {
             echo: false,
             best_of: None,
             suffix: false,
+            compacts: false,
             prediction: false,
             complete: true,
         };
@@ -398,17 +414,19 @@ mod tests {
     #[test]
     fn keys_of_the_other_apis() {
         let found = facts(
-            r#"{"text":{"format":{"schema":{"type":"x"},"type":"json_schema"}},"tools":[{"type":"function","name":"f"},{"type":"function","name":"g"}],
-            "tool_choice":"required","previous_response_id":"r","prompt":"text","echo":true,"best_of":3,"suffix":"s"}"#,
+            r#"{"text":{"format":{"schema":{"type":"x","name":"y"},"name":"out","type":"json_schema"}},"tools":[{"type":"function","name":"f"},{"type":"function","name":"g"}],
+            "tool_choice":"required","previous_response_id":"r","prompt":"text","echo":true,"best_of":3,"suffix":"s","context_management":[{"type":"compaction"}]}"#,
         );
         let expected = RequestFacts {
             json_schema: true,
+            schema_name: Some("out".to_owned()),
             functions: 2,
             tool_choice: ToolChoice::Required,
             server_state: true,
             echo: true,
             best_of: Some(3),
             suffix: true,
+            compacts: true,
             complete: true,
             ..RequestFacts::default()
         };

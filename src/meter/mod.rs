@@ -12,6 +12,7 @@ mod answer;
 mod body;
 mod check;
 mod decode;
+mod items;
 mod output;
 mod settle;
 mod shape;
@@ -181,7 +182,7 @@ impl Meter {
 
     /// A delta with text, a refusal or a tool call has been seen.
     pub fn first_token_seen(&self) -> bool {
-        self.body.seen.answer.choices.iter().any(answer::Choice::has_begun)
+        self.body.seen.answer.has_begun()
     }
 
     /// Some of the answer could not be shown: the output is unknown, reason `meter_overload`.
@@ -244,7 +245,8 @@ impl Meter {
 
     /// The stream will end with the service's usage, if nothing goes wrong.
     fn usage_awaited(&self) -> bool {
-        self.facts.include_usage || self.draft.request.include_usage == IncludeUsage::Injected
+        let always = self.draft.target.api == Api::Responses;
+        always || self.facts.include_usage || self.draft.request.include_usage == IncludeUsage::Injected
     }
 
     /// The prompt could not be kept: the input is unknown, reason `prompt_not_kept`.
@@ -252,9 +254,19 @@ impl Meter {
         self.prompt = Prompt::NotKept;
     }
 
-    /// The prompt has been counted. Its parts are not kept.
-    pub fn prompt_counted(&mut self, count: PromptCount) {
-        self.prompt = Prompt::Counted(PromptCount { parts: vec![], ..count });
+    /// The prompt has been counted. Its parts are not kept: they are returned, as the date of the answer
+    /// has them.
+    pub fn prompt_counted(&mut self, count: PromptCount) -> Vec<Part> {
+        let (answer, functions) = (&self.body.seen.answer, self.facts.functions > 0);
+        let mut count = match (&answer.model, answer.created) {
+            (Some(model), Some(created)) => {
+                count.answered_at(self.draft.target.api, model, created, functions)
+            }
+            _ => count,
+        };
+        let parts = std::mem::take(&mut count.parts);
+        self.prompt = Prompt::Counted(count);
+        parts
     }
 
     /// What our count of the answer is made of, whatever the service says of it. Empty if there is none.

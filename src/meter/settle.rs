@@ -163,6 +163,7 @@ impl Meter {
         stream.finish_reasons = finished
             .into_iter()
             .filter_map(|choice| choice.finish.clone())
+            .chain(answer.finish.clone())
             .take(FINISH_REASONS_MAX)
             .collect();
     }
@@ -307,9 +308,12 @@ impl Meter {
         if seen.too_long {
             return unknown("too_long");
         }
-        if answer.choices.is_empty() {
+        if answer.is_empty() {
             return match () {
                 () if seen.parse_errors > 0 => unknown("unreadable"),
+                () if matches!(answer.finish.as_deref(), Some("queued" | "in_progress")) => {
+                    unknown("background")
+                }
                 () if whole => unknown("no_choices"),
                 // Of a document that is cut nothing was read, of a stream all that there was.
                 () => Computed { tokens: self.body.is_stream().then_some(0), ..Computed::default() },
@@ -362,7 +366,7 @@ fn not_billed(billing: Billing) -> Option<Side> {
 
 /// Rules of prompt and answer are known.
 pub(super) fn is_computed(api: Api) -> bool {
-    matches!(api, Api::ChatCompletions | Api::Completions | Api::Embeddings)
+    matches!(api, Api::ChatCompletions | Api::Responses | Api::Completions | Api::Embeddings)
 }
 
 /// Why nothing is computed for an API.

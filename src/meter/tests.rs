@@ -2,6 +2,7 @@
 
 mod answers;
 mod plain;
+mod responses;
 
 use std::io::Write;
 

@@ -15,7 +15,7 @@ use super::json::{SPACED, SPACED_ASCII, compact, parallel, to_string};
 use super::model::{Family, Model};
 use super::schema::format_text;
 use super::tools::Rendered;
-use super::{Bill, Object, PromptCount, text, tokens_of};
+use super::{Bill, Object, PromptCount, spoken_by, text, tokens_of};
 use crate::tokens::Counter;
 use history::History;
 use request::{calls, content, functions, is_spoken, json_schema, messages, pictures, role, texts};
@@ -256,14 +256,5 @@ impl Joined {
         self.counter.push_str(text);
         // The join may cost one token less than its sides.
         self.counter.count().cast_signed() - before.cast_signed()
-    }
-}
-
-fn spoken_by(role: &str) -> &'static str {
-    match role {
-        "system" | "developer" => "system message",
-        "user" => "user message",
-        "assistant" => "assistant message",
-        _ => "message",
     }
 }
