@@ -24,6 +24,10 @@ mod vocabulary;
 /// Ranks below which all tokens are text; the special tokens come after.
 const O200K_TEXT_TOKENS: u32 = 199_998;
 const CL100K_TEXT_TOKENS: u32 = 100_256;
+const R50K_TEXT_TOKENS: u32 = 50_256;
+
+/// p50k_base is r50k_base and, after the special token, runs of spaces.
+const P50K_SPACES: std::ops::Range<u32> = 50_257..50_281;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -34,18 +38,28 @@ fn main() -> Result<(), Failure> {
         println!("cargo::rerun-if-changed={root}/{path}");
     }
     let directory = env::var("OUT_DIR")?;
-    let o200k = || write("o200k_base", &tiktoken_rs::o200k_base()?, O200K_TEXT_TOKENS, directory.as_ref());
-    let cl100k =
-        || write("cl100k_base", &tiktoken_rs::cl100k_base()?, CL100K_TEXT_TOKENS, directory.as_ref());
+    let directory = directory.as_ref();
+    let o200k = || write("o200k_base", &tiktoken_rs::o200k_base()?, 0..O200K_TEXT_TOKENS, directory);
+    let others = || {
+        write("cl100k_base", &tiktoken_rs::cl100k_base()?, 0..CL100K_TEXT_TOKENS, directory)?;
+        let p50k = (0..R50K_TEXT_TOKENS).chain(P50K_SPACES);
+        write("p50k_base", &tiktoken_rs::p50k_base()?, p50k, directory)?;
+        write("r50k_base", &tiktoken_rs::r50k_base()?, 0..R50K_TEXT_TOKENS, directory)
+    };
     thread::scope(|scope| {
-        let other = scope.spawn(cl100k);
+        let others = scope.spawn(others);
         o200k()?;
-        other.join().unwrap_or_else(|_| Err("the tables of cl100k_base could not be made".into()))
+        others.join().unwrap_or_else(|_| Err("the tables of cl100k_base and older could not be made".into()))
     })
 }
 
-fn write(name: &str, encoder: &CoreBPE, count: u32, directory: &Path) -> Result<(), Failure> {
-    let tokens = (0..count)
+fn write(
+    name: &str,
+    encoder: &CoreBPE,
+    ranks: impl Iterator<Item = u32>,
+    directory: &Path,
+) -> Result<(), Failure> {
+    let tokens = ranks
         .map(|rank| encoder.decode_bytes(&[rank]).map_err(|error| format!("rank {rank}: {error:?}")))
         .collect::<Result<Vec<_>, _>>()?;
     for (table, bytes) in vocabulary::tables(&tokens)? {

@@ -169,7 +169,7 @@ fn tiktoken(encoding: Encoding) -> &'static CoreBPE {
     static CL100K: OnceLock<CoreBPE> = OnceLock::new();
     match encoding {
         Encoding::O200kBase => O200K.get_or_init(|| tiktoken_rs::o200k_base().unwrap()),
-        Encoding::Cl100kBase => CL100K.get_or_init(|| tiktoken_rs::cl100k_base().unwrap()),
+        _ => CL100K.get_or_init(|| tiktoken_rs::cl100k_base().unwrap()),
     }
 }
 

@@ -17,13 +17,7 @@ use serde_json::{Value, json};
 
 use recordings::{account, account_cases, recordings};
 use tokenweir::meter::{Ending, Meter, PromptNeed, Rules, count_prompt};
-use tokenweir::usage::{Accounting, Api, Stream, Target, Tokens, Usage};
-
-/// Only chat is computed so far.
-fn chat_recordings() -> Option<Vec<Value>> {
-    let all = recordings::cases()?.into_iter();
-    Some(all.filter(|case: &Value| case["api"] == "chat/completions").collect())
-}
+use tokenweir::usage::{Accounting, Stream, Target, Tokens, Usage};
 
 #[test]
 fn reported_is_what_the_service_said() {
@@ -39,9 +33,6 @@ fn reported_is_what_the_service_said() {
         assert_eq!(line["reported"]["input"], input, "{}", case["id"]);
         assert_eq!(line["reported"]["output"], pick("completion_tokens", "output_tokens"), "{}", case["id"]);
         assert_eq!(line["event"]["data"]["tokens"]["input"], input);
-        if case["api"] != "chat/completions" {
-            assert_eq!(line["computed"]["input"], Value::Null, "a number without a rule");
-        }
     }
 }
 
@@ -74,7 +65,7 @@ fn with_usage(case: &Value, usage: Option<&Value>) -> Value {
 
 #[test]
 fn nothing_of_usage_is_in_computed() {
-    let Some(cases) = chat_recordings() else { return };
+    let Some(cases) = recordings::cases() else { return };
     let computed = |cases: &[Value]| -> Vec<String> {
         let keys = ["id", "computed", "input_quality", "output_quality", "reasons"];
         account_cases(cases).iter().map(|line| keys.map(|key| line[key].to_string()).concat()).collect()
@@ -101,6 +92,7 @@ impl Dice {
 /// Shows a case to a meter in pieces, as the data path would.
 fn in_pieces(case: &Value, draft: Usage, mut piece_bytes: impl FnMut() -> usize) -> Usage {
     let request = Bytes::from(case["request"].to_string());
+    let api = draft.target.api;
     let mut meter = Meter::new(draft, Rules { end_of_turn: case["azure"] == true });
     meter = meter.assuming(case["model"].as_str().map(str::to_owned));
     let mut cut = |bytes: &[u8], show: &mut dyn FnMut(&[u8])| {
@@ -120,7 +112,7 @@ fn in_pieces(case: &Value, draft: Usage, mut piece_bytes: impl FnMut() -> usize)
     let mut count = |meter: &mut Meter| {
         if let (false, PromptNeed::Count { model }) = (counted, meter.prompt_need()) {
             counted = true;
-            meter.prompt_counted(count_prompt(Api::ChatCompletions, std::slice::from_ref(&request), &model));
+            meter.prompt_counted(count_prompt(api, std::slice::from_ref(&request), &model));
         }
     };
     cut(case["response_body"].as_str().unwrap().as_bytes(), &mut |mut piece| {
@@ -155,7 +147,7 @@ fn draft_of(event: &Usage) -> Usage {
 
 #[test]
 fn pieces_give_the_same_event() {
-    let Some(cases) = chat_recordings() else { return };
+    let Some(cases) = recordings::cases() else { return };
     let mut dice = Dice(1);
     for (case, line) in cases.iter().zip(account_cases(&cases)) {
         let event: Usage = serde_json::from_value(line["event"]["data"].clone()).unwrap();

@@ -5,13 +5,17 @@
 //! object is [`Malformed`].
 
 mod json;
+#[cfg(test)]
+mod large;
 mod reported;
 mod request;
+mod responses;
 mod scan;
 
-pub use json::{Joiner, Malformed, Text};
+pub use json::{Joiner, Malformed, Text, place_in};
 pub use reported::Reported;
-pub use request::{RequestFacts, RequestScan, ToolChoice};
+pub use request::{RequestFacts, RequestScan, Stop, ToolChoice};
+pub use responses::{Event, EventKind, Item, ItemKind, Part, Response};
 pub use scan::{AnswerScan, Scanner, Sink, Token};
 
 use json::{Value, elements, members};
@@ -25,10 +29,12 @@ pub struct Chunk<'a> {
     pub model: Option<Text<'a>>,
     /// `service_tier`
     pub service_tier: Option<Text<'a>>,
-    /// `created`, seconds since 1970; 0 in Azure's annotation chunks.
+    /// `created` or `created_at`, seconds since 1970; 0 in Azure's annotation chunks.
     pub created: Option<u64>,
     /// `type`: names the events of the Responses API.
     pub kind: Option<Text<'a>>,
+    /// `obfuscation`: padding.
+    pub obfuscation: Option<Text<'a>>,
     choices: Option<&'a [u8]>,
     usage: Option<&'a [u8]>,
     response: Option<&'a [u8]>,
@@ -45,6 +51,8 @@ pub struct Choice<'a> {
     pub finish_reason: Option<Text<'a>>,
     logprobs: Option<&'a [u8]>,
     message: Option<&'a [u8]>,
+    /// `text`: all that the older completions say.
+    text: Option<Text<'a>>,
 }
 
 /// A `delta` or a `message`.
@@ -99,9 +107,10 @@ impl<'a> Chunk<'a> {
             b"model" => chunk.model = value.text(),
             b"id" => chunk.id = value.text(),
             b"usage" => chunk.usage = value.object(),
-            b"created" => chunk.created = value.whole(),
+            b"created" | b"created_at" => chunk.created = value.whole(),
             b"service_tier" => chunk.service_tier = value.text(),
             b"type" => chunk.kind = value.text(),
+            b"obfuscation" => chunk.obfuscation = value.text(),
             b"response" => chunk.response = value.object(),
             b"error" => chunk.error = Some(value),
             b"code" => chunk.code = Some(value),
@@ -192,17 +201,20 @@ impl<'a> Choice<'a> {
             b"finish_reason" => choice.finish_reason = value.text(),
             b"logprobs" => choice.logprobs = value.object(),
             b"delta" | b"message" => choice.message = value.object(),
+            b"text" => choice.text = value.text(),
             _ => {}
         })?;
         Ok(choice)
     }
 
-    /// Its delta or message; empty in Azure's annotation chunks.
+    /// Its delta or message; empty in Azure's annotation chunks. The text of an older completion is
+    /// the content of its message.
     ///
     /// # Errors
     /// [`Malformed`] if it is not JSON.
     pub fn message(&self) -> Result<Message<'a>, Malformed> {
-        self.message.map_or(Ok(Message::default()), Message::parse)
+        let older = Message { content: self.text, ..Message::default() };
+        self.message.map_or(Ok(older), Message::parse)
     }
 
     fn sole_content(&self) -> Option<Text<'a>> {
@@ -217,14 +229,20 @@ impl<'a> Choice<'a> {
         message.content.filter(|_| !other)
     }
 
-    /// The entries of `logprobs.content` and `logprobs.refusal`; `None` without them.
+    /// The entries of `logprobs.content` and `logprobs.refusal`, or of the `logprobs.tokens` of an
+    /// older completion; `None` without them.
     pub fn logprobs(&self) -> Option<Logprobs> {
         let mut all = Logprobs { entries: 0, bytes: Some(0) };
-        members(self.logprobs?, |_, list| {
-            let Some(list) = list.array() else { return };
+        members(self.logprobs?, |key, list| {
+            let (b"content" | b"refusal" | b"tokens", Some(list)) = (key, list.array()) else { return };
             _ = elements(list, |entry| {
+                let bytes = match entry {
+                    Value::Object(entry) => token_bytes(entry),
+                    Value::Text(token) => Some(token.lossy().len() as u64),
+                    _ => None,
+                };
                 all.entries += 1;
-                all.bytes = all.bytes.zip(entry.object().and_then(token_bytes)).map(|(sum, one)| sum + one);
+                all.bytes = all.bytes.zip(bytes).map(|(sum, one)| sum + one);
             });
         })
         .ok()?;
@@ -345,6 +363,12 @@ mod tests {
     }
 
     #[test]
+    fn older_completions_have_a_text() {
+        let chunk = r#"{"object":"text_completion","choices":[{"text":"Hi","index":1,"logprobs":null,"finish_reason":"length"}]}"#;
+        assert_eq!(choices(chunk), [one(1, "Hi", "length")]);
+    }
+
+    #[test]
     fn the_last_of_equal_keys_wins_and_keys_may_be_escaped() {
         let chunk = r#"{"choices":[{"delta":{"content":"no"}}],"ch\u006fices":[{"delta":{"content":"a","content":"b"}}]}"#;
         assert_eq!(choices(chunk), [one(0, "b", "")]);
@@ -398,6 +422,8 @@ mod tests {
         assert_eq!(of(json), Some(Logprobs { entries: 2, bytes: Some(3) }));
         let json = r#"{"choices":[{"logprobs":{"content":[{"token":"a","bytes":null}]}}]}"#;
         assert_eq!(of(json), Some(Logprobs { entries: 1, bytes: None }));
+        let json = r#"{"choices":[{"logprobs":{"tokens":["a"," é"],"token_logprobs":[-1,-2],"top_logprobs":[{},{}],"text_offset":[0,1]}}]}"#;
+        assert_eq!(of(json), Some(Logprobs { entries: 2, bytes: Some(4) }));
         assert_eq!(of(r#"{"choices":[{"logprobs":null}]}"#), None);
     }
 }

@@ -26,8 +26,14 @@ pub struct RequestFacts {
     pub tool_choice: ToolChoice,
     /// `response_format`, or the `text.format` of the Responses API, is of type `json_schema`.
     pub json_schema: bool,
-    /// `stop` is given.
-    pub stop: bool,
+    /// The name of that schema.
+    pub schema_name: Option<String>,
+    /// The schema of `response_format` is `strict`: nothing that does not fit it can be said.
+    pub strict: bool,
+    /// `stop`
+    pub stop: Stop,
+    /// `max_completion_tokens`, `max_tokens` or `max_output_tokens`: where an answer is cut.
+    pub limit: Option<u64>,
     /// `data_sources`: the service searches and prompts by itself.
     pub data_sources: bool,
     /// `previous_response_id`, `conversation` or a stored `prompt`: most of the prompt is elsewhere.
@@ -38,18 +44,34 @@ pub struct RequestFacts {
     pub best_of: Option<u64>,
     /// `suffix`: what follows the text to be inserted.
     pub suffix: bool,
+    /// `context_management`: the service may shorten the history, at the caller's cost.
+    pub compacts: bool,
     /// `prediction`: rejected predictions are billed and not seen.
     pub prediction: bool,
     /// The body is one JSON object.
     pub complete: bool,
 }
 
+/// What ends an answer before its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stop {
+    /// Nothing.
+    #[default]
+    Never,
+    /// Words that cannot stand in a JSON text behind a closing bracket.
+    Words,
+    /// Anything.
+    Any,
+}
+
 /// Which tool the model must use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ToolChoice {
-    /// A word (`auto`, `none`), or nothing.
+    /// `auto`, or nothing.
     #[default]
-    Word,
+    Auto,
+    /// `none`: no function.
+    Nothing,
     /// `required`: some function.
     Required,
     /// A function, by name.
@@ -71,11 +93,18 @@ impl RequestScan {
         self.scanner.push(bytes, &mut self.collector);
     }
 
+    /// Bytes that it holds on the heap now.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.scanner.heap_bytes() + self.collector.facts.model.as_ref().map_or(0, String::capacity)
+    }
+
     /// What has been found so far.
     pub fn facts(&self) -> RequestFacts {
-        let Collector { facts, state, .. } = &self.collector;
+        let Collector { facts, state, limits, .. } = &self.collector;
         let server_state = state.previous_response || state.conversation || state.prompt;
-        RequestFacts { complete: self.scanner.complete(), server_state, ..facts.clone() }
+        let limit = limits.completion.or(limits.older).or(limits.output);
+        RequestFacts { complete: self.scanner.complete(), server_state, limit, ..facts.clone() }
     }
 }
 
@@ -83,11 +112,20 @@ impl RequestScan {
 struct Collector {
     facts: RequestFacts,
     key: Key,
-    /// A nested key that is asked for: `type` or `include_usage`.
+    /// A nested key that is asked for: `type`, `name`, `strict` or `include_usage`.
     inner: Inner,
     /// The entry of `tools` that is being read is a function, or something else.
     tool: Option<bool>,
     state: ServerState,
+    limits: Limits,
+}
+
+/// The names that a limit has had.
+#[derive(Debug, Default)]
+struct Limits {
+    completion: Option<u64>,
+    older: Option<u64>,
+    output: Option<u64>,
 }
 
 /// What the service remembers for the caller.
@@ -96,6 +134,20 @@ struct ServerState {
     previous_response: bool,
     conversation: bool,
     prompt: bool,
+}
+
+/// What ends an answer, given another entry of `stop`, or its opening bracket.
+fn stop_of(before: Stop, token: Token<'_>) -> Stop {
+    let text = match token {
+        Token::Scalar(b"null") | Token::Text(b"") | Token::Close | Token::Open { array: true } => {
+            return before;
+        }
+        Token::Text(text) => text.trim_ascii_start(),
+        _ => b"",
+    };
+    // A text that is not white space, and begins with nothing that JSON has behind a bracket.
+    let is_word = text.first().is_some_and(|first| !matches!(first, b',' | b'}' | b']'));
+    if is_word && before != Stop::Any { Stop::Words } else { Stop::Any }
 }
 
 /// A number that is whole and not negative.
@@ -128,6 +180,10 @@ enum Key {
     Echo,
     BestOf,
     Suffix,
+    ContextManagement,
+    MaxCompletionTokens,
+    MaxTokens,
+    MaxOutputTokens,
     #[default]
     Other,
 }
@@ -135,6 +191,8 @@ enum Key {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Inner {
     Type,
+    Name,
+    Strict,
     IncludeUsage,
     #[default]
     Other,
@@ -162,6 +220,10 @@ impl Key {
             b"echo" => Key::Echo,
             b"best_of" => Key::BestOf,
             b"suffix" => Key::Suffix,
+            b"context_management" => Key::ContextManagement,
+            b"max_completion_tokens" => Key::MaxCompletionTokens,
+            b"max_tokens" => Key::MaxTokens,
+            b"max_output_tokens" => Key::MaxOutputTokens,
             _ => Key::Other,
         }
     }
@@ -175,6 +237,8 @@ impl Sink for Collector {
             (_, Token::Key(key)) => {
                 self.inner = match key {
                     b"type" => Inner::Type,
+                    b"name" => Inner::Name,
+                    b"strict" => Inner::Strict,
                     b"include_usage" => Inner::IncludeUsage,
                     _ => Inner::Other,
                 };
@@ -205,6 +269,7 @@ impl Collector {
             Key::BestOf => facts.best_of = whole(token),
             Key::Echo => facts.echo = is_true,
             Key::Suffix => facts.suffix = given,
+            Key::ContextManagement => facts.compacts = given,
             Key::PreviousResponse => self.state.previous_response = given,
             Key::Conversation => self.state.conversation = given,
             // The older completions have a text here.
@@ -216,10 +281,20 @@ impl Collector {
             Key::ToolChoice if token == (Token::Open { array: false }) => {
                 facts.tool_choice = ToolChoice::Named
             }
-            Key::ToolChoice if token == Token::Text(b"required") => facts.tool_choice = ToolChoice::Required,
-            Key::ToolChoice => facts.tool_choice = ToolChoice::Word,
-            Key::ResponseFormat | Key::Text => facts.json_schema = false,
-            Key::Stop => facts.stop = given,
+            Key::ToolChoice => {
+                facts.tool_choice = match token {
+                    Token::Text(b"required") => ToolChoice::Required,
+                    Token::Text(b"none") => ToolChoice::Nothing,
+                    _ => ToolChoice::Auto,
+                }
+            }
+            Key::ResponseFormat | Key::Text => {
+                (facts.json_schema, facts.schema_name, facts.strict) = (false, None, false);
+            }
+            Key::Stop => facts.stop = stop_of(Stop::Never, token),
+            Key::MaxCompletionTokens => self.limits.completion = whole(token),
+            Key::MaxTokens => self.limits.older = whole(token),
+            Key::MaxOutputTokens => self.limits.output = whole(token),
             Key::DataSources => facts.data_sources = given,
             Key::Prediction => facts.prediction = given,
             Key::WebSearch => facts.web_search = given,
@@ -236,7 +311,12 @@ impl Collector {
             (Key::ResponseFormat, 2, Inner::Type, Token::Text(kind)) => {
                 facts.json_schema = kind == b"json_schema"
             }
+            (Key::ResponseFormat, 3, Inner::Strict, token) => facts.strict = token == Token::Scalar(b"true"),
+            (Key::Stop, 2, _, token) => facts.stop = stop_of(facts.stop, token),
             (Key::Text, 3, Inner::Type, Token::Text(kind)) => facts.json_schema = kind == b"json_schema",
+            (Key::Text | Key::ResponseFormat, 3, Inner::Name, Token::Text(name)) => {
+                facts.schema_name = Some(String::from_utf8_lossy(name).into_owned());
+            }
             (Key::ToolChoice, 2, Inner::Type, Token::Text(kind)) => {
                 let is_function = kind == b"function";
                 facts.tool_choice = if is_function { ToolChoice::Named } else { ToolChoice::Other };
@@ -271,7 +351,7 @@ mod tests {
     const FULL: &str = r#"{"messages":[{"role":"user","content":"\"model\":\"no\"","stream":true}],
         "tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}},{"function":{},"type":"custom"}],
         "tool_choice":{"type":"function","function":{"name":"f"}},"stop":["\n"],"n":3,
-        "response_format":{"json_schema":{"name":"x","type":"no"},"type":"json_schema"},
+        "response_format":{"json_schema":{"name":"x","type":"no","strict":true},"type":"json_schema"},"max_tokens":9,
         "stream_options":{"include_usage":true},"stream":true,"mod\u0065l":"gpt-4o"}"#;
 
     #[test]
@@ -287,12 +367,16 @@ mod tests {
             hosted_tools: true,
             tool_choice: ToolChoice::Named,
             json_schema: true,
-            stop: true,
+            schema_name: Some("x".to_owned()),
+            strict: true,
+            stop: Stop::Any,
+            limit: Some(9),
             data_sources: false,
             server_state: false,
             echo: false,
             best_of: None,
             suffix: false,
+            compacts: false,
             prediction: false,
             complete: true,
         };
@@ -323,19 +407,44 @@ mod tests {
     }
 
     #[test]
+    fn what_stops_an_answer() {
+        let stop = |value: &str| facts(&format!(r#"{{"stop":{value}}}"#)).stop;
+        for value in ["null", "[]", r#""""#, r#"[""]"#, "[null]"] {
+            assert_eq!(stop(value), Stop::Never, "{value}");
+        }
+        for value in [r#""END""#, r#""\nObservation:""#, r#"["\n\tObservation:","\nQ"]"#] {
+            assert_eq!(stop(value), Stop::Words, "{value}");
+        }
+        for value in [r#""\n""#, r#"["END","}"]"#, r#"[" ]","END"]"#, "7", "{}", r#"["END",7]"#] {
+            assert_eq!(stop(value), Stop::Any, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_limit_has_three_names() {
+        let limit = |body: &str| facts(body).limit;
+        assert_eq!(limit(r#"{"max_tokens":5}"#), Some(5));
+        assert_eq!(limit(r#"{"max_output_tokens":6,"max_tokens":null}"#), Some(6));
+        assert_eq!(limit(r#"{"max_tokens":5,"max_completion_tokens":7,"max_completion_tokens":8}"#), Some(8));
+        assert_eq!(limit(r#"{"max_tokens":-5}"#), None);
+    }
+
+    #[test]
     fn keys_of_the_other_apis() {
         let found = facts(
-            r#"{"text":{"format":{"schema":{"type":"x"},"type":"json_schema"}},"tools":[{"type":"function","name":"f"},{"type":"function","name":"g"}],
-            "tool_choice":"required","previous_response_id":"r","prompt":"text","echo":true,"best_of":3,"suffix":"s"}"#,
+            r#"{"text":{"format":{"schema":{"type":"x","name":"y"},"name":"out","type":"json_schema"}},"tools":[{"type":"function","name":"f"},{"type":"function","name":"g"}],
+            "tool_choice":"required","previous_response_id":"r","prompt":"text","echo":true,"best_of":3,"suffix":"s","context_management":[{"type":"compaction"}]}"#,
         );
         let expected = RequestFacts {
             json_schema: true,
+            schema_name: Some("out".to_owned()),
             functions: 2,
             tool_choice: ToolChoice::Required,
             server_state: true,
             echo: true,
             best_of: Some(3),
             suffix: true,
+            compacts: true,
             complete: true,
             ..RequestFacts::default()
         };

@@ -77,6 +77,12 @@ impl Scanner {
         self.state == State::End && !self.malformed
     }
 
+    /// Bytes that it holds on the heap now.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.token.capacity()
+    }
+
     /// The next bytes of the document.
     pub fn push(&mut self, bytes: &[u8], sink: &mut impl Sink) {
         let mut rest = bytes;

@@ -12,6 +12,7 @@ mod answer;
 mod body;
 mod check;
 mod decode;
+mod items;
 mod output;
 mod settle;
 mod shape;
@@ -32,6 +33,9 @@ use settle::Billing;
 
 pub use self::check::{Check, Checks, PromptSample, Side};
 pub use crate::prompt::{Part, PromptCount};
+
+/// Numbers of an embedding are passed over at 1 GB/s and more, chunks are read at 50 to 100 MB/s.
+const SKIMMED_BYTES_PER_COUNTED: usize = 8;
 
 /// What the rules need to know that the exchange does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,9 +175,14 @@ impl Meter {
         self.decoder.push(bytes, budget_bytes, |decoded| self.body.push(decoded))
     }
 
+    /// How many of the answer's bytes are read in the time that one takes that is counted.
+    pub fn ease(&self) -> usize {
+        if self.body.is_skimmed() { SKIMMED_BYTES_PER_COUNTED } else { 1 }
+    }
+
     /// A delta with text, a refusal or a tool call has been seen.
     pub fn first_token_seen(&self) -> bool {
-        self.body.seen.answer.choices.iter().any(answer::Choice::has_begun)
+        self.body.seen.answer.has_begun()
     }
 
     /// Some of the answer could not be shown: the output is unknown, reason `meter_overload`.
@@ -236,7 +245,8 @@ impl Meter {
 
     /// The stream will end with the service's usage, if nothing goes wrong.
     fn usage_awaited(&self) -> bool {
-        self.facts.include_usage || self.draft.request.include_usage == IncludeUsage::Injected
+        let always = self.draft.target.api == Api::Responses;
+        always || self.facts.include_usage || self.draft.request.include_usage == IncludeUsage::Injected
     }
 
     /// The prompt could not be kept: the input is unknown, reason `prompt_not_kept`.
@@ -244,9 +254,19 @@ impl Meter {
         self.prompt = Prompt::NotKept;
     }
 
-    /// The prompt has been counted. Its parts are not kept.
-    pub fn prompt_counted(&mut self, count: PromptCount) {
-        self.prompt = Prompt::Counted(PromptCount { parts: vec![], ..count });
+    /// The prompt has been counted. Its parts are not kept: they are returned, as the date of the answer
+    /// has them.
+    pub fn prompt_counted(&mut self, count: PromptCount) -> Vec<Part> {
+        let (answer, functions) = (&self.body.seen.answer, self.facts.functions > 0);
+        let mut count = match (&answer.model, answer.created) {
+            (Some(model), Some(created)) => {
+                count.answered_at(self.draft.target.api, model, created, functions)
+            }
+            _ => count,
+        };
+        let parts = std::mem::take(&mut count.parts);
+        self.prompt = Prompt::Counted(count);
+        parts
     }
 
     /// What our count of the answer is made of, whatever the service says of it. Empty if there is none.
@@ -299,7 +319,11 @@ impl Meter {
     /// request asks for, else one that has the deployment's name.
     fn assumed_model(&self) -> Option<String> {
         let names = [&self.assumed, &self.facts.model, &self.draft.target.deployment];
-        names.into_iter().flatten().find(|name| crate::prompt::model(name).is_some()).cloned()
+        names
+            .into_iter()
+            .flatten()
+            .find(|name| crate::prompt::rules(self.draft.target.api, name).is_some())
+            .cloned()
     }
 }
 

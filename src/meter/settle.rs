@@ -163,6 +163,7 @@ impl Meter {
         stream.finish_reasons = finished
             .into_iter()
             .filter_map(|choice| choice.finish.clone())
+            .chain(answer.finish.clone())
             .take(FINISH_REASONS_MAX)
             .collect();
     }
@@ -250,19 +251,18 @@ impl Meter {
 
     /// What we say of the answer where the service says nothing.
     fn own_output(&self, ending: Option<Ending>, outcome: Option<Outcome>, computed: &Computed) -> Side {
-        let (api, seen) = (self.draft.target.api, &self.body.seen);
+        let api = self.draft.target.api;
         let (cut, cut_by) = self.cut(outcome);
         let billing = self.billing(ending);
         if let Some(side) = not_billed(billing) {
             return side;
         }
         match billing {
+            // There is no output to be billed, however it ends.
+            _ if api == Api::Embeddings => return Side::computed(Some(0), Quality::Exact, vec![]),
             Billing::PerhapsPrompt => return Side::computed(Some(0), Quality::Exact, vec![]),
             Billing::PerhapsBoth => return Side::unknown(vec!["billing_uncertain"]),
             _ => {}
-        }
-        if api == Api::Embeddings && seen.whole {
-            return Side::computed(Some(0), Quality::Exact, vec![]);
         }
         if !is_computed(api) {
             return Side::unknown(vec![unmetered(api)]);
@@ -289,6 +289,9 @@ impl Meter {
         if !is_computed(self.draft.target.api) {
             return Computed::default();
         }
+        if self.draft.target.api == Api::Embeddings {
+            return Computed { tokens: Some(0), class: "embeddings", ..Computed::default() };
+        }
         if self.status.is_none() {
             // Nothing was said, in whatever vocabulary.
             return Computed { tokens: Some(0), ..Computed::default() };
@@ -305,16 +308,26 @@ impl Meter {
         if seen.too_long {
             return unknown("too_long");
         }
-        if answer.choices.is_empty() {
+        if answer.is_empty() {
             return match () {
                 () if seen.parse_errors > 0 => unknown("unreadable"),
+                () if matches!(answer.finish.as_deref(), Some("queued" | "in_progress")) => {
+                    unknown("background")
+                }
                 () if whole => unknown("no_choices"),
                 // Of a document that is cut nothing was read, of a stream all that there was.
                 () => Computed { tokens: self.body.is_stream().then_some(0), ..Computed::default() },
             };
         }
         let Some(model) = self.rules_model() else { return unknown("unknown_model") };
-        let exchange = Exchange { answer, model, facts: &self.facts, rules: self.rules, whole };
+        // Whether a prompt was counted that the service reports is chance, and must not be seen.
+        let reported = self.reported().is_some_and(|reported| reported.input.is_some());
+        let prompt_tokens = match &self.prompt {
+            Prompt::Counted(count) if self.facts.echo && !reported => count.tokens,
+            _ => None,
+        };
+        let (facts, rules) = (&self.facts, self.rules);
+        let exchange = Exchange { answer, model, facts, rules, whole, prompt_tokens };
         let mut computed = output::count(self.draft.target.api, exchange);
         if answer.model.is_none() {
             computed.because("model_assumed");
@@ -329,8 +342,9 @@ impl Meter {
     fn rules_model(&self) -> Option<prompt::Model> {
         let answer = &self.body.seen.answer;
         match &answer.model {
+            Some(name) if self.draft.target.api == Api::Embeddings => prompt::rules(Api::Embeddings, name),
             Some(_) => answer.rules,
-            None => prompt::model(&self.assumed_model()?),
+            None => prompt::rules(self.draft.target.api, &self.assumed_model()?),
         }
     }
 }
@@ -352,7 +366,7 @@ fn not_billed(billing: Billing) -> Option<Side> {
 
 /// Rules of prompt and answer are known.
 pub(super) fn is_computed(api: Api) -> bool {
-    matches!(api, Api::ChatCompletions)
+    matches!(api, Api::ChatCompletions | Api::Responses | Api::Completions | Api::Embeddings)
 }
 
 /// Why nothing is computed for an API.

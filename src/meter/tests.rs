@@ -1,6 +1,9 @@
 //! The meter against exchanges of our own: every ending, shape, coding and split.
 
+mod answers;
 mod fast_way;
+mod plain;
+mod responses;
 
 use std::io::Write;
 
@@ -368,10 +371,6 @@ fn labels_say_what_is_not_sure() {
     let plain = plain_stream();
     let request = |more: &str| REQUEST.replacen('{', &format!("{{{more},"), 1);
     assert_eq!(
-        output(&request(r#""stop":["x"]"#), &plain),
-        (Quality::Estimated, "output:stop_sequence".to_owned())
-    );
-    assert_eq!(
         output(&request(r#""prediction":{}"#), &plain),
         (Quality::Estimated, "output:prediction".to_owned())
     );
@@ -436,9 +435,7 @@ fn other_apis_report_or_are_unknown() {
         (Some(3), Some(4), Some(1))
     );
     assert_eq!((event.stream.outcome, event.ids.response_id.as_deref()), (Outcome::Complete, Some("r")));
-    for (api, reason) in
-        [(Api::Completions, "api_not_computed"), (Api::Batch, "unmetered"), (Api::Images, "unmetered")]
-    {
+    for (api, reason) in [(Api::Batch, "unmetered"), (Api::Images, "unmetered")] {
         let event = Exchange { api, ..Exchange::json("{}") }.run();
         assert_eq!((event.tokens.input, event.tokens.output), (None, None));
         assert_eq!(event.accounting.reasons, [format!("input:{reason}"), format!("output:{reason}")]);

@@ -15,6 +15,7 @@ pub(super) struct Text {
     /// The text while the vocabulary is not known.
     unnamed: Vec<u8>,
     bytes: u64,
+    last: Option<u8>,
     lost: bool,
 }
 
@@ -31,9 +32,10 @@ impl Text {
             counter.push(&std::mem::take(&mut self.unnamed));
             self.counter = Some(counter);
         }
-        let Text { joiner, counter, unnamed, bytes, lost } = self;
+        let Text { joiner, counter, unnamed, bytes, last, lost } = self;
         joiner.feed(delta, |part| {
             *bytes += part.len() as u64;
+            *last = part.last().copied().or(*last);
             match counter {
                 Some(counter) => counter.push(part),
                 None if unnamed.len() + part.len() <= UNNAMED_BYTES_MAX => unnamed.extend_from_slice(part),
@@ -50,6 +52,11 @@ impl Text {
     /// Bytes of the text.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The last byte of the text.
+    pub(super) fn last(&self) -> Option<u8> {
+        self.last
     }
 
     /// Tokens if the text ended here; `None` if too much came before the model was known.

@@ -217,9 +217,13 @@ impl Call {
         let mut taken = 0;
         if state.backlog.is_empty() && matches!(state.meter, Seat::Here(_)) && *inline_bytes > 0 {
             let budget_bytes = *inline_bytes;
-            let shown = self.look(&mut state, |meter| meter.response_bytes(bytes, budget_bytes));
-            taken = shown.unwrap_or(bytes.len());
-            *inline_bytes = if taken < bytes.len() { 0 } else { inline_bytes.saturating_sub(taken) };
+            let shown = self.look(&mut state, |meter| {
+                let ease = meter.ease();
+                (meter.response_bytes(bytes, budget_bytes * ease), ease)
+            });
+            let ease;
+            (taken, ease) = shown.unwrap_or((bytes.len(), 1));
+            *inline_bytes = if taken < bytes.len() { 0 } else { inline_bytes.saturating_sub(taken / ease) };
             self.note_first_token(&mut state);
         }
         if taken < bytes.len() {

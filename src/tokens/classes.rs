@@ -1,6 +1,6 @@
 //! What the pretokenizer patterns see of a character: its class.
 //!
-//! The patterns of both encodings tell characters apart by Unicode category only, besides a few
+//! The patterns of all encodings tell characters apart by Unicode category only, besides a few
 //! ASCII characters. The classes are made at start from the tables of `regex-syntax`, the crate
 //! whose tables tiktoken's own regular expressions use, so the two cannot differ in the version of
 //! Unicode.
@@ -14,13 +14,13 @@ use super::Encoding;
 /// The class of a character under one encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Class {
-    /// Punctuation, symbols, controls, unassigned; for cl100k_base also marks and `/`.
+    /// Punctuation, symbols, controls, unassigned; but for o200k_base also marks and `/`.
     Other,
     /// `'`, which may begin a contraction.
     Apostrophe,
     /// `/`, which o200k_base takes along with the newlines after punctuation.
     Slash,
-    /// A letter that ends the upper part of a word: `Ll`. For cl100k_base every letter.
+    /// A letter that ends the upper part of a word: `Ll`. But for o200k_base every letter.
     Lower,
     /// `Lu` and `Lt` (o200k_base only).
     Upper,
@@ -32,7 +32,7 @@ pub(super) enum Class {
     Number,
     /// White space other than carriage return and line feed.
     Space,
-    /// Carriage return or line feed.
+    /// Carriage return or line feed (not for GPT-2's rule).
     Newline,
 }
 
@@ -76,6 +76,8 @@ impl Classes {
                 ("/", Class::Slash),
             ],
             Encoding::Cl100kBase => &[(r"\p{L}", Class::Lower)],
+            // To GPT-2 a newline is white space like any other.
+            Encoding::P50kBase | Encoding::R50kBase => &[(r"\p{L}", Class::Lower), (r"[\r\n]", Class::Space)],
         };
         for &(pattern, class) in common.iter().chain(own) {
             for (first, last) in code_points(pattern) {

@@ -45,6 +45,10 @@ pub enum Encoding {
     O200kBase,
     /// gpt-4, gpt-3.5, embeddings.
     Cl100kBase,
+    /// text-davinci-002 and -003.
+    P50kBase,
+    /// davinci, curie, babbage, ada of 2020 and what was made from them.
+    R50kBase,
 }
 
 impl Encoding {
@@ -53,7 +57,15 @@ impl Encoding {
         match self {
             Encoding::O200kBase => "o200k_base",
             Encoding::Cl100kBase => "cl100k_base",
+            Encoding::P50kBase => "p50k_base",
+            Encoding::R50kBase => "r50k_base",
         }
+    }
+
+    /// Its rule is that of GPT-2, which both of the older vocabularies share. Models that use them are
+    /// met in recordings only: their tables are made when they are first needed.
+    fn is_old(self) -> bool {
+        matches!(self, Encoding::P50kBase | Encoding::R50kBase)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which encoding a model uses.
 //!
 //! Only families whose encoding is known stand here: a model that is not in the table has no
-//! count, rather than a wrong one. The older encodings (p50k_base, r50k_base) are not offered.
+//! count, rather than a wrong one.
 
 use super::Encoding;
 
@@ -30,6 +30,25 @@ pub const FAMILIES: &[(&str, Encoding)] = &[
     ("text-embedding-", Encoding::Cl100kBase),
     ("davinci-002", Encoding::Cl100kBase),
     ("babbage-002", Encoding::Cl100kBase),
+    // What the two call themselves in their answers.
+    ("davinci:2023", Encoding::Cl100kBase),
+    ("babbage:2023", Encoding::Cl100kBase),
+    ("text-davinci-002", Encoding::P50kBase),
+    ("text-davinci-003", Encoding::P50kBase),
+    ("text-davinci-edit", Encoding::P50kBase),
+    ("code-davinci", Encoding::P50kBase),
+    ("code-cushman", Encoding::P50kBase),
+    ("text-davinci", Encoding::R50kBase),
+    ("text-curie", Encoding::R50kBase),
+    ("text-babbage", Encoding::R50kBase),
+    ("text-ada", Encoding::R50kBase),
+    ("text-similarity-", Encoding::R50kBase),
+    ("text-search-", Encoding::R50kBase),
+    ("code-search-", Encoding::R50kBase),
+    ("davinci", Encoding::R50kBase),
+    ("curie", Encoding::R50kBase),
+    ("babbage", Encoding::R50kBase),
+    ("ada", Encoding::R50kBase),
 ];
 
 impl Encoding {
@@ -61,7 +80,17 @@ mod tests {
             codex-mini-latest computer-use-preview ft:gpt-4o-mini-2024-07-18:org::id azure/gpt-4o openai/o3-mini";
         let cl100k = "gpt-4 gpt-4-0613 gpt-4-32k gpt-4-turbo-2024-04-09 gpt-4-vision-preview gpt-3.5-turbo \
             gpt-35-turbo gpt-35-turbo-16k gpt-3.5-turbo-instruct text-embedding-ada-002 text-embedding-3-large \
-            davinci-002 babbage-002 ft:gpt-3.5-turbo-0125:org:name:id ft:davinci-002:org a/b/gpt-4";
+            davinci-002 babbage-002 davinci:2023-07-21-v2 ft:gpt-3.5-turbo-0125:org:name:id ft:davinci-002:org a/b/gpt-4";
+        let p50k =
+            "text-davinci-003 text-davinci-002 code-davinci-002 code-cushman-001 text-davinci-edit-001";
+        let r50k = "text-davinci-001 text-curie-001 text-babbage-001 text-ada-001 davinci curie babbage ada \
+            davinci:2020-05-03 curie:ft-org-2023-01-01 text-similarity-ada-001 code-search-ada-code-001";
+        for model in p50k.split_whitespace() {
+            assert_eq!(Encoding::for_model(model), Some(Encoding::P50kBase), "{model}");
+        }
+        for model in r50k.split_whitespace() {
+            assert_eq!(Encoding::for_model(model), Some(Encoding::R50kBase), "{model}");
+        }
         for model in o200k.split_whitespace() {
             assert_eq!(Encoding::for_model(model), Some(Encoding::O200kBase), "{model}");
         }
@@ -72,7 +101,7 @@ mod tests {
 
     #[test]
     fn unknown_families_have_no_encoding() {
-        let unknown = "text-davinci-003 davinci curie ada babbage gpt-2 gpt-6 gpt-45 gpt-4.9 gpt-4.10 gpt-50 o2 o10 o1x \
+        let unknown = "text-davinci4 davincis adams gpt-2 gpt-6 gpt-45 gpt-4.9 gpt-4.10 gpt-50 o2 o10 o1x \
             claude-3 llama gpt gpt-4/ ft: text-embedding codex chatgpt dall-e-3 whisper-1 gpt-4o/claude";
         for model in unknown.split_whitespace().chain(["", "/", " gpt-4"]) {
             assert_eq!(Encoding::for_model(model), None, "{model:?}");

@@ -2,8 +2,8 @@
 //! character once.
 //!
 //! The encodings are defined by a regular expression each (`O200K_BASE_PAT_STR` and the pattern of
-//! `cl100k_base` in tiktoken). A piece is what the leftmost of its alternatives matches, so a piece
-//! that has ended never changes. What the current piece is depends on what follows in four cases
+//! `cl100k_base` in tiktoken; the two older ones share that of GPT-2). A piece is what the leftmost of its alternatives matches, so a piece
+//! that has ended never changes. What the current piece is depends on what follows in five cases
 //! only, and in each there is one place where it could fall in two ([`Pieces::cut`]):
 //!
 //! - o200k_base, a word without a lower-case letter: `中AAA` is two pieces (up to the last character
@@ -11,6 +11,7 @@
 //! - o200k_base, a word and `'`: `it's` is one piece, `it'x` two.
 //! - White space with newlines: up to the last newline is one piece.
 //! - White space before anything else: its last character may belong to what follows.
+//! - GPT-2, `'` before `r`, `v` or `l`: `'re` is one piece, `'rx` two.
 //!
 //! Each function below is one state: it looks at the next character, perhaps consumes it, and gives
 //! the next state.
@@ -36,9 +37,9 @@ enum State {
     WordQuote,
     /// A word and `'r`, `'v` or `'l`, cut before the quote (o200k_base only).
     WordQuoteLetter(u8),
-    /// A `'` that may begin a contraction (cl100k_base only).
+    /// A `'` that may begin a contraction (not o200k_base).
     Quote,
-    /// The same and `r`, `v` or `l` (cl100k_base only).
+    /// The same and `r`, `v` or `l` (not o200k_base); for GPT-2 cut before the letter.
     QuoteLetter(u8),
     /// A run of punctuation.
     Punctuation,
@@ -131,8 +132,9 @@ impl Scanner {
     /// Would the piece fall in two if the text ended here?
     fn falls_in_two(&self) -> bool {
         match self.state {
-            State::Upper | State::WordQuote | State::WordQuoteLetter(_) => true,
-            // cl100k_base has `\s++$` before its newline rule: white space at the end is one piece.
+            // There is no cut in the quote of cl100k_base.
+            State::Upper | State::WordQuote | State::WordQuoteLetter(_) | State::QuoteLetter(_) => true,
+            // The others have `\s++$` before their newline rule: white space at the end is one piece.
             State::Space => self.tables.encoding == Encoding::O200kBase,
             _ => false,
         }
@@ -160,7 +162,8 @@ impl Scanner {
                 State::Upper
             }
             Class::Number => State::Digits(1),
-            Class::Apostrophe if self.tables.encoding == Encoding::Cl100kBase => State::Quote,
+            Class::Apostrophe if self.tables.encoding != Encoding::O200kBase => State::Quote,
+            _ if self.tables.encoding.is_old() => State::Punctuation,
             _ => State::Prefix,
         }
     }
@@ -258,6 +261,9 @@ impl Scanner {
 
     #[inline(always)]
     fn quote(&mut self, chunk: &mut Chunk<'_>, next: Char) -> State {
+        if self.tables.encoding.is_old() {
+            return self.old_quote(chunk, next);
+        }
         match Contraction::begun_by(next) {
             Contraction::Complete => self.close_with(chunk, next),
             Contraction::Half(letter) => step(chunk, next, State::QuoteLetter(letter)),
@@ -267,7 +273,26 @@ impl Scanner {
 
     #[inline(always)]
     fn quote_letter(&mut self, chunk: &mut Chunk<'_>, next: Char, letter: u8) -> State {
-        if completes_contraction(letter, next) { self.close_with(chunk, next) } else { State::Lower }
+        let old = self.tables.encoding.is_old();
+        if completes_contraction(letter, next) && (!old || next.code >= u32::from(b'a')) {
+            return self.close_with(chunk, next);
+        }
+        // Without a contraction GPT-2 has punctuation and a word, cl100k_base a word.
+        self.pieces.fall_in_two(chunk);
+        State::Lower
+    }
+
+    /// GPT-2 knows contractions in lower case only, and takes no letter along with punctuation.
+    #[cold]
+    fn old_quote(&mut self, chunk: &mut Chunk<'_>, next: Char) -> State {
+        match u8::try_from(next.code) {
+            Ok(b's' | b't' | b'm' | b'd') => self.close_with(chunk, next),
+            Ok(letter @ (b'r' | b'v' | b'l')) => {
+                self.pieces.cut(chunk);
+                step(chunk, next, State::QuoteLetter(letter))
+            }
+            _ => State::Punctuation,
+        }
     }
 
     #[inline(always)]
@@ -289,11 +314,12 @@ impl Scanner {
         }
     }
 
-    /// Digits come in threes.
+    /// Digits come in threes; for GPT-2 in any number.
     #[inline(always)]
     fn digits(&mut self, chunk: &mut Chunk<'_>, next: Char, seen: u8) -> State {
         match (next.class, seen) {
-            (Class::Number, 2) => self.close_with(chunk, next),
+            (Class::Number, 2..) if self.tables.encoding.is_old() => step(chunk, next, State::Digits(2)),
+            (Class::Number, 2..) => self.close_with(chunk, next),
             (Class::Number, _) => step(chunk, next, State::Digits(seen + 1)),
             _ => self.close(chunk),
         }
@@ -320,12 +346,27 @@ impl Scanner {
                     return State::Start;
                 }
                 self.pieces.close_all_but(self.last_space.bytes(), chunk);
+                if self.tables.encoding.is_old() {
+                    return self.after_old_space(chunk, class);
+                }
                 let punctuation = matches!(class, Class::Other | Class::Apostrophe | Class::Slash);
                 if punctuation && self.last_space.bytes() != b" " {
                     return self.close(chunk);
                 }
                 State::Prefix
             }
+        }
+    }
+
+    /// For GPT-2 a blank belongs to the word, number or punctuation after it, other white space to
+    /// nothing.
+    #[cold]
+    fn after_old_space(&mut self, chunk: &mut Chunk<'_>, next: Class) -> State {
+        match next {
+            _ if self.last_space.bytes() != b" " => self.close(chunk),
+            Class::Lower => State::Lower,
+            Class::Number => State::Digits(0),
+            _ => State::Punctuation,
         }
     }
 

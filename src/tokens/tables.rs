@@ -1,4 +1,4 @@
-//! The tables of both encodings: compiled in, read in place.
+//! The tables of the encodings: compiled in, read in place.
 
 use std::fmt;
 use std::hint::black_box;
@@ -52,6 +52,8 @@ macro_rules! vocabulary {
 
 static O200K: OnceLock<Tables> = OnceLock::new();
 static CL100K: OnceLock<Tables> = OnceLock::new();
+static P50K: OnceLock<Tables> = OnceLock::new();
+static R50K: OnceLock<Tables> = OnceLock::new();
 
 impl Tables {
     /// The tables of an encoding; makes the small ones if no one has yet.
@@ -59,6 +61,8 @@ impl Tables {
         let slot = match encoding {
             Encoding::O200kBase => &O200K,
             Encoding::Cl100kBase => &CL100K,
+            Encoding::P50kBase => &P50K,
+            Encoding::R50kBase => &R50K,
         };
         slot.get_or_init(|| Tables {
             encoding,
@@ -66,6 +70,8 @@ impl Tables {
             vocabulary: match encoding {
                 Encoding::O200kBase => vocabulary!("o200k_base"),
                 Encoding::Cl100kBase => vocabulary!("cl100k_base"),
+                Encoding::P50kBase => vocabulary!("p50k_base"),
+                Encoding::R50kBase => vocabulary!("r50k_base"),
             },
         })
     }
@@ -77,7 +83,7 @@ impl fmt::Debug for Tables {
     }
 }
 
-/// Readies both encodings: makes the small tables and touches each page of the large ones, so that
+/// Readies the two encodings in use: makes the small tables and touches each page of the large ones, so that
 /// no stream has to wait for the disk. The first use of [`super::Counter::new`] would do it bit by bit.
 pub fn load() {
     for encoding in [Encoding::O200kBase, Encoding::Cl100kBase] {
@@ -85,7 +91,7 @@ pub fn load() {
     }
 }
 
-/// Are the tables of both encodings made?
+/// Are the tables of the two encodings in use made?
 pub fn is_loaded() -> bool {
     O200K.get().is_some() && CL100K.get().is_some()
 }

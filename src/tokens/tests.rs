@@ -1,6 +1,7 @@
 //! The counter against tiktoken and against itself.
 
 mod adversarial;
+mod old;
 mod oracle;
 mod stream;
 mod tables;

@@ -1,4 +1,4 @@
-//! Every recorded chat exchange through `serve`: whole, split at random, and byte by byte.
+//! Every recorded exchange through `serve`: whole, split at random, and byte by byte.
 //!
 //! The client must get the same bytes, and the event must say what `account` says of the same
 //! line. The recordings are not part of the project; without them the test says so and passes.
@@ -44,7 +44,7 @@ fn recordings() -> Option<PathBuf> {
     file.exists().then_some(file)
 }
 
-fn chat_lines() -> Option<Vec<String>> {
+fn lines() -> Option<Vec<String>> {
     let Some(file) = recordings() else {
         println!("SKIPPED: recordings absent");
         return None;
@@ -52,10 +52,7 @@ fn chat_lines() -> Option<Vec<String>> {
     let output = Command::new("xz").arg("-dc").arg(&file).output().unwrap();
     assert!(output.status.success(), "xz: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    let chat = |line: &&str| {
-        line.contains("\"api\": \"chat/completions\"") || line.contains("\"api\":\"chat/completions\"")
-    };
-    Some(text.lines().filter(chat).map(str::to_owned).collect())
+    Some(text.lines().map(str::to_owned).collect())
 }
 
 /// The cases of the lines on one side, and the lines as `account` takes them.
@@ -69,12 +66,18 @@ fn cases(lines: &[String], azure: bool) -> Vec<Case> {
         // The same text must reach both ways: whatever numbers or escapes it has.
         let raw: HashMap<&str, &serde_json::value::RawValue> = serde_json::from_str(line).unwrap();
         let body = raw["request"].get().to_owned();
-        let deployment = value["request"]["model"].as_str().unwrap_or("some-deployment").replace('/', "-");
-        let mut path = format!("/openai/deployments/{deployment}/chat/completions");
+        let api = value["api"].as_str().unwrap();
+        let mut path = "/openai/v1/responses".to_owned();
+        // Responses name their model in the body alone.
+        if api != "responses" {
+            let deployment =
+                value["request"]["model"].as_str().unwrap_or("some-deployment").replace('/', "-");
+            path = format!("/openai/deployments/{deployment}/{api}");
+            value["deployment"] = json!(deployment);
+        }
         if let Some(version) = value["api_version"].as_str() {
             path.push_str(&format!("?api-version={version}"));
         }
-        value["deployment"] = json!(deployment);
         let bytewise = value["response_kind"] == "sse"
             && value["response_body"].as_str().unwrap().len() <= BYTEWISE_BYTES_MAX;
         let splits = [Split::Whole, Split::Random].into_iter().chain(bytewise.then_some(Split::Bytewise));
@@ -202,7 +205,7 @@ fn comparable(event: &Value) -> Value {
 }
 
 fn check(azure: bool, end_of_turn: &str) {
-    let Some(lines) = chat_lines() else { return };
+    let Some(lines) = lines() else { return };
     let (cases, events) = replay(cases(&lines, azure), end_of_turn);
     let said = account(&cases, end_of_turn);
     assert!(!cases.is_empty());

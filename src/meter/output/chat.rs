@@ -3,28 +3,41 @@
 //! The rules were fitted on 4,486 recorded exchanges of chat completions; on those of classic models
 //! outside the first months of 2025 they hit the bill in 99.4 % of 1,879.
 //!
-//! | answer (classic) | tokens |
-//! |---|---|
-//! | text | its tokens, + 1 if functions are offered, + 5 if a JSON schema is asked for as well |
-//! | refusal | its tokens + 1 |
-//! | one call | name joined to ` to=functions.`, arguments as streamed, + 4 (gpt-4 of 2023: + 1) |
-//! | several calls | one call to an internal wrapper with compact JSON |
-//! | a call that the request named | its arguments |
-//! | several choices | their sum |
+//! | answer (classic) | tokens | recordings |
+//! |---|---|---|
+//! | text | its tokens | all but 1 of some 1,000 |
+//! | text, functions offered | + 1: the model says that it calls none | 102 of 102 |
+//! | the same, and a JSON schema | + 5 | 6 of 6 |
+//! | refusal | its tokens + 1 | 25 of 25 |
+//! | one call | name joined to ` to=functions.`, arguments as streamed, + 4 (gpt-4 of 2023: + 1) | all but 1 |
+//! | several calls | one call to an internal wrapper with compact JSON | 37 of 37 |
+//! | a call that the request named | its arguments: the rest is written into the prompt | 13 of 13, 6 with the end of turn |
+//! | `tool_choice: none` | its tokens: that no function is called is written into the prompt | none |
+//! | several choices | their sum | 7 of 7 |
+//! | cut by `length` | the limit of the request | 5 of 5 |
 //!
 //! The token that ends a turn is billed by Azure and not by api.openai.com, and never where `length`
-//! cut the answer. gpt-5 and the o-series add their hidden reasoning, which no stream shows, and a
-//! frame around the text: their visible count is a lower bound.
+//! or a stop sequence cut the answer. The text of a stop sequence is not billed either since gpt-4o (22 of
+//! 22), but is for gpt-4 (1 of 1). So where the end is not billed a stop sequence changes nothing, and
+//! where it is, whether one was met is the question; an answer to a strict schema that ends with a
+//! bracket has met none that begins with a word.
+//!
+//! gpt-5 and the o-series add their hidden reasoning, which no stream shows, and a frame around the
+//! text: their visible count is a lower bound.
 
-use super::{Computed, Exchange};
-use crate::chunk::ToolChoice;
+use super::{Computed, Exchange, limited, signed};
+use crate::chunk::{Stop, ToolChoice};
 use crate::meter::answer::Choice;
 use crate::prompt::{self, Bill, Family};
 use crate::tokens::{self, Encoding};
 
-/// From January to May 2025 api.openai.com billed the end of a turn on some clusters and not on
-/// others (121 of 185 recordings did): seconds since 1970.
-const UNSURE_END_OF_TURN: std::ops::Range<u64> = 1_735_689_600..1_747_785_600;
+/// From December 2024 to May 2025 api.openai.com billed the end of a turn on some clusters and not on
+/// others (121 of 185 recordings are billed, and one of eleven from that December): seconds since 1970.
+const UNSURE_END_OF_TURN: std::ops::Range<u64> = 1_733_529_600..1_747_785_600;
+
+/// Azure bills it at least since October 2025 (57 of 57); in March 2025 it did not (1 of 1), nor did it
+/// for older models (3 of 3).
+const SURE_END_OF_TURN_ON_AZURE: u64 = 1_759_276_800;
 
 /// The tokens of a chat answer.
 pub(super) fn count(exchange: Exchange<'_>) -> Computed {
@@ -53,10 +66,15 @@ impl Exchange<'_> {
         self.model.encoding
     }
 
+    /// The model reasons where nobody sees it.
+    fn is_hidden(&self) -> bool {
+        matches!(self.model.family, Family::Gpt5 | Family::OSeries)
+    }
+
     /// The answer stops in mid-sentence: nothing that is billed at its end is billed.
     fn is_cut(&self, choice: &Choice) -> bool {
         match &choice.finish {
-            Some(reason) => reason == "length",
+            Some(reason) => matches!(reason.as_str(), "length" | "content_filter"),
             None => !self.whole,
         }
     }
@@ -82,7 +100,7 @@ impl Exchange<'_> {
     /// Tokens of one choice; `None` if its text is lost.
     fn choice(&self, choice: &Choice, place: Option<usize>, bill: &mut Bill) -> Option<()> {
         let cut = self.is_cut(choice);
-        let hidden = matches!(self.model.family, Family::Gpt5 | Family::OSeries);
+        let hidden = self.is_hidden();
         let before = bill.total();
         if hidden {
             self.reasoning_model(choice, place, cut, bill)?;
@@ -99,6 +117,21 @@ impl Exchange<'_> {
     }
 
     fn classic(&self, choice: &Choice, place: Option<usize>, cut: bool, bill: &mut Bill) -> Option<()> {
+        let before = bill.total();
+        self.said(choice, place, cut, bill)?;
+        if choice.finish.as_deref() == Some("length") {
+            let counted = bill.total() - before;
+            bill.add_at(
+                "up to the limit",
+                place,
+                signed(limited(counted, self.facts.limit)) - signed(counted),
+            );
+        }
+        Some(())
+    }
+
+    /// What a classic model said, by its words.
+    fn said(&self, choice: &Choice, place: Option<usize>, cut: bool, bill: &mut Bill) -> Option<()> {
         let text = signed(self.text(choice)?);
         let calls: Vec<_> = choice.calls.iter().filter(|call| !call.name.is_empty()).collect();
         if let ([call], ToolChoice::Named) = (calls.as_slice(), self.facts.tool_choice) {
@@ -108,12 +141,10 @@ impl Exchange<'_> {
         bill.add_at("text", place, text);
         if calls.is_empty() {
             bill.add_at("refusal frame", place, i64::from(!choice.refusal.is_empty()));
-            let offer = match (self.tools_offered() && !cut, self.facts.json_schema) {
-                (false, _) => 0,
-                (true, false) => 1,
-                (true, true) => 5,
-            };
-            bill.add_at("tools offered", place, offer);
+            if self.tools_offered() && !cut {
+                bill.add_at("no call", place, i64::from(self.facts.tool_choice != ToolChoice::Nothing));
+                bill.add_at("JSON schema", place, if self.facts.json_schema { 4 } else { 0 });
+            }
             return Some(());
         }
         bill.add_at("text frame", place, i64::from(text > 0));
@@ -172,16 +203,6 @@ impl Exchange<'_> {
         Some(())
     }
 
-    /// Tokens of content and refusal. Entries of `logprobs` are the very tokens that were sampled;
-    /// they are taken where they cover the text byte for byte.
-    fn text(&self, choice: &Choice) -> Option<u64> {
-        let bytes = choice.content.bytes() + choice.refusal.bytes();
-        match choice.logprobs {
-            Some(logprobs) if logprobs.bytes == Some(bytes) && bytes > 0 => Some(logprobs.entries),
-            _ => Some(choice.content.count(self.encoding())? + choice.refusal.count(self.encoding())?),
-        }
-    }
-
     fn n(&self, text: &str) -> i64 {
         signed(tokens::count(self.encoding(), text))
     }
@@ -195,10 +216,16 @@ impl Exchange<'_> {
     fn doubts(&self, choice: &Choice, computed: &mut Computed) {
         let finish = choice.finish.as_deref();
         let calls = choice.calls.len();
+        let nameless = choice.calls.iter().any(|call| call.name.is_empty());
         for (doubt, reason) in [
             (finish == Some("content_filter"), "content_filter"),
-            (self.facts.stop && finish == Some("stop") && calls == 0, "stop_sequence"),
-            (self.facts.tool_choice == ToolChoice::Named && calls > 0, "named_tool_choice"),
+            (self.may_have_met_a_stop(choice), "stop_sequence"),
+            (self.facts.tool_choice == ToolChoice::Named && !self.is_named_call(choice), "tool_choice"),
+            (self.facts.tool_choice == ToolChoice::Nothing && self.tools_offered(), "tool_choice"),
+            (finish.is_none() && self.whole, "unfinished"),
+            (!choice.has_text() && calls == 0 && self.whole && !self.is_hidden(), "empty_answer"),
+            (nameless && self.whole, "unknown_fields"),
+            (calls > 1 && self.model.family == Family::Gpt4Early, "parallel_calls"),
             (choice.audio, "audio"),
             (choice.odd || !choice.reasoning.is_empty(), "unknown_fields"),
             (finish == Some("other"), "unknown_fields"),
@@ -211,15 +238,34 @@ impl Exchange<'_> {
         }
     }
 
+    /// It may have been cut by a stop sequence, and that may change the bill.
+    fn may_have_met_a_stop(&self, choice: &Choice) -> bool {
+        let could = self.facts.stop != Stop::Never
+            && choice.finish.as_deref() == Some("stop")
+            && choice.calls.is_empty();
+        let free = !self.rules.end_of_turn && self.encoding() == Encoding::O200kBase;
+        let is_json = self.facts.json_schema
+            && self.facts.strict
+            && self.facts.stop == Stop::Words
+            && matches!(choice.content.last(), Some(b'}' | b']'));
+        could && !free && !is_json
+    }
+
+    /// The call that the request named, as it has been recorded.
+    fn is_named_call(&self, choice: &Choice) -> bool {
+        let ended = matches!(choice.finish.as_deref(), Some("stop" | "length"));
+        ended && choice.calls.len() == 1 && !choice.has_text() && self.model.family == Family::Classic
+    }
+
     /// Why the whole count may be off.
     fn request_doubts(&self, computed: &mut Computed) {
         let answer = self.answer;
-        let hidden = matches!(self.model.family, Family::Gpt5 | Family::OSeries);
+        let hidden = self.is_hidden();
+        let created = |is: fn(u64) -> bool| answer.created.is_some_and(is);
         let unsure_end = if self.rules.end_of_turn {
-            // Older models on Azure do not bill it.
-            self.encoding() == Encoding::Cl100kBase
+            self.encoding() == Encoding::Cl100kBase || created(|seconds| seconds < SURE_END_OF_TURN_ON_AZURE)
         } else {
-            answer.created.is_some_and(|seconds| UNSURE_END_OF_TURN.contains(&seconds))
+            created(|seconds| UNSURE_END_OF_TURN.contains(&seconds))
         };
         for (doubt, reason) in [
             (hidden, "reasoning_hidden"),
@@ -243,9 +289,4 @@ impl Choice {
     fn has_text(&self) -> bool {
         !(self.content.is_empty() && self.refusal.is_empty())
     }
-}
-
-/// No text has so many tokens that this matters.
-fn signed(tokens: u64) -> i64 {
-    i64::try_from(tokens).unwrap_or(i64::MAX)
 }

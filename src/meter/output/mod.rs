@@ -2,9 +2,11 @@
 //! kind of API.
 
 mod chat;
+mod plain;
+mod responses;
 
 use super::Rules;
-use super::answer::Answer;
+use super::answer::{Answer, Choice};
 use crate::chunk::RequestFacts;
 use crate::prompt::{Bill, Model, Part};
 use crate::usage::Api;
@@ -49,12 +51,50 @@ pub(super) struct Exchange<'a> {
     pub(super) rules: Rules,
     /// The answer was seen to its end.
     pub(super) whole: bool,
+    /// Tokens of the prompt, for an answer that repeats it.
+    pub(super) prompt_tokens: Option<u64>,
+}
+
+impl Exchange<'_> {
+    /// Tokens of a choice's content and refusal; `None` if its text is lost. Entries of `logprobs` are
+    /// the very tokens that were sampled; they are taken where they cover the text byte for byte.
+    fn text(&self, choice: &Choice) -> Option<u64> {
+        let bytes = choice.content.bytes() + choice.refusal.bytes();
+        match choice.logprobs {
+            Some(logprobs) if logprobs.bytes == Some(bytes) && bytes > 0 => Some(logprobs.entries),
+            _ => {
+                let encoding = self.model.encoding;
+                Some(choice.content.count(encoding)? + choice.refusal.count(encoding)?)
+            }
+        }
+    }
 }
 
 /// The tokens of an answer that has begun.
 pub(super) fn count(api: Api, exchange: Exchange<'_>) -> Computed {
     match api {
         Api::ChatCompletions => chat::count(exchange),
+        Api::Responses => responses::count(exchange),
+        Api::Completions => plain::count(exchange),
         _ => Computed::default(),
     }
 }
+
+/// No text has so many tokens that this matters.
+fn signed(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
+}
+
+/// Tokens of an answer that `length` has cut: its limit, if there is one and the text has about as many.
+///
+/// The model may write a text with other tokens than its shortest, and half a character at the end is
+/// not sent, so the count of the text can be off; the limit is what the service counted to (8 of 8
+/// recordings, of which the text's own count hits 7). Far below the limit it was the model's window that
+/// cut the answer.
+fn limited(counted: u64, limit: Option<u64>) -> u64 {
+    let near = |limit: &u64| limit.abs_diff(counted) <= 1 + limit / LIMIT_PART_OFF_MAX;
+    limit.filter(near).unwrap_or(counted)
+}
+
+/// By this part of a limit the count of a text may be off.
+const LIMIT_PART_OFF_MAX: u64 = 8;
