@@ -61,7 +61,7 @@ fn chat(case: &Value) -> Rows {
     let documents = documents(case);
     let choices: Vec<_> = documents.iter().flat_map(|document| list(document, "choices")).collect();
     let audio = |choice: &&Value| is_true(&choice["message"]["audio"]) || is_true(&choice["delta"]["audio"]);
-    if choices.is_empty() || choices.iter().any(|choice| audio(choice)) || family != "classic" {
+    if choices.is_empty() || choices.iter().any(audio) || family != "classic" {
         return Rows { input, output: vec![] };
     }
     let created = documents.iter().filter_map(|document| document["created"].as_u64()).rfind(|at| *at > 0);
