@@ -320,8 +320,10 @@ impl Meter {
             };
         }
         let Some(model) = self.rules_model() else { return unknown("unknown_model") };
+        // Whether a prompt was counted that the service reports is chance, and must not be seen.
+        let reported = self.reported().is_some_and(|reported| reported.input.is_some());
         let prompt_tokens = match &self.prompt {
-            Prompt::Counted(count) if self.facts.echo => count.tokens,
+            Prompt::Counted(count) if self.facts.echo && !reported => count.tokens,
             _ => None,
         };
         let (facts, rules) = (&self.facts, self.rules);
