@@ -50,12 +50,14 @@ static ALLOCATOR: Counting = Counting;
 const WARM_UP: usize = 500;
 const STEADY: usize = 5_000;
 
-fn meter() -> Meter {
-    let target = Target { api: Api::ChatCompletions, ..Target::default() };
+fn meter(api: Api) -> Meter {
+    let target = Target { api, ..Target::default() };
     let draft = Usage::draft(Caller::unattributed(Trust::None), target);
     // Blind, so that what it computes shows that the stream was read.
     let mut meter = Meter::new(draft, Rules { end_of_turn: true }).blind();
-    meter.request_bytes(br#"{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#);
+    meter.request_bytes(
+        br#"{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Hi"}],"input":"Hi"}"#,
+    );
     meter.request_end();
     let content_type = HeaderValue::from_static("text/event-stream");
     meter.response_head(StatusCode::OK, &HeaderMap::from_iter([(CONTENT_TYPE, content_type)]));
@@ -91,9 +93,9 @@ const ESCAPED: &[&str] = &[
 ];
 
 /// Shows the pieces of a stream to a meter; gives the allocations after the warm-up.
-fn allocations(pieces: &[Vec<u8>], warm_up: usize) -> u64 {
+fn allocations(api: Api, pieces: &[Vec<u8>], warm_up: usize) -> u64 {
     tokens::load();
-    let mut meter = meter();
+    let mut meter = meter(api);
     let mut before = 0;
     for (at, piece) in pieces.iter().enumerate() {
         if at == warm_up {
@@ -110,11 +112,16 @@ fn allocations(pieces: &[Vec<u8>], warm_up: usize) -> u64 {
 
 /// The same for a stream of chunks that come one by one, with both ends of a line.
 fn steady(name: &str, chunk: impl Fn(usize) -> String) {
+    steady_of(Api::ChatCompletions, name, chunk);
+}
+
+/// The same of any API.
+fn steady_of(api: Api, name: &str, chunk: impl Fn(usize) -> String) {
     for line_end in ["\n", "\r\n"] {
         let pieces: Vec<Vec<u8>> = (0..WARM_UP + STEADY)
             .map(|at| format!("{}{line_end}{line_end}", chunk(at)).into_bytes())
             .collect();
-        let found = allocations(&pieces, WARM_UP);
+        let found = allocations(api, &pieces, WARM_UP);
         println!("{name}: {found} allocations in {STEADY} deltas");
         assert_eq!(found, 0, "{name}, lines ending in {line_end:?}");
     }
@@ -125,17 +132,36 @@ fn plain_text() {
     steady("Latin", |at| chunk(0, &content(LATIN, at), ""));
     steady("Chinese", |at| chunk(0, &content(CHINESE, at), ""));
     steady("usage null", |at| chunk(0, &content(LATIN, at), r#","usage":null"#));
+    let padded = |at: usize| format!(r#","obfuscation":"{}""#, "x".repeat(1 + at % 17));
+    steady("padded", |at| chunk(0, &content(LATIN, at), &padded(at)));
 }
 
 #[test]
 fn text_that_takes_the_full_parse() {
     steady("escaped", |at| chunk(0, &content(ESCAPED, at), ""));
-    let padded = |at: usize| format!(r#","obfuscation":"{}""#, "x".repeat(1 + at % 17));
-    steady("padded", |at| chunk(0, &content(LATIN, at), &padded(at)));
     steady("two choices", |at| chunk(at % 2, &content(LATIN, at / 2), ""));
     steady("refusal", |at| chunk(0, &content(LATIN, at).replace("content", "refusal"), ""));
     let usage = r#","usage":{"prompt_tokens":9,"completion_tokens":5,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":0}}"#;
     steady("usage in each chunk", |at| chunk(0, &content(LATIN, at), usage));
+}
+
+/// Each delta of a response has a number and padding.
+#[test]
+fn deltas_of_a_response() {
+    let event = |at: usize, kind: &str, item: usize, delta: &str| match at {
+        0 => r#"data: {"type":"response.created","response":{"id":"r","model":"gpt-4o"}}"#.to_owned(),
+        _ => format!(
+            r#"data: {{"type":"response.{kind}.delta","item_id":"m","output_index":{item},"content_index":0,"delta":"{delta}","logprobs":[],"sequence_number":{at},"obfuscation":"{}"}}"#,
+            "x".repeat(at % 17)
+        ),
+    };
+    for (name, words) in [("Latin", LATIN), ("Chinese", CHINESE), ("escaped", ESCAPED)] {
+        steady_of(Api::Responses, name, |at| event(at, "output_text", 0, words[at % words.len()]));
+    }
+    steady_of(Api::Responses, "two items", |at| {
+        event(at, "output_text", at % 2, LATIN[at / 2 % LATIN.len()])
+    });
+    steady_of(Api::Responses, "refusal", |at| event(at, "refusal", 0, LATIN[at % LATIN.len()]));
 }
 
 #[test]
@@ -146,7 +172,7 @@ fn text_in_pieces_of_any_size() {
         let pieces: Vec<Vec<u8>> = stream.as_bytes().chunks(size).map(<[u8]>::to_vec).collect();
         // Half, because the longest rest of a piece comes late.
         let warm_up = pieces.len() / 2;
-        assert_eq!(allocations(&pieces, warm_up), 0, "pieces of {size} bytes");
+        assert_eq!(allocations(Api::ChatCompletions, &pieces, warm_up), 0, "pieces of {size} bytes");
     }
 }
 
@@ -160,6 +186,6 @@ fn arguments_of_a_call() {
     };
     let pieces: Vec<Vec<u8>> =
         (0..WARM_UP + STEADY).map(|at| (chunk(0, &delta(at), "") + "\n\n").into_bytes()).collect();
-    let found = allocations(&pieces, WARM_UP);
+    let found = allocations(Api::ChatCompletions, &pieces, WARM_UP);
     assert!(found <= 8, "{found}");
 }

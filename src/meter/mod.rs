@@ -228,16 +228,12 @@ impl Meter {
         match self.billing(self.ended) {
             Billing::Nothing | Billing::MostLikelyNothing => PromptNeed::No,
             Billing::PerhapsPrompt | Billing::PerhapsBoth => count(self.assumed_model()),
-            Billing::Answered if self.ended.is_some() => {
-                count(self.body.seen.answer.model.clone().or_else(|| self.assumed_model()))
-            }
+            Billing::Answered if self.ended.is_some() => count(self.counting_model()),
             Billing::Answered if self.body.is_stream() && (!self.usage_awaited() || self.body.seen.done) => {
-                self.body
-                    .seen
-                    .answer
-                    .model
-                    .clone()
-                    .map_or(PromptNeed::Keep, |model| PromptNeed::Count { model })
+                match self.body.seen.answer.model {
+                    Some(_) => count(self.counting_model()),
+                    None => PromptNeed::Keep,
+                }
             }
             Billing::Answered => PromptNeed::Keep,
         }
@@ -313,6 +309,18 @@ impl Meter {
     /// The service's word, if it counts.
     fn reported(&self) -> Option<&Reported> {
         self.body.seen.answer.reported.as_ref().filter(|_| !self.blind)
+    }
+
+    /// The answer does not say which model gave it. In Responses Azure says the deployment's name.
+    fn is_model_assumed(&self) -> bool {
+        let answer = &self.body.seen.answer;
+        let unknown = self.draft.target.api == Api::Responses && answer.rules.is_none();
+        answer.model.is_none() || (unknown && self.assumed_model().is_some())
+    }
+
+    /// The model whose rules the prompt is counted by.
+    fn counting_model(&self) -> Option<String> {
+        if self.is_model_assumed() { self.assumed_model() } else { self.body.seen.answer.model.clone() }
     }
 
     /// The model to go by where no answer names one: the one that we were told, else the one that the

@@ -225,7 +225,7 @@ impl Meter {
                 if billing != Billing::Answered {
                     reasons.push("billing_uncertain");
                 }
-                if self.body.seen.answer.model.is_none() && count.tokens.is_some() {
+                if self.is_model_assumed() && count.tokens.is_some() {
                     reasons.push("model_assumed");
                 }
                 let quality = if reasons.is_empty() { Quality::Exact } else { Quality::Estimated };
@@ -329,7 +329,7 @@ impl Meter {
         let (facts, rules) = (&self.facts, self.rules);
         let exchange = Exchange { answer, model, facts, rules, whole, prompt_tokens };
         let mut computed = output::count(self.draft.target.api, exchange);
-        if answer.model.is_none() {
+        if self.is_model_assumed() {
             computed.because("model_assumed");
         }
         if seen.parse_errors > 0 {
@@ -343,8 +343,8 @@ impl Meter {
         let answer = &self.body.seen.answer;
         match &answer.model {
             Some(name) if self.draft.target.api == Api::Embeddings => prompt::rules(Api::Embeddings, name),
-            Some(_) => answer.rules,
-            None => prompt::rules(self.draft.target.api, &self.assumed_model()?),
+            Some(_) if !self.is_model_assumed() => answer.rules,
+            _ => prompt::rules(self.draft.target.api, &self.assumed_model()?),
         }
     }
 }

@@ -125,18 +125,18 @@ impl Answer<'_> {
             }
         }
         // All that a reasoning model said may be hidden.
-        if !self.is_cut() && !(self.hides() && text == 0 && calls.is_empty()) {
-            bill.add("end of turn", 1);
-        }
+        let silent = self.hides() && text == 0 && calls.is_empty();
+        bill.add("end of turn", i64::from(!self.is_cut() && !silent));
         Some(())
     }
 
     /// The texts of all parts, each counted for itself; returns their sum.
     fn texts(&self, bill: &mut Bill) -> Option<i64> {
         let mut sum = 0;
+        let several = self.items.parts().nth(1).is_some();
         for (place, part) in self.items.parts().enumerate() {
             let tokens = signed(part.text.count(self.exchange.model.encoding)?);
-            bill.add_at(if part.refusal { "refusal" } else { "text" }, place, tokens);
+            bill.add_at(if part.refusal { "refusal" } else { "text" }, several.then_some(place), tokens);
             sum += tokens;
         }
         Some(sum)

@@ -274,6 +274,30 @@ fn ends_other_than_completed() {
     assert_eq!((event.tokens.output, event.accounting.reasons), (None, vec!["output:background".to_owned()]));
 }
 
+/// Azure names the deployment where the model should stand.
+#[test]
+fn the_model_may_have_to_be_known_from_elsewhere() {
+    let answer = Answer { model: "prod-chat", ..Answer::of(vec![Item::Message(vec!["Hello", ", world"])]) };
+    for body in [answer.json(), answer.stream(Sent::Everything, false)] {
+        let unknown = run(&body);
+        assert_eq!((unknown.tokens.input, unknown.tokens.output), (None, None));
+        let kind = if body.starts_with('{') { "application/json" } else { "text/event-stream" };
+        let mut meter = Meter::new(draft(Api::Responses), FREE).assuming(Some("gpt-4o".to_owned()));
+        meter.request_bytes(REQUEST.as_bytes());
+        meter.request_end();
+        meter.response_head(StatusCode::OK, &headers(kind));
+        meter.response_bytes(body.as_bytes(), usize::MAX);
+        meter.end(Ending::Eof);
+        assert_eq!(meter.prompt_need(), PromptNeed::Count { model: "gpt-4o".to_owned() });
+        meter.prompt_counted(count_prompt(Api::Responses, &[REQUEST.into()], "gpt-4o"));
+        let event = meter.settle(Ending::Eof);
+        assert_eq!((event.tokens.input, event.tokens.output), (Some(8), Some(4)));
+        assert_eq!(event.accounting.output_quality, Quality::Estimated);
+        assert_eq!(event.accounting.reasons, ["input:model_assumed", "output:model_assumed"]);
+        assert_eq!(event.target.model.as_deref(), Some("prod-chat"));
+    }
+}
+
 #[test]
 fn too_much_is_said_and_not_kept() {
     let call = |index: u64| json!({"type": "response.function_call_arguments.delta", "output_index": index, "delta": "1".repeat(1000)});
