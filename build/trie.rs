@@ -130,7 +130,7 @@ fn longest_prefix(nodes: &[Node], token: &[u8]) -> u32 {
 /// A node without children has base 0. What stands there are the root and its children, each one
 /// place after the byte that it would have to be led to by.
 fn place(nodes: &mut [Node], order: &[usize]) -> usize {
-    let mut free = Free::default();
+    let mut free = Free::new();
     free.take(0);
     for &at in order {
         if nodes[at].children.is_empty() {
@@ -145,64 +145,84 @@ fn place(nodes: &mut [Node], order: &[usize]) -> usize {
             free.take(base + usize::from(byte));
         }
     }
-    free.taken.len() + BYTES
+    free.len + BYTES
 }
 
 /// Which places and bases are free.
-#[derive(Default)]
 struct Free {
-    taken: Vec<bool>,
+    /// For each place, itself if it is free, else one after it that was free once: the way to the
+    /// next free place, shortened whenever it is gone.
+    next: Vec<usize>,
     base_taken: Vec<bool>,
-    /// All places before this one are taken, or nearly all.
-    first: usize,
+    /// Where to search, by the number of children.
+    starts: [usize; CLASSES],
+    /// Places up to the last one that is taken.
+    len: usize,
 }
 
-/// Places that may stay free among the first before the search leaves them behind.
-const TRIES_MAX: usize = 400;
+/// Numbers of children that are told apart: the last stands for all above.
+const CLASSES: usize = 9;
+
+/// Free places that did not fit, after which a search begins further on the next time. Nodes with
+/// fewer children will fill what it leaves behind.
+const TRIES_MAX: usize = 32;
 
 impl Free {
-    fn is_taken(list: &[bool], at: usize) -> bool {
-        list.get(at).copied().unwrap_or(false)
+    fn new() -> Free {
+        let starts = [ROOT_CHILDREN + BYTES; CLASSES];
+        Free { next: Vec::new(), base_taken: Vec::new(), starts, len: 0 }
     }
 
-    fn set(list: &mut Vec<bool>, at: usize) {
-        if list.len() <= at {
-            list.resize(at + 1, false);
+    /// The first free place from `at` on.
+    fn from(&mut self, mut at: usize) -> usize {
+        self.grow(at);
+        while self.next[at] != at {
+            let further = self.next[at];
+            self.grow(further);
+            self.next[at] = self.next[further];
+            at = self.next[at];
+            self.grow(at);
         }
-        list[at] = true;
+        at
     }
 
-    fn take(&mut self, place: usize) {
-        Free::set(&mut self.taken, place);
+    fn is_free(&mut self, at: usize) -> bool {
+        self.grow(at);
+        self.next[at] == at
+    }
+
+    fn take(&mut self, at: usize) {
+        self.grow(at);
+        self.next[at] = at + 1;
+        self.len = self.len.max(at + 1);
     }
 
     fn take_base(&mut self, base: usize) {
-        Free::set(&mut self.base_taken, base);
+        self.grow(base);
+        self.base_taken[base] = true;
     }
 
-    /// The first base whose places for all `bytes` are free.
-    fn base_for(&mut self, bytes: &[u8]) -> usize {
-        while Free::is_taken(&self.taken, self.first) {
-            self.first += 1;
+    fn grow(&mut self, at: usize) {
+        while self.next.len() <= at {
+            self.next.push(self.next.len());
+            self.base_taken.push(false);
         }
+    }
+
+    /// A base whose places for all `bytes` are free.
+    fn base_for(&mut self, bytes: &[u8]) -> usize {
+        let class = bytes.len().min(CLASSES - 1);
         let lead = usize::from(bytes.iter().copied().min().unwrap_or(0));
-        let fits = |base: usize| {
-            !Free::is_taken(&self.base_taken, base)
-                && bytes.iter().all(|&byte| !Free::is_taken(&self.taken, base + usize::from(byte)))
-        };
+        let mut at = self.from(self.starts[class].max(lead + ROOT_CHILDREN + BYTES));
         let mut tries = 0;
-        let mut at = self.first.max(lead + ROOT_CHILDREN + BYTES);
-        loop {
-            if !Free::is_taken(&self.taken, at) {
-                if fits(at - lead) {
-                    break;
-                }
-                tries += 1;
-            }
-            at += 1;
+        while self.base_taken[at - lead]
+            || !bytes.iter().all(|&byte| self.is_free(at - lead + usize::from(byte)))
+        {
+            at = self.from(at + 1);
+            tries += 1;
         }
         if tries > TRIES_MAX {
-            self.first += TRIES_MAX / 8;
+            self.starts[class] = at;
         }
         at - lead
     }

@@ -116,8 +116,7 @@ impl Exchange {
         let mut input = Vec::new();
         if let PromptNeed::Count { model } = meter.prompt_need() {
             let count = count_prompt(self.api, std::slice::from_ref(&self.request), &model);
-            input.clone_from(&count.parts);
-            meter.prompt_counted(count);
+            input = meter.prompt_counted(count);
         }
         let explanation = Explanation { input, output: meter.output_parts() };
         (meter.settle(Ending::Eof), explanation)

@@ -42,6 +42,11 @@ impl<'a> Value<'a> {
         if let Value::Array(bytes) = self { Some(bytes) } else { None }
     }
 
+    /// A number as it is written.
+    pub(crate) fn number(self) -> Option<&'a [u8]> {
+        if let Value::Number(digits) = self { Some(digits) } else { None }
+    }
+
     /// A whole number from 0 on; `1e2` and `100.0` are 100.
     pub(crate) fn whole(self) -> Option<u64> {
         let Value::Number(digits) = self else { return None };
@@ -75,16 +80,22 @@ impl<'a> Text<'a> {
         Text { raw, escaped: false }
     }
 
-    /// The bytes before and after it in the document that it was read from.
-    pub fn around(&self, document: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
-        let start = self.raw.as_ptr().addr().checked_sub(document.as_ptr().addr())?;
-        let end = start.checked_add(self.raw.len())?;
-        Some((document.get(..start)?, document.get(end..)?))
+    /// The bytes between its quotes.
+    pub fn raw(&self) -> &'a [u8] {
+        self.raw
     }
 
     /// Whether the string is empty.
     pub fn is_empty(&self) -> bool {
         self.raw.is_empty()
+    }
+
+    /// Bytes of the string when it is unescaped.
+    pub fn unescaped_bytes(&self) -> u64 {
+        let (mut bytes, mut joiner) = (0, Joiner::default());
+        joiner.feed(*self, |part| bytes += part.len() as u64);
+        joiner.end(|part| bytes += part.len() as u64);
+        bytes
     }
 
     /// Unescapes; what is no Unicode becomes U+FFFD.
@@ -106,6 +117,13 @@ impl<'a> Text<'a> {
             Cow::Borrowed(self.raw)
         }
     }
+}
+
+/// Where `part` stands in the document that it was read from.
+pub fn place_in(document: &[u8], part: &[u8]) -> Option<std::ops::Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(document.as_ptr().addr())?;
+    let end = start.checked_add(part.len())?;
+    (end <= document.len()).then_some(start..end)
 }
 
 /// Joins the strings of one text that comes in deltas: half of a surrogate pair at the end of one

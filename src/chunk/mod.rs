@@ -9,11 +9,13 @@ mod json;
 mod large;
 mod reported;
 mod request;
+mod responses;
 mod scan;
 
-pub use json::{Joiner, Malformed, Text};
+pub use json::{Joiner, Malformed, Text, place_in};
 pub use reported::Reported;
 pub use request::{RequestFacts, RequestScan, Stop, ToolChoice};
+pub use responses::{Event, EventKind, Item, ItemKind, Part, Response};
 pub use scan::{AnswerScan, Scanner, Sink, Token};
 
 use json::{Value, elements, members};
@@ -27,10 +29,12 @@ pub struct Chunk<'a> {
     pub model: Option<Text<'a>>,
     /// `service_tier`
     pub service_tier: Option<Text<'a>>,
-    /// `created`, seconds since 1970; 0 in Azure's annotation chunks.
+    /// `created` or `created_at`, seconds since 1970; 0 in Azure's annotation chunks.
     pub created: Option<u64>,
     /// `type`: names the events of the Responses API.
     pub kind: Option<Text<'a>>,
+    /// `obfuscation`: padding.
+    pub obfuscation: Option<Text<'a>>,
     choices: Option<&'a [u8]>,
     usage: Option<&'a [u8]>,
     response: Option<&'a [u8]>,
@@ -103,9 +107,10 @@ impl<'a> Chunk<'a> {
             b"model" => chunk.model = value.text(),
             b"id" => chunk.id = value.text(),
             b"usage" => chunk.usage = value.object(),
-            b"created" => chunk.created = value.whole(),
+            b"created" | b"created_at" => chunk.created = value.whole(),
             b"service_tier" => chunk.service_tier = value.text(),
             b"type" => chunk.kind = value.text(),
+            b"obfuscation" => chunk.obfuscation = value.text(),
             b"response" => chunk.response = value.object(),
             b"error" => chunk.error = Some(value),
             b"code" => chunk.code = Some(value),

@@ -56,8 +56,7 @@ impl Reported {
         let mut all_read = Ok(());
         members(object, |key, value| match value {
             Value::Object(details) => {
-                let group = key.to_vec();
-                let inner = members(details, |key, value| reported.set(&group, key, value));
+                let inner = members(details, |inner, value| reported.set(key, inner, value));
                 all_read = all_read.and(inner);
             }
             value => reported.set(b"", key, value),

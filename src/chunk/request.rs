@@ -26,6 +26,8 @@ pub struct RequestFacts {
     pub tool_choice: ToolChoice,
     /// `response_format`, or the `text.format` of the Responses API, is of type `json_schema`.
     pub json_schema: bool,
+    /// The name of that schema.
+    pub schema_name: Option<String>,
     /// The schema of `response_format` is `strict`: nothing that does not fit it can be said.
     pub strict: bool,
     /// `stop`
@@ -42,6 +44,8 @@ pub struct RequestFacts {
     pub best_of: Option<u64>,
     /// `suffix`: what follows the text to be inserted.
     pub suffix: bool,
+    /// `context_management`: the service may shorten the history, at the caller's cost.
+    pub compacts: bool,
     /// `prediction`: rejected predictions are billed and not seen.
     pub prediction: bool,
     /// The body is one JSON object.
@@ -108,8 +112,10 @@ impl RequestScan {
 struct Collector {
     facts: RequestFacts,
     key: Key,
-    /// A nested key that is asked for: `type`, `strict` or `include_usage`.
+    /// A nested key that is asked for: `type`, `name`, `strict` or `include_usage`.
     inner: Inner,
+    /// The entry of `tools` that is being read is a function, or something else.
+    tool: Option<bool>,
     state: ServerState,
     limits: Limits,
 }
@@ -174,6 +180,7 @@ enum Key {
     Echo,
     BestOf,
     Suffix,
+    ContextManagement,
     MaxCompletionTokens,
     MaxTokens,
     MaxOutputTokens,
@@ -184,6 +191,7 @@ enum Key {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Inner {
     Type,
+    Name,
     Strict,
     IncludeUsage,
     #[default]
@@ -212,6 +220,7 @@ impl Key {
             b"echo" => Key::Echo,
             b"best_of" => Key::BestOf,
             b"suffix" => Key::Suffix,
+            b"context_management" => Key::ContextManagement,
             b"max_completion_tokens" => Key::MaxCompletionTokens,
             b"max_tokens" => Key::MaxTokens,
             b"max_output_tokens" => Key::MaxOutputTokens,
@@ -228,6 +237,7 @@ impl Sink for Collector {
             (_, Token::Key(key)) => {
                 self.inner = match key {
                     b"type" => Inner::Type,
+                    b"name" => Inner::Name,
                     b"strict" => Inner::Strict,
                     b"include_usage" => Inner::IncludeUsage,
                     _ => Inner::Other,
@@ -259,6 +269,7 @@ impl Collector {
             Key::BestOf => facts.best_of = whole(token),
             Key::Echo => facts.echo = is_true,
             Key::Suffix => facts.suffix = given,
+            Key::ContextManagement => facts.compacts = given,
             Key::PreviousResponse => self.state.previous_response = given,
             Key::Conversation => self.state.conversation = given,
             // The older completions have a text here.
@@ -277,7 +288,9 @@ impl Collector {
                     _ => ToolChoice::Auto,
                 }
             }
-            Key::ResponseFormat | Key::Text => (facts.json_schema, facts.strict) = (false, false),
+            Key::ResponseFormat | Key::Text => {
+                (facts.json_schema, facts.schema_name, facts.strict) = (false, None, false);
+            }
             Key::Stop => facts.stop = stop_of(Stop::Never, token),
             Key::MaxCompletionTokens => self.limits.completion = whole(token),
             Key::MaxTokens => self.limits.older = whole(token),
@@ -301,11 +314,21 @@ impl Collector {
             (Key::ResponseFormat, 3, Inner::Strict, token) => facts.strict = token == Token::Scalar(b"true"),
             (Key::Stop, 2, _, token) => facts.stop = stop_of(facts.stop, token),
             (Key::Text, 3, Inner::Type, Token::Text(kind)) => facts.json_schema = kind == b"json_schema",
-            (Key::ToolChoice, 2, Inner::Type, Token::Text(kind)) if kind != b"function" => {
-                facts.tool_choice = ToolChoice::Other;
+            (Key::Text | Key::ResponseFormat, 3, Inner::Name, Token::Text(name)) => {
+                facts.schema_name = Some(String::from_utf8_lossy(name).into_owned());
             }
-            (Key::Tools, 3, Inner::Type, Token::Text(b"function")) => facts.functions += 1,
-            (Key::Tools, 3, Inner::Type, Token::Text(_)) => facts.hosted_tools = true,
+            (Key::ToolChoice, 2, Inner::Type, Token::Text(kind)) => {
+                let is_function = kind == b"function";
+                facts.tool_choice = if is_function { ToolChoice::Named } else { ToolChoice::Other };
+            }
+            (Key::Tools, 2, _, Token::Open { .. }) => self.tool = None,
+            (Key::Tools, 3, Inner::Type, Token::Text(kind)) => self.tool = Some(kind == b"function"),
+            (Key::Tools, 3, Inner::Type, _) => self.tool = None,
+            (Key::Tools, 2, _, Token::Close) => match self.tool.take() {
+                Some(true) => facts.functions += 1,
+                Some(false) => facts.hosted_tools = true,
+                None => {}
+            },
             (Key::Functions, 2, _, Token::Open { array: false }) => facts.legacy_functions = true,
             // The name of a value is used up by it.
             _ => {}
@@ -344,6 +367,7 @@ mod tests {
             hosted_tools: true,
             tool_choice: ToolChoice::Named,
             json_schema: true,
+            schema_name: Some("x".to_owned()),
             strict: true,
             stop: Stop::Any,
             limit: Some(9),
@@ -352,6 +376,7 @@ mod tests {
             echo: false,
             best_of: None,
             suffix: false,
+            compacts: false,
             prediction: false,
             complete: true,
         };
@@ -370,6 +395,15 @@ mod tests {
             r#"{"stream":true,"stream":false,"stream_options":{"include_usage":true},"stream_options":{},"model":"a","model":"b"}"#,
         );
         assert_eq!((found.stream, found.include_usage, found.model.as_deref()), (false, false, Some("b")));
+    }
+
+    #[test]
+    fn the_last_of_equal_types_wins() {
+        let found = facts(
+            r#"{"tools":[{"type":"function","type":"function"},{"type":"x","type":"function"},{"type":"function","type":null}],
+            "tool_choice":{"type":"x","type":"function"}}"#,
+        );
+        assert_eq!((found.functions, found.hosted_tools, found.tool_choice), (2, false, ToolChoice::Named));
     }
 
     #[test]
@@ -398,17 +432,19 @@ mod tests {
     #[test]
     fn keys_of_the_other_apis() {
         let found = facts(
-            r#"{"text":{"format":{"schema":{"type":"x"},"type":"json_schema"}},"tools":[{"type":"function","name":"f"},{"type":"function","name":"g"}],
-            "tool_choice":"required","previous_response_id":"r","prompt":"text","echo":true,"best_of":3,"suffix":"s"}"#,
+            r#"{"text":{"format":{"schema":{"type":"x","name":"y"},"name":"out","type":"json_schema"}},"tools":[{"type":"function","name":"f"},{"type":"function","name":"g"}],
+            "tool_choice":"required","previous_response_id":"r","prompt":"text","echo":true,"best_of":3,"suffix":"s","context_management":[{"type":"compaction"}]}"#,
         );
         let expected = RequestFacts {
             json_schema: true,
+            schema_name: Some("out".to_owned()),
             functions: 2,
             tool_choice: ToolChoice::Required,
             server_state: true,
             echo: true,
             best_of: Some(3),
             suffix: true,
+            compacts: true,
             complete: true,
             ..RequestFacts::default()
         };

@@ -1,7 +1,8 @@
 //! What has been seen of an answer: choice by choice, from chunks or from one whole body.
 
+use super::items::{Items, Place};
 use super::text::Text;
-use crate::chunk::{self, Chunk, Joiner, Logprobs, Malformed, Message, Reported};
+use crate::chunk::{self, Chunk, Event, Joiner, Logprobs, Malformed, Message, Reported, Response};
 use crate::prompt::{self, Model};
 use crate::tokens::Encoding;
 
@@ -31,6 +32,10 @@ pub(super) struct Answer {
     /// Seconds since 1970.
     pub(super) created: Option<u64>,
     pub(super) choices: Vec<Choice>,
+    /// The same of a Responses answer.
+    pub(super) items: Items,
+    /// How a Responses answer ended: its status, or why it is incomplete.
+    pub(super) finish: Option<String>,
     /// The class of the error that ended it.
     pub(super) error: Option<String>,
     /// The service's last usable word.
@@ -102,6 +107,37 @@ impl Answer {
         if let Some(choice) = self.choices.iter_mut().find(|choice| choice.index == index) {
             choice.content.push(text, encoding);
         }
+    }
+
+    /// The next event of a Responses answer. Returns the place of its text, if adding a delta there was
+    /// all that it did.
+    pub(super) fn feed_event(&mut self, event: &Event<'_>) -> Result<Option<Place>, Malformed> {
+        self.reported_last = false;
+        self.items.feed(event, self.rules.map(|model| model.encoding))
+    }
+
+    /// More of a text of a Responses answer.
+    pub(super) fn more_text(&mut self, place: Place, text: chunk::Text<'_>) {
+        self.reported_last = false;
+        self.items.more(place, text, self.rules.map(|model| model.encoding));
+    }
+
+    /// A response as it is now; `last`: as it ended.
+    pub(super) fn feed_response(&mut self, response: &Response<'_>, last: bool) -> Result<(), Malformed> {
+        if let Some(finish) = response.incomplete_reason.or(response.status).filter(|_| last) {
+            self.finish = Some(finish_label(&finish.lossy()));
+        }
+        self.items.whole_answer(response, self.rules.map(|model| model.encoding))
+    }
+
+    /// Nothing of it has been seen.
+    pub(super) fn is_empty(&self) -> bool {
+        self.choices.is_empty() && self.items.is_empty()
+    }
+
+    /// A text, a refusal or a tool call has been seen.
+    pub(super) fn has_begun(&self) -> bool {
+        self.items.has_begun() || self.choices.iter().any(Choice::has_begun)
     }
 
     /// The labels of an answer that is not read as a chunk.
@@ -223,7 +259,7 @@ impl Choice {
     }
 
     /// A delta with text, a refusal or a tool call has been seen.
-    pub(super) fn has_begun(&self) -> bool {
+    fn has_begun(&self) -> bool {
         !(self.content.is_empty() && self.refusal.is_empty() && self.calls.is_empty())
     }
 }

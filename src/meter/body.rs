@@ -4,8 +4,9 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 
 use super::answer::Answer;
-use super::shape::Shape as ChunkShape;
-use crate::chunk::{AnswerScan, Chunk};
+use super::items::Place;
+use super::shape::Shape as EventShape;
+use crate::chunk::{AnswerScan, Chunk, Event, EventKind, Malformed, Response};
 use crate::sse;
 use crate::usage::Api;
 
@@ -29,12 +30,15 @@ pub(super) struct Body {
 pub(super) struct Seen {
     /// Its choices are read and counted.
     metered: bool,
+    /// It has items, not choices: they are read and counted.
+    items: bool,
     /// It must be readable; the text of an error may be anything.
     expected: bool,
     /// Of a JSON body only the top level matters.
     top_only: bool,
     pub(super) answer: Answer,
-    last_chunk: ChunkShape,
+    last_chunk: EventShape<u64>,
+    last_delta: EventShape<Place>,
     /// The end marker of a stream, or the whole of a document.
     pub(super) whole: bool,
     /// `[DONE]`, or the API's own last event.
@@ -80,7 +84,8 @@ impl Body {
         let metered = matches!(api, Api::ChatCompletions | Api::Completions);
         let known = matches!(api, Api::Completions | Api::Embeddings | Api::Responses);
         let expected = (metered || known) && status.is_success();
-        let seen = Seen { metered, expected, top_only, ..Seen::default() };
+        let items = api == Api::Responses;
+        let seen = Seen { metered, items, expected, top_only, ..Seen::default() };
         Body { shape, seen }
     }
 
@@ -166,23 +171,56 @@ impl Seen {
             (self.done, self.whole) = (true, true);
             return;
         }
-        if event.name.is_empty()
-            && let Some((choice, text)) = self.last_chunk.text(data)
-        {
-            return self.answer.more_content(choice, text);
-        }
-        let read = Chunk::parse(data).and_then(|chunk| {
-            let read = self.answer.feed(&chunk, self.metered);
-            self.last_event(&chunk);
-            if self.metered && event.name.is_empty() && read.is_ok() {
-                self.last_chunk.learn(data, &chunk);
-            }
-            read
-        });
+        let read = if self.items { self.item_event(&event, data) } else { self.chunk(&event, data) };
         if event.name == b"error" && self.answer.error.is_none() {
             self.answer.error = Some(String::new());
         }
         self.parse_errors += u64::from(strict && read.is_err());
+    }
+
+    /// A chunk of a chat, or an event of an API that is not computed.
+    fn chunk(&mut self, event: &sse::Event<'_>, data: &[u8]) -> Result<(), Malformed> {
+        if event.name.is_empty()
+            && let Some((choice, text)) = self.last_chunk.text(data)
+        {
+            self.answer.more_content(choice, text);
+            return Ok(());
+        }
+        let chunk = Chunk::parse(data)?;
+        let read = self.answer.feed(&chunk, self.metered);
+        self.last_event(&chunk);
+        if self.metered && event.name.is_empty() && read.is_ok() {
+            self.last_chunk.learn_chunk(data, &chunk);
+        }
+        read
+    }
+
+    /// An event of a Responses answer.
+    fn item_event(&mut self, event: &sse::Event<'_>, data: &[u8]) -> Result<(), Malformed> {
+        let is_error = event.name == b"error";
+        if !is_error && let Some((place, text)) = self.last_delta.text(data) {
+            self.answer.more_text(place, text);
+            return Ok(());
+        }
+        let item_event = Event::parse(data)?;
+        let kind = item_event.kind();
+        if let Some(place) = self.answer.feed_event(&item_event)? {
+            if !is_error {
+                self.last_delta.learn_event(data, place, &item_event);
+            }
+            return Ok(());
+        }
+        if !matches!(kind, EventKind::Response | EventKind::Last | EventKind::Other) {
+            return Ok(());
+        }
+        // The model's name first: it says how to count.
+        let chunk = Chunk::parse(data)?;
+        self.answer.feed(&chunk, false)?;
+        self.last_event(&chunk);
+        match item_event.response()? {
+            Some(response) => self.answer.feed_response(&response, kind == EventKind::Last),
+            None => Ok(()),
+        }
     }
 
     /// APIs other than chat name their last event, which carries `usage`.
@@ -211,7 +249,11 @@ impl Seen {
         match Chunk::parse(kept) {
             Ok(chunk) => {
                 self.whole = true;
-                let read = self.answer.feed(&chunk, self.metered);
+                let mut read = self.answer.feed(&chunk, self.metered);
+                if self.items {
+                    read =
+                        Response::parse(kept).and_then(|response| self.answer.feed_response(&response, true));
+                }
                 self.parse_errors += u64::from(read.is_err());
             }
             Err(_) => {
@@ -244,4 +286,34 @@ fn sniff(start: &[u8], top_only: bool) -> Option<Shape> {
         return None;
     }
     Some(if text.starts_with(b"{") { Shape::json(top_only) } else { Shape::Opaque })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream whose deltas differ in text, number and padding is parsed once, then recognised.
+    #[test]
+    fn deltas_of_a_response_are_recognised() {
+        let delta = |number: u32, text: &str, padding: &str| {
+            format!(
+                "event: response.output_text.delta\ndata: {{\"type\":\"response.output_text.delta\",\"sequence_number\":{number},\
+                 \"item_id\":\"m\",\"output_index\":0,\"content_index\":0,\"delta\":\"{text}\",\"logprobs\":[],\
+                 \"obfuscation\":\"{padding}\"}}\n\n"
+            )
+        };
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, "text/event-stream".parse().unwrap())]);
+        let mut body = Body::new(Api::Responses, StatusCode::OK, &headers, true);
+        body.push(delta(4, "Hello", "abc").as_bytes());
+        for (number, text, padding) in [(5, " world", ""), (10, "", "x"), (100, "!", "a long one")] {
+            let event = delta(number, text, padding);
+            let data = event.split("data: ").nth(1).unwrap().trim_end();
+            assert!(body.seen.last_delta.text(data.as_bytes()).is_some(), "{data}");
+            body.push(event.as_bytes());
+        }
+        body.push(delta(101, "a\\n", "").as_bytes());
+        body.push(delta(102, "b", "").as_bytes());
+        let texts: Vec<_> = body.seen.answer.items.parts().map(|part| part.text.bytes()).collect();
+        assert_eq!((texts, body.seen.events), (vec!["Hello world!a\nb".len() as u64], 6));
+    }
 }

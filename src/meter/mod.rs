@@ -12,6 +12,7 @@ mod answer;
 mod body;
 mod check;
 mod decode;
+mod items;
 mod output;
 mod settle;
 mod shape;
@@ -181,7 +182,7 @@ impl Meter {
 
     /// A delta with text, a refusal or a tool call has been seen.
     pub fn first_token_seen(&self) -> bool {
-        self.body.seen.answer.choices.iter().any(answer::Choice::has_begun)
+        self.body.seen.answer.has_begun()
     }
 
     /// Some of the answer could not be shown: the output is unknown, reason `meter_overload`.
@@ -227,16 +228,12 @@ impl Meter {
         match self.billing(self.ended) {
             Billing::Nothing | Billing::MostLikelyNothing => PromptNeed::No,
             Billing::PerhapsPrompt | Billing::PerhapsBoth => count(self.assumed_model()),
-            Billing::Answered if self.ended.is_some() => {
-                count(self.body.seen.answer.model.clone().or_else(|| self.assumed_model()))
-            }
+            Billing::Answered if self.ended.is_some() => count(self.counting_model()),
             Billing::Answered if self.body.is_stream() && (!self.usage_awaited() || self.body.seen.done) => {
-                self.body
-                    .seen
-                    .answer
-                    .model
-                    .clone()
-                    .map_or(PromptNeed::Keep, |model| PromptNeed::Count { model })
+                match self.body.seen.answer.model {
+                    Some(_) => count(self.counting_model()),
+                    None => PromptNeed::Keep,
+                }
             }
             Billing::Answered => PromptNeed::Keep,
         }
@@ -244,7 +241,8 @@ impl Meter {
 
     /// The stream will end with the service's usage, if nothing goes wrong.
     fn usage_awaited(&self) -> bool {
-        self.facts.include_usage || self.draft.request.include_usage == IncludeUsage::Injected
+        let always = self.draft.target.api == Api::Responses;
+        always || self.facts.include_usage || self.draft.request.include_usage == IncludeUsage::Injected
     }
 
     /// The prompt could not be kept: the input is unknown, reason `prompt_not_kept`.
@@ -252,9 +250,19 @@ impl Meter {
         self.prompt = Prompt::NotKept;
     }
 
-    /// The prompt has been counted. Its parts are not kept.
-    pub fn prompt_counted(&mut self, count: PromptCount) {
-        self.prompt = Prompt::Counted(PromptCount { parts: vec![], ..count });
+    /// The prompt has been counted. Its parts are not kept: they are returned, as the date of the answer
+    /// has them.
+    pub fn prompt_counted(&mut self, count: PromptCount) -> Vec<Part> {
+        let (answer, functions) = (&self.body.seen.answer, self.facts.functions > 0);
+        let mut count = match (&answer.model, answer.created) {
+            (Some(model), Some(created)) => {
+                count.answered_at(self.draft.target.api, model, created, functions)
+            }
+            _ => count,
+        };
+        let parts = std::mem::take(&mut count.parts);
+        self.prompt = Prompt::Counted(count);
+        parts
     }
 
     /// What our count of the answer is made of, whatever the service says of it. Empty if there is none.
@@ -301,6 +309,18 @@ impl Meter {
     /// The service's word, if it counts.
     fn reported(&self) -> Option<&Reported> {
         self.body.seen.answer.reported.as_ref().filter(|_| !self.blind)
+    }
+
+    /// The answer does not say which model gave it. In Responses Azure says the deployment's name.
+    fn is_model_assumed(&self) -> bool {
+        let answer = &self.body.seen.answer;
+        let unknown = self.draft.target.api == Api::Responses && answer.rules.is_none();
+        answer.model.is_none() || (unknown && self.assumed_model().is_some())
+    }
+
+    /// The model whose rules the prompt is counted by.
+    fn counting_model(&self) -> Option<String> {
+        if self.is_model_assumed() { self.assumed_model() } else { self.body.seen.answer.model.clone() }
     }
 
     /// The model to go by where no answer names one: the one that we were told, else the one that the

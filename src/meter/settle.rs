@@ -163,6 +163,7 @@ impl Meter {
         stream.finish_reasons = finished
             .into_iter()
             .filter_map(|choice| choice.finish.clone())
+            .chain(answer.finish.clone())
             .take(FINISH_REASONS_MAX)
             .collect();
     }
@@ -224,7 +225,7 @@ impl Meter {
                 if billing != Billing::Answered {
                     reasons.push("billing_uncertain");
                 }
-                if self.body.seen.answer.model.is_none() && count.tokens.is_some() {
+                if self.is_model_assumed() && count.tokens.is_some() {
                     reasons.push("model_assumed");
                 }
                 let quality = if reasons.is_empty() { Quality::Exact } else { Quality::Estimated };
@@ -307,9 +308,12 @@ impl Meter {
         if seen.too_long {
             return unknown("too_long");
         }
-        if answer.choices.is_empty() {
+        if answer.is_empty() {
             return match () {
                 () if seen.parse_errors > 0 => unknown("unreadable"),
+                () if matches!(answer.finish.as_deref(), Some("queued" | "in_progress")) => {
+                    unknown("background")
+                }
                 () if whole => unknown("no_choices"),
                 // Of a document that is cut nothing was read, of a stream all that there was.
                 () => Computed { tokens: self.body.is_stream().then_some(0), ..Computed::default() },
@@ -325,7 +329,7 @@ impl Meter {
         let (facts, rules) = (&self.facts, self.rules);
         let exchange = Exchange { answer, model, facts, rules, whole, prompt_tokens };
         let mut computed = output::count(self.draft.target.api, exchange);
-        if answer.model.is_none() {
+        if self.is_model_assumed() {
             computed.because("model_assumed");
         }
         if seen.parse_errors > 0 {
@@ -339,8 +343,8 @@ impl Meter {
         let answer = &self.body.seen.answer;
         match &answer.model {
             Some(name) if self.draft.target.api == Api::Embeddings => prompt::rules(Api::Embeddings, name),
-            Some(_) => answer.rules,
-            None => prompt::rules(self.draft.target.api, &self.assumed_model()?),
+            Some(_) if !self.is_model_assumed() => answer.rules,
+            _ => prompt::rules(self.draft.target.api, &self.assumed_model()?),
         }
     }
 }
@@ -362,7 +366,7 @@ fn not_billed(billing: Billing) -> Option<Side> {
 
 /// Rules of prompt and answer are known.
 pub(super) fn is_computed(api: Api) -> bool {
-    matches!(api, Api::ChatCompletions | Api::Completions | Api::Embeddings)
+    matches!(api, Api::ChatCompletions | Api::Responses | Api::Completions | Api::Embeddings)
 }
 
 /// Why nothing is computed for an API.

@@ -1,7 +1,9 @@
 //! The meter against exchanges of our own: every ending, shape, coding and split.
 
 mod answers;
+mod fast_way;
 mod plain;
+mod responses;
 
 use std::io::Write;
 

@@ -70,6 +70,7 @@ pub use bill::{Bill, Part};
 pub use image::ImagePrice;
 pub use json::{compact, parallel};
 pub use model::{Family, Model, model};
+pub use responses::EARLY_RESPONSES_END;
 
 /// Version of the rules; stands in `accounting.rules`.
 pub const RULES: &str = "chat-1";
@@ -92,6 +93,22 @@ impl PromptCount {
         PromptCount { reasons: vec![reason], ..PromptCount::default() }
     }
 
+    /// The count of a prompt that the service answered at `created`, in seconds since 1970: its rules
+    /// changed with time.
+    #[must_use]
+    pub fn answered_at(mut self, api: Api, model: &str, created: u64, functions: bool) -> PromptCount {
+        let Some(model) = self::model(model).filter(|_| api == Api::Responses) else { return self };
+        let extra = responses::preamble(model, created, functions);
+        if let Some(tokens) = self.tokens.filter(|_| created < EARLY_RESPONSES_END) {
+            self.tokens = Some(tokens.saturating_add_signed(extra));
+            self.reasons.push("early_responses");
+        }
+        if extra != 0 {
+            self.parts.push(Part { part: "preamble", number: None, tokens: extra });
+        }
+        self
+    }
+
     fn of(bill: Bill, class: &'static str, reasons: Vec<&'static str>) -> PromptCount {
         PromptCount { tokens: Some(bill.total()), reasons, class, parts: bill.into_parts() }
     }
@@ -108,6 +125,16 @@ pub fn count(api: Api, body: &[u8], model: &str) -> PromptCount {
         Api::Responses => responses::count(&request, model),
         Api::Completions | Api::Embeddings => plain::count(api, &request, model),
         _ => PromptCount::unknown("unmetered"),
+    }
+}
+
+/// The name of a message's part of a bill.
+fn spoken_by(role: &str) -> &'static str {
+    match role {
+        "system" | "developer" => "system message",
+        "user" => "user message",
+        "assistant" => "assistant message",
+        _ => "message",
     }
 }
 

@@ -12,7 +12,7 @@ pub enum Family {
     Classic,
     /// gpt-5 and its successors.
     Gpt5,
-    /// o1, o3, o4, codex.
+    /// o1, o3, o4, codex, computer-use.
     OSeries,
 }
 
@@ -30,6 +30,11 @@ pub struct Model {
     pub early_frame: bool,
     /// The start of the answer costs 2 tokens instead of 3.
     pub short_start: bool,
+    /// As `proven`, of the Responses API.
+    pub proven_responses: bool,
+    /// gpt-5.4 and later, seen in the Responses API: calls made together are one call to a wrapper,
+    /// and a call that is sent back has its format's mark.
+    pub wraps_calls: bool,
     /// In the list of results of calls made together, what is not ASCII is escaped: 3 of 3 prompts of
     /// gpt-4o-mini and gpt-3.5-turbo, 0 of 4 of gpt-4o, of which all are younger.
     pub ascii_results: bool,
@@ -61,6 +66,26 @@ const PROVEN: [&str; 20] = [
     "o4-mini",
 ];
 
+/// The same for the Responses API.
+const PROVEN_RESPONSES: [&str; 16] = [
+    "gpt-3.5-turbo",
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gpt-4.1",
+    "gpt-4.1-mini",
+    "gpt-4.1-nano",
+    "gpt-5",
+    "gpt-5-mini",
+    "gpt-5.2",
+    "gpt-5.2-chat",
+    "gpt-5.4",
+    "gpt-5.4-mini",
+    "gpt-5.4-nano",
+    "gpt-5.5",
+    "gpt-5.6-sol",
+    "gpt-5.6-terra",
+];
+
 /// Models that get a text and nothing around it: they are known when their vocabulary is, and with
 /// it that of a model that was made from them. Of all recordings of embeddings 210 of 211 are exact, of
 /// older completions 80 of 81.
@@ -86,7 +111,7 @@ pub fn model(name: &str) -> Option<Model> {
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| bare.starts_with(prefix));
     let family = if starts(&["gpt-5"]) {
         Family::Gpt5
-    } else if starts(&["o1", "o3", "o4", "codex"]) {
+    } else if starts(&["o1", "o3", "o4", "codex", "computer-use"]) {
         Family::OSeries
     } else if bare == "gpt-4" || starts(&["gpt-4-0613", "gpt-4-03", "gpt-4-32k"]) {
         Family::Gpt4Early
@@ -97,7 +122,9 @@ pub fn model(name: &str) -> Option<Model> {
     Some(Model {
         family,
         encoding,
-        proven: is_proven(last) || is_plain(bare),
+        proven: is_proven(last, &PROVEN) || is_plain(bare),
+        proven_responses: is_proven(last, &PROVEN_RESPONSES),
+        wraps_calls: minor_of_gpt5(bare).is_some_and(|minor| minor >= 4),
         early_frame: family == Family::OSeries
             || bare == "gpt-5"
             || starts(&["gpt-5-20", "gpt-5-mini", "gpt-5-nano"]),
@@ -114,7 +141,7 @@ fn is_plain(bare: &str) -> bool {
 }
 
 /// A known name, followed by nothing but a snapshot's date. `gpt-3.5-turbo-0301` had other rules.
-fn is_proven(name: &str) -> bool {
+fn is_proven(name: &str, proven: &[&str]) -> bool {
     let is_date = |part: &str| {
         let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         digits || matches!(part, "preview" | "latest" | "16k" | "32k")
@@ -124,7 +151,13 @@ fn is_proven(name: &str) -> bool {
         Some(rest) => rest.strip_prefix('-').is_some_and(|rest| rest.split('-').all(is_date)),
         None => false,
     };
-    !name.ends_with("-0301") && !name.ends_with("-0314") && PROVEN.iter().any(|base| known(base))
+    !name.ends_with("-0301") && !name.ends_with("-0314") && proven.iter().any(|base| known(base))
+}
+
+/// 4 for `gpt-5.4-mini`.
+fn minor_of_gpt5(name: &str) -> Option<u32> {
+    let rest = name.strip_prefix("gpt-5.")?;
+    rest.split('-').next()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ use tokenweir::pool::Pool;
 use tokenweir::tee::{Accounts, Begin, Call, Compared, Conclude, Live, Observer, RequestTap, ResponseTap};
 use tokenweir::usage::{Settled, Usage};
 
-use super::{account_cases, computed_recordings, draft_of};
+use super::recordings::cases;
+use super::{account_cases, draft_of};
 
 /// A socket has nothing to read now and then; the tee then begins a new turn of inline counting.
 const BYTES_PER_TURN: usize = 500;
@@ -79,7 +80,7 @@ fn drive(mut body: impl Body<Data = Bytes, Error = Infallible> + Unpin) -> Vec<u
 
 #[test]
 fn every_stream_byte_by_byte_through_the_tee() {
-    let Some(mut cases) = computed_recordings() else { return };
+    let Some(mut cases) = cases() else { return };
     cases.retain(|case: &Value| case["response_kind"] == "sse");
     let (sender, settled) = channel();
     let hear = Arc::new(Hear(Mutex::new(sender)));

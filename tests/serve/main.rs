@@ -3,8 +3,8 @@
 //! - `replay`: every recorded exchange through `serve`: same bytes down, same event as `account`
 //! - `crash`: kill -9 under open streams, and what the ledger says afterwards
 //! - `outage`: the broker is gone under load, comes back, and what a dead instance left is drained
-//! - `memory`: more large prompts at once than may be kept
 //! - `drift`: the service bills otherwise than the rules say, and labels follow
+//! - `memory`: more large prompts at once than may be kept
 //! - `canary`: no content and no credential in anything that the program writes
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why

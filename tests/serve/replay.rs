@@ -1,4 +1,4 @@
-//! Every recorded exchange of chat, completions and embeddings through `serve`: whole, split at random, and byte by byte.
+//! Every recorded exchange through `serve`: whole, split at random, and byte by byte.
 //!
 //! The client must get the same bytes, and the event must say what `account` says of the same
 //! line. The recordings are not part of the project; without them the test says so and passes.
@@ -18,8 +18,6 @@ use super::upstream;
 
 /// Bodies up to this size are also sent byte by byte.
 const BYTEWISE_BYTES_MAX: usize = 8 * 1024;
-/// What is replayed: these are also their paths.
-const APIS: [&str; 3] = ["chat/completions", "completions", "embeddings"];
 /// Clients at a time.
 const CLIENTS: usize = 8;
 
@@ -54,8 +52,7 @@ fn lines() -> Option<Vec<String>> {
     let output = Command::new("xz").arg("-dc").arg(&file).output().unwrap();
     assert!(output.status.success(), "xz: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    let api = |line: &str| serde_json::from_str::<Value>(line).unwrap()["api"].as_str().unwrap().to_owned();
-    Some(text.lines().filter(|line| APIS.contains(&&*api(line))).map(str::to_owned).collect())
+    Some(text.lines().map(str::to_owned).collect())
 }
 
 /// The cases of the lines on one side, and the lines as `account` takes them.
@@ -69,13 +66,18 @@ fn cases(lines: &[String], azure: bool) -> Vec<Case> {
         // The same text must reach both ways: whatever numbers or escapes it has.
         let raw: HashMap<&str, &serde_json::value::RawValue> = serde_json::from_str(line).unwrap();
         let body = raw["request"].get().to_owned();
-        let deployment = value["request"]["model"].as_str().unwrap_or("some-deployment").replace('/', "-");
         let api = value["api"].as_str().unwrap();
-        let mut path = format!("/openai/deployments/{deployment}/{api}");
+        let mut path = "/openai/v1/responses".to_owned();
+        // Responses name their model in the body alone.
+        if api != "responses" {
+            let deployment =
+                value["request"]["model"].as_str().unwrap_or("some-deployment").replace('/', "-");
+            path = format!("/openai/deployments/{deployment}/{api}");
+            value["deployment"] = json!(deployment);
+        }
         if let Some(version) = value["api_version"].as_str() {
             path.push_str(&format!("?api-version={version}"));
         }
-        value["deployment"] = json!(deployment);
         let bytewise = value["response_kind"] == "sse"
             && value["response_body"].as_str().unwrap().len() <= BYTEWISE_BYTES_MAX;
         let splits = [Split::Whole, Split::Random].into_iter().chain(bytewise.then_some(Split::Bytewise));

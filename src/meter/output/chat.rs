@@ -25,7 +25,7 @@
 //! gpt-5 and the o-series add their hidden reasoning, which no stream shows, and a frame around the
 //! text: their visible count is a lower bound.
 
-use super::{Computed, Exchange, limited};
+use super::{Computed, Exchange, limited, signed};
 use crate::chunk::{Stop, ToolChoice};
 use crate::meter::answer::Choice;
 use crate::prompt::{self, Bill, Family};
@@ -290,9 +290,4 @@ impl Choice {
     fn has_text(&self) -> bool {
         !(self.content.is_empty() && self.refusal.is_empty())
     }
-}
-
-/// No text has so many tokens that this matters.
-fn signed(tokens: u64) -> i64 {
-    i64::try_from(tokens).unwrap_or(i64::MAX)
 }

@@ -3,6 +3,7 @@
 
 mod chat;
 mod plain;
+mod responses;
 
 use super::Rules;
 use super::answer::{Answer, Choice};
@@ -73,9 +74,15 @@ impl Exchange<'_> {
 pub(super) fn count(api: Api, exchange: Exchange<'_>) -> Computed {
     match api {
         Api::ChatCompletions => chat::count(exchange),
+        Api::Responses => responses::count(exchange),
         Api::Completions => plain::count(exchange),
         _ => Computed::default(),
     }
+}
+
+/// No text has so many tokens that this matters.
+fn signed(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
 }
 
 /// Tokens of an answer that `length` has cut: its limit, if there is one and the text has about as many.

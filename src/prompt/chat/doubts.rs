@@ -48,9 +48,18 @@ const KNOWN_KEYS: [&str; 31] = [
     "safety_identifier",
 ];
 
-/// Keys of a message that cost nothing, or what the rules say.
-const KNOWN_MESSAGE_KEYS: [&str; 8] =
-    ["role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal", "annotations"];
+/// Keys of a message that cost nothing, or what the rules say, or have a doubt of their own.
+const KNOWN_MESSAGE_KEYS: [&str; 9] = [
+    "role",
+    "content",
+    "name",
+    "tool_calls",
+    "tool_call_id",
+    "function_call",
+    "refusal",
+    "annotations",
+    "audio",
+];
 
 const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
 
@@ -162,7 +171,7 @@ impl Doubts {
     }
 
     fn message(&mut self, message: &Value) {
-        self.plain(message, &[&KNOWN_MESSAGE_KEYS[..], &["audio"]].concat());
+        self.plain(message, &KNOWN_MESSAGE_KEYS);
         self.add_if(!ROLES.contains(&role(message)), "unknown_fields");
         let Value::Object(members) = message else { return };
         for (key, value) in members.iter().filter(|(_, value)| !value.is_null()) {

@@ -19,8 +19,8 @@ fn result(content: Cow<'_, str>) -> Value {
 /// Which message asked for what is answered later, by `tool_call_id`.
 #[derive(Debug, Default)]
 pub(super) struct History<'a> {
-    /// Names of the functions called.
-    pub(super) names: HashMap<&'a str, &'a str>,
+    /// Tokens of the names of the functions called: many results may name one long name.
+    pub(super) names: HashMap<&'a str, i64>,
     /// Of calls that were made together: the place of their message.
     pub(super) group: HashMap<&'a str, usize>,
     /// The answers to those, by that place.
@@ -28,14 +28,15 @@ pub(super) struct History<'a> {
 }
 
 impl<'a> History<'a> {
-    pub(super) fn of(messages: &'a [Value], grouped: bool) -> History<'a> {
+    /// `grouped`: the model's calls in one turn are one call. `tokens` counts a name.
+    pub(super) fn of(messages: &'a [Value], grouped: bool, tokens: impl Fn(&str) -> i64) -> History<'a> {
         let mut history = History::default();
         for (place, message) in messages.iter().enumerate() {
             let list = message.get("tool_calls").and_then(Value::as_array).map(Vec::as_slice);
             for entry in list.unwrap_or_default() {
                 let id = text(entry, "id");
                 if let Some(function) = entry.get("function") {
-                    history.names.insert(id, text(function, "name"));
+                    history.names.insert(id, tokens(text(function, "name")));
                 }
                 if grouped && list.is_some_and(|list| list.len() > 1) {
                     history.group.insert(id, place);

@@ -15,7 +15,7 @@ use super::json::{SPACED, SPACED_ASCII, compact, parallel, to_string};
 use super::model::{Family, Model};
 use super::schema::format_text;
 use super::tools::Rendered;
-use super::{Bill, Object, PromptCount, text, tokens_of};
+use super::{Bill, Object, PromptCount, spoken_by, text, tokens_of};
 use crate::tokens::Counter;
 use history::History;
 use request::{calls, content, functions, is_spoken, json_schema, messages, pictures, role, texts};
@@ -58,16 +58,22 @@ struct Chat<'a> {
     messages: &'a [Value],
     functions: Vec<&'a Object>,
     schema: Option<&'a Object>,
+    /// The head of an answer that follows the schema: it names it.
+    schema_head: i64,
 }
 
 impl<'a> Chat<'a> {
     fn new(request: &'a Object, model: Model) -> Chat<'a> {
+        let schema = json_schema(request);
+        let name = schema.and_then(|schema| schema.get("name")?.as_str());
+        let schema_head = name.map_or(0, |name| tokens_of(model, name) + 2);
         Chat {
             request,
             model,
             messages: messages(request),
             functions: functions(request),
-            schema: json_schema(request),
+            schema,
+            schema_head,
         }
     }
 
@@ -128,22 +134,15 @@ impl<'a> Chat<'a> {
         }
     }
 
-    /// What comes with the schema's text: without tools the answer is begun for the model, with the
-    /// schema's name. gpt-5 thinks before it answers, and begins by itself.
+    /// What comes with the schema's text: without tools the answer is begun for the model, with its
+    /// head. Where the model writes the head, as gpt-5 does, it is on the bill of the answer.
     fn around_schema(&self) -> i64 {
-        if self.functions.is_empty() && !self.is_gpt5() { self.schema_header() } else { 0 }
-    }
-
-    /// The head of an answer that follows the schema names it. The same stands on the bill of the
-    /// answer where the model has to write it.
-    fn schema_header(&self) -> i64 {
-        let name = self.schema.and_then(|schema| schema.get("name")?.as_str());
-        name.map_or(0, |name| self.n(name) + 2)
+        if self.functions.is_empty() && !self.is_gpt5() { self.schema_head } else { 0 }
     }
 
     /// All messages but a leading system message.
     fn messages(&self, bill: &mut Bill) {
-        let history = History::of(self.messages, !self.is_gpt5());
+        let history = History::of(self.messages, !self.is_gpt5(), |name| self.n(name));
         let mut answered = HashSet::new();
         for (place, message) in self.messages.iter().enumerate().skip(usize::from(self.has_system())) {
             let calls = calls(message);
@@ -174,8 +173,8 @@ impl<'a> Chat<'a> {
 
     /// A message of text.
     fn speaking(&self, message: &Value) -> i64 {
-        let header = if is_spoken(message) { self.schema_header() } else { 0 };
-        self.frame(role(message), Some(message)) + self.content(message) + header
+        let head = if is_spoken(message) { self.schema_head } else { 0 };
+        self.frame(role(message), Some(message)) + self.content(message) + head
     }
 
     /// The text of a message. An image parts the texts beside it.
@@ -207,10 +206,10 @@ impl<'a> Chat<'a> {
         let group = if role(message) == "tool" { history.group.get(id) } else { None };
         let Some(place) = group else {
             let name = match text(message, "name") {
-                "" => history.names.get(id).copied().unwrap_or(""),
-                name => name,
+                "" => history.names.get(id).copied().unwrap_or(0),
+                name => self.n(name),
             };
-            return 6 + self.n(name) + self.content(message);
+            return 6 + name + self.content(message);
         };
         if !answered.insert(*place) {
             return 0;
@@ -257,14 +256,5 @@ impl Joined {
         self.counter.push_str(text);
         // The join may cost one token less than its sides.
         self.counter.count().cast_signed() - before.cast_signed()
-    }
-}
-
-fn spoken_by(role: &str) -> &'static str {
-    match role {
-        "system" | "developer" => "system message",
-        "user" => "user message",
-        "assistant" => "assistant message",
-        _ => "message",
     }
 }

@@ -88,6 +88,21 @@ fn calls_and_their_results() {
     assert_eq!(tokens_of(&two, "gpt-4o-mini"), 3 + 4 + wrapper + 10 + n(r#"["\u00e9", {"b": []}]"#));
 }
 
+/// What many messages refer to is counted once: else this would take minutes.
+#[test]
+fn long_names_are_counted_once() {
+    let long = "name ".repeat(100_000);
+    let call = json!({"id": "1", "type": "function", "function": {"name": long, "arguments": ""}});
+    let mut messages = vec![json!({"role": "assistant", "tool_calls": [call]})];
+    for _ in 0..5_000 {
+        messages.push(json!({"role": "tool", "tool_call_id": "1", "content": "x"}));
+        messages.push(json!({"role": "assistant", "content": "x"}));
+    }
+    let format = json!({"type": "json_schema", "json_schema": {"name": long}});
+    let counted = counted(&json!({"messages": messages, "response_format": format}), GPT_4O);
+    assert!(counted.tokens > Some(2 * 5_000 * 100_000));
+}
+
 #[test]
 fn a_choice_by_name_begins_the_answer() {
     let named = json!({"tool_choice": {"type": "function", "function": {"name": "get_it"}}});

@@ -12,6 +12,8 @@ const DEPTH_MAX: usize = 8;
 pub(super) fn function(function: &Object) -> bool {
     let known = |(key, value): (&String, &Value)| match key.as_str() {
         "name" => value.is_string(),
+        // In the Responses API it stands beside the name.
+        "type" => value == "function",
         "description" => is_text(value),
         "strict" => matches!(value, Value::Null | Value::Bool(_)),
         "parameters" => value.is_null() || is_parameters(value),

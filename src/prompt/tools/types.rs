@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | object | `{ key: string, other?: number }` where nothing in it has a comment or a default; else each member on a line | 397 of 402, 120, 12 |
 //! | title, description | comment lines above a member: title, `//`, description; of the parameters themselves right behind the brace | 166 of 167, 52, 9 |
+//! | description of the parameters, Responses API | comment lines before the brace, as openai/harmony has them | 6 of 6, 1, 1 |
 //! | default | `// default: VALUE` behind the member, as JSON; `null` too | 25 of 26, 7, 3 |
 //! | `$ref` | what it refers to, in its place | 23 of 23, 3, 2 |
 //! | array | `T[]` | 55 of 59, 13, 2 |
@@ -64,7 +65,15 @@ impl<'a> Renderer<'a> {
     /// The type of a function's parameters; `None` if there are none.
     pub(super) fn parameters(&mut self, schema: &Object) -> Option<String> {
         let heading = self.heading(schema);
-        self.object(schema, &heading, 0)
+        match (self.dialect, some_text(schema, "description")) {
+            (Dialect::Responses, Some(_)) => {
+                let object = self.object(schema, &[], 0)?;
+                // Seen with comments in the object, and without a title.
+                self.doubtful |= !object.contains('\n') || some_text(schema, "title").is_some();
+                Some(lines(&heading) + &object)
+            }
+            _ => self.object(schema, &heading, 0),
+        }
     }
 
     /// Comments of a schema: title and description, with an empty comment between them.

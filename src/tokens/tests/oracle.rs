@@ -10,9 +10,9 @@ use super::words::{ENCODINGS, Words};
 use crate::tokens::merge::Limits;
 use crate::tokens::{Counter, Encoding, count};
 
-/// Chunkings for each encoding: together 120,000, or a million when there is time.
+/// Chunkings for each encoding; a million with `TOKENWEIR_LONG=1`.
 const CHUNKINGS: usize = 60_000;
-const CHUNKINGS_LONG: usize = 500_000;
+const CHUNKINGS_LONG: usize = 1_000_000;
 
 /// Chunkings of each text.
 const CHUNKINGS_PER_TEXT: usize = 4;

@@ -1,0 +1,332 @@
+//! The Responses API: events of a stream, and the items of an answer.
+
+use super::json::{Malformed, Text, Value, elements, members};
+
+/// One event of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Event<'a> {
+    /// `output_index`: the item that it belongs to; 0 if absent.
+    pub item_index: u64,
+    /// `content_index`: the part of that item; 0 if absent.
+    pub part_index: u64,
+    /// `delta`, more of a text.
+    pub delta: Option<Text<'a>>,
+    /// `text`, `refusal` or `arguments`: the whole of a text that came in deltas before.
+    pub whole: Option<Text<'a>>,
+    /// `sequence_number`, as it is written.
+    pub sequence_number: Option<&'a [u8]>,
+    /// `obfuscation`: padding.
+    pub obfuscation: Option<Text<'a>>,
+    kind: Option<Text<'a>>,
+    item: Option<&'a [u8]>,
+    part: Option<&'a [u8]>,
+    response: Option<&'a [u8]>,
+}
+
+/// What an event says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// `response.output_text.delta`, `response.output_text.done`
+    Text,
+    /// `response.refusal.delta`, `response.refusal.done`
+    Refusal,
+    /// `response.function_call_arguments.delta`, `response.function_call_arguments.done`
+    Arguments,
+    /// `response.output_item.added`: the item as it begins, its texts empty.
+    ItemAdded,
+    /// `response.output_item.done`: the whole item.
+    ItemDone,
+    /// `response.content_part.done`: the whole part.
+    PartDone,
+    /// It carries the response, as it is now: `response.created`.
+    Response,
+    /// As `Response`, and it is the last event: `response.completed`.
+    Last,
+    /// More of a text that is not the answer's: the input of a hosted tool, a voice.
+    OtherDelta,
+    /// Progress, sources, a summary of the reasoning, or something that we do not know.
+    Other,
+}
+
+/// An item of an answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Item<'a> {
+    /// What it is.
+    pub kind: ItemKind,
+    /// `name` of the function called.
+    pub name: Option<Text<'a>>,
+    /// `arguments` of the call.
+    pub arguments: Option<Text<'a>>,
+    content: Option<&'a [u8]>,
+}
+
+/// What an item is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ItemKind {
+    /// `message`
+    Message,
+    /// `function_call`
+    Call,
+    /// `reasoning`: a summary at most.
+    Reasoning,
+    /// Anything else: what a hosted tool does.
+    #[default]
+    Hosted,
+}
+
+/// A part of a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Part<'a> {
+    /// `text` or `refusal`; `None` if it is neither.
+    pub text: Option<Text<'a>>,
+    /// It is a refusal.
+    pub refusal: bool,
+}
+
+/// A whole response, or one that has begun.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Response<'a> {
+    /// `status`
+    pub status: Option<Text<'a>>,
+    /// `incomplete_details.reason`
+    pub incomplete_reason: Option<Text<'a>>,
+    output: Option<&'a [u8]>,
+}
+
+impl<'a> Event<'a> {
+    /// Reads one event.
+    ///
+    /// # Errors
+    /// [`Malformed`] if `document` is no JSON object.
+    pub fn parse(document: &'a [u8]) -> Result<Event<'a>, Malformed> {
+        let mut event = Event::default();
+        members(document, |key, value| match key {
+            b"type" => event.kind = value.text(),
+            b"delta" => event.delta = value.text(),
+            b"text" | b"refusal" | b"arguments" => event.whole = value.text().or(event.whole),
+            b"output_index" => event.item_index = value.whole().unwrap_or(0),
+            b"content_index" => event.part_index = value.whole().unwrap_or(0),
+            b"item" => event.item = value.object(),
+            b"part" => event.part = value.object(),
+            b"response" => event.response = value.object(),
+            b"sequence_number" => event.sequence_number = value.number(),
+            b"obfuscation" => event.obfuscation = value.text(),
+            _ => {}
+        })?;
+        Ok(event)
+    }
+
+    /// What it says, by its `type`.
+    pub fn kind(&self) -> EventKind {
+        let Some(kind) = self.kind else { return EventKind::Other };
+        let kind = kind.key();
+        let Some(name) = kind.strip_prefix(b"response.") else { return EventKind::Other };
+        match name {
+            b"output_text.delta" | b"output_text.done" => EventKind::Text,
+            b"refusal.delta" | b"refusal.done" => EventKind::Refusal,
+            b"function_call_arguments.delta" | b"function_call_arguments.done" => EventKind::Arguments,
+            b"output_item.added" => EventKind::ItemAdded,
+            b"output_item.done" => EventKind::ItemDone,
+            b"content_part.done" => EventKind::PartDone,
+            b"completed" | b"incomplete" | b"failed" | b"cancelled" => EventKind::Last,
+            b"created" | b"queued" | b"in_progress" => EventKind::Response,
+            // Azure has `reasoning_summary.delta`, and `mcp_call.arguments_delta`.
+            _ if name.starts_with(b"reasoning") => EventKind::Other,
+            _ if name.ends_with(b"delta") => EventKind::OtherDelta,
+            _ => EventKind::Other,
+        }
+    }
+
+    /// The item that it carries.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is not JSON.
+    pub fn item(&self) -> Result<Option<Item<'a>>, Malformed> {
+        self.item.map(Item::parse).transpose()
+    }
+
+    /// The part that it carries.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is not JSON.
+    pub fn part(&self) -> Result<Option<Part<'a>>, Malformed> {
+        self.part.map(Part::parse).transpose()
+    }
+
+    /// The response that it carries.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is not JSON.
+    pub fn response(&self) -> Result<Option<Response<'a>>, Malformed> {
+        self.response.map(Response::parse).transpose()
+    }
+}
+
+impl<'a> Item<'a> {
+    fn parse(object: &'a [u8]) -> Result<Item<'a>, Malformed> {
+        let mut item = Item::default();
+        let mut kind = None;
+        members(object, |key, value| match key {
+            b"type" => kind = value.text(),
+            b"name" => item.name = value.text(),
+            b"arguments" => item.arguments = value.text(),
+            b"content" => item.content = value.array(),
+            _ => {}
+        })?;
+        item.kind = match kind.map(|kind| kind.key()).as_deref() {
+            Some(b"message") => ItemKind::Message,
+            Some(b"function_call") => ItemKind::Call,
+            Some(b"reasoning") => ItemKind::Reasoning,
+            _ => ItemKind::Hosted,
+        };
+        Ok(item)
+    }
+
+    /// Its parts, each with its place.
+    ///
+    /// # Errors
+    /// [`Malformed`] if they are not JSON; the parts before that place have been seen.
+    pub fn parts(&self, part: impl FnMut(u64, Part<'a>)) -> Result<(), Malformed> {
+        objects(self.content, Part::parse, part)
+    }
+}
+
+impl<'a> Part<'a> {
+    fn parse(object: &'a [u8]) -> Result<Part<'a>, Malformed> {
+        let (mut kind, mut text, mut refusal) = (None, None, None);
+        members(object, |key, value| match key {
+            b"type" => kind = value.text(),
+            b"text" => text = value.text(),
+            b"refusal" => refusal = value.text(),
+            _ => {}
+        })?;
+        Ok(match kind.map(|kind| kind.key()).as_deref() {
+            Some(b"output_text") => Part { text, refusal: false },
+            Some(b"refusal") => Part { text: refusal, refusal: true },
+            _ => Part::default(),
+        })
+    }
+}
+
+impl<'a> Response<'a> {
+    /// Reads a response.
+    ///
+    /// # Errors
+    /// [`Malformed`] if `object` is no JSON object.
+    pub fn parse(object: &'a [u8]) -> Result<Response<'a>, Malformed> {
+        let (mut response, mut details) = (Response::default(), None);
+        members(object, |key, value| match key {
+            b"output" => response.output = value.array(),
+            b"status" => response.status = value.text(),
+            b"incomplete_details" => details = value.object(),
+            _ => {}
+        })?;
+        if let Some(details) = details {
+            members(details, |key, value| {
+                if key == b"reason" {
+                    response.incomplete_reason = value.text();
+                }
+            })?;
+        }
+        Ok(response)
+    }
+
+    /// It has a list of items, if an empty one.
+    pub fn has_output(&self) -> bool {
+        self.output.is_some()
+    }
+
+    /// Its items, each with its place.
+    ///
+    /// # Errors
+    /// [`Malformed`] if they are not JSON; the items before that place have been seen.
+    pub fn items(&self, item: impl FnMut(u64, Item<'a>)) -> Result<(), Malformed> {
+        objects(self.output, Item::parse, item)
+    }
+}
+
+/// The objects of a list, read and numbered; what is no object has a number and is not shown.
+fn objects<'a, T>(
+    list: Option<&'a [u8]>,
+    parse: fn(&'a [u8]) -> Result<T, Malformed>,
+    mut each: impl FnMut(u64, T),
+) -> Result<(), Malformed> {
+    let Some(list) = list else { return Ok(()) };
+    let (mut place, mut all_read) = (0, Ok(()));
+    elements(list, |value: Value<'a>| {
+        match value.object().map(parse) {
+            Some(Ok(parsed)) => each(place, parsed),
+            Some(Err(malformed)) => all_read = Err(malformed),
+            None => {}
+        }
+        place += 1;
+    })?;
+    all_read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lossy(text: Option<Text<'_>>) -> String {
+        text.unwrap_or_default().lossy().into_owned()
+    }
+
+    #[test]
+    fn events_by_type() {
+        let kind = |name: &str| Event::parse(format!(r#"{{"type":"{name}"}}"#).as_bytes()).unwrap().kind();
+        for (name, expected) in [
+            ("response.output_text.delta", EventKind::Text),
+            ("response.output_t\\u0065xt.done", EventKind::Text),
+            ("response.completed", EventKind::Last),
+            ("response.reasoning_summary_text.delta", EventKind::Other),
+            ("response.reasoning_summary.delta", EventKind::Other),
+            ("response.mcp_call.arguments_delta", EventKind::OtherDelta),
+            ("response.output_text.annotation.added", EventKind::Other),
+            ("output_text.delta", EventKind::Other),
+            ("error", EventKind::Other),
+        ] {
+            assert_eq!(kind(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_in_any_order_the_last_wins() {
+        let json = br#"{"delta":"a","output_index":2,"d\u0065lta":"b","content_index":1,"sequence_number":7,"obfuscation":"x"}"#;
+        let event = Event::parse(json).unwrap();
+        assert_eq!((event.item_index, event.part_index, lossy(event.delta)), (2, 1, "b".to_owned()));
+        assert_eq!((event.sequence_number, lossy(event.obfuscation)), (Some(&b"7"[..]), "x".to_owned()));
+        assert!(Event::parse(b"[]").is_err());
+    }
+
+    #[test]
+    fn a_response_and_its_items() {
+        let json = br#"{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},"output":[
+            {"type":"reasoning","summary":[]},7,
+            {"type":"message","content":[{"type":"output_text","text":"Hi"},{"refusal":"No","type":"refusal"},{"type":"audio"}]},
+            {"type":"function_call","name":"f","arguments":"{}"},{"type":"web_search_call"}]}"#;
+        let response = Response::parse(json).unwrap();
+        assert_eq!(lossy(response.incomplete_reason), "max_output_tokens");
+        let (mut items, mut parts) = (Vec::new(), Vec::new());
+        let mut see = |place, item: Item<'_>| {
+            items.push((place, item.kind, lossy(item.name), lossy(item.arguments)));
+            item.parts(|place, part| parts.push((place, lossy(part.text), part.refusal))).unwrap();
+        };
+        response.items(&mut see).unwrap();
+        let item =
+            |place, kind, name: &str, arguments: &str| (place, kind, name.to_owned(), arguments.to_owned());
+        assert_eq!(
+            items,
+            [
+                item(0, ItemKind::Reasoning, "", ""),
+                item(2, ItemKind::Message, "", ""),
+                item(3, ItemKind::Call, "f", "{}"),
+                item(4, ItemKind::Hosted, "", ""),
+            ]
+        );
+        assert_eq!(
+            parts,
+            [(0, "Hi".to_owned(), false), (1, "No".to_owned(), true), (2, String::new(), false)]
+        );
+    }
+}

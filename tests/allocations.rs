@@ -1,0 +1,191 @@
+//! A delta costs no allocation: from the bytes of the stream through decoder, parser and counter, in
+//! a stream that has begun.
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // reason: a test
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use tokenweir::caller::{Caller, Trust};
+use tokenweir::meter::{Ending, Meter, Rules};
+use tokenweir::tokens;
+use tokenweir::usage::{Api, Target, Usage};
+
+thread_local! {
+    /// Allocations of this thread.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting.
+struct Counting;
+
+fn count() {
+    // A thread that is ending may have no counter any more, and nobody asks for it.
+    let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+// SAFETY: all work is the system allocator's; counting does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.realloc(old, layout, size) }
+    }
+    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.dealloc(old, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Deltas after which a stream has begun, and deltas that are looked at.
+const WARM_UP: usize = 500;
+const STEADY: usize = 5_000;
+
+fn meter(api: Api) -> Meter {
+    let target = Target { api, ..Target::default() };
+    let draft = Usage::draft(Caller::unattributed(Trust::None), target);
+    // Blind, so that what it computes shows that the stream was read.
+    let mut meter = Meter::new(draft, Rules { end_of_turn: true }).blind();
+    meter.request_bytes(
+        br#"{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Hi"}],"input":"Hi"}"#,
+    );
+    meter.request_end();
+    let content_type = HeaderValue::from_static("text/event-stream");
+    meter.response_head(StatusCode::OK, &HeaderMap::from_iter([(CONTENT_TYPE, content_type)]));
+    meter
+}
+
+/// A chunk as Azure sends it; `more` stands after its choices.
+fn chunk(index: usize, delta: &str, more: &str) -> String {
+    format!(
+        r#"data: {{"choices":[{{"content_filter_results":{{"hate":{{"filtered":false,"severity":"safe"}}}},"delta":{delta},"finish_reason":null,"index":{index},"logprobs":null}}],"created":1790000000,"id":"chatcmpl-1","model":"gpt-4o-2024-11-20","object":"chat.completion.chunk","system_fingerprint":"fp_1"{more}}}"#
+    )
+}
+
+fn content(words: &[&str], at: usize) -> String {
+    format!(r#"{{"content":"{}"}}"#, words[at % words.len()])
+}
+
+const LATIN: &[&str] =
+    &["The", " weir", " measures", " a", " stream", " it", "'s", " 1", "234", ".", " (", "über", ")"];
+const CHINESE: &[&str] =
+    &["堰", "测量", "水流", "而", "不", "阻挡", "它", "。", "工程", "师", "每年", ",", "校准"];
+const ESCAPED: &[&str] = &[
+    "The",
+    "\\n\\n",
+    " \\\"weir\\\"",
+    "\\u00e9t",
+    "\\ud83d\\ude00",
+    "\\ud83d",
+    "\\ude00",
+    "\\t",
+    " a",
+    "\\\\",
+];
+
+/// Shows the pieces of a stream to a meter; gives the allocations after the warm-up.
+fn allocations(api: Api, pieces: &[Vec<u8>], warm_up: usize) -> u64 {
+    tokens::load();
+    let mut meter = meter(api);
+    let mut before = 0;
+    for (at, piece) in pieces.iter().enumerate() {
+        if at == warm_up {
+            before = ALLOCATIONS.get();
+        }
+        assert_eq!(meter.response_bytes(piece, usize::MAX), piece.len());
+    }
+    let allocations = ALLOCATIONS.get() - before;
+    let usage = meter.settle(Ending::ClientDisconnect);
+    let tokens = usage.tokens.output;
+    assert!(tokens.unwrap() > pieces.len() as u64 / 100, "the stream was not read: {tokens:?}");
+    allocations
+}
+
+/// The same for a stream of chunks that come one by one, with both ends of a line.
+fn steady(name: &str, chunk: impl Fn(usize) -> String) {
+    steady_of(Api::ChatCompletions, name, chunk);
+}
+
+/// The same of any API.
+fn steady_of(api: Api, name: &str, chunk: impl Fn(usize) -> String) {
+    for line_end in ["\n", "\r\n"] {
+        let pieces: Vec<Vec<u8>> = (0..WARM_UP + STEADY)
+            .map(|at| format!("{}{line_end}{line_end}", chunk(at)).into_bytes())
+            .collect();
+        let found = allocations(api, &pieces, WARM_UP);
+        println!("{name}: {found} allocations in {STEADY} deltas");
+        assert_eq!(found, 0, "{name}, lines ending in {line_end:?}");
+    }
+}
+
+#[test]
+fn plain_text() {
+    steady("Latin", |at| chunk(0, &content(LATIN, at), ""));
+    steady("Chinese", |at| chunk(0, &content(CHINESE, at), ""));
+    steady("usage null", |at| chunk(0, &content(LATIN, at), r#","usage":null"#));
+    let padded = |at: usize| format!(r#","obfuscation":"{}""#, "x".repeat(1 + at % 17));
+    steady("padded", |at| chunk(0, &content(LATIN, at), &padded(at)));
+}
+
+#[test]
+fn text_that_takes_the_full_parse() {
+    steady("escaped", |at| chunk(0, &content(ESCAPED, at), ""));
+    steady("two choices", |at| chunk(at % 2, &content(LATIN, at / 2), ""));
+    steady("refusal", |at| chunk(0, &content(LATIN, at).replace("content", "refusal"), ""));
+    let usage = r#","usage":{"prompt_tokens":9,"completion_tokens":5,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":0}}"#;
+    steady("usage in each chunk", |at| chunk(0, &content(LATIN, at), usage));
+}
+
+/// Each delta of a response has a number and padding.
+#[test]
+fn deltas_of_a_response() {
+    let event = |at: usize, kind: &str, item: usize, delta: &str| match at {
+        0 => r#"data: {"type":"response.created","response":{"id":"r","model":"gpt-4o"}}"#.to_owned(),
+        _ => format!(
+            r#"data: {{"type":"response.{kind}.delta","item_id":"m","output_index":{item},"content_index":0,"delta":"{delta}","logprobs":[],"sequence_number":{at},"obfuscation":"{}"}}"#,
+            "x".repeat(at % 17)
+        ),
+    };
+    for (name, words) in [("Latin", LATIN), ("Chinese", CHINESE), ("escaped", ESCAPED)] {
+        steady_of(Api::Responses, name, |at| event(at, "output_text", 0, words[at % words.len()]));
+    }
+    steady_of(Api::Responses, "two items", |at| {
+        event(at, "output_text", at % 2, LATIN[at / 2 % LATIN.len()])
+    });
+    steady_of(Api::Responses, "refusal", |at| event(at, "refusal", 0, LATIN[at % LATIN.len()]));
+}
+
+#[test]
+fn text_in_pieces_of_any_size() {
+    let stream: String =
+        (0..WARM_UP + STEADY).map(|at| chunk(0, &content(LATIN, at), "") + "\r\n\r\n").collect();
+    for size in [7, 100, 1_000, 16_000] {
+        let pieces: Vec<Vec<u8>> = stream.as_bytes().chunks(size).map(<[u8]>::to_vec).collect();
+        // Half, because the longest rest of a piece comes late.
+        let warm_up = pieces.len() / 2;
+        assert_eq!(allocations(Api::ChatCompletions, &pieces, warm_up), 0, "pieces of {size} bytes");
+    }
+}
+
+/// Arguments are kept, so their buffer grows: by doubling, not with each delta.
+#[test]
+fn arguments_of_a_call() {
+    let delta = |at: usize| {
+        let name = if at == 0 { r#""name":"f","# } else { "" };
+        let arguments = LATIN[at % LATIN.len()];
+        format!(r#"{{"tool_calls":[{{"index":0,"function":{{{name}"arguments":"{arguments}"}}}}]}}"#)
+    };
+    let pieces: Vec<Vec<u8>> =
+        (0..WARM_UP + STEADY).map(|at| (chunk(0, &delta(at), "") + "\n\n").into_bytes()).collect();
+    let found = allocations(Api::ChatCompletions, &pieces, WARM_UP);
+    assert!(found <= 8, "{found}");
+}
