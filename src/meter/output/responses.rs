@@ -125,7 +125,7 @@ impl Answer<'_> {
             }
         }
         // All that a reasoning model said may be hidden.
-        if !self.is_cut() && !(self.hides() && text == 0 && calls.is_empty()) {
+        if !(self.is_cut() || self.hides() && text == 0 && calls.is_empty()) {
             bill.add("end of turn", 1);
         }
         Some(())
