@@ -73,7 +73,7 @@ pub use model::{Family, Model, model};
 pub use responses::EARLY_RESPONSES_END;
 
 /// Version of the rules; stands in `accounting.rules`.
-pub const RULES: &str = "chat-1";
+pub const RULES: &str = "2";
 
 /// The count of one prompt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,6 +9,10 @@ use crate::recordings::{documents, is_true, list};
 /// seconds since 1970.
 const UNSURE_END_OF_TURN: std::ops::RangeInclusive<u64> = 1_735_689_600..=1_747_699_200;
 
+/// The Responses API opened on March 11, 2025: an answer dated before was written by hand (five are, with
+/// ids that no service makes), and its usage is nobody's bill. Seconds since 1970.
+const RESPONSES_OPENED: u64 = 1_741_651_200;
+
 /// Parts of a content that are text.
 const TEXT_PARTS: [&str; 4] = ["text", "refusal", "input_text", "output_text"];
 
@@ -76,6 +80,10 @@ fn chat(case: &Value) -> Rows {
 
 fn responses(case: &Value) -> Rows {
     let request = &case["request"];
+    let Some(last) = last_document(case) else { return Rows::default() };
+    if last["created_at"].as_f64().is_some_and(|at| at < RESPONSES_OPENED as f64) {
+        return Rows::default();
+    }
     let given = |key: &str| is_true(&request[key]);
     let state = given("previous_response_id") || given("conversation") || given("prompt");
     let hosted_tool = list(request, "tools").iter().any(|tool| tool["type"] != "function");
@@ -96,25 +104,23 @@ fn responses(case: &Value) -> Rows {
     if begun && !state && !hosted_tool && items.iter().all(plain) {
         rows.input.push(format!("Responses prompt, {family}"));
     }
-    let output = last_output(case);
     let shown =
         |item: &Value| ["message", "function_call", "reasoning"].iter().any(|kind| item["type"] == *kind);
-    let hidden = hosted_tool || items.iter().any(hosted_item) || !output.iter().flatten().all(shown);
-    if output.is_some() && !hidden && family == "classic" {
+    let hidden = hosted_tool || items.iter().any(hosted_item) || !list(&last, "output").iter().all(shown);
+    if !hidden && family == "classic" {
         rows.output.push("Responses output, classic".to_owned());
     }
     rows
 }
 
-/// The items of the whole answer, or of the event that ends a stream.
-fn last_output(case: &Value) -> Option<Vec<Value>> {
-    let last = documents(case).into_iter().rev().find_map(|document| {
+/// The whole answer, or that of the event that ends a stream.
+fn last_document(case: &Value) -> Option<Value> {
+    documents(case).into_iter().rev().find_map(|document| {
         if case["response_kind"] == "json" {
             return Some(document);
         }
         let kind = document["type"].as_str().unwrap_or("");
         let ends = ["response.completed", "response.incomplete", "response.failed"].contains(&kind);
         ends.then(|| document["response"].clone())
-    })?;
-    Some(list(&last, "output").to_vec())
+    })
 }

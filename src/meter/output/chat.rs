@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | text | its tokens | all but 1 of some 1,000 |
 //! | text, functions offered | + 1: the model says that it calls none | 102 of 102 |
-//! | the same, and a JSON schema | + 5 | 6 of 6 |
+//! | the same, and a JSON schema | `+ 1 + N(the schema's name) + 2`: the model writes the head of such an answer itself | 5 of 7 |
 //! | refusal | its tokens + 1 | 25 of 25 |
 //! | one call | name joined to ` to=functions.`, arguments as streamed, + 4 (gpt-4 of 2023: + 1) | all but 1 |
 //! | several calls | one call to an internal wrapper with compact JSON | 37 of 37 |
@@ -143,7 +143,7 @@ impl Exchange<'_> {
             bill.add_at("refusal frame", place, i64::from(!choice.refusal.is_empty()));
             if self.tools_offered() && !cut {
                 bill.add_at("no call", place, i64::from(self.facts.tool_choice != ToolChoice::Nothing));
-                bill.add_at("JSON schema", place, if self.facts.json_schema { 4 } else { 0 });
+                bill.add_at("JSON schema", place, self.schema_head());
             }
             return Some(());
         }
@@ -188,7 +188,7 @@ impl Exchange<'_> {
         if text > 0 {
             bill.add_at("text", place, text);
             bill.add_at("text frame", place, frame);
-            bill.add_at("JSON schema", place, if self.facts.json_schema && !cut { 4 } else { 0 });
+            bill.add_at("JSON schema", place, if cut { 0 } else { self.schema_head() });
         }
         for (nth, call) in choice.calls.iter().filter(|call| !call.name.is_empty()).enumerate() {
             bill.add_at("function name", place, self.name(&call.name));

@@ -9,6 +9,7 @@ use super::Rules;
 use super::answer::{Answer, Choice};
 use crate::chunk::RequestFacts;
 use crate::prompt::{Bill, Model, Part};
+use crate::tokens;
 use crate::usage::Api;
 
 /// A computed number and why it is not exact.
@@ -56,6 +57,13 @@ pub(super) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
+    /// The head of an answer that follows a JSON schema, where the model writes it itself: it names the
+    /// schema.
+    fn schema_head(&self) -> i64 {
+        let name = self.facts.schema_name.as_deref().filter(|_| self.facts.json_schema);
+        name.map_or(0, |name| signed(tokens::count(self.model.encoding, name)) + 2)
+    }
+
     /// Tokens of a choice's content and refusal; `None` if its text is lost. Entries of `logprobs` are
     /// the very tokens that were sampled; they are taken where they cover the text byte for byte.
     fn text(&self, choice: &Choice) -> Option<u64> {

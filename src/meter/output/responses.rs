@@ -111,7 +111,10 @@ impl Answer<'_> {
             Family::Gpt5 => {
                 let whole = i64::from(!self.is_open());
                 bill.add("text frame", if text > 0 { 3 * whole } else { 0 });
-                bill.add("JSON schema", if text > 0 { self.schema_head() } else { 0 });
+                bill.add(
+                    "JSON schema",
+                    if text > 0 && !self.is_cut() { self.exchange.schema_head() } else { 0 },
+                );
                 let reasoned = self.items.is_reasoned() && !(text == 0 && calls.is_empty());
                 bill.add("reasoning frame", if reasoned { 2 * whole } else { 0 });
                 let call = if text > 0 { 10 } else { 7 };
@@ -146,16 +149,7 @@ impl Answer<'_> {
         bill.add("refusal frame", i64::from(self.items.parts().any(|part| part.refusal)));
         if self.exchange.facts.functions > 0 && !self.is_cut() {
             bill.add("tools offered", 1);
-            bill.add("JSON schema", self.schema_head());
-        }
-    }
-
-    /// The head of an answer that follows a JSON schema names it.
-    fn schema_head(&self) -> i64 {
-        let facts = self.exchange.facts;
-        match &facts.schema_name {
-            Some(name) if facts.json_schema && !self.is_cut() => self.n(name) + 2,
-            _ => 0,
+            bill.add("JSON schema", self.exchange.schema_head());
         }
     }
 
