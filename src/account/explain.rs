@@ -69,9 +69,10 @@ impl Side<'_> {
         }
         if let Some(reported) = self.reported {
             write!(out, "; reported {reported}")?;
-            let off = self.computed.map_or(0, |computed| reported.cast_signed() - computed.cast_signed());
-            if off != 0 {
-                write!(out, ", {off:+} to the rules")?;
+            match self.computed {
+                Some(computed) if reported > computed => write!(out, ", {} more", reported - computed)?,
+                Some(computed) if reported < computed => write!(out, ", {} less", computed - reported)?,
+                _ => {}
             }
         }
         out.push('\n');

@@ -253,7 +253,7 @@ mod tests {
         }
         let text = with(Explain::Text);
         let expected = "1: chat_completions, gpt-4o-2024-08-06, d, rules RULES
-  input 8, exact; reported 9, +1 to the rules
+  input 8, exact; reported 9, 1 more
           3  start of the answer
           5  user message 1
   output 2, exact; reported 2

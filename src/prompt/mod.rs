@@ -55,6 +55,7 @@
 
 mod bill;
 mod chat;
+mod content;
 mod image;
 mod json;
 mod model;

@@ -14,7 +14,7 @@ use super::image::image;
 use super::json::{SPACED, SPACED_ASCII, compact, parallel, to_string};
 use super::model::{Family, Model};
 use super::schema::format_text;
-use super::tools::Rendered;
+use super::tools::{Rendered, is_described};
 use super::{Bill, Object, PromptCount, spoken_by, text, tokens_of};
 use crate::tokens::Counter;
 use history::History;
@@ -126,11 +126,7 @@ impl<'a> Chat<'a> {
             Family::Classic | Family::Gpt4Early => -1,
             Family::OSeries => 0,
             // A hidden preamble.
-            Family::Gpt5 => {
-                let description = first.get("description").and_then(Value::as_str);
-                let described = description.is_some_and(|text| !text.is_empty());
-                (if self.has_system() { 84 } else { 81 }) - i64::from(!described)
-            }
+            Family::Gpt5 => (if self.has_system() { 84 } else { 81 }) - i64::from(!is_described(first)),
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::prompt::model::{Family, Model};
 use crate::prompt::tools::{Dialect, Rendered, render};
-use crate::prompt::{Object, text};
+use crate::prompt::{Object, content, text};
 
 /// The functions that a request offers, in `tools` or in the older `functions`.
 pub(super) fn functions(request: &Object) -> Vec<&Object> {
@@ -50,27 +50,7 @@ pub(super) fn content(message: &Value) -> Cow<'_, str> {
 
 /// The same, cut where an image stands between parts.
 pub(super) fn texts(message: &Value) -> Vec<Cow<'_, str>> {
-    match message.get("content") {
-        Some(Value::String(text)) => vec![Cow::Borrowed(text)],
-        Some(Value::Array(parts)) => {
-            let mut texts = vec![Cow::Borrowed("")];
-            for part in parts {
-                match (picture(part), texts.last_mut()) {
-                    (None, Some(last)) => *last += part_text(part),
-                    _ => texts.push(Cow::Borrowed("")),
-                }
-            }
-            texts
-        }
-        _ => vec![],
-    }
-}
-
-fn part_text(part: &Value) -> &str {
-    match text(part, "text") {
-        "" => text(part, "refusal"),
-        text => text,
-    }
+    content::texts(message.get("content"), |part| picture(part).is_some())
 }
 
 /// The images of a message: URL and `detail` of each.

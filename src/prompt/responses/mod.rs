@@ -39,7 +39,7 @@ use super::image::image;
 use super::json::{compact, parallel};
 use super::model::{Family, Model};
 use super::schema::format_text;
-use super::tools::Rendered;
+use super::tools::{Rendered, is_described};
 use super::{Bill, Object, PromptCount, spoken_by, text, tokens_of};
 use request::{forced_function, functions, instructions, items, json_schema, kind, role};
 
@@ -118,8 +118,7 @@ impl Responses<'_> {
         if !self.is_gpt5() {
             return -3;
         }
-        let described = first.get("description").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
-        3 - i64::from(!described)
+        3 - i64::from(!is_described(first))
     }
 
     fn message(&self, role: &str, content: &str) -> i64 {

@@ -1,9 +1,11 @@
 //! Looking into a Responses request: each part by its name, absent ones empty.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::prompt::tools::{Dialect, Rendered, render};
-use crate::prompt::{Object, text};
+use crate::prompt::{Object, content, text};
 
 /// The functions that a request offers. Here they are flat: name and parameters stand beside `type`.
 pub(super) fn functions(request: &Object) -> Vec<&Object> {
@@ -68,30 +70,9 @@ pub(super) fn role(item: &Value) -> &str {
     text(item, "role")
 }
 
-/// The text of a `content` or `output`: parts are joined without anything between them, but where an
-/// image stands between them.
-pub(super) fn texts(content: Option<&Value>) -> Vec<String> {
-    match content {
-        Some(Value::String(text)) => vec![text.clone()],
-        Some(Value::Array(parts)) => {
-            let mut texts = vec![String::new()];
-            for part in parts {
-                match (picture(part), texts.last_mut()) {
-                    (None, Some(last)) => last.push_str(part_text(part)),
-                    _ => texts.push(String::new()),
-                }
-            }
-            texts
-        }
-        _ => vec![],
-    }
-}
-
-fn part_text(part: &Value) -> &str {
-    match text(part, "text") {
-        "" => text(part, "refusal"),
-        text => text,
-    }
+/// The texts of a `content` or `output`, cut where an image stands between parts.
+pub(super) fn texts(content: Option<&Value>) -> Vec<Cow<'_, str>> {
+    content::texts(content, |part| picture(part).is_some())
 }
 
 /// The images of an item, in what it says or answers: URL and `detail` of each.
