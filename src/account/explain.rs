@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
-use super::Account;
+use super::{Account, BadLine};
 use crate::meter::Part;
 use crate::usage::Quality;
 
@@ -53,6 +53,14 @@ pub(super) fn text(account: &Account) -> String {
         _ = side.write(&account.reasons, &mut out);
     }
     out
+}
+
+/// A line that is no exchange; `number` counts lines from 1.
+pub(super) fn bad(line: &BadLine, number: u64) -> String {
+    match &line.id {
+        Some(id) => format!("{}: no exchange: {}", one_line(id), line.error),
+        None => format!("line {number}: no exchange: {}", line.error),
+    }
 }
 
 impl Side<'_> {

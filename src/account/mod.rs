@@ -113,7 +113,11 @@ pub fn run(mut input: impl BufRead, output: &mut impl Write, options: &Options) 
             Ok(account) => serde_json::to_writer(&mut *output, &account)?,
             Err(error) => {
                 summary.bad_lines += 1;
-                serde_json::to_writer(&mut *output, &BadLine { id: id_of(&line), error })?;
+                let bad = BadLine { id: id_of(&line), error };
+                match options.explain {
+                    Explain::Text => writeln!(output, "{}", explain::bad(&bad, summary.lines))?,
+                    _ => serde_json::to_writer(&mut *output, &bad)?,
+                }
             }
         }
         output.write_all(b"\n")?;
@@ -262,5 +266,11 @@ mod tests {
 
 ";
         assert_eq!(text, expected.replace("RULES", crate::prompt::RULES));
+        let mut bad = Vec::new();
+        let options = Options { explain: Explain::Text, ..Options::default() };
+        run(&b"{\"id\":\"x\\u001b\"}\n\nnonsense\n"[..], &mut bad, &options).unwrap();
+        let bad = String::from_utf8(bad).unwrap();
+        assert!(bad.starts_with("x?: no exchange: missing field"), "{bad}");
+        assert!(bad.contains("\n\nline 2: no exchange: "), "{bad}");
     }
 }

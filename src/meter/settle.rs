@@ -212,7 +212,7 @@ impl Meter {
             return side;
         }
         if !is_computed(self.draft.target.api) {
-            return Side::unknown(vec![unmetered(self.draft.target.api)]);
+            return Side::unknown(vec!["unmetered"]);
         }
         match &self.prompt {
             Prompt::NotKept => Side::unknown(vec!["prompt_not_kept"]),
@@ -265,7 +265,7 @@ impl Meter {
             _ => {}
         }
         if !is_computed(api) {
-            return Side::unknown(vec![unmetered(api)]);
+            return Side::unknown(vec!["unmetered"]);
         }
         let mut reasons = computed.reasons.clone();
         let guessed = reasons.contains(&"unknown_model") || reasons.contains(&"model_assumed");
@@ -367,12 +367,4 @@ fn not_billed(billing: Billing) -> Option<Side> {
 /// Rules of prompt and answer are known.
 pub(super) fn is_computed(api: Api) -> bool {
     matches!(api, Api::ChatCompletions | Api::Responses | Api::Completions | Api::Embeddings)
-}
-
-/// Why nothing is computed for an API.
-fn unmetered(api: Api) -> &'static str {
-    match api {
-        Api::Completions | Api::Embeddings | Api::Responses => "api_not_computed",
-        _ => "unmetered",
-    }
 }
