@@ -14,11 +14,11 @@ use tiktoken_rs::CoreBPE;
 #[path = "src/tokens/layout.rs"]
 #[allow(dead_code)] // the reading half
 mod layout;
-#[path = "build/perfect.rs"]
+#[path = "src/tokens/build/perfect.rs"]
 mod perfect;
-#[path = "build/trie.rs"]
+#[path = "src/tokens/build/trie.rs"]
 mod trie;
-#[path = "build/vocabulary.rs"]
+#[path = "src/tokens/build/vocabulary.rs"]
 mod vocabulary;
 
 /// Ranks below which all tokens are text; the special tokens come after.
@@ -34,7 +34,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 fn main() -> Result<(), Failure> {
     // The crate of the fuzz targets, one level down, uses this file as well.
     let root = if Path::new("src/tokens").exists() { "." } else { ".." };
-    for path in ["build.rs", "build", "src/tokens/layout.rs"] {
+    for path in ["build.rs", "src/tokens/build", "src/tokens/layout.rs"] {
         println!("cargo::rerun-if-changed={root}/{path}");
     }
     let directory = env::var("OUT_DIR")?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::layout::{Link, NO_RANK, NODE_BITS, Step};
+use super::layout::{Link, NO_RANK, NODE_BITS, Step};
 
 /// Bytes: the most children that a node can have.
 const BYTES: usize = 256;

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use crate::layout::{Bucket, SEEDS};
+use super::layout::{Bucket, SEEDS};
 
 /// Keys for each bucket, on average, at most.
 const KEYS_PER_BUCKET: usize = 4;

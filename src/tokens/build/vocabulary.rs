@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use crate::layout::{self, SHORT_BYTES_MAX, TOKEN_BYTES_MAX, Token, TokenParts};
-use crate::{perfect, trie};
+use super::layout::{self, SHORT_BYTES_MAX, TOKEN_BYTES_MAX, Token, TokenParts};
+use super::{perfect, trie};
 
 type Ranks<'a> = HashMap<&'a [u8], u32>;
 
