@@ -44,6 +44,8 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
             keep: values.time("ledger-keep"),
             control_interval: values.time("control-interval"),
             publishes: publish.is_some(),
+            max_bytes: values.size_bytes("ledger-max-bytes"),
+            network_fs: values.text("ledger-network-fs") == Some("allow"),
         },
         publish,
         caller,

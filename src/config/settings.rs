@@ -118,6 +118,18 @@ pub const SETTINGS: &[Setting] = &[
         help: "How long delivered events stay in the ledger. Undelivered ones always stay.",
     },
     Setting {
+        name: "ledger-max-bytes",
+        kind: Kind::Size(16 * MIB, 1024 * 1024 * MIB),
+        default: Some("10GiB"),
+        help: "Room for the ledger. Above 80% delivered events go oldest first; full of undelivered ones, calls are summed.",
+    },
+    Setting {
+        name: "ledger-network-fs",
+        kind: Kind::Choice(&["refuse", "allow"]),
+        default: Some("refuse"),
+        help: "A ledger on NFS, SMB, FUSE and the like, whose locks and syncs may not hold.",
+    },
+    Setting {
         name: "control-interval",
         kind: Kind::Time(seconds(1), seconds(DAY_S)),
         default: Some("60s"),

@@ -28,9 +28,6 @@ const CALLS_MAX: usize = 1_024;
 /// Prompts of the fixtures are a few kB each.
 const PROMPT_MEMORY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Longer than a demo: no event goes while the show reads the ledger.
-const KEEP: Duration = Duration::from_secs(24 * 3600);
-
 /// Some of them in a demo, so that the topic has control events too.
 const CONTROL_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -73,11 +70,10 @@ impl Settings {
             upstream_ca_file: None,
             admin_listen: LOOPBACK,
             ledger: ledger::Options {
-                dir: self.ledger.clone(),
                 slots: CALLS_MAX,
-                keep: KEEP,
                 control_interval: CONTROL_INTERVAL,
                 publishes: true,
+                ..ledger::Options::new(&self.ledger)
             },
             publish: Some(publish::Config {
                 brokers: self.brokers.clone(),

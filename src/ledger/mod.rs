@@ -46,6 +46,12 @@ pub use reader::{ReadError, Reader, RefusedRow, Row};
 /// Name of the database within the ledger's directory.
 pub const DATABASE: &str = "ledger.sqlite3";
 
+/// What [`Options::new`] gives: the defaults of the settings.
+const SLOTS: usize = 65_536;
+const KEEP: Duration = Duration::from_secs(7 * 86_400);
+const CONTROL_INTERVAL: Duration = Duration::from_secs(60);
+const BYTES_MAX: u64 = 10 << 30;
+
 /// How a ledger behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -59,6 +65,27 @@ pub struct Options {
     pub control_interval: Duration,
     /// Somebody publishes; else events count as delivered when stored.
     pub publishes: bool,
+    /// Room that the directory may take, in bytes. Above 80 % delivered events go oldest first;
+    /// where undelivered ones fill it, calls are summed.
+    pub max_bytes: u64,
+    /// The directory may lie on a network file system, whose locks and syncs may not hold.
+    pub network_fs: bool,
+}
+
+impl Options {
+    /// A ledger in a directory that behaves as `serve` does by default, and for which nobody
+    /// publishes.
+    pub fn new(dir: impl Into<PathBuf>) -> Options {
+        Options {
+            dir: dir.into(),
+            slots: SLOTS,
+            keep: KEEP,
+            control_interval: CONTROL_INTERVAL,
+            publishes: false,
+            max_bytes: BYTES_MAX,
+            network_fs: false,
+        }
+    }
 }
 
 /// Why a ledger could not be opened.

@@ -37,11 +37,11 @@ fn usage(caller: &str, input: Option<u64>, output: Option<u64>) -> Usage {
 
 fn options(dir: &Path, publishes: bool) -> Options {
     Options {
-        dir: dir.to_owned(),
         slots: 64,
         keep: Duration::from_secs(3_600),
         control_interval: Duration::from_secs(3_600),
         publishes,
+        ..Options::new(dir)
     }
 }
 

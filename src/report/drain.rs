@@ -44,12 +44,12 @@ pub fn drain(options: &DrainOptions) -> Result<Drained, ReportError> {
         return Err(ReadError::Absent(options.dir.clone()).into());
     }
     let ledger = Ledger::open(Options {
-        dir: options.dir.clone(),
         slots: SLOTS,
         keep: options.keep,
         // Longer than any drain: its one control event is the last.
         control_interval: options.timeout.saturating_add(Duration::from_secs(3_600)),
         publishes: true,
+        ..Options::new(&options.dir)
     })?;
     // A failure is logged; what is stored can be published all the same.
     let _ = ledger.finish();

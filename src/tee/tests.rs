@@ -546,11 +546,9 @@ fn a_call_that_was_never_sent_cost_nothing() {
 fn a_checkpoint_says_what_the_rules_are_worth() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(Options {
-        dir: dir.path().join("ledger"),
         slots: 10,
-        keep: PATIENCE,
         control_interval: PATIENCE,
-        publishes: false,
+        ..Options::new(dir.path().join("ledger"))
     })
     .unwrap();
     let rig = rig(0);
@@ -577,11 +575,9 @@ fn a_checkpoint_says_what_the_rules_are_worth() {
 fn changed_calls_are_checkpointed_all_together_and_once() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(Options {
-        dir: dir.path().join("ledger"),
         slots: 1000,
-        keep: PATIENCE,
         control_interval: PATIENCE,
-        publishes: false,
+        ..Options::new(dir.path().join("ledger"))
     })
     .unwrap();
     let rig = rig(0);

@@ -93,14 +93,8 @@ impl Setup {
 
     pub(crate) fn start(self) -> Rig {
         let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(Options {
-            dir: dir.path().join("ledger"),
-            slots: self.slots,
-            keep: PATIENCE,
-            control_interval: Duration::from_secs(60),
-            publishes: false,
-        })
-        .unwrap();
+        let ledger =
+            Ledger::open(Options { slots: self.slots, ..Options::new(dir.path().join("ledger")) }).unwrap();
         let heard = Arc::new(Heard::default());
         let accounts = Arc::new(Accounts::new(
             Pool::start(1).unwrap(),

@@ -19,13 +19,7 @@ use uuid::Uuid;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn options(dir: &Path, publishes: bool) -> Options {
-    Options {
-        dir: dir.to_owned(),
-        slots: 4_096,
-        keep: Duration::from_secs(3_600),
-        control_interval: Duration::from_secs(3_600),
-        publishes,
-    }
+    Options { slots: 4_096, control_interval: Duration::from_secs(3_600), publishes, ..Options::new(dir) }
 }
 
 /// A usage event of a common size, about 1.3 KiB as an event.
