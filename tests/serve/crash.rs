@@ -15,7 +15,9 @@ const KILLS: usize = 10;
 const KILLS_LONG: usize = 200;
 const STREAMS: usize = 64;
 /// How long a sidecar lives: longer and shorter than a checkpoint's interval and than most calls.
-const LIFE: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_millis(3_500);
+const LIFE_MIN: Duration = Duration::from_millis(100);
+const LIFE_MAX: Duration = Duration::from_secs(2);
+const LIFE_MAX_LONG: Duration = Duration::from_millis(3_500);
 /// Of four kills, one is followed by this many starts, at most, that are killed while they recover.
 const STILLBORN_MAX: u64 = 4;
 /// How long those live: recovery begins after some ten milliseconds.
@@ -25,7 +27,7 @@ const BEHIND_MAX: Duration = Duration::from_millis(1_200);
 
 #[test]
 fn every_call_that_began_before_a_commit_survives_kill_9() {
-    let kills = if long() { KILLS_LONG } else { KILLS };
+    let (kills, life_max) = if long() { (KILLS_LONG, LIFE_MAX_LONG) } else { (KILLS, LIFE_MAX) };
     let mut random = Random::new("kill -9");
     let (service, topic) = (Service::start(), Topic::start());
     let dir = tempfile::tempdir().unwrap();
@@ -35,7 +37,7 @@ fn every_call_that_began_before_a_commit_survives_kill_9() {
     let mut stillborns = 0;
     for round in 0..kills {
         let sidecar = Sidecar::start(service.addr, &ledger, &flags);
-        let (signs, life) = (Signs::default(), random.time(LIFE.start, LIFE.end));
+        let (signs, life) = (Signs::default(), random.time(LIFE_MIN, life_max));
         let mut killed = None;
         let calls = mixed::run(sidecar.addr, STREAMS, &format!("r{round}"), &mut random, &signs, || {
             std::thread::sleep(life);
@@ -46,12 +48,7 @@ fn every_call_that_began_before_a_commit_survives_kill_9() {
         oracle.add(calls, &service, End::Killed(before, after));
         if random.between(0, 4) == 0 {
             for _ in 0..random.between(1, STILLBORN_MAX + 1) {
-                stillborn(
-                    service.addr,
-                    &ledger,
-                    &flags,
-                    random.time(Duration::ZERO, STILLBORN_LIFE),
-                );
+                stillborn(service.addr, &ledger, &flags, random.time(Duration::ZERO, STILLBORN_LIFE));
                 stillborns += 1;
             }
         }
@@ -75,6 +72,6 @@ fn every_call_that_began_before_a_commit_survives_kill_9() {
     );
     let [p50, p99, most] = [50, 99, 100].map(|percent| found.behind_percentile(percent));
     println!("crashed streams are behind by p50 {p50:?}, p99 {p99:?}, at most {most:?}");
-    assert!(found.count("crashed") >= kills * STREAMS / 8, "streams were cut");
+    assert!(found.count("crashed") >= kills * STREAMS / 4, "streams were cut");
     assert!(most <= BEHIND_MAX, "a crashed stream is {most:?} behind");
 }

@@ -16,8 +16,13 @@ use super::sidecar::PATIENCE;
 use super::upstream;
 
 const PROMPT: &str = "Say a word, again and again.";
+/// The body of a call that is no stream.
+pub(crate) const JSON_BODY: &str =
+    r#"{"messages":[{"role":"user","content":"Say a word, again and again."}]}"#;
 /// What the prompt costs, by the service's rules.
 pub(crate) const PROMPT_TOKENS: u64 = 15;
+/// What is called.
+pub(crate) const DEPLOYMENT: &str = "d";
 /// Callers that share the load.
 const TEAMS: usize = 5;
 
@@ -56,7 +61,7 @@ impl Kind {
     /// Words of a whole answer, one token each.
     pub(crate) fn words(self) -> u64 {
         match self {
-            Kind::Slow => 200,
+            Kind::Slow => 120,
             Kind::Json => 30,
             _ => 100,
         }
@@ -98,6 +103,15 @@ pub(crate) struct Call {
     pub(crate) ended: Option<Instant>,
 }
 
+impl Call {
+    /// One that was whole.
+    pub(crate) fn whole(id: &str, caller: &str) -> Call {
+        let kind = Kind::of(id);
+        let (id, caller) = (id.to_owned(), caller.to_owned());
+        Call { id, caller, kind, words: kind.words(), ended: Some(Instant::now()) }
+    }
+}
+
 /// The service.
 pub(crate) struct Service {
     pub(crate) addr: SocketAddr,
@@ -114,9 +128,14 @@ impl Service {
         Service { addr, told }
     }
 
-    /// What it knows of all calls since the last time.
-    pub(crate) fn take(&self) -> HashMap<String, Told> {
-        std::mem::take(&mut self.told.lock().unwrap())
+    /// It has not been asked anything that was not taken.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.told.lock().unwrap().is_empty()
+    }
+
+    /// What it knows of a call.
+    pub(crate) fn take(&self, id: &str) -> Option<Told> {
+        self.told.lock().unwrap().remove(id)
     }
 }
 
@@ -279,7 +298,12 @@ fn request(call: &Call) -> Vec<u8> {
     if call.kind == Kind::Reports {
         body["stream_options"] = json!({"include_usage": true});
     }
-    post("/openai/deployments/d/chat/completions?api-version=2024-10-21", &fields, &body.to_string())
+    let mut path = "/openai/deployments/d/chat/completions?api-version=2024-10-21";
+    if call.kind == Kind::Slow {
+        path = "/openai/v1/chat/completions"; // the deployment is known from the body only
+        body["model"] = json!(DEPLOYMENT);
+    }
+    post(path, &fields, &body.to_string())
 }
 
 fn count(bytes: &[u8], word: &[u8]) -> u64 {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokenweir::usage::CloudEvent;
 
-use super::mixed::{Call, PROMPT_TOKENS, Service, Told};
+use super::mixed::{Call, DEPLOYMENT, Kind, PROMPT_TOKENS, Service, Told};
 use super::support::check_completeness;
 
 /// Longer than a commit takes on a busy machine.
@@ -56,14 +56,8 @@ pub(crate) struct Found {
 impl Oracle {
     /// Adds the calls of one life of a sidecar.
     pub(crate) fn add(&mut self, calls: Vec<Call>, service: &Service, end: End) {
-        let mut told = service.take();
-        self.calls.extend(calls.into_iter().map(|call| {
-            let mut told = told.remove(&call.id);
-            if let (Some(told), Some(_)) = (&mut told, call.ended) {
-                told.words.shrink_to_fit();
-            }
-            Known { call, told, end }
-        }));
+        let known = calls.into_iter().map(|call| Known { told: service.take(&call.id), call, end });
+        self.calls.extend(known);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -165,6 +159,10 @@ impl Known {
         let outcome = data["stream"]["outcome"].as_str().unwrap();
         *found.outcomes.entry(outcome.to_owned()).or_default() += 1;
         let reported = data["accounting"]["output_source"] == "reported";
+        if outcome != "crashed" || output.is_some() {
+            assert_eq!(data["request"]["stream"], call.kind != Kind::Json, "{}", say());
+            assert_eq!(data["target"]["deployment"], DEPLOYMENT, "{}", say());
+        }
         match outcome {
             "complete" => {
                 assert_eq!(reported, call.kind.reports(), "{}", say());
@@ -176,7 +174,7 @@ impl Known {
                 *output_sum += output.unwrap();
             }
             "client_disconnect" => {
-                assert_eq!(call.kind, super::mixed::Kind::HangsUp, "{}", say());
+                assert_eq!(call.kind, Kind::HangsUp, "{}", say());
                 assert_eq!(input, Some(PROMPT_TOKENS), "{}", say());
                 assert!((call.words..=sent).contains(&output.unwrap()), "{}", say());
             }

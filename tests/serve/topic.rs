@@ -121,4 +121,3 @@ fn read(consumer: &BaseConsumer, seen: &Mutex<Seen>, stop: &AtomicBool) {
         seen.bodies.entry(key).or_insert(body);
     }
 }
-
