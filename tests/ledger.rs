@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use support::{call, check_completeness, eventually, options, stored, usage};
 use tokenweir::ledger::{Ledger, OpenError, Options, Reader};
-use tokenweir::usage::{CloudEvent, EventType, Outcome, Progress, Settled, Stream, Tokens};
+use tokenweir::usage::{CloudEvent, EventType, Outcome, Progress, Request, Settled, Stream, Tokens};
 use uuid::Uuid;
 
 /// Set for the process that is to be killed; the value is its ledger's directory.
@@ -141,7 +141,7 @@ fn progress(output: u64) -> Progress {
     Progress {
         tokens: Tokens { output: Some(output), ..Tokens::default() },
         stream: Stream::default(),
-        status: 200,
+        request: Request { status: 200, ..Request::default() },
         ..Progress::default()
     }
 }
