@@ -122,6 +122,16 @@ impl Reader {
         Ok(rows.into_iter().next())
     }
 
+    /// The oldest event that is not kept only because it was refused: retention has come so far.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn first_unrefused(&self) -> Result<Option<Row>, ReadError> {
+        let query = "SELECT position, body FROM event
+             WHERE position NOT IN (SELECT position FROM refused) ORDER BY position LIMIT 1";
+        Ok(self.rows(query, [])?.into_iter().next())
+    }
+
     /// Up to `limit` refused events after a position, in order.
     ///
     /// # Errors

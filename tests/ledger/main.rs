@@ -38,7 +38,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use support::{call, check_completeness, eventually, options, stored, usage};
 use tokenweir::ledger::{Ledger, Options, Reader};
-use tokenweir::usage::{EventType, Progress, Settled, Stream, Tokens};
+use tokenweir::usage::{EventType, Progress, Request, Settled, Stream, Tokens};
 use uuid::Uuid;
 
 #[test]
@@ -155,7 +155,7 @@ fn progress(output: u64) -> Progress {
     Progress {
         tokens: Tokens { output: Some(output), ..Tokens::default() },
         stream: Stream::default(),
-        status: 200,
+        request: Request { status: 200, ..Request::default() },
         ..Progress::default()
     }
 }
