@@ -9,20 +9,28 @@
 //! |---|---|
 //! | `queue` | the bounded way from any thread to the writer, and the counters |
 //! | `plan` | what one batch of operations means for the tables |
+//! | `quota` | how the room that a ledger may take is split |
+//! | `ballast` | room kept for the moment when there is none |
 //! | `log` | positions, sequences, totals: the one row that every transaction rewrites |
 //! | `store` | the tables |
 //! | `writer` | one batch, one transaction, one thread |
+//! | `failing` | the state in which nothing can be stored, and the way out of it |
+//! | `retain` | when delivered events go |
 //! | `recover` | what a dead process left becomes events |
 //! | `sums` | calls that could not be stored one by one |
 //! | `reader` | stored events, for the publisher and for other processes |
-//! | `lock` | the directory, and the one process that owns it |
+//! | `lock` | the directory, the one process that owns it, and whether it had to sum calls |
 
+mod ballast;
+mod failing;
 mod lock;
 mod log;
 mod plan;
 mod queue;
+mod quota;
 mod reader;
 mod recover;
+mod retain;
 mod store;
 mod sums;
 #[cfg(test)]
@@ -34,6 +42,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::usage::{Progress, Settled, Usage};
@@ -138,6 +147,25 @@ pub enum StoreError {
     /// The ledger's own state could not be read or written as JSON.
     #[error("ledger state: {0}")]
     State(#[from] serde_json::Error),
+    /// Another process has been reading for so long that the WAL cannot be cut.
+    #[error("a reader keeps the WAL from being cut; no transaction of a reader may stay open")]
+    ReaderInWal,
+    /// It was closed after an error and could not be opened again yet.
+    #[error("the database is not open")]
+    Closed,
+}
+
+impl OpenError {
+    /// There is no room: on the volume, or within the quota.
+    fn is_full(&self) -> bool {
+        match self {
+            OpenError::Io { error, .. } => error.kind() == std::io::ErrorKind::StorageFull,
+            OpenError::Database { error: StoreError::Sqlite(error), .. } => {
+                error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The ledger stopped before everything was stored.
@@ -156,9 +184,9 @@ pub struct CloseError {
 pub struct Stats {
     /// Calls that began, or that ended without ever having a slot.
     pub accepted: u64,
-    /// Of these: calls that ended and were handed over one by one.
+    /// Of these: calls whose event is stored.
     pub settled: u64,
-    /// Of these: calls still running.
+    /// Of these: calls that run, and calls that ended less than a commit ago.
     pub open: u64,
     /// Of these: calls that are only in a sum.
     pub summed: u64,
@@ -170,6 +198,12 @@ pub struct Stats {
     pub refused: u64,
     /// Events stored and neither delivered nor refused, those of earlier boots included.
     pub undelivered: u64,
+    /// When the first of these was stored, as of a second ago; `None` if there is none.
+    pub oldest_undelivered: Option<Timestamp>,
+    /// Bytes of the database and its WAL.
+    pub bytes: u64,
+    /// Bytes that the directory may take.
+    pub bytes_max: u64,
     /// The last transaction failed, or calls had to be summed since the last control event.
     pub degraded: bool,
 }
@@ -216,20 +250,21 @@ impl Ledger {
     /// If another process owns the directory, or it or the database cannot be used.
     pub fn open(options: Options) -> Result<Ledger, OpenError> {
         let lock = DirLock::take(&options.dir)?;
-        let path = options.dir.join(DATABASE);
-        let shared = Arc::new(Shared::new(options.slots));
-        let writer = Writer::open(&path, &options, Arc::clone(&shared))?;
+        let quota = writer::quota(&options);
+        let shared = Arc::new(Shared::new(options.slots, &quota));
+        let writer = Writer::open(&options, quota, Arc::clone(&shared), lock.marker()?)?;
         let (source, boot) = (writer.source().to_owned(), writer.boot());
         let thread = std::thread::Builder::new()
             .name("tw-ledger".to_owned())
             .spawn(move || writer.run())
-            .map_err(|error| OpenError::Io { path, error })?;
+            .map_err(|error| OpenError::Io { path: options.dir.clone(), error })?;
         let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
         let inner = Handle { dir: options.dir, source, boot, shared, writer, lock };
         Ok(Ledger { inner: Arc::new(inner) })
     }
 
-    /// Reserves a place for one call, or `None` if all are taken. Never waits.
+    /// Reserves a place for one call, or `None` if all are taken or nothing can be stored. Never
+    /// waits.
     pub fn reserve(&self) -> Option<Slot> {
         self.inner.shared.reserve().then(|| Slot { ledger: self.clone(), used: false })
     }
