@@ -325,10 +325,15 @@ impl Shared {
         queue.take(self.batch_ops)
     }
 
-    /// What there is, without waiting.
+    /// All that there is, without waiting.
     #[cfg(test)]
     pub(super) fn take_now(&self) -> Work {
-        locked(&self.queue).take(self.batch_ops)
+        locked(&self.queue).take(usize::MAX)
+    }
+
+    #[cfg(test)]
+    pub(super) fn free_slots(&self) -> usize {
+        locked(&self.queue).free
     }
 
     /// Nothing waits for the writer but marks.
