@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::mixed::{self, Service, Signs};
+use super::mixed::{self, Load, MIXED, Service, Signs};
 use super::oracle::{End, Oracle};
 use super::random::Random;
 use super::sidecar::{Sidecar, event_lines, long, stillborn};
@@ -39,7 +39,9 @@ fn every_call_that_began_before_a_commit_survives_kill_9() {
         let sidecar = Sidecar::start(service.addr, &ledger, &flags);
         let (signs, life) = (Signs::default(), random.time(LIFE_MIN, life_max));
         let mut killed = None;
-        let calls = mixed::run(sidecar.addr, STREAMS, &format!("r{round}"), &mut random, &signs, || {
+        let name = format!("r{round}");
+        let load = Load { addr: sidecar.addr, streams: STREAMS, name: &name, kinds: &MIXED };
+        let calls = mixed::run(&load, &mut random, &signs, || {
             std::thread::sleep(life);
             Signs::set(&signs.broken);
             killed = Some(sidecar.kill());

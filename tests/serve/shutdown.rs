@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::http::{connect, get, post, read_message};
-use super::mixed::{self, Call, Service, Signs};
+use super::mixed::{self, Call, Load, MIXED, Service, Signs};
 use super::oracle::{End, Oracle};
 use super::random::Random;
 use super::sidecar::{Sidecar, event_lines, wait_for};
@@ -31,7 +31,8 @@ fn under_load(
     end: impl FnOnce(),
 ) -> Vec<Call> {
     let signs = Signs::default();
-    let calls = mixed::run(sidecar.addr, STREAMS, name, random, &signs, || {
+    let load = Load { addr: sidecar.addr, streams: STREAMS, name, kinds: &MIXED };
+    let calls = mixed::run(&load, random, &signs, || {
         std::thread::sleep(UNDER_WAY);
         Signs::set(if broken { &signs.broken } else { &signs.stop });
         std::thread::sleep(SETTLED_DOWN);

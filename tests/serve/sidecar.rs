@@ -31,9 +31,19 @@ pub(crate) struct Sidecar {
     reader: Option<std::thread::JoinHandle<()>>,
 }
 
-/// `serve` on free ports.
 fn command(upstream: SocketAddr, ledger: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
+    serve_arguments(&mut command, upstream, ledger, arguments);
+    command
+}
+
+/// Makes a command run `serve` on free ports.
+pub(crate) fn serve_arguments(
+    command: &mut Command,
+    upstream: SocketAddr,
+    ledger: &Path,
+    arguments: &[&str],
+) {
     command
         .args(["serve", "--upstream", &format!("http://{upstream}")])
         .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
@@ -42,7 +52,6 @@ fn command(upstream: SocketAddr, ledger: &Path, arguments: &[&str]) -> Command {
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null());
-    command
 }
 
 /// Starts `serve` and kills it after so long, wherever it is by then.
