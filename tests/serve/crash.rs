@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::mixed::{self, Load, MIXED, Service, Signs};
 use super::oracle::{End, Oracle};
 use super::random::Random;
-use super::sidecar::{Sidecar, event_lines, long, stillborn};
+use super::sidecar::{Sidecar, event_lines, long, stillborn, verified};
 use super::topic::Topic;
 
 const KILLS: usize = 10;
@@ -58,6 +58,7 @@ fn every_call_that_began_before_a_commit_survives_kill_9() {
     // The last recovery, and a clean end: nothing is left to deliver.
     let (code, log) = Sidecar::start(service.addr, &ledger, &flags).stop();
     assert_eq!(code, Some(0), "{log:?}");
+    verified(&ledger);
     let lines = event_lines(&ledger);
     let found = oracle.check(&lines);
     let repeats = topic.holds(&lines);

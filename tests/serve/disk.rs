@@ -8,7 +8,7 @@ use super::mixed::{self, Load, MIXED, STEADY, Service, Signs};
 use super::oracle::{End, Oracle, totals};
 use super::random::Random;
 use super::shim::{ALL, Control, ENOSPC, EROFS, Shim};
-use super::sidecar::{Sidecar, event_lines, long, usage_events, wait_for};
+use super::sidecar::{Sidecar, event_lines, long, usage_events, verified, wait_for};
 
 /// Of a slow disk; the second one is longer than a call.
 const DELAYS_MS: [i32; 3] = [0, 200, 5_000];
@@ -110,6 +110,7 @@ fn totals_survive(name: &str, fault: impl FnOnce(&Shim), seen: bool) {
     let (code, log) = sidecar.stop();
     assert_eq!(code, Some(0), "{log:?}");
     assert!(calls.iter().all(|call| call.ended.is_some()));
+    verified(&ledger);
     let lines = event_lines(&ledger);
     let (stored, sums) = totals(&lines);
     let mut oracle = Oracle::default();
@@ -178,6 +179,7 @@ fn a_wall_clock_that_jumps_changes_no_order_and_no_duration() {
     assert_eq!(sidecar.stop().0, Some(0));
     let mut oracle = Oracle::default();
     oracle.add(calls, &service, End::Stopped);
+    verified(&ledger);
     let lines = event_lines(&ledger);
     let found = oracle.check(&lines);
     assert_eq!(found.without_event, 0);

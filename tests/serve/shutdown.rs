@@ -9,7 +9,7 @@ use super::http::{connect, get, post, read_message};
 use super::mixed::{self, Call, Load, MIXED, Service, Signs};
 use super::oracle::{End, Oracle};
 use super::random::Random;
-use super::sidecar::{Sidecar, event_lines, wait_for};
+use super::sidecar::{Sidecar, event_lines, verified, wait_for};
 use super::topic::Topic;
 
 const STREAMS: usize = 56;
@@ -138,6 +138,7 @@ fn replicas_end_one_after_the_other_with_and_without_a_broker() {
         assert_eq!(code, Some(i32::from(away)), "replica {n}: {log:?}");
         let mut oracle = Oracle::default();
         oracle.add(calls, &service, End::Stopped);
+        verified(ledger);
         let stored = event_lines(ledger);
         let found = oracle.check(&stored);
         assert!(found.count("shutdown") >= STREAMS / 4, "{:?}", found.outcomes);

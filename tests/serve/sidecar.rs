@@ -185,3 +185,11 @@ pub(crate) fn usage_events(ledger: &Path) -> Vec<Value> {
     events.retain(|event| event["type"] == "dev.tokenweir.usage.v1");
     events
 }
+
+/// `tokenweir verify` finds nothing wrong.
+pub(crate) fn verified(ledger: &Path) {
+    let output = Command::new(binary()).arg("verify").arg("--ledger").arg(ledger).output().unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+}
