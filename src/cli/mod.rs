@@ -144,7 +144,7 @@ fn run_events(matches: &ArgMatches) -> Done {
         follow: matches.get_flag("follow"),
         refused: matches.get_flag("refused"),
     };
-    to_stdout(|out| report::events(&options, out))
+    to_stdout(|out| report::events(&options, out, &mut io::stderr()))
 }
 
 fn run_report(matches: &ArgMatches) -> Done {
