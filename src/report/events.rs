@@ -1,12 +1,11 @@
-//! Stored events as JSON lines, exactly as they are published; also while `serve` runs. Why one was
-//! refused is told beside them, so that the lines stay what a program can read.
+//! Stored events as JSON lines, exactly as they are published; also while `serve` runs.
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{READ_ROWS, ReportError};
-use crate::ledger::{Reader, RefusedRow};
+use crate::ledger::Reader;
 
 /// How often to look for new events. A look is one short read of the last page.
 const FOLLOW_EVERY: Duration = Duration::from_millis(200);
@@ -22,24 +21,24 @@ pub struct EventsOptions {
     pub refused: bool,
 }
 
-/// Writes stored events, one a line; of refused ones the place in the ledger and the reason to
-/// `notes`. With `follow` it returns only when `out` is closed.
+/// Writes stored events to `out`, one a line, and nothing else. Of refused ones, `reasons` gets a
+/// line that says why. With `follow` it returns only when `out` is closed.
 ///
 /// # Errors
 /// If the ledger cannot be read, or `out` cannot be written for another reason than being closed.
 pub fn events(
     options: &EventsOptions,
     out: &mut impl Write,
-    notes: &mut impl Write,
+    reasons: &mut impl Write,
 ) -> Result<(), ReportError> {
     let reader = Reader::open(&options.dir)?;
     let mut after = 0;
     loop {
         let rows = if options.refused {
             let refused = reader.refused(after, READ_ROWS)?;
-            for RefusedRow { row, reason } in &refused {
-                // Nobody may read the notes, and the events are still worth writing.
-                let _ = writeln!(notes, "refused: position {}: {reason}", row.position);
+            for refused in &refused {
+                // Nobody listens: the events are what matters.
+                let _ = writeln!(reasons, "position {}: {}", refused.row.position, refused.reason);
             }
             refused.into_iter().map(|refused| refused.row).collect()
         } else {

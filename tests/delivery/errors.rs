@@ -242,7 +242,7 @@ fn an_event_larger_than_the_client_takes_is_refused_and_the_others_go() {
     events(&options, &mut out, &mut notes).unwrap();
     let (out, notes) = (String::from_utf8(out).unwrap(), String::from_utf8(notes).unwrap());
     assert!(out.lines().count() == 1 && out.contains(&id.to_string()), "stdout is the event itself");
-    assert!(notes.starts_with("refused: position 11: ") && notes.contains("too large"), "{notes}");
+    assert!(notes.starts_with("position 11: ") && notes.contains("too large"), "{notes}");
     assert_eq!(publisher.stop(PATIENCE), 0);
 }
 
