@@ -275,9 +275,11 @@ impl Meter {
     pub fn progress(&self) -> (Progress, Checks) {
         let (usage, checks) = self.assess(None);
         let progress = Progress {
+            deployment: usage.target.deployment,
+            model_requested: usage.target.model_requested,
             model: usage.target.model,
             response_id: usage.ids.response_id,
-            status: usage.request.status,
+            request: usage.request,
             tokens: usage.tokens,
             accounting: usage.accounting,
             stream: usage.stream,

@@ -39,6 +39,13 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 /// Rest after a failed accept: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long connections stay open after the drain began, at least: time for a request that is on
+/// its way. Whoever has just sent one would find the connection reset.
+const LAST_REQUESTS: Duration = Duration::from_millis(250);
+
+/// How often a drain looks whether calls still run.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
 /// A listening socket. With `shared`, several may have the same address, and the kernel spreads
 /// connections over them; alone it is not set, so that a second process is an error.
 pub(super) fn bind(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> {
@@ -51,7 +58,7 @@ pub(super) fn bind(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Serves until told to stop; then lets connections finish, and breaks those that do not.
+/// Serves until told to stop; then lets calls finish, and breaks those that do not.
 pub(super) async fn serve(
     listener: tokio::net::TcpListener,
     service: Arc<Service>,
@@ -59,13 +66,14 @@ pub(super) async fn serve(
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut connections = JoinSet::new();
+    let (close, closing) = watch::channel(false);
     loop {
         tokio::select! {
             () = reached(&mut phase, Phase::Draining) => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((tcp, _)) => {
-                    connections.spawn(connection(tcp, Arc::clone(&service), phase.clone()));
+                    connections.spawn(connection(tcp, Arc::clone(&service), closing.clone()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -73,8 +81,9 @@ pub(super) async fn serve(
         }
     }
     drop(listener);
+    service.drain();
     tokio::select! {
-        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = finish(&service, &close, &mut connections) => {}
         () = tokio::time::sleep(drain_timeout) => {}
         () = reached(&mut phase, Phase::Ending) => {}
     }
@@ -82,9 +91,22 @@ pub(super) async fn serve(
     connections.shutdown().await;
 }
 
+/// Lets calls end, then closes the connections that wait for another one. Until then a connection
+/// takes one more request, whose answer says that it is the last.
+async fn finish(service: &Service, close: &watch::Sender<bool>, connections: &mut JoinSet<()>) {
+    if !connections.is_empty() {
+        tokio::time::sleep(LAST_REQUESTS).await;
+    }
+    while service.is_busy() {
+        tokio::time::sleep(DRAIN_POLL).await;
+    }
+    close.send_replace(true);
+    while connections.join_next().await.is_some() {}
+}
+
 /// One connection of the gateway, from its first request to its last, or to the end of the tunnel
 /// that it became.
-async fn connection(tcp: TcpStream, service: Arc<Service>, mut phase: watch::Receiver<Phase>) {
+async fn connection(tcp: TcpStream, service: Arc<Service>, mut closing: watch::Receiver<bool>) {
     if prepare(&tcp).is_err() {
         return; // the peer has gone already
     }
@@ -104,20 +126,20 @@ async fn connection(tcp: TcpStream, service: Arc<Service>, mut phase: watch::Rec
     let mut connection = pin!(connection);
     // How a connection ends is the callers' business; what it was used for has been recorded.
     let ended = {
-        let news = phase.clone();
-        let mut draining = pin!(reached(&mut phase, Phase::Draining));
+        let news = closing.clone();
+        let mut told = pin!(closing.wait_for(|&close| close));
         let mut waiting = false;
         poll_fn(|cx| {
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
-            // A connection is polled for every chunk, and the phase changes twice in a life: once it
-            // waits for that, looking for news is one load and no lock.
+            // A connection is polled for every chunk, and told to close once in a life: once it waits
+            // for that, looking for news is one load and no lock.
             if waiting && !news.has_changed().unwrap_or(true) {
                 return Poll::Pending;
             }
             waiting = true;
-            draining.as_mut().poll(cx).map(|()| false)
+            told.as_mut().poll(cx).map(|_| false)
         })
         .await
     };

@@ -1,10 +1,11 @@
 //! One request: who pays, what is it, forward it, watch the answer go by.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use http::header::TRANSFER_ENCODING;
-use http::{Method, Request, Response};
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::answer::{Answer, Refusal};
@@ -24,6 +25,7 @@ pub(super) struct Service {
     upstreams: Arc<[Upstream]>,
     removals: Removals,
     reject_when_full: bool,
+    draining: AtomicBool,
 }
 
 /// A request with its way before it.
@@ -46,6 +48,7 @@ impl Service {
             upstreams,
             removals: config.removals.clone(),
             reject_when_full: config.reject_when_full,
+            draining: AtomicBool::new(false),
             shared: shared.clone(),
         }
     }
@@ -55,8 +58,27 @@ impl Service {
         self.shared.accounts.stop();
     }
 
+    /// From now on every answer is the last one of its connection.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Calls run.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.live.is_empty()
+    }
+
     /// Forwards a request. Dropping the future ends its call as interrupted.
     pub(super) async fn handle(&self, request: Request<Incoming>, tunnel: TunnelSlot) -> Response<Answer> {
+        let mut response = self.answer(request, tunnel).await;
+        let last = self.draining.load(Ordering::Relaxed);
+        if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn answer(&self, request: Request<Incoming>, tunnel: TunnelSlot) -> Response<Answer> {
         let began = Instant::now();
         let routed = match self.route(&request) {
             Ok(routed) => routed,

@@ -56,6 +56,12 @@ impl Live {
         }
     }
 
+    /// No call runs.
+    pub fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.places.len() == state.free.len()
+    }
+
     /// Checkpoints this call as soon as the thread has served its streams; by then most calls that
     /// have seen their usage have settled, and cost nothing more.
     pub(super) fn hurry(&self, call: Arc<Call>) {

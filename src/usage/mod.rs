@@ -410,13 +410,18 @@ pub struct Reporter {
 
 /// What is known of an open call: enough, with its draft, to charge it if the process dies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)] // what an older version did not store is not known
 pub struct Progress {
+    /// As in [`Target::deployment`]: without one in the path it is known from the request's body.
+    pub deployment: Option<String>,
+    /// As in [`Target::model_requested`].
+    pub model_requested: Option<String>,
     /// As in [`Target::model`].
     pub model: Option<String>,
     /// As in [`Ids::response_id`].
     pub response_id: Option<String>,
-    /// As in [`Request::status`].
-    pub status: u16,
+    /// What is known of the request by now.
+    pub request: Request,
     /// The numbers so far.
     pub tokens: Tokens,
     /// How they are known so far.
@@ -449,9 +454,11 @@ impl Usage {
     #[must_use]
     pub fn crashed(mut self, progress: Option<Progress>) -> Usage {
         if let Some(progress) = progress {
+            self.target.deployment = progress.deployment.or(self.target.deployment);
+            self.target.model_requested = progress.model_requested;
             self.target.model = progress.model;
             self.ids.response_id = progress.response_id;
-            self.request.status = progress.status;
+            self.request = progress.request;
             self.tokens = progress.tokens;
             self.accounting = progress.accounting;
             self.stream = progress.stream;

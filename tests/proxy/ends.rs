@@ -163,28 +163,34 @@ fn a_caller_that_leaves_after_the_last_byte_has_had_it_all() {
 fn draining_lets_streams_finish_and_takes_no_more() {
     let (go, gone) = channel::<()>();
     let gone = std::sync::Mutex::new(gone);
-    let script = Script::start(move |mut wire, _| {
+    let script = Script::start(move |mut wire, n| {
         wire.message();
         wire.send(CHUNKED);
         wire.chunk("one");
-        gone.lock().unwrap().recv().unwrap();
+        if n == 0 {
+            gone.lock().unwrap().recv().unwrap();
+        }
         wire.chunk("two");
         wire.chunk("");
     });
     let mut rig = Setup::to(script.addr).start();
-    let mut idle = rig.connect();
+    let (mut idle, mut late) = (rig.connect(), rig.connect());
     let mut wire = rig.send(post("{}"));
     wire.head();
     assert_eq!(wire.read_chunk().unwrap(), b"one");
     rig.running().drain();
-    idle.closed();
     eventually("the port is closed", || std::net::TcpStream::connect(rig.addr).is_err());
+    late.send(post("{}"));
+    let answer = late.message();
+    assert_eq!((answer.status(), answer.fields("connection")), (200, vec!["close"]));
+    late.closed();
     go.send(()).unwrap();
+    idle.closed();
     assert_eq!(wire.read_chunk().unwrap(), b"two");
     assert_eq!(wire.read_chunk().unwrap(), b"");
     wire.closed();
     rig.running.take().unwrap().join();
-    one_call(&rig);
+    assert_eq!(rig.heard.calls(2).len(), 2);
 }
 
 #[test]

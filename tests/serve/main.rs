@@ -1,7 +1,8 @@
 //! The built program from outside: real processes, real sockets, real signals.
 //!
 //! - `replay`: every recorded exchange through `serve`: same bytes down, same event as `account`
-//! - `crash`: kill -9 under open streams, and what the ledger says afterwards
+//! - `crash`: kill -9 under mixed streams, and what the ledger and the topic say afterwards
+//! - `shutdown`: SIGTERM under load, with the broker there and away
 //! - `outage`: the broker is gone under load, comes back, and what a dead instance left is drained
 //! - `drift`: the service bills otherwise than the rules say, and labels follow
 //! - `memory`: more large prompts at once than may be kept
@@ -14,7 +15,14 @@ mod crash;
 mod drift;
 mod http;
 mod memory;
+mod mixed;
+mod oracle;
 mod outage;
+mod random;
 mod replay;
+mod shutdown;
 mod sidecar;
+#[path = "../support/mod.rs"]
+mod support;
+mod topic;
 mod upstream;

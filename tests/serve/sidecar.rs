@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,29 +16,63 @@ pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_tokenweir")
 }
 
+/// Long tests run too.
+pub(crate) fn long() -> bool {
+    std::env::var_os("TOKENWEIR_LONG").is_some()
+}
+
 /// A running sidecar; killed when dropped.
 pub(crate) struct Sidecar {
-    child: Child,
+    child: Mutex<Child>,
+    pid: u32,
     pub(crate) addr: SocketAddr,
     pub(crate) admin: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     reader: Option<std::thread::JoinHandle<()>>,
 }
 
+/// `serve` on free ports.
+fn command(upstream: SocketAddr, ledger: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .args(["serve", "--upstream", &format!("http://{upstream}")])
+        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+        .arg("--ledger")
+        .arg(ledger)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+/// Starts `serve` and kills it after so long, wherever it is by then.
+pub(crate) fn stillborn(upstream: SocketAddr, ledger: &Path, arguments: &[&str], life: Duration) {
+    let mut child = command(upstream, ledger, arguments).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(life);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 impl Sidecar {
     /// Starts `serve` on free ports and waits for its start line.
     pub(crate) fn start(upstream: SocketAddr, ledger: &Path, arguments: &[&str]) -> Sidecar {
-        let mut child = Command::new(binary())
-            .args(["serve", "--upstream", &format!("http://{upstream}")])
-            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .arg("--ledger")
-            .arg(ledger)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Sidecar::start_with(upstream, ledger, arguments, &[])
+    }
+
+    /// The same, in an environment.
+    pub(crate) fn start_with(
+        upstream: SocketAddr,
+        ledger: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &Path)],
+    ) -> Sidecar {
+        let mut command = command(upstream, ledger, arguments);
+        Sidecar::run(command.envs(environment.iter().copied()))
+    }
+
+    /// Runs a command that is, or becomes, `serve`.
+    pub(crate) fn run(command: &mut Command) -> Sidecar {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let reader = {
@@ -59,7 +93,8 @@ impl Sidecar {
         });
         let address = |key: &str| start[key].as_str().unwrap().parse().unwrap();
         let (addr, admin) = (address("listen"), address("admin_listen"));
-        Sidecar { child, addr, admin, log, reader: Some(reader) }
+        let pid = child.id();
+        Sidecar { child: Mutex::new(child), pid, addr, admin, log, reader: Some(reader) }
     }
 
     pub(crate) fn log(&self) -> Vec<String> {
@@ -67,23 +102,47 @@ impl Sidecar {
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
+    }
+
+    /// kill -9. Returns the moments between which it died.
+    pub(crate) fn kill(&self) -> (Instant, Instant) {
+        let mut child = self.child.lock().unwrap();
+        let before = Instant::now();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        (before, Instant::now())
+    }
+
+    /// SIGTERM; does not wait.
+    pub(crate) fn terminate(&self) {
+        assert!(Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().unwrap().success());
+    }
+
+    /// Its exit status, once it has ended.
+    pub(crate) fn ended(&self) -> Option<ExitStatus> {
+        self.child.lock().unwrap().try_wait().unwrap()
+    }
+
+    /// Waits for the end and returns the exit code and every log line.
+    pub(crate) fn wait(mut self) -> (Option<i32>, Vec<String>) {
+        let status = wait_for("serve to end", || self.ended());
+        self.reader.take().unwrap().join().unwrap();
+        (status.code(), self.log())
     }
 
     /// SIGTERM; waits for the end and returns the exit code and every log line.
-    pub(crate) fn stop(mut self) -> (Option<i32>, Vec<String>) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let status = wait_for("serve to end", || self.child.try_wait().unwrap());
-        self.reader.take().unwrap().join().unwrap();
-        (status.code(), self.log())
+    pub(crate) fn stop(self) -> (Option<i32>, Vec<String>) {
+        self.terminate();
+        self.wait()
     }
 }
 
 impl Drop for Sidecar {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let child = self.child.get_mut().unwrap_or_else(|error| error.into_inner());
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
@@ -99,12 +158,16 @@ pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// `tokenweir events`: every stored event.
-pub(crate) fn events(ledger: &Path) -> Vec<Value> {
+/// `tokenweir events`: every stored event, a line each.
+pub(crate) fn event_lines(ledger: &Path) -> Vec<String> {
     let output = Command::new(binary()).arg("events").arg("--ledger").arg(ledger).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// The same, parsed.
+pub(crate) fn events(ledger: &Path) -> Vec<Value> {
+    event_lines(ledger).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Only the usage events.
