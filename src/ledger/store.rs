@@ -1,4 +1,4 @@
-//! The tables.
+//! The database: opening it, and what each transaction writes.
 //!
 //! Rows are appended in order and deleted from the old end, so a transaction touches the last page
 //! of `event` and of `open`, one page of `state`, and no index. That is also why a settled call's
@@ -16,41 +16,15 @@ use uuid::Uuid;
 use super::lock::{open_private, sync_dir};
 use super::log::Log;
 use super::plan::{ControlDue, Plan};
+use super::quota::Quota;
+use super::schema::{self, Standing};
 use super::sums::Sum;
-use super::{OpenError, StoreError};
+use super::{OpenError, StoreError, aside, intact};
 use crate::usage::{CloudEvent, EventType, Settled, SummaryPeriod, TokenTotals};
-
-/// `user_version` of the schema below.
-pub(super) const SCHEMA: i64 = 1;
-
-/// `application_id`: the bytes `twlg`, so that `file` and people can tell what this is.
-const APPLICATION_ID: i64 = 0x7477_6c67;
-
-const TABLES: &str = "
-    -- Final events. `position` is never used again; `call` is the row in `open` that it settles.
-    CREATE TABLE event (
-        position INTEGER PRIMARY KEY, stored_ms INTEGER NOT NULL, call INTEGER, body TEXT NOT NULL
-    ) STRICT;
-    -- Calls that outlived the batch in which they began, as they began.
-    CREATE TABLE open (number INTEGER PRIMARY KEY, id BLOB NOT NULL, draft TEXT NOT NULL) STRICT;
-    -- What was last known of them.
-    CREATE TABLE progress (number INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
-    -- Events that the broker refuses for good.
-    CREATE TABLE refused (position INTEGER PRIMARY KEY, reason TEXT NOT NULL) STRICT;
-    -- `ledger`: its UUID. `log`: everything that changes with each commit.
-    CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-";
 
 /// Five events of 1.5 KiB fill a page of this size to nine tenths; 4 KiB pages hold two and waste
 /// a quarter.
 const PAGE_BYTES: u32 = 8_192;
-
-/// Pages in the WAL before they are copied into the database (48 MiB): pages that change with
-/// every commit are then copied once for some hundred commits.
-const WAL_PAGES: u32 = 6_144;
-
-/// The WAL is cut back to this after a slow reader let it grow.
-const WAL_BYTES_MAX: u32 = 64 * 1_048_576;
 
 /// Pages cached in memory: the tails of the tables, and the rows that are swept.
 const CACHE_KIB: i32 = 8_192;
@@ -65,61 +39,95 @@ const STATEMENTS: usize = 32;
 #[derive(Debug)]
 pub(super) struct Store {
     db: Connection,
+    page_bytes: u64,
+}
+
+/// Bytes of the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Size {
+    /// All pages.
+    pub(super) bytes: u64,
+    /// Pages that hold something.
+    pub(super) used: u64,
 }
 
 impl Store {
-    /// Opens the database, and makes it (0600) if it is absent.
+    /// Opens the database, makes it (0600) if it is absent, brings it up to date, and looks whether
+    /// it is whole.
+    ///
+    /// # Errors
+    /// [`OpenError::Newer`]; [`OpenError::Database`], of which [`OpenError::is_damage`] says whether
+    /// the file is to blame; [`OpenError::Io`].
     pub(super) fn open(path: &Path) -> Result<Store, OpenError> {
+        if let Some(wal) = aside::move_orphan(path, Timestamp::now())? {
+            tracing::error!(wal = %wal.display(), "a WAL without its database was moved aside");
+        }
         drop(open_private(path)?);
         if let Some(dir) = path.parent() {
             sync_dir(dir)?;
         }
         let database = |error| OpenError::Database { path: path.to_owned(), error };
         let db = Connection::open(path).map_err(|error| database(error.into()))?;
-        let mut store = Store { db };
-        store.configure().map_err(|error| database(error.into()))?;
-        let found = store.version().map_err(|error| database(error.into()))?;
-        match found {
-            SCHEMA => {}
-            0 => store.create().map_err(database)?,
-            found => return Err(OpenError::Newer { found, known: SCHEMA }),
+        let mut store = Store { db, page_bytes: u64::from(PAGE_BYTES) };
+        let found = store.prepare().map_err(database)?;
+        match schema::standing(found, schema::VERSION) {
+            Standing::Current => {}
+            Standing::Empty => {
+                let replaces = aside::latest(path)?;
+                let name = replaces.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
+                schema::create(&mut store.db, name.as_deref()).map_err(database)?;
+            }
+            Standing::Older => {
+                tracing::warn!(
+                    from = found,
+                    to = schema::VERSION,
+                    "the ledger is brought to a newer version"
+                );
+                schema::migrate(&mut store.db, found, schema::STEPS).map_err(database)?;
+            }
+            Standing::Newer => return Err(OpenError::Newer { found, known: schema::VERSION }),
+            Standing::Impossible => {
+                return Err(database(StoreError::Damaged(format!("user_version is {found}"))));
+            }
         }
+        intact::check(&store.db).map_err(database)?;
         Ok(store)
     }
 
-    fn configure(&self) -> rusqlite::Result<()> {
+    /// Sets the connection up and returns the version found; 0 in a new database. Nothing is
+    /// written before it is known whose the database is.
+    fn prepare(&self) -> Result<i64, StoreError> {
         self.db.busy_timeout(Duration::from_millis(BUSY_MS))?;
         self.db.set_prepared_statement_cache_capacity(STATEMENTS);
+        intact::check_owner(&self.db)?;
+        let found = schema::version(&self.db)?;
+        if matches!(schema::standing(found, schema::VERSION), Standing::Newer | Standing::Impossible) {
+            return Ok(found);
+        }
         // The page size counts only while the file is empty, and before WAL mode.
         self.db.execute_batch(&format!(
             "PRAGMA page_size = {PAGE_BYTES};
              PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
-             PRAGMA wal_autocheckpoint = {WAL_PAGES};
-             PRAGMA journal_size_limit = {WAL_BYTES_MAX};
              PRAGMA cache_size = -{CACHE_KIB};"
-        ))
+        ))?;
+        Ok(found)
     }
 
-    fn version(&self) -> rusqlite::Result<i64> {
-        self.db.pragma_query_value(None, "user_version", |row| row.get(0))
-    }
-
-    fn create(&mut self) -> Result<(), StoreError> {
-        let tx = self.db.transaction()?;
-        tx.execute_batch(TABLES)?;
-        tx.execute("INSERT INTO state VALUES ('ledger', ?1)", [Uuid::new_v4().to_string()])?;
-        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-        tx.pragma_update(None, "user_version", SCHEMA)?;
-        tx.commit()?;
-        Ok(())
+    /// The name of the database that was moved aside for this one, if one was.
+    pub(super) fn replaces(&self) -> Result<Option<String>, StoreError> {
+        let query = "SELECT value FROM state WHERE name = 'replaces'";
+        Ok(self.db.query_row(query, [], |row| row.get(0)).optional()?)
     }
 
     /// CloudEvents `source` of this ledger.
     pub(super) fn source(&self) -> Result<String, StoreError> {
-        let ledger: String =
-            self.db.query_row("SELECT value FROM state WHERE name = 'ledger'", [], |row| row.get(0))?;
-        Ok(format!("//tokenweir/{ledger}"))
+        let query = "SELECT value FROM state WHERE name = 'ledger'";
+        let ledger: Option<String> = self.db.query_row(query, [], |row| row.get(0)).optional()?;
+        let uuid = ledger.as_deref().and_then(|ledger| Uuid::try_parse(ledger).ok());
+        let uuid =
+            uuid.ok_or_else(|| StoreError::Damaged("it does not say which ledger it is".to_owned()))?;
+        Ok(format!("//tokenweir/{uuid}"))
     }
 
     /// The log as the last committed transaction left it; `None` in a new ledger.
@@ -127,11 +135,52 @@ impl Store {
         log(&self.db)
     }
 
-    /// Copies the WAL into the database and syncs that. After an error nothing is known of what a
-    /// failed sync of the WAL left behind; this makes what is visible durable again.
+    /// Copies the WAL into the database, syncs that and cuts the WAL. After an error nothing is
+    /// known of what a failed sync of the WAL left behind; this makes what is visible durable again,
+    /// and the next commit begins a WAL of its own.
+    ///
+    /// # Errors
+    /// Also if a reader is still in the WAL: then frames that may not be durable would stay in it,
+    /// before those of the next commit.
     pub(super) fn settle_wal(&self) -> Result<(), StoreError> {
-        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        let busy: i64 = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy == 0 { Ok(()) } else { Err(StoreError::ReaderInWal) }
+    }
+
+    /// Holds the database and its WAL to their parts of the room.
+    pub(super) fn bound(&mut self, quota: &Quota) -> Result<(), StoreError> {
+        self.page_bytes = unsigned(self.db.pragma_query_value(None, "page_size", |row| row.get(0))?).max(1);
+        let pages = (quota.wal_copy / self.page_bytes).max(1);
+        self.db.execute_batch(&format!(
+            "PRAGMA wal_autocheckpoint = {pages}; PRAGMA journal_size_limit = {};",
+            quota.wal
+        ))?;
         Ok(())
+    }
+
+    /// Bytes that the database may have from now on. Less than it has is not possible, and means
+    /// that it does not grow.
+    pub(super) fn limit(&self, bytes: u64) -> Result<(), StoreError> {
+        let pages = bytes / self.page_bytes;
+        self.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// How large the database is, and how much of it is in use.
+    pub(super) fn size(&self) -> Result<Size, StoreError> {
+        let pages = |pragma| -> Result<u64, StoreError> {
+            Ok(unsigned(self.db.prepare_cached(pragma)?.query_row([], |row| row.get(0))?))
+        };
+        let (all, free) = (pages("PRAGMA page_count")?, pages("PRAGMA freelist_count")?);
+        Ok(Size { bytes: all * self.page_bytes, used: all.saturating_sub(free) * self.page_bytes })
+    }
+
+    /// When the first event after a position was stored.
+    pub(super) fn stored_at(&self, after: u64) -> Result<Option<Timestamp>, StoreError> {
+        let query = "SELECT stored_ms FROM event WHERE position > ?1 ORDER BY position LIMIT 1";
+        let mut first = self.db.prepare_cached(query)?;
+        let ms: Option<i64> = first.query_row([sql(after)], |row| row.get(0)).optional()?;
+        Ok(ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
     }
 
     /// Begins a transaction that appends.
@@ -150,6 +199,8 @@ impl Store {
         stored_counts: bool,
     ) -> Result<Log, StoreError> {
         let mut append = self.begin(log.clone(), source)?;
+        // First, so that a full database can take the rest.
+        append.sweep(&plan.sweep)?;
         append.opened(plan)?;
         for closed in &plan.closed {
             append.usage(closed.number, &closed.settled)?;
@@ -163,7 +214,9 @@ impl Store {
         if let Some(due) = plan.control {
             append.control(due)?;
         }
-        append.sweep(&plan.sweep)?;
+        if !plan.sweep.is_empty() {
+            append.log.swept = append.log.last;
+        }
         if stored_counts {
             append.log.mark = append.log.last;
         }
@@ -177,7 +230,7 @@ impl Store {
         hand: u64,
         mark: u64,
         before_ms: i64,
-        limit: u32,
+        limit: u64,
     ) -> Result<u64, StoreError> {
         let tx = self.db.transaction()?;
         let found: Option<i64> = {
@@ -186,7 +239,7 @@ impl Store {
                  WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3)
                  WHERE stored_ms < ?4",
             )?;
-            last.query_row(params![sql(hand), sql(mark), limit, before_ms], |row| row.get(0))?
+            last.query_row(params![sql(hand), sql(mark), sql(limit), before_ms], |row| row.get(0))?
         };
         let Some(last) = found else { return Ok(hand) };
         tx.prepare_cached(
@@ -304,7 +357,6 @@ impl Append<'_> {
             open.execute([sql(*number)])?;
             progress.execute([sql(*number)])?;
         }
-        self.log.swept = self.log.last;
         Ok(())
     }
 
