@@ -24,12 +24,12 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::DATABASE;
-use super::OpenError;
 use super::plan::Plan;
 use super::queue::Op;
 use super::quota::{Quota, Volume};
 use super::store::Store;
 use super::writer::Writer;
+use super::{OpenError, StoreError};
 
 /// Pause before the next try; doubles up to the second value while tries fail.
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -136,6 +136,10 @@ impl Writer {
         let mut store = Store::open(&self.dir.join(DATABASE))?;
         let opened = store.bound(&self.quota).and_then(|()| store.settle_wal()).and_then(|()| store.log());
         let found = opened.map_err(|error| self.database(error))?;
+        if store.source().map_err(|error| self.database(error))? != self.source() {
+            let other = "another ledger lies here than at the start".to_owned();
+            return Err(self.database(StoreError::Damaged(other)));
+        }
         self.store = Some(store);
         self.limit(self.quota.database)?;
         let Some(plan) = self.doubt.take() else { return Ok(()) };

@@ -10,9 +10,13 @@ use super::bits::length;
 use super::boots::{Boot, Boots, Counters, Period};
 use super::findings::{BootLine, Finding, Findings, Kind, State, Verdict};
 use super::remains::Remains;
+use super::show::plural;
 
 /// A boot is open until its last control event is so many intervals old.
 const INTERVALS: u32 = 2;
+
+/// Runs of positions that are named.
+const RUNS_MAX: usize = 8;
 
 /// Judges everything.
 pub(super) fn judge(boots: &Boots, remains: &Remains, options: &VerifyOptions) -> Verdict {
@@ -115,6 +119,13 @@ impl Judge<'_> {
             let from = if at == 0 { 1 } else { boot.periods[at - 1].sequence + 1 };
             let to = if period.writer == index { period.sequence - 1 } else { last_expected(boot) };
             let own = self.contradictions_within(period);
+            if period.writer != index && period.control.last.is_none() && period.outside > 0 {
+                // Whatever covered the last rows came after them, and before the boot died.
+                let at = last_expected(boot) + 1;
+                let detail = "the control event of the rows before it".to_owned();
+                self.find(Kind::Missing, boot, Some((at, at)), 1, detail);
+                continue;
+            }
             let rows = match self.judgeable(boot, floor, from, to, period) {
                 Judgeable::Whole => contradictions(period, &before, self.crashed(index, period)),
                 Judgeable::Holes => excesses(period, &before),
@@ -191,12 +202,16 @@ impl Judge<'_> {
         }
         let last = boot.periods.last();
         let sign = last.and_then(|period| period.time).or(boot.began);
-        let covered = last.map_or(String::new(), |last| {
-            format!("{} calls open at its last control event; ", last.control.open)
-        });
-        let detail = format!("{covered}{} events after it", boot.uncovered);
-        let detail =
-            if last.is_none() { format!("no control event; {} events", boot.uncovered) } else { detail };
+        let uncovered = plural(boot.uncovered, "event");
+        let detail = match last {
+            Some(last) => {
+                format!(
+                    "{} open at its last control event, {uncovered} after it",
+                    plural(last.control.open, "call")
+                )
+            }
+            None => format!("no control event yet, {uncovered}"),
+        };
         if self.is_young(sign) {
             if !self.options.allow_open {
                 self.find(Kind::Open, boot, None, boot.uncovered, detail);
@@ -215,25 +230,26 @@ impl Judge<'_> {
         age < self.options.control_interval.saturating_mul(INTERVALS)
     }
 
-    /// Positions of a ledger without an event, where no gap in the sequences says so already: the
-    /// boot that wrote there left no trace.
+    /// Positions of a ledger without an event, where gaps in the sequences do not say so already: the
+    /// boot that wrote there left no trace of it.
     fn lost_positions(&mut self) {
         let lost = length(self.remains.lost.iter().copied());
-        let missing: u64 = self.findings.events(Kind::Missing);
+        let missing = self.findings.events(Kind::Missing);
         if lost <= missing {
             return;
         }
-        for (first, last) in self.remains.lost.clone() {
-            self.findings.add(Finding {
-                kind: Kind::Missing,
-                source: String::new(),
-                boot: String::new(),
-                first_sequence: None,
-                last_sequence: None,
-                events: last - first + 1,
-                detail: format!("the ledger holds nothing at positions {}", run_text(first, last)),
-            });
-        }
+        let runs: Vec<String> =
+            self.remains.lost.iter().take(RUNS_MAX).map(|(first, last)| run_text(*first, *last)).collect();
+        let more = if self.remains.lost.len() > RUNS_MAX { " and others" } else { "" };
+        self.findings.add(Finding {
+            kind: Kind::Missing,
+            source: String::new(),
+            boot: String::new(),
+            first_sequence: None,
+            last_sequence: None,
+            events: lost - missing,
+            detail: format!("in all, the ledger holds nothing at positions {}{more}", runs.join(", ")),
+        });
     }
 
     fn one_id_two_sequences(&mut self) {
@@ -284,21 +300,21 @@ impl Judge<'_> {
         }
         let uncovered: u64 = lines.iter().map(|line| line.uncovered).sum();
         if uncovered > 0 {
-            say(format!("not covered yet: {uncovered} events wait for the next control event of their boot"));
+            say(format!("not covered yet: {} without a control event so far", plural(uncovered, "event")));
         }
         let open: u64 = lines.iter().filter(|line| line.state == State::Open).map(|line| line.open).sum();
         if open > 0 {
-            say(format!("{open} calls were open when their boots last said so"));
+            say(format!("{} open when the boot last said so", plural(open, "call")));
         }
         let degraded = lines.iter().filter(|line| line.degraded).count();
         let summed: u64 = lines.iter().map(|line| line.summed).sum();
         if degraded > 0 || summed > 0 {
-            say(format!(
-                "degraded: {degraded} boots could not store every event at once; {summed} calls are only in sums"
-            ));
+            let (boots, calls) = (plural(degraded as u64, "boot"), plural(summed, "call"));
+            say(format!("degraded: {boots} could not store every event at once; {calls} only in sums"));
         }
         if self.boots.foreign > 0 {
-            say(format!("{} messages are no events of tokenweir, or not whole", self.boots.foreign));
+            let messages = plural(self.boots.foreign, "message");
+            say(format!("left out: {messages} not of tokenweir, or not whole"));
         }
     }
 }
