@@ -164,9 +164,13 @@ mod tests {
             pace.failed(now, left);
         }
         assert_eq!((pace.wait(now), pace.room(0)), (None, 500), "half of what failed");
-        for _ in 0..3 {
-            pace.failed(now, 0);
+        // Of those 500 none gets through either.
+        for others in [499, 0, 0] {
+            pace.failed(now, others);
             now = after_pause(&mut pace, now);
+            for left in (0..others).rev() {
+                pace.failed(now, left);
+            }
             assert_eq!((pace.room(0), pace.room(1)), (1, 0));
             assert!(pace.in_trouble());
         }

@@ -1,7 +1,9 @@
 //! The network between the publisher and a broker: refused, silent, cut, reset, slow.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use rdkafka::types::RDKafkaRespErr;
 use tokenweir::publish::Publisher;
 
 use crate::rig::{Broker, Rig};
@@ -95,6 +97,33 @@ fn connections_that_break_under_load_lose_nothing() {
     }
     rig.arrives(&broker);
     println!("{:?}, {} answers not cut", publisher.stats(), broker.forwarder().cuts_left());
+    rig.end(publisher);
+}
+
+/// The broker comes back without its log and without knowing any producer, which is fatal for the
+/// old one.
+#[test]
+fn a_broker_that_lost_its_state_gets_a_new_producer() {
+    let (broker, empty, rig) = (Broker::mock().forwarded(), Broker::mock(), Rig::new());
+    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
+    rig.calls(50);
+    rig.arrives(&broker);
+    let before = rig.ids();
+    broker.forwarder().set(Mode::Refuse);
+    rig.calls(100);
+    eventually("under way", || publisher.stats().in_flight >= 100);
+    empty.fail(RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, 1);
+    broker.forwarder().redirect(&empty.servers);
+    broker.forwarder().set(Mode::Pass);
+    let back = Instant::now();
+    eventually("replaced", || publisher.stats().replaced == 1);
+    let replaced = back.elapsed();
+    eventually("delivered", || rig.ledger.stats().undelivered == 0);
+    println!("replaced after {replaced:?}, delivered after {:?}", back.elapsed());
+    assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
+    let after: BTreeSet<String> = rig.ids().difference(&before).cloned().collect();
+    assert_eq!(after.len(), 100);
+    empty.reader().until(&after);
     rig.end(publisher);
 }
 

@@ -46,7 +46,7 @@ pub(crate) enum Cut {
 
 #[derive(Debug)]
 struct State {
-    upstream: SocketAddr,
+    upstream: Mutex<SocketAddr>,
     addr: SocketAddr,
     mode: Mutex<Mode>,
     cuts: Mutex<VecDeque<Cut>>,
@@ -69,7 +69,7 @@ impl Forwarder {
     pub(crate) fn new(upstream: &str) -> Forwarder {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let state = Arc::new(State {
-            upstream: upstream.parse().unwrap(),
+            upstream: Mutex::new(upstream.parse().unwrap()),
             addr: listener.local_addr().unwrap(),
             mode: Mutex::new(Mode::Pass),
             cuts: Mutex::default(),
@@ -94,6 +94,11 @@ impl Forwarder {
         if mode == Mode::Refuse {
             self.reset();
         }
+    }
+
+    /// New connections go to another broker.
+    pub(crate) fn redirect(&self, upstream: &str) {
+        *self.state.upstream.lock().unwrap() = upstream.parse().unwrap();
     }
 
     /// Resets what is open.
@@ -162,6 +167,7 @@ struct Connection {
     generation: u64,
     client: TcpStream,
     broker: TcpStream,
+    upstream: SocketAddr,
     /// It was caught in a black hole.
     dead: AtomicBool,
     ended: AtomicBool,
@@ -171,7 +177,8 @@ struct Connection {
 
 fn connection(state: &Arc<State>, client: TcpStream) {
     client.set_nonblocking(false).unwrap();
-    let Ok(broker) = TcpStream::connect(state.upstream) else { return reset(&client) };
+    let upstream = *state.upstream.lock().unwrap();
+    let Ok(broker) = TcpStream::connect(upstream) else { return reset(&client) };
     for stream in [&client, &broker] {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(LOOK_EVERY)).unwrap();
@@ -179,7 +186,8 @@ fn connection(state: &Arc<State>, client: TcpStream) {
     let generation = state.generation.load(Ordering::SeqCst);
     let dead = AtomicBool::new(matches!(*state.mode.lock().unwrap(), Mode::BlackHole));
     let (ended, asked) = (AtomicBool::new(false), Mutex::default());
-    let both = Connection { state: Arc::clone(state), generation, client, broker, dead, ended, asked };
+    let both =
+        Connection { state: Arc::clone(state), generation, client, broker, upstream, dead, ended, asked };
     std::thread::scope(|scope| {
         scope.spawn(|| both.requests());
         scope.spawn(|| both.answers());
@@ -291,9 +299,9 @@ impl Connection {
 
     /// Puts our port where the broker names its own.
     fn rewrite(&self, frame: &mut [u8]) {
-        let host = self.state.upstream.ip().to_string().into_bytes();
+        let host = self.upstream.ip().to_string().into_bytes();
         let named = |port: u16| [host.as_slice(), &u32::from(port).to_be_bytes()].concat();
-        let (theirs, ours) = (named(self.state.upstream.port()), named(self.state.addr.port()));
+        let (theirs, ours) = (named(self.upstream.port()), named(self.state.addr.port()));
         for at in 0..frame.len().saturating_sub(theirs.len() - 1) {
             if frame[at..].starts_with(&theirs) {
                 frame[at..at + ours.len()].copy_from_slice(&ours);
