@@ -429,34 +429,34 @@ fn dead_instance() -> (tempfile::TempDir, BTreeSet<String>) {
     (dead, ids)
 }
 
-fn drain_options(dir: &Path, config: Config, timeout: Duration) -> DrainOptions {
-    DrainOptions { dir: dir.to_owned(), config, timeout, keep: Duration::from_secs(3_600) }
+fn drain_options(dir: &Path, config: Config, patience: Duration) -> DrainOptions {
+    DrainOptions { ledger: options(dir, true), config, patience }
 }
 
 #[test]
 fn drain_publishes_what_a_dead_instance_left_and_may_be_repeated() {
     let (broker, (dead, ids)) = (Broker::any(), dead_instance());
     let away = Config { brokers: "127.0.0.1:1".to_owned(), ..broker.config() };
-    let none = drain(&drain_options(dead.path(), away, Duration::from_millis(200))).unwrap();
+    let none = drain(&drain_options(dead.path(), away, Duration::from_millis(200)), |_| {}).unwrap();
     assert!(none.left > 31 && none.delivered == 0, "{none:?}");
     let options = drain_options(dead.path(), broker.config(), PATIENCE);
-    let all = drain(&options).unwrap();
+    let all = drain(&options, |_| {}).unwrap();
     assert_eq!((all.left, all.refused), (0, 0), "{all:?}");
     assert!(all.delivered > none.left, "and the drains' own control events");
     let seen = broker.reader().until(&ids);
     let cut = seen.values().find(|body| body.contains("\"subject\":\"cut\"")).unwrap();
     assert!(cut.contains("\"outcome\":\"crashed\""), "{cut}");
-    assert_eq!(drain(&options).unwrap().left, 0);
+    assert_eq!(drain(&options, |_| {}).unwrap().left, 0);
     check_completeness(&stored(dead.path()));
 }
 
 #[test]
 fn drain_keeps_off_a_ledger_in_use_and_does_not_make_one() {
     let (broker, rig) = (Broker::mock(), Rig::new());
-    let used = drain(&drain_options(rig.dir.path(), broker.config(), PATIENCE)).unwrap_err();
+    let used = drain(&drain_options(rig.dir.path(), broker.config(), PATIENCE), |_| {}).unwrap_err();
     assert!(used.to_string().contains(&std::process::id().to_string()), "{used}");
     let nowhere = rig.dir.path().join("nowhere");
-    assert!(drain(&drain_options(&nowhere, broker.config(), PATIENCE)).is_err());
+    assert!(drain(&drain_options(&nowhere, broker.config(), PATIENCE), |_| {}).is_err());
     assert!(!nowhere.exists());
 }
 
@@ -479,7 +479,7 @@ fn a_report_from_the_topic_equals_the_report_from_the_ledger() {
     // Everything a second time changes nothing: a new producer is not known to the broker.
     assert_eq!(publisher.stop(PATIENCE), 0);
     let again = copy_undelivered(&rig);
-    drain(&drain_options(again.path(), broker.config(), PATIENCE)).unwrap();
+    drain(&drain_options(again.path(), broker.config(), PATIENCE), |_| {}).unwrap();
     from_topic = report_of(Input::Topic(broker.config()));
     assert_eq!(from_topic, from_ledger);
     let mut reader = broker.reader();
@@ -509,13 +509,15 @@ fn events_prints_what_is_stored_and_follows_until_its_reader_leaves() {
     rig.calls(3);
     let mut options = EventsOptions { dir: rig.dir.path().to_owned(), follow: false, refused: false };
     let mut out = Vec::new();
-    events(&options, &mut out).unwrap();
+    events(&options, &mut out, &mut std::io::sink()).unwrap();
     let rows = Reader::open(rig.dir.path()).unwrap().after(0, 10).unwrap();
     let bodies: Vec<&str> = rows.iter().map(|row| row.body.as_str()).collect();
     assert_eq!(String::from_utf8(out).unwrap().lines().collect::<Vec<_>>(), bodies);
     options.follow = true;
     let (reading, mut writing) = std::io::pipe().unwrap();
-    let following = std::thread::spawn(move || events(&options, &mut writing).map_err(|e| e.to_string()));
+    let following = std::thread::spawn(move || {
+        events(&options, &mut writing, &mut std::io::sink()).map_err(|e| e.to_string())
+    });
     let mut lines = BufReader::new(reading).lines();
     for body in bodies {
         assert_eq!(lines.next().unwrap().unwrap(), body);

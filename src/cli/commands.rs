@@ -20,10 +20,10 @@ pub(super) fn command() -> Command {
     Command::new("tokenweir")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Passes AI streams on untouched, counts their tokens, and publishes one usage event per call.")
-        .after_help("Exit codes: 0 fine, 1 failed while running, 2 usage, 78 bad configuration.")
+        .after_help("Exit codes: 0 fine, 1 failed while running, 2 usage, 3 verify found something, 78 bad configuration.")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([serve(), demo(), events(), report(), drain(), account(), count(), check(), health()])
+        .subcommands([serve(), demo(), events(), report(), verify(), drain(), account(), count(), check(), health()])
 }
 
 fn serve() -> Command {
@@ -44,7 +44,7 @@ fn demo() -> Command {
 fn events() -> Command {
     with_settings(Command::new("events").about("Stored events as JSON lines"), &["ledger"])
         .arg(switch("follow", "Go on with new events until interrupted"))
-        .arg(switch("refused", "Only events that the broker refused for good"))
+        .arg(switch("refused", "Only events that the broker refused for good; standard error says why"))
 }
 
 fn report() -> Command {
@@ -59,13 +59,36 @@ fn report() -> Command {
         .arg(option("format", "FORMAT", "How rows are printed").default_value("table").value_parser(["table", "csv", "json"]))
 }
 
+fn verify() -> Command {
+    let command = Command::new("verify")
+        .about("Prove that no event is missing, doubled, altered, refused or open; exit 3 if one is")
+        .after_help(
+            "Reads a ledger, a topic (--kafka-brokers) or FILE, and holds every event against its sequence and its control \
+             event. In a ledger or a topic, what retention took is not missing. A topic is read to the end that it has at the \
+             start; rows without a control event yet are told, and are no fault.\n\n\
+             A live topic with repeats: tokenweir verify --allow-open --allow-repeats --kafka-brokers ..\n\n\
+             Exit codes: 0 nothing was found, 1 the input could not be read, 3 something was found.",
+        )
+        .arg(Arg::new("file").value_name("FILE").help("JSON lines, as `tokenweir events` prints them; - is standard input"))
+        .arg(switch("allow-repeats", "Only count repeats with equal bytes: delivery is at least once"))
+        .arg(switch("allow-open", "A boot that still runs is no finding; one that was never closed is"))
+        .arg(switch("allow-cut", "FILE begins in the middle: what lies before its first event is not missing"))
+        .arg(option("format", "FORMAT", "How it is told").default_value("table").value_parser(["table", "json"]))
+        .arg(config_file());
+    with_settings(with_settings(command, &["ledger", "control-interval"]), KAFKA)
+}
+
 fn drain() -> Command {
-    let command =
-        Command::new("drain").about("Publish what a dead instance left; exit 0 only if nothing is left");
-    with_settings(
-        with_settings(command.arg(config_file()), &["ledger", "ledger-keep", "flush-timeout"]),
-        KAFKA,
-    )
+    let command = Command::new("drain")
+        .about("Publish what a dead instance left; exit 0 only if nothing is left")
+        .after_help(
+            "Takes the ledger as `serve` does, settles the calls that were cut, and publishes until nothing is left, or until \
+             nothing was delivered for --flush-timeout. It may be killed and run again: events keep their ids and bytes.",
+        )
+        .arg(config_file());
+    const LEDGER: &[&str] =
+        &["ledger", "ledger-keep", "ledger-max-bytes", "ledger-network-fs", "flush-timeout"];
+    with_settings(with_settings(command, LEDGER), KAFKA)
 }
 
 fn account() -> Command {

@@ -13,12 +13,15 @@ use clap::parser::ValueSource;
 
 use crate::config::{self, Origin, Values, settings};
 use crate::report::{self, DrainOptions, EventsOptions, Format, Input, ReportError, ReportOptions};
-use crate::{account, demo, serve, telemetry};
+use crate::report::{Progress, VerdictFormat, VerifyOptions};
+use crate::{account, demo, ledger, serve, telemetry};
 
 /// Failed while running.
 const FAILED: u8 = 1;
 /// The command line was wrong.
 const USAGE: u8 = 2;
+/// `verify` found something.
+const FOUND: u8 = 3;
 /// The configuration was wrong (`EX_CONFIG` of sysexits.h).
 const BAD_CONFIG: u8 = 78;
 
@@ -38,6 +41,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         "demo" => run_demo(matches),
         "events" => run_events(matches),
         "report" => run_report(matches),
+        "verify" => run_verify(matches),
         "drain" => run_drain(matches),
         "account" => run_account(matches),
         "count" => run_count(matches),
@@ -144,21 +148,17 @@ fn run_events(matches: &ArgMatches) -> Done {
         follow: matches.get_flag("follow"),
         refused: matches.get_flag("refused"),
     };
-    to_stdout(|out| report::events(&options, out))
+    to_stdout(|out| report::events(&options, out, &mut io::stderr()))
 }
 
 fn run_report(matches: &ArgMatches) -> Done {
     let mut values = values(matches)?;
-    let topic = config::publish_config(&mut values);
-    checked(&values)?;
-    if topic.is_some() && values.origin("ledger") == Some(Origin::Flag) {
-        return Err(Failure::usage("--ledger and --kafka-brokers: give one of them".to_owned()));
-    }
+    let input = input(&mut values)?;
     let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
     let time = |name: &str| matches.get_one::<String>(name).map(|text| report::parse_time(text)).transpose();
     let wrong = |error: ReportError| Failure::usage(error.to_string());
     let options = ReportOptions {
-        input: topic.map_or_else(|| Input::Ledger(ledger_dir(&values)), Input::Topic),
+        input,
         by: text("by").split(',').map(|key| key.trim().parse()).collect::<Result<_, _>>().map_err(wrong)?,
         from: time("from").map_err(wrong)?,
         to: time("to").map_err(wrong)?,
@@ -166,6 +166,42 @@ fn run_report(matches: &ArgMatches) -> Done {
     let format: Format = text("format").parse().map_err(wrong)?;
     let report = report::report(&options)?;
     to_stdout(|out| report.write(format, out))
+}
+
+fn run_verify(matches: &ArgMatches) -> Done {
+    let mut values = values(matches)?;
+    let lines = matches.get_one::<String>("file").map(|file| Input::Lines(PathBuf::from(file)));
+    let input = match lines {
+        Some(lines) => lines,
+        None => input(&mut values)?,
+    };
+    checked(&values)?;
+    let format = matches.get_one::<String>("format").map_or("", String::as_str);
+    let format: VerdictFormat =
+        format.parse().map_err(|error: ReportError| Failure::usage(error.to_string()))?;
+    let verdict = report::verify(&VerifyOptions {
+        input,
+        control_interval: values.time("control-interval"),
+        allow_repeats: matches.get_flag("allow-repeats"),
+        allow_open: matches.get_flag("allow-open"),
+        allow_cut: matches.get_flag("allow-cut"),
+    })?;
+    to_stdout(|out| verdict.write(format, out))?;
+    Ok(if verdict.complete { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
+}
+
+/// A ledger or a topic; a flag that names the one wins over settings that name the other.
+fn input(values: &mut Values) -> Result<Input, Failure> {
+    let topic = config::publish_config(values);
+    checked(values)?;
+    let flag = |name: &str| values.origin(name) == Some(Origin::Flag);
+    match topic {
+        Some(_) if flag("ledger") && flag("kafka-brokers") => {
+            Err(Failure::usage("--ledger and --kafka-brokers: give one of them".to_owned()))
+        }
+        Some(config) if !flag("ledger") => Ok(Input::Topic(config)),
+        _ => Ok(Input::Ledger(ledger_dir(values))),
+    }
 }
 
 fn run_drain(matches: &ArgMatches) -> Done {
@@ -177,13 +213,23 @@ fn run_drain(matches: &ArgMatches) -> Done {
     checked(&values)?;
     let Some(config) = config else { return Err(Failure::config(values.errors())) };
     let dir = ledger_dir(&values);
+    let mut progress = Progress::new();
     let _lines = telemetry::log::init("warn");
-    let drained = report::drain(&DrainOptions {
-        dir: dir.clone(),
-        config,
-        timeout: values.time("flush-timeout"),
-        keep: values.time("ledger-keep"),
-    })?;
+    let drained = report::drain(
+        &DrainOptions {
+            ledger: ledger::Options {
+                keep: values.time("ledger-keep"),
+                max_bytes: values.size_bytes("ledger-max-bytes"),
+                network_fs: values.text("ledger-network-fs") == Some("allow"),
+                ..ledger::Options::new(&dir)
+            },
+            config,
+            patience: values.time("flush-timeout"),
+        },
+        |state| progress.show(state),
+    );
+    progress.clear();
+    let drained = drained?;
     let (delivered, refused, left) = (drained.delivered, drained.refused, drained.left);
     writeln!(io::stdout(), "{delivered} delivered, {refused} refused, {left} left in {}", dir.display())?;
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })

@@ -10,19 +10,27 @@
 //! | `queue` | the bounded way from any thread to the writer, and the counters |
 //! | `plan` | what one batch of operations means for the tables |
 //! | `log` | positions, sequences, totals: the one row that every transaction rewrites |
-//! | `store` | the tables |
+//! | `store` | the database: opening it, and what each transaction writes |
+//! | `schema` | the tables, their versions, and the way from each to the next |
+//! | `intact` | whether a database is a whole ledger, as far as that can be known at once |
+//! | `aside` | a database that cannot be used is moved out of the way |
 //! | `writer` | one batch, one transaction, one thread |
 //! | `recover` | what a dead process left becomes events |
 //! | `sums` | calls that could not be stored one by one |
 //! | `reader` | stored events, for the publisher and for other processes |
 //! | `lock` | the directory, and the one process that owns it |
+//! | `place` | where a ledger may lie: not where locks and syncs may not hold |
 
+mod aside;
+mod intact;
 mod lock;
 mod log;
+mod place;
 mod plan;
 mod queue;
 mod reader;
 mod recover;
+mod schema;
 mod store;
 mod sums;
 #[cfg(test)]
@@ -34,6 +42,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::usage::{Progress, Settled, Usage};
@@ -107,6 +116,18 @@ pub enum OpenError {
         /// What went wrong.
         error: std::io::Error,
     },
+    /// The directory lies where locks and syncs may not hold.
+    #[error(
+        "the ledger directory {dir} lies on a network file system ({kind}), where locks and syncs may not hold: \
+         two processes could write one ledger, and a power cut could take what was stored; use a local disk, \
+         or set --ledger-network-fs allow"
+    )]
+    NetworkFs {
+        /// The directory.
+        dir: PathBuf,
+        /// Which kind of file system.
+        kind: &'static str,
+    },
     /// A newer version made this ledger.
     #[error("the ledger has schema version {found}; this program knows versions up to {known}")]
     Newer {
@@ -125,6 +146,14 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// The database itself is to blame: trying again cannot help, and nothing can be stored in it.
+    /// Not so for errors of the disk or of the directory.
+    fn is_damage(&self) -> bool {
+        matches!(self, OpenError::Database { error, .. } if error.is_damage())
+    }
+}
+
 fn holder_text(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
@@ -138,6 +167,27 @@ pub enum StoreError {
     /// The ledger's own state could not be read or written as JSON.
     #[error("ledger state: {0}")]
     State(#[from] serde_json::Error),
+    /// The database is not what this program writes.
+    #[error("not a whole ledger: {0}")]
+    Damaged(String),
+}
+
+impl StoreError {
+    /// See [`OpenError::is_damage`]. An I/O error or a full disk is none.
+    fn is_damage(&self) -> bool {
+        use rusqlite::{Error, ErrorCode};
+        match self {
+            StoreError::Damaged(_) | StoreError::State(_) => true,
+            StoreError::Sqlite(Error::SqliteFailure(error, _)) => {
+                matches!(error.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            }
+            // A value is not of the type that was stored.
+            StoreError::Sqlite(error) => matches!(
+                error,
+                Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..) | Error::Utf8Error(..)
+            ),
+        }
+    }
 }
 
 /// The ledger stopped before everything was stored.
@@ -210,15 +260,18 @@ pub struct OpenCall {
 
 impl Ledger {
     /// Takes the directory, recovers what an earlier process left, and starts the writer.
-    /// Blocks until recovery is committed.
+    /// Blocks until recovery is committed. A database that is damaged, or is none of ours, is moved
+    /// aside within the directory and a new ledger begun.
     ///
     /// # Errors
-    /// If another process owns the directory, or it or the database cannot be used.
+    /// If another process owns the directory, it lies on a network file system, a newer version
+    /// made the ledger, or the directory or the disk cannot be used.
     pub fn open(options: Options) -> Result<Ledger, OpenError> {
+        place::check(&options.dir, options.network_fs)?;
         let lock = DirLock::take(&options.dir)?;
         let path = options.dir.join(DATABASE);
         let shared = Arc::new(Shared::new(options.slots));
-        let writer = Writer::open(&path, &options, Arc::clone(&shared))?;
+        let writer = open_writer(&path, &options, &shared)?;
         let (source, boot) = (writer.source().to_owned(), writer.boot());
         let thread = std::thread::Builder::new()
             .name("tw-ledger".to_owned())
@@ -315,6 +368,26 @@ impl Ledger {
     pub fn close(&self) -> Result<(), CloseError> {
         self.inner.close()
     }
+}
+
+/// Opens the database, or begins a new one if the one that is there cannot be used.
+fn open_writer(path: &Path, options: &Options, shared: &Arc<Shared>) -> Result<Writer, OpenError> {
+    let open = || Writer::open(path, options, Arc::clone(shared));
+    // Twice, so that one bad read costs no ledger.
+    let damage = match open().or_else(|error| if error.is_damage() { open() } else { Err(error) }) {
+        Err(error) if error.is_damage() => error,
+        other => return other,
+    };
+    let moved = aside::move_aside(path, Timestamp::now())?;
+    tracing::error!(
+        error = %damage,
+        moved_to = %moved.display(),
+        "the ledger is damaged: it was moved aside and a new one is begun; events in it that were not delivered \
+         will not be, until somebody sees to it: save what can be read with `sqlite3 FILE .recover | sqlite3 \
+         NEWDIR/{DATABASE}`, or copy FILE and FILE-wal to NEWDIR/{DATABASE} and {DATABASE}-wal, then `tokenweir \
+         events --ledger NEWDIR` shows it and `tokenweir drain --ledger NEWDIR` delivers it under the same ids"
+    );
+    open()
 }
 
 impl Handle {

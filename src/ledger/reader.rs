@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Params};
 
-use super::store::{SCHEMA, sql, unsigned};
+use super::schema::{self, Standing};
+use super::store::{sql, unsigned};
 use super::{DATABASE, StoreError};
 
 /// How long a read waits for a process that recovers the WAL.
@@ -18,6 +19,20 @@ pub enum ReadError {
     /// There is no ledger in the directory.
     #[error("{0}: no ledger here")]
     Absent(PathBuf),
+    /// The database in the directory is no ledger.
+    #[error("{0}: the database here is not a ledger")]
+    Foreign(PathBuf),
+    /// An older version made this ledger, and reading changes nothing.
+    #[error(
+        "the ledger has schema version {found}, this program reads version {known}; `tokenweir drain` or a start of \
+         `tokenweir serve` on it brings it up to date"
+    )]
+    Older {
+        /// The version found.
+        found: i64,
+        /// The one known here.
+        known: i64,
+    },
     /// A newer version made this ledger.
     #[error("the ledger has schema version {found}; this program knows versions up to {known}")]
     Newer {
@@ -74,11 +89,16 @@ impl Reader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags)?;
         db.busy_timeout(Duration::from_millis(BUSY_MS))?;
-        let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match found {
-            SCHEMA => Ok(Reader { db }),
-            0 => Err(ReadError::Absent(dir.to_owned())),
-            found => Err(ReadError::Newer { found, known: SCHEMA }),
+        let (found, known) = (schema::version(&db)?, schema::VERSION);
+        let standing = schema::standing(found, known);
+        let application: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        match standing {
+            Standing::Empty => Err(ReadError::Absent(dir.to_owned())),
+            _ if application != schema::APPLICATION_ID => Err(ReadError::Foreign(dir.to_owned())),
+            Standing::Current => Ok(Reader { db }),
+            Standing::Older => Err(ReadError::Older { found, known }),
+            Standing::Newer => Err(ReadError::Newer { found, known }),
+            Standing::Impossible => Err(ReadError::Foreign(dir.to_owned())),
         }
     }
 
@@ -100,6 +120,16 @@ impl Reader {
     pub fn at(&self, position: u64) -> Result<Option<Row>, ReadError> {
         let rows = self.rows("SELECT position, body FROM event WHERE position = ?1", [sql(position)])?;
         Ok(rows.into_iter().next())
+    }
+
+    /// The oldest event that is not kept only because it was refused: retention has come so far.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn first_unrefused(&self) -> Result<Option<Row>, ReadError> {
+        let query = "SELECT position, body FROM event
+             WHERE position NOT IN (SELECT position FROM refused) ORDER BY position LIMIT 1";
+        Ok(self.rows(query, [])?.into_iter().next())
     }
 
     /// Up to `limit` refused events after a position, in order.

@@ -30,7 +30,10 @@ pub(super) fn recover(
     boot: Uuid,
     stored_counts: bool,
 ) -> Result<(Log, Found), StoreError> {
-    let mut log = store.log()?.unwrap_or_else(|| Log::new(boot));
+    let found = store.log()?;
+    // What the database held that this one replaces is not accounted for here.
+    let lost_one = found.is_none() && store.replaces()?.is_some();
+    let mut log = found.unwrap_or_else(|| Log::new(boot));
     let stored_counts = stored_counts && log.mark == log.last;
     let swept = log.swept;
     let mut previous = std::mem::replace(&mut log.boot, Boot::new(boot));
@@ -39,6 +42,7 @@ pub(super) fn recover(
     let crashed = settle_open(&mut append, boot)?;
     append.tx.execute_batch("DELETE FROM open; DELETE FROM progress;")?;
     append.log.swept = append.log.last;
+    append.log.boot.degraded |= lost_one;
     if previous.id != boot && !previous.finished {
         previous.settled += crashed;
         append.control_event(previous.control(0, true))?;
@@ -51,8 +55,13 @@ pub(super) fn recover(
     Ok((log, Found { crashed, undelivered }))
 }
 
-/// Deletes the rows of calls that were settled but not yet swept.
+/// Deletes the rows of calls that were settled but not yet swept. Where there are none, no event is
+/// read: no sweep may have said for long how far they are over.
 fn drop_settled(append: &Append<'_>, swept: u64) -> Result<(), StoreError> {
+    let some: bool = append.tx.query_row("SELECT EXISTS (SELECT 1 FROM open)", [], |row| row.get(0))?;
+    if !some {
+        return Ok(());
+    }
     for table in ["open", "progress"] {
         let delete = format!(
             "DELETE FROM {table} WHERE number IN

@@ -1,4 +1,4 @@
-//! The tables.
+//! The database: opening it, and what each transaction writes.
 //!
 //! Rows are appended in order and deleted from the old end, so a transaction touches the last page
 //! of `event` and of `open`, one page of `state`, and no index. That is also why a settled call's
@@ -16,30 +16,10 @@ use uuid::Uuid;
 use super::lock::{open_private, sync_dir};
 use super::log::Log;
 use super::plan::{ControlDue, Plan};
+use super::schema::{self, Standing};
 use super::sums::Sum;
-use super::{OpenError, StoreError};
+use super::{OpenError, StoreError, aside, intact};
 use crate::usage::{CloudEvent, EventType, Settled, SummaryPeriod, TokenTotals};
-
-/// `user_version` of the schema below.
-pub(super) const SCHEMA: i64 = 1;
-
-/// `application_id`: the bytes `twlg`, so that `file` and people can tell what this is.
-const APPLICATION_ID: i64 = 0x7477_6c67;
-
-const TABLES: &str = "
-    -- Final events. `position` is never used again; `call` is the row in `open` that it settles.
-    CREATE TABLE event (
-        position INTEGER PRIMARY KEY, stored_ms INTEGER NOT NULL, call INTEGER, body TEXT NOT NULL
-    ) STRICT;
-    -- Calls that outlived the batch in which they began, as they began.
-    CREATE TABLE open (number INTEGER PRIMARY KEY, id BLOB NOT NULL, draft TEXT NOT NULL) STRICT;
-    -- What was last known of them.
-    CREATE TABLE progress (number INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
-    -- Events that the broker refuses for good.
-    CREATE TABLE refused (position INTEGER PRIMARY KEY, reason TEXT NOT NULL) STRICT;
-    -- `ledger`: its UUID. `log`: everything that changes with each commit.
-    CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-";
 
 /// Five events of 1.5 KiB fill a page of this size to nine tenths; 4 KiB pages hold two and waste
 /// a quarter.
@@ -68,8 +48,16 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the database, and makes it (0600) if it is absent.
+    /// Opens the database, makes it (0600) if it is absent, brings it up to date, and looks whether
+    /// it is whole.
+    ///
+    /// # Errors
+    /// [`OpenError::Newer`]; [`OpenError::Database`], of which [`OpenError::is_damage`] says whether
+    /// the file is to blame; [`OpenError::Io`].
     pub(super) fn open(path: &Path) -> Result<Store, OpenError> {
+        if let Some(wal) = aside::move_orphan(path, Timestamp::now())? {
+            tracing::error!(wal = %wal.display(), "a WAL without its database was moved aside");
+        }
         drop(open_private(path)?);
         if let Some(dir) = path.parent() {
             sync_dir(dir)?;
@@ -77,19 +65,41 @@ impl Store {
         let database = |error| OpenError::Database { path: path.to_owned(), error };
         let db = Connection::open(path).map_err(|error| database(error.into()))?;
         let mut store = Store { db };
-        store.configure().map_err(|error| database(error.into()))?;
-        let found = store.version().map_err(|error| database(error.into()))?;
-        match found {
-            SCHEMA => {}
-            0 => store.create().map_err(database)?,
-            found => return Err(OpenError::Newer { found, known: SCHEMA }),
+        let found = store.prepare().map_err(database)?;
+        match schema::standing(found, schema::VERSION) {
+            Standing::Current => {}
+            Standing::Empty => {
+                let replaces = aside::latest(path)?;
+                let name = replaces.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
+                schema::create(&mut store.db, name.as_deref()).map_err(database)?;
+            }
+            Standing::Older => {
+                tracing::warn!(
+                    from = found,
+                    to = schema::VERSION,
+                    "the ledger is brought to a newer version"
+                );
+                schema::migrate(&mut store.db, found, schema::STEPS).map_err(database)?;
+            }
+            Standing::Newer => return Err(OpenError::Newer { found, known: schema::VERSION }),
+            Standing::Impossible => {
+                return Err(database(StoreError::Damaged(format!("user_version is {found}"))));
+            }
         }
+        intact::check(&store.db).map_err(database)?;
         Ok(store)
     }
 
-    fn configure(&self) -> rusqlite::Result<()> {
+    /// Sets the connection up and returns the version found; 0 in a new database. Nothing is
+    /// written before it is known whose the database is.
+    fn prepare(&self) -> Result<i64, StoreError> {
         self.db.busy_timeout(Duration::from_millis(BUSY_MS))?;
         self.db.set_prepared_statement_cache_capacity(STATEMENTS);
+        intact::check_owner(&self.db)?;
+        let found = schema::version(&self.db)?;
+        if matches!(schema::standing(found, schema::VERSION), Standing::Newer | Standing::Impossible) {
+            return Ok(found);
+        }
         // The page size counts only while the file is empty, and before WAL mode.
         self.db.execute_batch(&format!(
             "PRAGMA page_size = {PAGE_BYTES};
@@ -98,28 +108,24 @@ impl Store {
              PRAGMA wal_autocheckpoint = {WAL_PAGES};
              PRAGMA journal_size_limit = {WAL_BYTES_MAX};
              PRAGMA cache_size = -{CACHE_KIB};"
-        ))
+        ))?;
+        Ok(found)
     }
 
-    fn version(&self) -> rusqlite::Result<i64> {
-        self.db.pragma_query_value(None, "user_version", |row| row.get(0))
-    }
-
-    fn create(&mut self) -> Result<(), StoreError> {
-        let tx = self.db.transaction()?;
-        tx.execute_batch(TABLES)?;
-        tx.execute("INSERT INTO state VALUES ('ledger', ?1)", [Uuid::new_v4().to_string()])?;
-        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-        tx.pragma_update(None, "user_version", SCHEMA)?;
-        tx.commit()?;
-        Ok(())
+    /// The name of the database that was moved aside for this one, if one was.
+    pub(super) fn replaces(&self) -> Result<Option<String>, StoreError> {
+        let query = "SELECT value FROM state WHERE name = 'replaces'";
+        Ok(self.db.query_row(query, [], |row| row.get(0)).optional()?)
     }
 
     /// CloudEvents `source` of this ledger.
     pub(super) fn source(&self) -> Result<String, StoreError> {
-        let ledger: String =
-            self.db.query_row("SELECT value FROM state WHERE name = 'ledger'", [], |row| row.get(0))?;
-        Ok(format!("//tokenweir/{ledger}"))
+        let query = "SELECT value FROM state WHERE name = 'ledger'";
+        let ledger: Option<String> = self.db.query_row(query, [], |row| row.get(0)).optional()?;
+        let uuid = ledger.as_deref().and_then(|ledger| Uuid::try_parse(ledger).ok());
+        let uuid =
+            uuid.ok_or_else(|| StoreError::Damaged("it does not say which ledger it is".to_owned()))?;
+        Ok(format!("//tokenweir/{uuid}"))
     }
 
     /// The log as the last committed transaction left it; `None` in a new ledger.

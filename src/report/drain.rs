@@ -1,7 +1,7 @@
-//! Publishing what a dead instance left. Safe to run twice and safe to kill: events keep their ids.
+//! Publishing what a dead instance left. Safe to run twice and safe to kill: events keep their ids
+//! and their bytes, so whatever is sent again is a repeat that readers drop.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ReportError;
 use crate::ledger::{DATABASE, Ledger, Options, ReadError};
@@ -10,17 +10,35 @@ use crate::publish::{Config, Publisher};
 /// A ledger that is drained takes no calls.
 const SLOTS: usize = 0;
 
+/// Its one control event is the last.
+const CONTROL_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
+
+/// How often to look how far it has come.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// What to drain, and where to.
 #[derive(Clone, Debug)]
 pub struct DrainOptions {
-    /// The ledger's directory.
-    pub dir: PathBuf,
+    /// The ledger, and how it behaves: its directory, what it keeps, the room that it may take. As for
+    /// the instance that wrote it.
+    pub ledger: Options,
     /// The topic.
     pub config: Config,
-    /// How long to try.
-    pub timeout: Duration,
-    /// How long delivered events stay: as for the instance that wrote them.
-    pub keep: Duration,
+    /// How long to go on without a single event being delivered.
+    pub patience: Duration,
+}
+
+/// How far a drain has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draining {
+    /// Events that there were to deliver.
+    pub total: u64,
+    /// Of these: still to be delivered.
+    pub left: u64,
+    /// For how long nothing has been delivered.
+    pub quiet: Duration,
+    /// After how long of that the drain gives up.
+    pub patience: Duration,
 }
 
 /// What a drain achieved.
@@ -35,30 +53,50 @@ pub struct Drained {
 }
 
 /// Takes the ledger as a new boot, settles calls that a dead process left open, and publishes
-/// everything. Blocks until nothing is left or the time is over.
+/// everything. Blocks until nothing is left, or nothing moves any more; meanwhile says some times a
+/// second how far it has come.
 ///
 /// # Errors
 /// If there is no ledger, another process owns it, or the Kafka settings are wrong.
-pub fn drain(options: &DrainOptions) -> Result<Drained, ReportError> {
-    if !options.dir.join(DATABASE).is_file() {
-        return Err(ReadError::Absent(options.dir.clone()).into());
+pub fn drain(options: &DrainOptions, mut tell: impl FnMut(&Draining)) -> Result<Drained, ReportError> {
+    let dir = &options.ledger.dir;
+    if !dir.join(DATABASE).is_file() {
+        return Err(ReadError::Absent(dir.clone()).into());
     }
     let ledger = Ledger::open(Options {
         slots: SLOTS,
-        keep: options.keep,
-        // Longer than any drain: its one control event is the last.
-        control_interval: options.timeout.saturating_add(Duration::from_secs(3_600)),
+        control_interval: CONTROL_INTERVAL,
         publishes: true,
-        ..Options::new(&options.dir)
+        ..options.ledger.clone()
     })?;
     // A failure is logged; what is stored can be published all the same.
     let _ = ledger.finish();
     let publisher = Publisher::start(options.config.clone(), ledger.clone())?;
-    let left = publisher.stop(options.timeout);
+    watch(&ledger, options.patience, &mut tell);
+    let left = publisher.stop(Duration::ZERO);
     let closed = ledger.close();
     let stats = ledger.stats();
     if let Err(error) = closed {
         tracing::error!(%error, "the ledger could not note all that was delivered; it will be sent again");
     }
+    let left = left.max(stats.undelivered);
     Ok(Drained { delivered: stats.delivered, refused: stats.refused, left })
+}
+
+/// Waits until nothing is left, or nothing has been delivered for too long.
+fn watch(ledger: &Ledger, patience: Duration, tell: &mut impl FnMut(&Draining)) {
+    let total = ledger.stats().undelivered;
+    let (mut left, mut moved) = (total, Instant::now());
+    loop {
+        let now = ledger.stats().undelivered;
+        if now < left {
+            (left, moved) = (now, Instant::now());
+        }
+        let quiet = moved.elapsed();
+        tell(&Draining { total, left, quiet, patience });
+        if left == 0 || quiet >= patience {
+            return;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
 }

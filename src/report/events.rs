@@ -21,16 +21,26 @@ pub struct EventsOptions {
     pub refused: bool,
 }
 
-/// Writes stored events, one a line. With `follow` it returns only when `out` is closed.
+/// Writes stored events to `out`, one a line, and nothing else. Of refused ones, `reasons` gets a
+/// line that says why. With `follow` it returns only when `out` is closed.
 ///
 /// # Errors
 /// If the ledger cannot be read, or `out` cannot be written for another reason than being closed.
-pub fn events(options: &EventsOptions, out: &mut impl Write) -> Result<(), ReportError> {
+pub fn events(
+    options: &EventsOptions,
+    out: &mut impl Write,
+    reasons: &mut impl Write,
+) -> Result<(), ReportError> {
     let reader = Reader::open(&options.dir)?;
     let mut after = 0;
     loop {
         let rows = if options.refused {
-            reader.refused(after, READ_ROWS)?.into_iter().map(|refused| refused.row).collect()
+            let refused = reader.refused(after, READ_ROWS)?;
+            for refused in &refused {
+                // Nobody listens: the events are what matters.
+                let _ = writeln!(reasons, "position {}: {}", refused.row.position, refused.reason);
+            }
+            refused.into_iter().map(|refused| refused.row).collect()
         } else {
             reader.after(after, READ_ROWS)?
         };

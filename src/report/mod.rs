@@ -1,30 +1,41 @@
-//! The programs behind `events`, `report` and `drain`: what a ledger or a topic holds, for people.
+//! The programs behind `events`, `report`, `verify` and `drain`: what a ledger or a topic holds, for
+//! people.
 //!
 //! | file | idea |
 //! |---|---|
+//! | `input` | where events come from, as often as one likes |
 //! | `events` | stored events as JSON lines |
+//! | `verify` | the proof that nothing is missing |
 //! | `tally` | events added up by keys |
 //! | `topic` | a topic from its beginning to its end |
 //! | `render` | a tally as a table, CSV or JSON |
 //! | `drain` | publishing what a dead instance left |
+//! | `progress` | how far that has come |
 
 mod drain;
 mod events;
+mod input;
+mod progress;
 mod render;
 mod tally;
 mod topic;
+mod verify;
 
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::ledger::{OpenError, ReadError, Reader};
+use crate::ledger::{OpenError, ReadError};
 use crate::publish::{Config, ConfigError, StartError};
 
-pub use drain::{DrainOptions, Drained, drain};
+use input::Events;
+
+pub use drain::{DrainOptions, Drained, Draining, drain};
 pub use events::{EventsOptions, events};
+pub use progress::Progress;
 pub use render::Format;
 pub use tally::{Key, Line, Report, Sums};
+pub use verify::{BootLine, Finding, Kind, State, Verdict, VerdictFormat, VerifyOptions, verify};
 
 /// Rows read from a ledger in one short transaction.
 const READ_ROWS: usize = 512;
@@ -62,6 +73,17 @@ pub enum ReportError {
     /// An output format on the command line is unknown.
     #[error("`{0}` is no format: table, csv, json")]
     Format(String),
+    /// As before, of `verify`.
+    #[error("`{0}` is no format: table, json")]
+    VerdictFormat(String),
+    /// A file cannot be read.
+    #[error("{path}: {error}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        error: std::io::Error,
+    },
 }
 
 /// Where events come from.
@@ -71,6 +93,8 @@ pub enum Input {
     Ledger(PathBuf),
     /// A topic, from its beginning to the end seen at start.
     Topic(Config),
+    /// Events as JSON lines, as `events` prints them; `-` is standard input.
+    Lines(PathBuf),
 }
 
 /// What to report.
@@ -93,19 +117,7 @@ pub struct ReportOptions {
 /// If the input cannot be read to its end.
 pub fn report(options: &ReportOptions) -> Result<Report, ReportError> {
     let mut tally = tally::Tally::new(options);
-    match &options.input {
-        Input::Ledger(dir) => {
-            let reader = Reader::open(dir)?;
-            let mut after = 0;
-            loop {
-                let rows = reader.after(after, READ_ROWS)?;
-                let Some(last) = rows.last() else { break };
-                after = last.position;
-                rows.iter().for_each(|row| tally.add(&row.body));
-            }
-        }
-        Input::Topic(config) => topic::read(config, |body| tally.add(body))?,
-    }
+    Events::open(&options.input)?.each(|body, _| tally.add(body))?;
     Ok(tally.finish())
 }
 

@@ -1,4 +1,4 @@
-//! A topic from its beginning to its end, as it is when reading begins.
+//! A topic from its beginning to its end, as it is when it is opened; as often as one likes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,51 +20,87 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// How long to wait for one message.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Shows every message to `each`, in the order of each partition. Joins no group and commits
-/// nothing. Messages that are not text are shown as nothing.
-pub(super) fn read(config: &Config, mut each: impl FnMut(&str)) -> Result<(), ReportError> {
-    if let Some(error) = config.check().into_iter().next() {
-        return Err(error.into());
+/// Messages that librdkafka fetches ahead, for all partitions together: its own default is four
+/// times as much.
+const AHEAD_KIB: &str = "16384";
+
+/// A topic that is open. Joins no group and commits nothing.
+pub(super) struct Topic {
+    consumer: BaseConsumer,
+    name: String,
+    /// The partitions that hold something, with the offset after their last message.
+    ends: BTreeMap<i32, i64>,
+}
+
+impl Topic {
+    /// Asks where the topic ends.
+    pub(super) fn open(config: &Config) -> Result<Topic, ReportError> {
+        if let Some(error) = config.check().into_iter().next() {
+            return Err(error.into());
+        }
+        let consumer: BaseConsumer = config
+            .consumer()
+            .set("group.id", "tokenweir-report") // librdkafka wants one to assign; nothing joins it
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest")
+            .set("queued.max.messages.kbytes", AHEAD_KIB)
+            .create()?;
+        let ends = ends(&consumer, &config.topic)?;
+        Ok(Topic { consumer, name: config.topic.clone(), ends })
     }
-    let consumer: BaseConsumer = config
-        .consumer()
-        .set("group.id", "tokenweir-report") // librdkafka wants one to assign; nothing joins it
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("enable.partition.eof", "true")
-        .set("auto.offset.reset", "earliest")
-        .create()?;
-    let mut ends = ends(&consumer, &config.topic)?;
-    let mut list = TopicPartitionList::new();
-    for partition in ends.keys() {
-        list.add_partition_offset(&config.topic, *partition, Offset::Beginning)?;
-    }
-    consumer.assign(&list)?;
-    let mut heard = Instant::now();
-    while !ends.is_empty() {
-        match consumer.poll(POLL) {
-            Some(Ok(message)) => {
-                heard = Instant::now();
-                let partition = message.partition();
-                if let Some(end) = ends.get(&partition).copied() {
-                    let text = message.payload().and_then(|bytes| std::str::from_utf8(bytes).ok());
-                    each(text.unwrap_or_default());
-                    if message.offset() + 1 >= end {
-                        ends.remove(&partition);
+
+    /// Shows every message and its partition, in the order of each partition. Messages that are not
+    /// text are shown as nothing.
+    pub(super) fn each(&self, mut each: impl FnMut(i32, &str)) -> Result<(), ReportError> {
+        let mut ends = self.ends.clone();
+        let mut list = TopicPartitionList::new();
+        for partition in ends.keys() {
+            list.add_partition_offset(&self.name, *partition, Offset::Beginning)?;
+        }
+        self.consumer.assign(&list)?;
+        let mut heard = Instant::now();
+        while !ends.is_empty() {
+            match self.consumer.poll(POLL) {
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    let partition = message.partition();
+                    // What lies behind the end came after the topic was opened.
+                    if let Some(end) = ends.get(&partition).copied() {
+                        if message.offset() < end {
+                            let text = message.payload().and_then(|bytes| std::str::from_utf8(bytes).ok());
+                            each(partition, text.unwrap_or_default());
+                        }
+                        if message.offset() + 1 >= end {
+                            ends.remove(&partition);
+                        }
                     }
                 }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    ends.remove(&partition);
+                }
+                Some(Err(error)) => tracing::warn!(%error, "reading the topic"),
+                None => {}
             }
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                ends.remove(&partition);
+            if heard.elapsed() > SILENCE {
+                return Err(ReportError::Silent(format!("{} of its partitions say nothing", ends.len())));
             }
-            Some(Err(error)) => tracing::warn!(%error, "reading the topic"),
-            None => {}
         }
-        if heard.elapsed() > SILENCE {
-            return Err(ReportError::Silent(format!("{} of its partitions say nothing", ends.len())));
-        }
+        Ok(())
     }
-    Ok(())
+
+    /// The partitions whose beginning is gone.
+    pub(super) fn cut(&self) -> Result<Vec<i32>, ReportError> {
+        let mut cut = Vec::new();
+        for partition in self.ends.keys().copied() {
+            let (low, _) = self.consumer.fetch_watermarks(&self.name, partition, QUESTION)?;
+            if low > 0 {
+                cut.push(partition);
+            }
+        }
+        Ok(cut)
+    }
 }
 
 /// The partitions that hold something, with the offset after their last message.

@@ -1,0 +1,167 @@
+//! What was found, in words and in numbers.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// Findings of one kind that are named; the others are only counted. They are some 200 bytes each.
+pub(super) const FINDINGS_MAX: usize = 10_000;
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Events that must have been stored are not there.
+    Missing,
+    /// Events are there more than once, with equal bytes.
+    Doubled,
+    /// One id or one sequence has two bodies, or rows contradict the control event that covers them.
+    Altered,
+    /// The broker refused events for good.
+    Refused,
+    /// A boot still runs, or did a moment ago.
+    Open,
+    /// A boot ended without its last control event.
+    NeverClosed,
+}
+
+impl Kind {
+    /// Every kind, in the order in which they are told.
+    pub const ALL: [Kind; 6] =
+        [Kind::Missing, Kind::Doubled, Kind::Altered, Kind::Refused, Kind::Open, Kind::NeverClosed];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Missing => "missing",
+            Kind::Doubled => "doubled",
+            Kind::Altered => "altered",
+            Kind::Refused => "refused",
+            Kind::Open => "open",
+            Kind::NeverClosed => "never closed",
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What.
+    pub kind: Kind,
+    /// In which ledger.
+    pub source: String,
+    /// In which of its boots.
+    pub boot: String,
+    /// From this sequence on, if it is about some.
+    pub first_sequence: Option<u64>,
+    /// Up to this one.
+    pub last_sequence: Option<u64>,
+    /// How many events it is about.
+    pub events: u64,
+    /// The rest of the sentence.
+    pub detail: String,
+}
+
+/// One boot as a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BootLine {
+    /// Its ledger.
+    pub source: String,
+    /// Its id.
+    pub boot: String,
+    /// How it ended.
+    pub state: State,
+    /// Distinct events with its sequences, of every type.
+    pub events: u64,
+    /// First sequence seen.
+    pub first_sequence: Option<u64>,
+    /// Last sequence seen.
+    pub last_sequence: Option<u64>,
+    /// As its last control event says: calls with an event.
+    pub settled: u64,
+    /// Calls that are only in a summary.
+    pub summed: u64,
+    /// Calls that were running.
+    pub open: u64,
+    /// Events that the broker refused.
+    pub refused: u64,
+    /// It could not store every event at once.
+    pub degraded: bool,
+    /// Events that no control event covers yet.
+    pub uncovered: u64,
+}
+
+/// How a boot ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// With its last control event.
+    Closed,
+    /// Not yet.
+    Open,
+    /// Without a last control event.
+    NeverClosed,
+    /// Too much of it is gone to tell.
+    Cut,
+}
+
+impl State {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            State::Closed => "closed",
+            State::Open => "open",
+            State::NeverClosed => "never closed",
+            State::Cut => "cut",
+        }
+    }
+}
+
+/// What `verify` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Nothing was found.
+    pub complete: bool,
+    /// Distinct events.
+    pub events: u64,
+    /// Copies of events beyond the first.
+    pub repeats: u64,
+    /// Messages that are no events of tokenweir, or not whole.
+    pub foreign: u64,
+    /// Every boot, by source, oldest first.
+    pub boots: Vec<BootLine>,
+    /// What was found, by kind; at most 10,000 of each.
+    pub findings: Vec<Finding>,
+    /// Findings beyond those.
+    pub findings_more: u64,
+    /// What is worth knowing and no fault.
+    pub notes: Vec<String>,
+}
+
+/// Findings as they are made.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    by_kind: BTreeMap<Kind, Vec<Finding>>,
+    /// Findings beyond [`FINDINGS_MAX`] of their kind.
+    pub(super) more: u64,
+}
+
+impl Findings {
+    pub(super) fn add(&mut self, finding: Finding) {
+        let same = self.by_kind.entry(finding.kind).or_default();
+        if same.len() < FINDINGS_MAX {
+            same.push(finding);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Events that the findings of a kind are about.
+    pub(super) fn events(&self, kind: Kind) -> u64 {
+        self.by_kind.get(&kind).into_iter().flatten().map(|finding| finding.events).sum()
+    }
+
+    /// All, kind by kind.
+    pub(super) fn into_vec(self) -> Vec<Finding> {
+        self.by_kind.into_values().flatten().collect()
+    }
+}

@@ -1,0 +1,131 @@
+//! A verdict for people, and as JSON.
+
+use std::io::Write;
+use std::str::FromStr;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::judge::run_text;
+use super::{BootLine, Finding, Kind, Verdict};
+use crate::report::ReportError;
+
+/// Findings of one kind that people are shown.
+const SHOWN_MAX: usize = 20;
+
+/// How a verdict is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VerdictFormat {
+    /// For people: a line for each boot, then what was found.
+    #[default]
+    Table,
+    /// Everything, as one document.
+    Json,
+}
+
+impl FromStr for VerdictFormat {
+    type Err = ReportError;
+
+    fn from_str(text: &str) -> Result<VerdictFormat, ReportError> {
+        match text {
+            "table" => Ok(VerdictFormat::Table),
+            "json" => Ok(VerdictFormat::Json),
+            _ => Err(ReportError::VerdictFormat(text.to_owned())),
+        }
+    }
+}
+
+impl Verdict {
+    /// Writes the verdict.
+    ///
+    /// # Errors
+    /// If `out` cannot be written.
+    pub fn write(&self, format: VerdictFormat, out: &mut impl Write) -> Result<(), ReportError> {
+        if format == VerdictFormat::Json {
+            serde_json::to_writer_pretty(&mut *out, self).map_err(std::io::Error::from)?;
+            return Ok(writeln!(out)?);
+        }
+        for lines in self.boots.chunk_by(|a, b| a.source == b.source) {
+            writeln!(out, "{}\n{}", lines[0].source, table(lines))?;
+        }
+        for kind in Kind::ALL {
+            let found: Vec<&Finding> = self.findings.iter().filter(|finding| finding.kind == kind).collect();
+            if found.is_empty() {
+                continue;
+            }
+            writeln!(out, "{}: {}", kind.as_str(), amount(kind, &found))?;
+            for finding in found.iter().take(SHOWN_MAX) {
+                writeln!(out, "  {}", sentence(finding))?;
+            }
+            if found.len() > SHOWN_MAX {
+                writeln!(out, "  and {} more: --format json names them", found.len() - SHOWN_MAX)?;
+            }
+        }
+        for note in &self.notes {
+            writeln!(out, "note: {note}")?;
+        }
+        Ok(writeln!(out, "{}", self.result())?)
+    }
+
+    /// The last line.
+    fn result(&self) -> String {
+        let boots = self.boots.len();
+        let repeats = if self.repeats > 0 { format!(", {} repeats", self.repeats) } else { String::new() };
+        let read = format!("{} events of {boots} boots{repeats}", self.events);
+        if self.events == 0 && self.complete {
+            return "nothing to verify: there are no events".to_owned();
+        }
+        if self.complete {
+            return format!("complete: {read}; none is missing, doubled, altered, refused or open");
+        }
+        let kinds: Vec<&str> = Kind::ALL
+            .into_iter()
+            .filter(|kind| self.findings.iter().any(|f| f.kind == *kind))
+            .map(Kind::as_str)
+            .collect();
+        format!("NOT complete ({}): {read}", kinds.join(", "))
+    }
+}
+
+fn table(lines: &[BootLine]) -> Table {
+    let mut table = Table::new();
+    let header = ["boot", "state", "events", "sequences", "settled", "summed", "open", "refused"];
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    for line in lines {
+        let run = line.first_sequence.zip(line.last_sequence);
+        let numbers = [line.settled, line.summed, line.open, line.refused];
+        let texts = [
+            line.boot.clone(),
+            line.state.as_str().to_owned(),
+            line.events.to_string(),
+            run.map_or("none".to_owned(), |(first, last)| run_text(first, last)),
+        ];
+        table.add_row(texts.into_iter().chain(numbers.map(|number| number.to_string())));
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn amount(kind: Kind, found: &[&Finding]) -> String {
+    let events: u64 = found.iter().map(|finding| finding.events).sum();
+    match kind {
+        Kind::Missing | Kind::Doubled | Kind::Refused => format!("{events} events"),
+        Kind::Altered => format!("{} contradictions", found.len()),
+        Kind::Open | Kind::NeverClosed => format!("{} boots", found.len()),
+    }
+}
+
+fn sentence(finding: &Finding) -> String {
+    let mut parts = Vec::new();
+    if !finding.boot.is_empty() {
+        parts.push(format!("{} boot {}", finding.source, finding.boot));
+    }
+    if let Some((first, last)) = finding.first_sequence.zip(finding.last_sequence) {
+        parts.push(format!("sequence {}", run_text(first, last)));
+    }
+    if !finding.detail.is_empty() {
+        parts.push(finding.detail.clone());
+    }
+    parts.join(": ")
+}

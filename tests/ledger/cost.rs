@@ -1,0 +1,140 @@
+//! Figures.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokenweir::ledger::{Ledger, Options, Reader};
+use tokenweir::usage::Settled;
+use uuid::Uuid;
+
+use crate::progress;
+use crate::support::{options, usage};
+
+/// Nanoseconds that a thread of this process spent on a CPU.
+fn thread_cpu_ns(name: &str) -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let of = |task: &Path, file: &str| std::fs::read_to_string(task.join(file)).unwrap_or_default();
+    let ours = tasks.map(|task| task.path()).filter(|task| of(task, "comm").trim() == name);
+    ours.filter_map(|task| of(&task, "schedstat").split(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+fn written_bytes() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap();
+    line.parse().unwrap()
+}
+
+/// Figures, not a test: `cargo test --release --test ledger -- --ignored --nocapture cost`.
+#[test]
+#[ignore = "prints figures and takes a while"]
+fn cost_per_call() {
+    let only = std::env::var("TOKENWEIR_COST").unwrap_or_default();
+    for (per_second, life) in [(2_000, 0), (2_000, 2_000), (200, 2_000), (10_000, 0)] {
+        if !only.is_empty() && only != format!("{per_second}/{life}") {
+            continue;
+        }
+        cost(per_second, Duration::from_millis(life), Duration::from_secs(10));
+    }
+}
+
+fn cost(per_second: u32, life: Duration, time: Duration) {
+    let dir = tempfile::tempdir_in(".").unwrap();
+    let ledger = Ledger::open(Options { slots: 50_000, ..options(dir.path(), false) }).unwrap();
+    let (sender, commits) = std::sync::mpsc::channel();
+    ledger.on_commit(move |took| sender.send(took).unwrap_or_default());
+    let (began, cpu, disk) = (Instant::now(), thread_cpu_ns("tw-ledger"), written_bytes());
+    let mut open = std::collections::VecDeque::new();
+    let mut checkpoint_at = began;
+    let mut calls = 0_u32;
+    while began.elapsed() < time {
+        let due = (began.elapsed().as_secs_f64() * f64::from(per_second)) as u32;
+        while calls < due {
+            let id = Uuid::now_v7();
+            let draft = usage("team-a", 100, 100);
+            open.push_back((Instant::now(), ledger.reserve().unwrap().open(id, &draft)));
+            calls += 1;
+        }
+        while open.front().is_some_and(|(since, _)| since.elapsed() >= life) {
+            let (_, call) = open.pop_front().unwrap();
+            let settled = Settled { id: call.id(), time: Timestamp::now(), usage: usage("team-a", 100, 100) };
+            call.settle(settled);
+        }
+        if checkpoint_at.elapsed() > Duration::from_secs(1) {
+            checkpoint_at = Instant::now();
+            ledger.checkpoint(open.iter().map(|(_, call)| (call.id(), progress(5))).collect());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (cpu, disk) = (thread_cpu_ns("tw-ledger") - cpu, written_bytes() - disk);
+    for (_, call) in open {
+        let settled = Settled { id: call.id(), time: Timestamp::now(), usage: usage("team-a", 100, 100) };
+        call.settle(settled);
+    }
+    ledger.close().unwrap();
+    let mut commits: Vec<Duration> = commits.try_iter().collect();
+    commits.sort_unstable();
+    let size = Reader::open(dir.path()).unwrap().after(0, 1).unwrap()[0].body.len();
+    println!(
+        "{per_second}/s, life {life:?}: {:.1} us CPU per call, {:.1} x event size ({size} B) written, commit p50 {:?} p99 {:?}",
+        cpu as f64 / 1e3 / f64::from(calls),
+        disk as f64 / f64::from(calls) / size as f64,
+        commits[commits.len() / 2],
+        commits[commits.len() * 99 / 100],
+    );
+}
+
+/// Handed over until durable: what a crash can cost. README states these figures.
+///
+/// One thread hands over, so the n-th event stored is the n-th call settled. 10 ms of it are the
+/// time in which a transaction gathers, the rest is the disk's.
+#[test]
+fn loss_window() {
+    if std::env::var_os("TOKENWEIR_LONG").is_none_or(|value| value != "1") {
+        println!("SKIPPED: set TOKENWEIR_LONG=1");
+        return;
+    }
+    for per_second in [100, 2_000] {
+        let mut waits = handed_until_durable(per_second, Duration::from_secs(60));
+        waits.sort_unstable();
+        let at = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize];
+        println!(
+            "{per_second} calls/s: {} calls, handed over until durable p50 {:.1?} p99 {:.1?} p99.9 {:.1?} max {:.1?}",
+            waits.len(),
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            at(1.0)
+        );
+    }
+}
+
+fn handed_until_durable(per_second: u32, time: Duration) -> Vec<Duration> {
+    // On a disk: in memory a sync costs nothing.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let ledger = Ledger::open(Options { slots: 50_000, ..options(dir.path(), false) }).unwrap();
+    let total = (f64::from(per_second) * time.as_secs_f64()) as u64;
+    let watcher = {
+        let ledger = ledger.clone();
+        std::thread::spawn(move || {
+            let (mut durable, mut last) = (Vec::new(), 0);
+            while last < total {
+                last = ledger.wait_committed(last, Duration::from_secs(60));
+                durable.resize(last as usize, Instant::now());
+            }
+            durable
+        })
+    };
+    let (began, mut handed) = (Instant::now(), Vec::new());
+    while (handed.len() as u64) < total {
+        let due = (began.elapsed().as_secs_f64() * f64::from(per_second)) as u64;
+        while (handed.len() as u64) < due.min(total) {
+            handed.push(Instant::now());
+            crate::support::call(&ledger, "team-a", 100, 100);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let durable = watcher.join().unwrap();
+    ledger.close().unwrap();
+    handed.iter().zip(durable).map(|(handed, durable)| durable.duration_since(*handed)).collect()
+}
