@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Pages, Readiness};
@@ -301,10 +302,20 @@ fn snapshot(ledger: &Ledger, accounts: &Accounts) -> LedgerSnapshot {
         delivered: stats.delivered,
         refused: stats.refused,
         undelivered: stats.undelivered,
+        oldest_undelivered_s: stats.oldest_undelivered.map_or(0, age_s),
+        bytes: stats.bytes,
+        bytes_max: stats.bytes_max,
+        degraded: stats.degraded,
         overload: counters.meter_overload.load(Ordering::Relaxed),
         panics: counters.meter_panics.load(Ordering::Relaxed),
         prompt_memory_bytes: counters.prompt_memory_bytes.load(Ordering::Relaxed) as u64,
     }
+}
+
+/// Whole seconds since an instant; 0 if the clock was set back.
+fn age_s(then: Timestamp) -> u64 {
+    let age = Timestamp::now().as_second() - then.as_second();
+    u64::try_from(age).unwrap_or(0)
 }
 
 /// The admin port's thread.

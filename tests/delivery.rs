@@ -462,7 +462,7 @@ fn drain_keeps_off_a_ledger_in_use_and_does_not_make_one() {
 
 fn report_of(input: Input) -> Report {
     let by = vec![Key::Caller, Key::Model, Key::Day, Key::Outcome];
-    report(&ReportOptions { input, by, from: None, to: None }).unwrap()
+    report(&ReportOptions { input, by, from: None, to: None, prices: None }).unwrap()
 }
 
 #[test]

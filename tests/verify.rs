@@ -12,9 +12,13 @@
 )]
 
 mod support;
+#[path = "verify/topic.rs"]
+mod topic;
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -110,7 +114,9 @@ fn truth(lives: &[Life]) -> (tempfile::TempDir, Vec<String>) {
     for life in lives {
         dir = live(dir, life);
     }
-    Ledger::open(frequent(dir.path())).unwrap().close().unwrap();
+    let last = Ledger::open(frequent(dir.path())).unwrap();
+    call(&last, "last", 1, 1);
+    last.close().unwrap();
     let rows = Reader::open(dir.path()).unwrap().after(0, usize::MAX).unwrap();
     (dir, rows.into_iter().map(|row| row.body).collect())
 }
@@ -215,6 +221,14 @@ fn mutate(lines: &mut Vec<String>, mutation: &Mutation) -> Option<BTreeSet<&'sta
         Mutation::Delete(n) => {
             let gone = &events[n % events.len()];
             lines.remove(n % events.len());
+            let before =
+                events.iter().find(|e| boot_of(e) == boot_of(gone) && sequence(e) + 1 == sequence(gone));
+            let is_control = |event: &CloudEvent<Value>| event.kind == EventType::Control;
+            let later = events.iter().any(|e| boot_of(e) == boot_of(gone) && sequence(e) > sequence(gone));
+            if !later && gone.data["final"] == false && before.is_some_and(is_control) {
+                // A control event that covers nothing, and after it the process died: nothing is lost.
+                return Some(set(&[]));
+            }
             match (gone.data["final"] == true, gone.data["instance"] == boot_of(gone)) {
                 (true, true) => set(&[Kind::Open]),
                 (true, false) => set(&[Kind::Missing, Kind::Open]),
@@ -243,8 +257,8 @@ fn mutate(lines: &mut Vec<String>, mutation: &Mutation) -> Option<BTreeSet<&'sta
             set(&[Kind::Altered])
         }
         Mutation::AlterCopy(n) => {
-            let copy = lines[n % events.len()].replacen("dev.tokenweir", "dev.tokenweir", 1);
-            lines.push(rewrite(&copy, &|event| event["partitionkey"] = json!("somebody else")));
+            let copy = rewrite(&lines[n % events.len()], &|event| event["partitionkey"] = json!("another"));
+            lines.push(copy);
             set(&[Kind::Altered])
         }
         Mutation::SameId(a, b) => {
@@ -332,4 +346,171 @@ fn a_finding_names_the_boot_and_the_sequences() {
         (finding.first_sequence, finding.last_sequence),
         (Some(sequence(&gone)), Some(sequence(&gone)))
     );
+}
+
+/// Changes the tables of a ledger that nobody has open.
+fn tamper(dir: &Path, sql: &str) {
+    let db = rusqlite::Connection::open(dir.join("ledger.sqlite3")).unwrap();
+    db.execute_batch(sql).unwrap();
+}
+
+/// A ledger's files once more.
+fn copy_of(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    tamper(dir, "PRAGMA wal_checkpoint(TRUNCATE)");
+    std::fs::copy(dir.join("ledger.sqlite3"), copy.path().join("ledger.sqlite3")).unwrap();
+    copy
+}
+
+fn of_ledger(dir: &Path) -> Verdict {
+    verify(&all(Input::Ledger(dir.to_owned()))).unwrap()
+}
+
+const ALL_DELIVERED: &str =
+    "UPDATE state SET value = json_set(value, '$.mark', json_extract(value, '$.last')) WHERE name = 'log';";
+
+#[test]
+fn what_retention_took_from_a_ledger_is_not_missing() {
+    let (dir, lines) = a_truth();
+    for gone in 0..=lines.len() {
+        let copy = copy_of(dir.path());
+        tamper(copy.path(), &format!("{ALL_DELIVERED} DELETE FROM event WHERE position <= {gone}"));
+        let verdict = of_ledger(copy.path());
+        assert!(verdict.complete, "{gone} of {} gone: {verdict:#?}", lines.len());
+        assert_eq!(verdict.events, (lines.len() - gone) as u64);
+        assert_eq!(
+            verdict.notes.iter().any(|note| note.contains("is not judged")),
+            gone > 0,
+            "{:?}",
+            verdict.notes
+        );
+    }
+    // What was refused stays, and is no beginning.
+    let copy = copy_of(dir.path());
+    tamper(
+        copy.path(),
+        &format!(
+            "{ALL_DELIVERED} INSERT INTO refused VALUES (2, 'too large'); DELETE FROM event WHERE position < 9 AND position <> 2"
+        ),
+    );
+    let verdict = of_ledger(copy.path());
+    assert_eq!(found(&verdict), set(&[Kind::Refused]), "{verdict:#?}");
+    assert!(verdict.findings[0].detail.contains("too large"), "{verdict:#?}");
+    assert!(verdict.findings[0].detail.contains(&parsed(&lines[1]).id), "{verdict:#?}");
+}
+
+#[test]
+fn what_anybody_else_took_from_a_ledger_is() {
+    let (dir, lines) = a_truth();
+    for (gone, begin) in [(1, 1), (3, 1), (1, 7), (2, 9), (1, lines.len()), (4, lines.len() - 3)] {
+        let copy = copy_of(dir.path());
+        tamper(
+            copy.path(),
+            &format!("DELETE FROM event WHERE position BETWEEN {begin} AND {}", begin + gone - 1),
+        );
+        let verdict = of_ledger(copy.path());
+        assert!(found(&verdict).contains("missing"), "{gone} from {begin}: {verdict:#?}");
+        let missing: u64 = verdict
+            .findings
+            .iter()
+            .filter(|found| found.kind == Kind::Missing)
+            .map(|found| found.events)
+            .sum();
+        assert_eq!(missing, gone as u64, "{gone} from {begin}: {verdict:#?}");
+    }
+    // A whole boot, its last control event included: only the positions know.
+    let boots: Vec<String> = lines.iter().map(|line| boot_of(&parsed(line))).collect();
+    let third = boots.iter().find(|boot| **boot != boots[0] && **boot != boots[boots.len() - 1]).unwrap();
+    let third = boots.iter().rev().find(|boot| *boot != &boots[boots.len() - 1] && *boot != third).unwrap();
+    let copy = copy_of(dir.path());
+    for (at, _) in boots.iter().enumerate().filter(|(_, boot)| *boot == third) {
+        tamper(copy.path(), &format!("DELETE FROM event WHERE position = {}", at + 1));
+    }
+    let verdict = of_ledger(copy.path());
+    let missing: u64 =
+        verdict.findings.iter().filter(|found| found.kind == Kind::Missing).map(|found| found.events).sum();
+    assert_eq!(missing, boots.iter().filter(|boot| *boot == third).count() as u64, "{verdict:#?}");
+}
+
+#[test]
+fn a_boot_is_open_for_two_intervals_and_then_never_closed() {
+    let (_dir, mut lines) = a_truth();
+    let (_other, mut later) = a_truth();
+    let last = parsed(&lines.pop().unwrap());
+    assert_eq!(last.data["final"], true);
+    lines.append(&mut later);
+    let with = |interval, open| {
+        verdict(&lines, |options| (options.control_interval, options.allow_open) = (interval, open))
+    };
+    let long = Duration::from_secs(3_600);
+    let open = with(long, false);
+    assert_eq!(found(&open), set(&[Kind::Open]), "{open:#?}");
+    assert_eq!(open.findings[0].boot, boot_of(&last));
+    assert!(with(long, true).complete);
+    assert_eq!(with(long, true).boots.iter().filter(|boot| boot.state == State::Open).count(), 1);
+    for allowed in [false, true] {
+        assert_eq!(found(&with(Duration::from_nanos(1), allowed)), set(&[Kind::NeverClosed]));
+    }
+}
+
+#[test]
+fn a_degraded_boot_is_told_and_is_no_fault() {
+    let (_dir, lines) = a_truth();
+    let verdict = verdict(&lines, |_| {});
+    assert!(verdict.complete);
+    assert!(verdict.notes.iter().any(|note| note.starts_with("degraded: ")), "{:?}", verdict.notes);
+    assert_eq!(verdict.boots.iter().map(|boot| boot.summed).sum::<u64>(), 6);
+}
+
+/// Runs `tokenweir verify`, with something on its standard input.
+fn run(arguments: &[&str], input: &[String]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tokenweir"))
+        .arg("verify")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    for line in input {
+        // A command that refuses its arguments does not read.
+        let _ = writeln!(stdin, "{line}");
+    }
+    drop(stdin);
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn the_command_says_what_it_found_and_exits_with_3() {
+    let (dir, lines) = a_truth();
+    let (path, file) = (dir.path().to_str().unwrap(), file_of(&lines));
+    let text = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
+    for output in
+        [run(&["--ledger", path], &[]), run(&["-"], &lines), run(&[file.path().to_str().unwrap()], &[])]
+    {
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(text(&output).lines().last().unwrap().starts_with("complete: "), "{}", text(&output));
+    }
+    let fewer = [&lines[..1], &lines[3..], &lines[5..6]].concat();
+    let output = run(&["-"], &fewer);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(text(&output).contains("missing: 2 events"), "{}", text(&output));
+    assert!(text(&output).contains("doubled: 1 events"), "{}", text(&output));
+    assert!(
+        text(&output).lines().last().unwrap().starts_with("NOT complete (missing, doubled"),
+        "{}",
+        text(&output)
+    );
+    let output = run(&["-", "--format", "json", "--allow-repeats"], &fewer);
+    let json: Value = serde_json::from_str(&text(&output)).unwrap();
+    assert_eq!((output.status.code(), &json["complete"]), (Some(3), &json!(false)));
+    assert_eq!(
+        (&json["findings"][0]["kind"], &json["findings"][0]["events"]),
+        (&json!("missing"), &json!(2))
+    );
+    assert_eq!(run(&["/nowhere/events.jsonl"], &[]).status.code(), Some(1));
+    assert_eq!(run(&["--ledger", "/nowhere"], &[]).status.code(), Some(1));
+    assert_eq!(run(&["--kafka-brokers", "127.0.0.1:1", "--ledger", path], &[]).status.code(), Some(2));
+    assert_eq!(run(&["--format", "csv"], &[]).status.code(), Some(2));
 }

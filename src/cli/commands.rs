@@ -3,6 +3,7 @@
 use clap::{Arg, ArgAction, Command, value_parser};
 
 use crate::config::settings::{Kind, SETTINGS, Setting};
+use crate::report::PRICES_HELP;
 
 /// Settings of the commands that read or publish a topic.
 const KAFKA: &[&str] = &[
@@ -56,6 +57,8 @@ fn report() -> Command {
         )
         .arg(option("from", "TIME", "Only events at or after this instant or UTC day"))
         .arg(option("to", "TIME", "Only events before this instant or UTC day"))
+        .arg(option("prices", "FILE", "CSV of prices: adds cost, currency and unpriced_calls; see below"))
+        .after_help(PRICES_HELP)
         .arg(option("format", "FORMAT", "How rows are printed").default_value("table").value_parser(["table", "csv", "json"]))
 }
 

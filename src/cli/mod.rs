@@ -13,7 +13,7 @@ use clap::parser::ValueSource;
 
 use crate::config::{self, Origin, Values, settings};
 use crate::report::{self, DrainOptions, EventsOptions, Format, Input, ReportError, ReportOptions};
-use crate::report::{Progress, VerdictFormat, VerifyOptions};
+use crate::report::{Prices, Progress, VerdictFormat, VerifyOptions};
 use crate::{account, demo, ledger, serve, telemetry};
 
 /// Failed while running.
@@ -157,14 +157,19 @@ fn run_report(matches: &ArgMatches) -> Done {
     let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
     let time = |name: &str| matches.get_one::<String>(name).map(|text| report::parse_time(text)).transpose();
     let wrong = |error: ReportError| Failure::usage(error.to_string());
+    let prices = matches.get_one::<String>("prices");
     let options = ReportOptions {
         input,
         by: text("by").split(',').map(|key| key.trim().parse()).collect::<Result<_, _>>().map_err(wrong)?,
         from: time("from").map_err(wrong)?,
         to: time("to").map_err(wrong)?,
+        prices: prices.map(|path| Prices::read(Path::new(path))).transpose().map_err(wrong)?,
     };
     let format: Format = text("format").parse().map_err(wrong)?;
     let report = report::report(&options)?;
+    if let Some(unpriced) = report.unpriced_text() {
+        let _ = writeln!(io::stderr(), "tokenweir report: {unpriced}");
+    }
     to_stdout(|out| report.write(format, out))
 }
 

@@ -1,14 +1,24 @@
-//! The ledger's directory, and the one process that owns it.
+//! The ledger's directory, the one process that owns it, and whether that process had to sum calls.
+//!
+//! The lock file is two lines of fixed width, overwritten in place: on a full volume that needs no
+//! room. The second line outlives the process, so that its successor can say what was lost with it.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
 
-/// Name of the lock within the directory. It holds the owner's process id, as text.
+/// Name of the lock within the directory.
 const LOCK: &str = "lock";
+
+/// Width of the first line, the owner's process id, without its end.
+const PID_BYTES: usize = 10;
+
+/// The second line, in one width.
+const OK: &str = "ok      \n";
+const DEGRADED: &str = "degraded\n";
 
 /// Only the owner reads usage.
 const DIR_MODE: u32 = 0o700;
@@ -17,7 +27,16 @@ const FILE_MODE: u32 = 0o600;
 /// A directory that this process owns until the value is dropped, or the process dies.
 #[derive(Debug)]
 pub(super) struct DirLock {
-    _file: File,
+    file: File,
+    was_degraded: bool,
+}
+
+/// The second line of the lock file: calls are summed in memory, or nothing can be stored, and a
+/// crash would lose what is not stored.
+#[derive(Debug)]
+pub(super) struct Marker {
+    file: File,
+    degraded: bool,
 }
 
 impl DirLock {
@@ -34,8 +53,36 @@ impl DirLock {
             }
             Err(TryLockError::Error(error)) => return Err(OpenError::Io { path, error }),
         }
-        write_pid(&mut file).map_err(|error| OpenError::Io { path, error })?;
-        Ok(DirLock { _file: file })
+        let was_degraded = write_pid(&mut file).map_err(|error| OpenError::Io { path, error })?;
+        Ok(DirLock { file, was_degraded })
+    }
+
+    /// The marker, as the last owner left it.
+    pub(super) fn marker(&self) -> Result<Marker, OpenError> {
+        let clone = self.file.try_clone();
+        let file = clone.map_err(|error| OpenError::Io { path: PathBuf::from(LOCK), error })?;
+        Ok(Marker { file, degraded: self.was_degraded })
+    }
+}
+
+impl Marker {
+    /// What it says.
+    pub(super) fn degraded(&self) -> bool {
+        self.degraded
+    }
+
+    /// Writes it where it has changed. An error is no reason to stop: the marker is for a crash
+    /// that may never come.
+    pub(super) fn set(&mut self, degraded: bool) {
+        if degraded == self.degraded {
+            return;
+        }
+        self.degraded = degraded;
+        let line = if degraded { DEGRADED } else { OK };
+        let written = self.file.write_all_at(line.as_bytes(), PID_BYTES as u64 + 1);
+        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
+            tracing::warn!(%error, "the lock file cannot be written; after a crash nobody would know that calls were summed");
+        }
     }
 }
 
@@ -57,16 +104,22 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), OpenError> {
     sync.map_err(|error| OpenError::Io { path: dir.to_owned(), error })
 }
 
-fn write_pid(file: &mut File) -> std::io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "{}", std::process::id())
+/// Writes who owns the directory, and returns what the last owner left in the second line.
+fn write_pid(file: &mut File) -> io::Result<bool> {
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    let left = text.lines().nth(1).map(str::trim);
+    file.write_all_at(format!("{:<PID_BYTES$}\n", std::process::id()).as_bytes(), 0)?;
+    if left.is_none() {
+        file.write_all_at(OK.as_bytes(), PID_BYTES as u64 + 1)?;
+    }
+    Ok(left == Some(DEGRADED.trim()))
 }
 
 fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    text.lines().next()?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -87,5 +140,27 @@ mod tests {
         DirLock::take(&dir).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&dir), mode(&dir.join(LOCK))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn the_marker_outlives_its_process_and_needs_no_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(LOCK);
+        // A lock of an earlier version: one line.
+        std::fs::write(&path, "4711\n").unwrap();
+        let lock = DirLock::take(dir.path()).unwrap();
+        let mut marker = lock.marker().unwrap();
+        assert!(!marker.degraded());
+        let bytes = std::fs::metadata(&path).unwrap().len();
+        marker.set(true);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes);
+        assert_eq!(read_pid(&mut File::open(&path).unwrap()), Some(std::process::id()));
+        drop((lock, marker));
+        let lock = DirLock::take(dir.path()).unwrap();
+        let mut marker = lock.marker().unwrap();
+        assert!(marker.degraded());
+        marker.set(false);
+        drop((lock, marker));
+        assert!(!DirLock::take(dir.path()).unwrap().marker().unwrap().degraded());
     }
 }

@@ -9,27 +9,35 @@
 //! |---|---|
 //! | `queue` | the bounded way from any thread to the writer, and the counters |
 //! | `plan` | what one batch of operations means for the tables |
+//! | `quota` | how the room that a ledger may take is split |
+//! | `ballast` | room kept for the moment when there is none |
 //! | `log` | positions, sequences, totals: the one row that every transaction rewrites |
 //! | `store` | the database: opening it, and what each transaction writes |
 //! | `schema` | the tables, their versions, and the way from each to the next |
 //! | `intact` | whether a database is a whole ledger, as far as that can be known at once |
 //! | `aside` | a database that cannot be used is moved out of the way |
 //! | `writer` | one batch, one transaction, one thread |
+//! | `failing` | the state in which nothing can be stored, and the way out of it |
+//! | `retain` | when delivered events go |
 //! | `recover` | what a dead process left becomes events |
 //! | `sums` | calls that could not be stored one by one |
 //! | `reader` | stored events, for the publisher and for other processes |
-//! | `lock` | the directory, and the one process that owns it |
+//! | `lock` | the directory, the one process that owns it, and whether it had to sum calls |
 //! | `place` | where a ledger may lie: not where locks and syncs may not hold |
 
 mod aside;
+mod ballast;
+mod failing;
 mod intact;
 mod lock;
 mod log;
 mod place;
 mod plan;
 mod queue;
+mod quota;
 mod reader;
 mod recover;
+mod retain;
 mod schema;
 mod store;
 mod sums;
@@ -48,6 +56,7 @@ use uuid::Uuid;
 use crate::usage::{Progress, Settled, Usage};
 use lock::DirLock;
 use queue::Shared;
+use quota::Quota;
 use writer::Writer;
 
 pub use reader::{ReadError, Reader, RefusedRow, Row};
@@ -152,6 +161,17 @@ impl OpenError {
     fn is_damage(&self) -> bool {
         matches!(self, OpenError::Database { error, .. } if error.is_damage())
     }
+
+    /// There is no room: on the volume, or within the quota.
+    fn is_full(&self) -> bool {
+        match self {
+            OpenError::Io { error, .. } => error.kind() == std::io::ErrorKind::StorageFull,
+            OpenError::Database { error: StoreError::Sqlite(error), .. } => {
+                error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+            }
+            _ => false,
+        }
+    }
 }
 
 fn holder_text(pid: Option<u32>) -> String {
@@ -170,6 +190,12 @@ pub enum StoreError {
     /// The database is not what this program writes.
     #[error("not a whole ledger: {0}")]
     Damaged(String),
+    /// Another process has been reading for so long that the WAL cannot be cut.
+    #[error("a reader keeps the WAL from being cut; no transaction of a reader may stay open")]
+    ReaderInWal,
+    /// It was closed after an error and could not be opened again yet.
+    #[error("the database is not open")]
+    Closed,
 }
 
 impl StoreError {
@@ -178,6 +204,7 @@ impl StoreError {
         use rusqlite::{Error, ErrorCode};
         match self {
             StoreError::Damaged(_) | StoreError::State(_) => true,
+            StoreError::ReaderInWal | StoreError::Closed => false,
             StoreError::Sqlite(Error::SqliteFailure(error, _)) => {
                 matches!(error.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
             }
@@ -206,9 +233,9 @@ pub struct CloseError {
 pub struct Stats {
     /// Calls that began, or that ended without ever having a slot.
     pub accepted: u64,
-    /// Of these: calls that ended and were handed over one by one.
+    /// Of these: calls whose event is stored.
     pub settled: u64,
-    /// Of these: calls still running.
+    /// Of these: calls that run, and calls that ended less than a commit ago.
     pub open: u64,
     /// Of these: calls that are only in a sum.
     pub summed: u64,
@@ -220,6 +247,12 @@ pub struct Stats {
     pub refused: u64,
     /// Events stored and neither delivered nor refused, those of earlier boots included.
     pub undelivered: u64,
+    /// When the first of these was stored, as of a second ago; `None` if there is none.
+    pub oldest_undelivered: Option<Timestamp>,
+    /// Bytes of the database and its WAL.
+    pub bytes: u64,
+    /// Bytes that the directory may take.
+    pub bytes_max: u64,
     /// The last transaction failed, or calls had to be summed since the last control event.
     pub degraded: bool,
 }
@@ -269,20 +302,21 @@ impl Ledger {
     pub fn open(options: Options) -> Result<Ledger, OpenError> {
         place::check(&options.dir, options.network_fs)?;
         let lock = DirLock::take(&options.dir)?;
-        let path = options.dir.join(DATABASE);
-        let shared = Arc::new(Shared::new(options.slots));
-        let writer = open_writer(&path, &options, &shared)?;
+        let quota = writer::quota(&options);
+        let shared = Arc::new(Shared::new(options.slots, &quota));
+        let writer = open_writer(&options, &quota, &shared, &lock)?;
         let (source, boot) = (writer.source().to_owned(), writer.boot());
         let thread = std::thread::Builder::new()
             .name("tw-ledger".to_owned())
             .spawn(move || writer.run())
-            .map_err(|error| OpenError::Io { path, error })?;
+            .map_err(|error| OpenError::Io { path: options.dir.clone(), error })?;
         let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
         let inner = Handle { dir: options.dir, source, boot, shared, writer, lock };
         Ok(Ledger { inner: Arc::new(inner) })
     }
 
-    /// Reserves a place for one call, or `None` if all are taken. Never waits.
+    /// Reserves a place for one call, or `None` if all are taken or nothing can be stored. Never
+    /// waits.
     pub fn reserve(&self) -> Option<Slot> {
         self.inner.shared.reserve().then(|| Slot { ledger: self.clone(), used: false })
     }
@@ -371,14 +405,19 @@ impl Ledger {
 }
 
 /// Opens the database, or begins a new one if the one that is there cannot be used.
-fn open_writer(path: &Path, options: &Options, shared: &Arc<Shared>) -> Result<Writer, OpenError> {
-    let open = || Writer::open(path, options, Arc::clone(shared));
+fn open_writer(
+    options: &Options,
+    quota: &Quota,
+    shared: &Arc<Shared>,
+    lock: &DirLock,
+) -> Result<Writer, OpenError> {
+    let open = || Writer::open(options, *quota, Arc::clone(shared), lock.marker()?);
     // Twice, so that one bad read costs no ledger.
     let damage = match open().or_else(|error| if error.is_damage() { open() } else { Err(error) }) {
         Err(error) if error.is_damage() => error,
         other => return other,
     };
-    let moved = aside::move_aside(path, Timestamp::now())?;
+    let moved = aside::move_aside(&options.dir.join(DATABASE), Timestamp::now())?;
     tracing::error!(
         error = %damage,
         moved_to = %moved.display(),

@@ -1,10 +1,10 @@
 //! What one batch of operations means for the tables.
 //!
 //! A call that opens and settles within one batch never becomes a row in `open`, and of several
-//! checkpoints only the last one counts. A plan is made once and may be written several times:
-//! making it changes what is known of calls, writing it changes nothing here.
+//! checkpoints only the last one counts. A plan is made once, is written once, and if that fails it
+//! is either found committed or taken apart again ([`OpenCalls::lost`]).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use uuid::Uuid;
 
@@ -56,15 +56,25 @@ pub(super) struct Plan {
 }
 
 /// The calls that are open, as the plans made so far leave them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OpenCalls {
+    /// Late rows in one transaction.
+    batch_ops: usize,
     numbers: HashMap<Uuid, u64>,
     last: u64,
-    /// Settled calls that still have a row.
+    /// Ended calls that may still have a row.
     pub(super) unswept: Vec<u64>,
+    /// Open calls that have no row yet since nothing could be written when they began.
+    unwritten: BTreeMap<u64, Opened>,
 }
 
 impl OpenCalls {
+    /// No calls. A transaction holds up to `batch_ops` rows of calls that get theirs late.
+    pub(super) fn new(batch_ops: usize) -> OpenCalls {
+        let (numbers, unwritten) = (HashMap::new(), BTreeMap::new());
+        OpenCalls { batch_ops, numbers, last: 0, unswept: Vec::new(), unwritten }
+    }
+
     /// Calls that are open.
     pub(super) fn count(&self) -> u64 {
         self.numbers.len() as u64
@@ -87,25 +97,91 @@ impl OpenCalls {
                     progress.remove(&settled.id);
                     let number = match fresh.remove(&settled.id) {
                         Some(_) => None,
-                        None => self.numbers.remove(&settled.id),
+                        None => self.end(&settled.id),
                     };
-                    self.unswept.extend(number);
                     stamp(&mut settled.usage, boot);
                     plan.closed.push(Closed { number, settled });
                 }
             }
         }
+        while plan.opened.len() < self.batch_ops
+            && let Some((_, opened)) = self.unwritten.pop_first()
+        {
+            plan.opened.push(opened);
+        }
         for id in order {
             if let Some(draft) = fresh.remove(&id) {
-                self.last += 1;
-                self.numbers.insert(id, self.last);
-                plan.opened.push(Opened { number: self.last, id, draft });
+                plan.opened.push(self.begin(id, draft));
             }
         }
         let numbered = progress.into_iter().filter_map(|(id, p)| Some((*self.numbers.get(&id)?, p)));
         plan.progress = numbered.collect();
         plan.progress.sort_unstable_by_key(|(number, _)| *number);
         plan
+    }
+
+    /// Takes operations while nothing can be written: drafts are kept, checkpoints dropped, and the
+    /// calls that ended are returned, to be summed.
+    pub(super) fn absorb(&mut self, ops: VecDeque<Op>) -> Vec<Box<Settled>> {
+        let mut ended = Vec::new();
+        for op in ops {
+            match op {
+                Op::Open { id, draft } => {
+                    let opened = self.begin(id, draft);
+                    self.unwritten.insert(opened.number, opened);
+                }
+                Op::Checkpoint(_) => {}
+                Op::Settle(settled) => {
+                    self.end(&settled.id);
+                    ended.push(settled);
+                }
+            }
+        }
+        ended
+    }
+
+    /// Takes a plan apart that was not committed. Returns its ended calls, to be summed; those that
+    /// are still open get their row with the next plan.
+    pub(super) fn lost(&mut self, plan: &mut Plan) -> Vec<Box<Settled>> {
+        self.unswept.append(&mut plan.sweep);
+        for opened in plan.opened.drain(..) {
+            if self.numbers.contains_key(&opened.id) {
+                self.unwritten.insert(opened.number, opened);
+            }
+        }
+        plan.closed.drain(..).map(|closed| closed.settled).collect()
+    }
+
+    /// Calls that began and have no row yet.
+    pub(super) fn unwritten(&self) -> u64 {
+        self.unwritten.len() as u64
+    }
+
+    pub(super) fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
+    /// Takes the rows of ended calls, to be deleted.
+    pub(super) fn sweep(&mut self) -> Vec<u64> {
+        let mut rows = std::mem::take(&mut self.unswept);
+        rows.sort_unstable();
+        rows
+    }
+
+    fn begin(&mut self, id: Uuid, draft: String) -> Opened {
+        self.last += 1;
+        self.numbers.insert(id, self.last);
+        Opened { number: self.last, id, draft }
+    }
+
+    /// Forgets a call that ended. Returns its row, if it may have one.
+    fn end(&mut self, id: &Uuid) -> Option<u64> {
+        let number = self.numbers.remove(id)?;
+        if self.unwritten.remove(&number).is_some() {
+            return None;
+        }
+        self.unswept.push(number);
+        Some(number)
     }
 }
 

@@ -1,25 +1,26 @@
 //! The bounded way from any thread to the writer.
 //!
-//! A slot is taken before a call begins and given back when its event is committed, so there are
-//! never more than two operations per slot in memory and no push can find the queue full. The lock
-//! is held for a push or a swap, never for I/O.
+//! A slot is taken before a call begins and given back when its event is committed or the call is
+//! summed, so there are never more than two operations per slot in memory and no push can find the
+//! queue full. While the ledger is failing no slot is given out. The lock is held for a push or a
+//! swap, never for I/O.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::quota::Quota;
 use super::sums::{Sum, Sums};
 use super::{CloseError, Stats};
 use crate::usage::{Progress, Settled, Usage};
 
 /// How long the writer gathers after the first operation: what a crash can cost.
 const BATCH_MS: u64 = 10;
-
-/// Operations in one transaction: bounds how long one takes.
-const BATCH_OPS: usize = 4_096;
 
 /// How long a mark alone waits for company: re-sending 200 ms of events is harmless, an idle
 /// ledger that syncs a hundred times a second is not.
@@ -65,6 +66,10 @@ struct Queue {
     mark: u64,
     mark_changed: bool,
     refused: Vec<(u64, String)>,
+    /// Nothing can be stored.
+    failing: bool,
+    /// Calls are summed, and the writer has not been told yet.
+    summing: bool,
     accepted: u64,
     settled: u64,
     summed: u64,
@@ -93,7 +98,6 @@ pub(super) struct Committed {
     pub(super) stored: u64,
     pub(super) delivered_since_boot: u64,
     pub(super) refused: u64,
-    pub(super) failing: bool,
     pub(super) ended: bool,
 }
 
@@ -102,6 +106,12 @@ type Observer = Box<dyn Fn(Duration) + Send + Sync>;
 /// What the ledger's threads share.
 pub(super) struct Shared {
     slots: usize,
+    /// Operations in one transaction.
+    batch_ops: usize,
+    bytes_max: u64,
+    bytes: AtomicU64,
+    /// When the first undelivered event was stored; 0 if there is none.
+    oldest_ms: AtomicI64,
     queue: Mutex<Queue>,
     work: Condvar,
     done: Condvar,
@@ -122,13 +132,17 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(super) fn new(slots: usize) -> Shared {
+    pub(super) fn new(slots: usize, quota: &Quota) -> Shared {
         Shared {
             slots,
+            batch_ops: quota.batch_ops(),
+            bytes_max: quota.max,
+            bytes: AtomicU64::new(0),
+            oldest_ms: AtomicI64::new(0),
             queue: Mutex::new(Queue { free: slots, ..Queue::default() }),
             work: Condvar::new(),
             done: Condvar::new(),
-            sums: Mutex::default(),
+            sums: Mutex::new(Sums::new(quota.sums())),
             committed: Mutex::default(),
             progress: Condvar::new(),
             observer: OnceLock::new(),
@@ -139,7 +153,7 @@ impl Shared {
 
     pub(super) fn reserve(&self) -> bool {
         let mut queue = locked(&self.queue);
-        let some = queue.free > 0 && queue.phase == Phase::Running;
+        let some = queue.free > 0 && queue.phase == Phase::Running && !queue.failing;
         queue.free -= usize::from(some);
         some
     }
@@ -157,7 +171,7 @@ impl Shared {
     }
 
     pub(super) fn settle(&self, settled: Settled) {
-        self.push(Op::Settle(Box::new(settled)), |queue| queue.settled += 1);
+        self.push(Op::Settle(Box::new(settled)), |_| {});
     }
 
     pub(super) fn checkpoint(&self, batch: Vec<(Uuid, Progress)>) {
@@ -179,6 +193,10 @@ impl Shared {
         queue.accepted += 1;
         queue.summed += 1;
         let late = queue.phase != Phase::Running;
+        if sums.is_empty() {
+            queue.summing = true;
+            self.work.notify_one();
+        }
         drop(queue);
         if late {
             tracing::error!(id = %settled.id, "a call ended after the ledger was closed; it is not accounted for");
@@ -197,7 +215,8 @@ impl Shared {
 
     pub(super) fn mark_refused(&self, position: u64, reason: &str) {
         let mut queue = locked(&self.queue);
-        while queue.refused.len() >= REFUSED_MAX && !queue.stop_asked {
+        // At the end nobody waits: what is left to deliver is bounded by then.
+        while queue.refused.len() >= REFUSED_MAX && !queue.stop_asked && !queue.finish_asked {
             let wait = Duration::from_millis(BATCH_MS);
             queue = self.done.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -209,6 +228,10 @@ impl Shared {
         let summing = !locked(&self.sums).is_empty();
         let queue = locked(&self.queue);
         let committed = *locked(&self.committed);
+        let oldest_ms = Some(self.oldest_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0);
+        let waits = committed.position > committed.delivered;
+        let oldest_ms = oldest_ms.filter(|_| waits);
+        let oldest_undelivered = oldest_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         Stats {
             accepted: queue.accepted,
             settled: queue.settled,
@@ -218,7 +241,10 @@ impl Shared {
             delivered: committed.delivered_since_boot,
             refused: committed.refused,
             undelivered: committed.position - committed.delivered,
-            degraded: committed.failing || summing,
+            oldest_undelivered,
+            bytes: self.bytes.load(Ordering::Relaxed),
+            bytes_max: self.bytes_max,
+            degraded: queue.failing || summing,
         }
     }
 
@@ -273,7 +299,7 @@ impl Shared {
     fn enqueue(&self, queue: &mut Queue, op: Op) {
         queue.ops.push_back(op);
         // Whoever pushes first wakes the writer; it then gathers by itself.
-        if queue.ops.len() == 1 || queue.ops.len() == BATCH_OPS {
+        if queue.ops.len() == 1 || queue.ops.len() == self.batch_ops {
             self.work.notify_one();
         }
     }
@@ -281,21 +307,39 @@ impl Shared {
     // What the writer calls.
 
     /// Waits for something to store, then gathers for a moment. Returns what there is at
-    /// `deadline` even if that is nothing.
+    /// `deadline` even if that is nothing. While the ledger is failing, marks and refused events
+    /// stay here until [`Shared::take_marks`].
     pub(super) fn gather(&self, deadline: Instant) -> Work {
         let mut queue = locked(&self.queue);
         queue = self.wait(queue, deadline, |queue| {
-            queue.ops.is_empty() && !queue.mark_changed && queue.refused.is_empty() && !queue.ending()
+            queue.ops.is_empty() && !queue.marks_wait() && !queue.summing && !queue.ending()
         });
-        if queue.ops.is_empty() && queue.mark_changed {
+        if queue.ops.is_empty() && queue.marks_wait() {
             let company = deadline.min(Instant::now() + Duration::from_millis(MARK_MS));
             queue = self.wait(queue, company, |queue| queue.ops.is_empty() && !queue.ending());
         }
         if !queue.ops.is_empty() {
             let full = Instant::now() + Duration::from_millis(BATCH_MS);
-            queue = self.wait(queue, full, |queue| queue.ops.len() < BATCH_OPS && !queue.ending());
+            queue = self.wait(queue, full, |queue| queue.ops.len() < self.batch_ops && !queue.ending());
         }
-        take(&mut queue)
+        queue.take(self.batch_ops)
+    }
+
+    /// All that there is, without waiting.
+    #[cfg(test)]
+    pub(super) fn take_now(&self) -> Work {
+        locked(&self.queue).take(usize::MAX)
+    }
+
+    #[cfg(test)]
+    pub(super) fn free_slots(&self) -> usize {
+        locked(&self.queue).free
+    }
+
+    /// Nothing waits for the writer but marks.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        locked(&self.queue).ops.is_empty()
     }
 
     fn wait<'a>(
@@ -309,35 +353,73 @@ impl Shared {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Waits, but not for work: the pause before a failed transaction is tried again. Returns
-    /// whether somebody waits for the end.
-    pub(super) fn pause(&self, time: Duration) -> bool {
-        let queue = locked(&self.queue);
-        self.wait(queue, Instant::now() + time, |queue| !queue.ending()).ending()
+    /// The publisher's marks and the refused events that came since they were last taken.
+    pub(super) fn take_marks(&self) -> (u64, Vec<(u64, String)>) {
+        locked(&self.queue).take_marks()
+    }
+
+    /// Marks and refused events that could not be stored.
+    pub(super) fn put_back_marks(&self, mark: u64, mut refused: Vec<(u64, String)>) {
+        let mut queue = locked(&self.queue);
+        queue.mark_changed |= mark > 0;
+        refused.append(&mut queue.refused);
+        queue.refused = refused;
     }
 
     pub(super) fn take_sums(&self) -> Vec<Sum> {
         locked(&self.sums).take()
     }
 
+    pub(super) fn put_back_sums(&self, sums: Vec<Sum>) {
+        locked(&self.sums).put_back(sums);
+    }
+
     pub(super) fn sums_wait(&self) -> bool {
         !locked(&self.sums).is_empty()
     }
 
-    /// A transaction is committed; the slots of the calls it settled are free again.
-    pub(super) fn committed(&self, state: Committed, slots: usize, took: Option<Duration>) {
+    /// Calls with a slot ended while nothing could be stored: each is in a sum from here on, and its
+    /// slot is free.
+    pub(super) fn sum_instead(&self, ended: &[Box<Settled>]) {
+        let mut sums = locked(&self.sums);
+        let mut queue = locked(&self.queue);
+        queue.summed += ended.len() as u64;
+        queue.free += ended.len();
+        drop(queue);
+        for settled in ended {
+            sums.add(settled);
+        }
+    }
+
+    /// A transaction is committed, and `settled` calls with it; their slots are free again.
+    pub(super) fn committed(&self, state: Committed, settled: usize, took: Option<Duration>) {
+        if settled > 0 {
+            let mut queue = locked(&self.queue);
+            queue.settled += settled as u64;
+            queue.free += settled;
+        }
         *locked(&self.committed) = state;
         self.progress.notify_all();
-        if slots > 0 {
-            self.give_back(slots);
-        }
         if let (Some(took), Some(observer)) = (took, self.observer.get()) {
             observer(took);
         }
     }
 
-    pub(super) fn failing(&self) {
-        locked(&self.committed).failing = true;
+    pub(super) fn set_failing(&self, failing: bool) {
+        locked(&self.queue).failing = failing;
+    }
+
+    pub(super) fn measured_bytes(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn measured_oldest(&self, stored: Option<Timestamp>) {
+        let ms = stored.map_or(0, Timestamp::as_millisecond);
+        self.oldest_ms.store(ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn calls_in_sums(&self) -> u64 {
+        locked(&self.sums).calls()
     }
 
     /// Every operation is committed, but for `unstored`.
@@ -364,22 +446,32 @@ impl Queue {
     fn ending(&self) -> bool {
         self.stop_asked || (self.finish_asked && !matches!(self.phase, Phase::Finished(_)))
     }
-}
 
-/// Takes at most one transaction's operations.
-fn take(queue: &mut Queue) -> Work {
-    let ops = if queue.ops.len() <= BATCH_OPS {
-        std::mem::take(&mut queue.ops)
-    } else {
-        queue.ops.drain(..BATCH_OPS).collect()
-    };
-    let checkpoints = ops.iter().map(|op| if let Op::Checkpoint(batch) = op { batch.len() } else { 0 });
-    queue.checkpoints -= checkpoints.sum::<usize>();
-    let finish = queue.finish_asked && queue.phase == Phase::Running && queue.ops.is_empty();
-    if finish {
-        queue.phase = Phase::Finishing;
+    /// Marks or refused events are there for the writer to take.
+    fn marks_wait(&self) -> bool {
+        !self.failing && (self.mark_changed || !self.refused.is_empty())
     }
-    let mark = if std::mem::take(&mut queue.mark_changed) { queue.mark } else { 0 };
-    let refused = std::mem::take(&mut queue.refused);
-    Work { ops, mark, refused, finish, stop: queue.stop_asked && queue.ops.is_empty() }
+
+    fn take_marks(&mut self) -> (u64, Vec<(u64, String)>) {
+        let mark = if std::mem::take(&mut self.mark_changed) { self.mark } else { 0 };
+        (mark, std::mem::take(&mut self.refused))
+    }
+
+    /// Takes at most one transaction's operations.
+    fn take(&mut self, batch_ops: usize) -> Work {
+        let ops = if self.ops.len() <= batch_ops {
+            std::mem::take(&mut self.ops)
+        } else {
+            self.ops.drain(..batch_ops).collect()
+        };
+        let checkpoints = ops.iter().map(|op| if let Op::Checkpoint(batch) = op { batch.len() } else { 0 });
+        self.checkpoints -= checkpoints.sum::<usize>();
+        self.summing = false;
+        let finish = self.finish_asked && self.phase == Phase::Running && self.ops.is_empty();
+        if finish {
+            self.phase = Phase::Finishing;
+        }
+        let (mark, refused) = if self.failing { (0, Vec::new()) } else { self.take_marks() };
+        Work { ops, mark, refused, finish, stop: self.stop_asked && self.ops.is_empty() }
+    }
 }

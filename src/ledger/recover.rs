@@ -23,12 +23,14 @@ pub(super) struct Found {
 }
 
 /// Begins a boot: settles the open calls of the boot before it and writes that boot's last control
-/// event, unless it has one. With `stored_counts`, what is stored here needs no delivery.
+/// event, unless it has one. With `stored_counts`, what is stored here needs no delivery. With
+/// `was_degraded`, sums may have been lost with the last process, and the next control event says so.
 pub(super) fn recover(
     store: &mut Store,
     source: &str,
     boot: Uuid,
     stored_counts: bool,
+    was_degraded: bool,
 ) -> Result<(Log, Found), StoreError> {
     let found = store.log()?;
     // What the database held that this one replaces is not accounted for here.
@@ -45,7 +47,10 @@ pub(super) fn recover(
     append.log.boot.degraded |= lost_one;
     if previous.id != boot && !previous.finished {
         previous.settled += crashed;
+        previous.degraded |= was_degraded;
         append.control_event(previous.control(0, true))?;
+    } else {
+        append.log.boot.degraded = was_degraded;
     }
     if stored_counts {
         append.log.mark = append.log.last;

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::lock::{open_private, sync_dir};
 use super::log::Log;
 use super::plan::{ControlDue, Plan};
+use super::quota::Quota;
 use super::schema::{self, Standing};
 use super::sums::Sum;
 use super::{OpenError, StoreError, aside, intact};
@@ -24,13 +25,6 @@ use crate::usage::{CloudEvent, EventType, Settled, SummaryPeriod, TokenTotals};
 /// Five events of 1.5 KiB fill a page of this size to nine tenths; 4 KiB pages hold two and waste
 /// a quarter.
 const PAGE_BYTES: u32 = 8_192;
-
-/// Pages in the WAL before they are copied into the database (48 MiB): pages that change with
-/// every commit are then copied once for some hundred commits.
-const WAL_PAGES: u32 = 6_144;
-
-/// The WAL is cut back to this after a slow reader let it grow.
-const WAL_BYTES_MAX: u32 = 64 * 1_048_576;
 
 /// Pages cached in memory: the tails of the tables, and the rows that are swept.
 const CACHE_KIB: i32 = 8_192;
@@ -45,6 +39,16 @@ const STATEMENTS: usize = 32;
 #[derive(Debug)]
 pub(super) struct Store {
     db: Connection,
+    page_bytes: u64,
+}
+
+/// Bytes of the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Size {
+    /// All pages.
+    pub(super) bytes: u64,
+    /// Pages that hold something.
+    pub(super) used: u64,
 }
 
 impl Store {
@@ -64,7 +68,7 @@ impl Store {
         }
         let database = |error| OpenError::Database { path: path.to_owned(), error };
         let db = Connection::open(path).map_err(|error| database(error.into()))?;
-        let mut store = Store { db };
+        let mut store = Store { db, page_bytes: u64::from(PAGE_BYTES) };
         let found = store.prepare().map_err(database)?;
         match schema::standing(found, schema::VERSION) {
             Standing::Current => {}
@@ -105,8 +109,6 @@ impl Store {
             "PRAGMA page_size = {PAGE_BYTES};
              PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
-             PRAGMA wal_autocheckpoint = {WAL_PAGES};
-             PRAGMA journal_size_limit = {WAL_BYTES_MAX};
              PRAGMA cache_size = -{CACHE_KIB};"
         ))?;
         Ok(found)
@@ -133,11 +135,52 @@ impl Store {
         log(&self.db)
     }
 
-    /// Copies the WAL into the database and syncs that. After an error nothing is known of what a
-    /// failed sync of the WAL left behind; this makes what is visible durable again.
+    /// Copies the WAL into the database, syncs that and cuts the WAL. After an error nothing is
+    /// known of what a failed sync of the WAL left behind; this makes what is visible durable again,
+    /// and the next commit begins a WAL of its own.
+    ///
+    /// # Errors
+    /// Also if a reader is still in the WAL: then frames that may not be durable would stay in it,
+    /// before those of the next commit.
     pub(super) fn settle_wal(&self) -> Result<(), StoreError> {
-        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        let busy: i64 = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy == 0 { Ok(()) } else { Err(StoreError::ReaderInWal) }
+    }
+
+    /// Holds the database and its WAL to their parts of the room.
+    pub(super) fn bound(&mut self, quota: &Quota) -> Result<(), StoreError> {
+        self.page_bytes = unsigned(self.db.pragma_query_value(None, "page_size", |row| row.get(0))?).max(1);
+        let pages = (quota.wal_copy / self.page_bytes).max(1);
+        self.db.execute_batch(&format!(
+            "PRAGMA wal_autocheckpoint = {pages}; PRAGMA journal_size_limit = {};",
+            quota.wal
+        ))?;
         Ok(())
+    }
+
+    /// Bytes that the database may have from now on. Less than it has is not possible, and means
+    /// that it does not grow.
+    pub(super) fn limit(&self, bytes: u64) -> Result<(), StoreError> {
+        let pages = bytes / self.page_bytes;
+        self.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// How large the database is, and how much of it is in use.
+    pub(super) fn size(&self) -> Result<Size, StoreError> {
+        let pages = |pragma| -> Result<u64, StoreError> {
+            Ok(unsigned(self.db.prepare_cached(pragma)?.query_row([], |row| row.get(0))?))
+        };
+        let (all, free) = (pages("PRAGMA page_count")?, pages("PRAGMA freelist_count")?);
+        Ok(Size { bytes: all * self.page_bytes, used: all.saturating_sub(free) * self.page_bytes })
+    }
+
+    /// When the first event after a position was stored.
+    pub(super) fn stored_at(&self, after: u64) -> Result<Option<Timestamp>, StoreError> {
+        let query = "SELECT stored_ms FROM event WHERE position > ?1 ORDER BY position LIMIT 1";
+        let mut first = self.db.prepare_cached(query)?;
+        let ms: Option<i64> = first.query_row([sql(after)], |row| row.get(0)).optional()?;
+        Ok(ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
     }
 
     /// Begins a transaction that appends.
@@ -156,6 +199,8 @@ impl Store {
         stored_counts: bool,
     ) -> Result<Log, StoreError> {
         let mut append = self.begin(log.clone(), source)?;
+        // First, so that a full database can take the rest.
+        append.sweep(&plan.sweep)?;
         append.opened(plan)?;
         for closed in &plan.closed {
             append.usage(closed.number, &closed.settled)?;
@@ -169,7 +214,9 @@ impl Store {
         if let Some(due) = plan.control {
             append.control(due)?;
         }
-        append.sweep(&plan.sweep)?;
+        if !plan.sweep.is_empty() {
+            append.log.swept = append.log.last;
+        }
         if stored_counts {
             append.log.mark = append.log.last;
         }
@@ -183,7 +230,7 @@ impl Store {
         hand: u64,
         mark: u64,
         before_ms: i64,
-        limit: u32,
+        limit: u64,
     ) -> Result<u64, StoreError> {
         let tx = self.db.transaction()?;
         let found: Option<i64> = {
@@ -192,7 +239,7 @@ impl Store {
                  WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3)
                  WHERE stored_ms < ?4",
             )?;
-            last.query_row(params![sql(hand), sql(mark), limit, before_ms], |row| row.get(0))?
+            last.query_row(params![sql(hand), sql(mark), sql(limit), before_ms], |row| row.get(0))?
         };
         let Some(last) = found else { return Ok(hand) };
         tx.prepare_cached(
@@ -310,7 +357,6 @@ impl Append<'_> {
             open.execute([sql(*number)])?;
             progress.execute([sql(*number)])?;
         }
-        self.log.swept = self.log.last;
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //! ledger has no place for a call.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -10,11 +11,7 @@ use crate::caller::Caller;
 use crate::usage::{Accounting, Quality, Reporter, SCHEMA_VERSION, Settled, Source, Summary};
 use crate::usage::{SummaryPeriod, Target, TokenTotals};
 
-/// Distinct keys held at once. One sum is about 1 KiB, so this is 10 MiB; calls beyond it are
-/// added to [`OTHER`].
-const KEYS_MAX: usize = 10_000;
-
-/// `caller.id` of the calls beyond [`KEYS_MAX`].
+/// `caller.id` of the calls beyond the bound on keys.
 const OTHER: &str = "other";
 
 /// What calls must share to be added up: who pays, for what, and how it is known.
@@ -32,6 +29,7 @@ struct Key {
 pub(super) struct Sum {
     /// The event's id, made once.
     pub(super) id: Uuid,
+    key: Key,
     caller: Caller,
     target: Target,
     accounting: Accounting,
@@ -42,22 +40,25 @@ pub(super) struct Sum {
 }
 
 /// All sums.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sums {
     by_key: HashMap<Key, Sum>,
+    keys_max: usize,
 }
 
 impl Sums {
+    /// No sums, and never more than `keys_max` distinct ones, and a few of [`OTHER`].
+    pub(super) fn new(keys_max: usize) -> Sums {
+        Sums { by_key: HashMap::new(), keys_max }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.by_key.is_empty()
     }
 
     /// Adds one finished call.
     pub(super) fn add(&mut self, settled: &Settled) {
-        let mut key = Key::of(settled);
-        if self.by_key.len() >= KEYS_MAX && !self.by_key.contains_key(&key) {
-            key = Key { caller: OTHER.to_owned(), deployment: None, model: None, ..key };
-        }
+        let key = self.place(Key::of(settled));
         let sum = self.by_key.entry(key).or_insert_with_key(|key| Sum::empty(key, settled));
         sum.calls += 1;
         let tokens = &settled.usage.tokens;
@@ -70,6 +71,35 @@ impl Sums {
     /// Takes every sum; the next call begins new ones.
     pub(super) fn take(&mut self) -> Vec<Sum> {
         std::mem::take(&mut self.by_key).into_values().collect()
+    }
+
+    /// Calls in all sums.
+    pub(super) fn calls(&self) -> u64 {
+        self.by_key.values().map(|sum| sum.calls).sum()
+    }
+
+    /// Takes back what could not be stored.
+    pub(super) fn put_back(&mut self, sums: Vec<Sum>) {
+        for mut back in sums {
+            let key = self.place(back.key.clone());
+            if key != back.key {
+                back = Sum { caller: key.caller(&back.caller), key: key.clone(), ..back };
+                (back.target.deployment, back.target.model) = (None, None);
+            }
+            match self.by_key.entry(key) {
+                Entry::Vacant(free) => drop(free.insert(back)),
+                Entry::Occupied(mut taken) => taken.get_mut().join(&back),
+            }
+        }
+    }
+
+    /// The key that calls of a key are added to: its own while there is room for one.
+    fn place(&self, key: Key) -> Key {
+        if self.by_key.len() >= self.keys_max && !self.by_key.contains_key(&key) {
+            Key { caller: OTHER.to_owned(), deployment: None, model: None, ..key }
+        } else {
+            key
+        }
     }
 }
 
@@ -85,16 +115,22 @@ impl Key {
             qualities: (accounting.input_quality, accounting.output_quality),
         }
     }
+
+    /// The payer, of whom nothing is known but what all calls of this key share.
+    fn caller(&self, first: &Caller) -> Caller {
+        let mut caller = Caller::unattributed(first.trust);
+        if self.caller != OTHER {
+            caller.id_source = first.id_source;
+        }
+        caller.id.clone_from(&self.caller);
+        caller
+    }
 }
 
 impl Sum {
     fn empty(key: &Key, first: &Settled) -> Sum {
         let usage = &first.usage;
-        let mut caller = Caller::unattributed(usage.caller.trust);
-        if key.caller != OTHER {
-            caller.id_source = usage.caller.id_source;
-        }
-        caller.id.clone_from(&key.caller);
+        let caller = key.caller(&usage.caller);
         let target = Target {
             provider: usage.target.provider.clone(),
             api: usage.target.api,
@@ -112,7 +148,17 @@ impl Sum {
             ..Accounting::default()
         };
         let (calls, tokens, id) = (0, TokenTotals::default(), Uuid::now_v7());
-        Sum { id, caller, target, accounting, calls, tokens, from: first.time, to: first.time }
+        let (key, from, to) = (key.clone(), first.time, first.time);
+        Sum { id, key, caller, target, accounting, calls, tokens, from, to }
+    }
+
+    /// Adds the calls of another sum of the same key.
+    fn join(&mut self, other: &Sum) {
+        self.calls += other.calls;
+        self.tokens.input = self.tokens.input.saturating_add(other.tokens.input);
+        self.tokens.output = self.tokens.output.saturating_add(other.tokens.output);
+        self.from = self.from.min(other.from);
+        self.to = self.to.max(other.to);
     }
 
     /// The event's data.

@@ -1,4 +1,4 @@
-//! The writer against a model: whatever happens in whatever order, each call gives one event.
+//! The writer by example, and against a model in `model`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use proptest::prelude::*;
 use uuid::Uuid;
 
+use super::lock::DirLock;
 use super::queue::{Op, Shared, Work};
 use super::writer::Writer;
 use super::{DATABASE, Options, Reader};
@@ -45,79 +45,7 @@ fn options(dir: &Path, publishes: bool) -> Options {
     }
 }
 
-/// What happens next. Numbers pick among the calls that there are.
-#[derive(Clone, Debug)]
-enum Action {
-    Open,
-    Checkpoint(usize, u64),
-    Settle(usize, u64),
-    Commit,
-    /// The process dies; what was not committed is gone.
-    Crash,
-    /// It dies again right after recovery.
-    CrashTwice,
-    /// A clean end and a new start, as far as calls allow.
-    Restart,
-}
-
-fn action() -> impl Strategy<Value = Action> {
-    prop_oneof![
-        4 => Just(Action::Open),
-        3 => (any::<usize>(), 1..1_000_u64).prop_map(|(n, tokens)| Action::Checkpoint(n, tokens)),
-        4 => (any::<usize>(), 1..1_000_u64).prop_map(|(n, tokens)| Action::Settle(n, tokens)),
-        4 => Just(Action::Commit),
-        1 => Just(Action::Crash),
-        1 => Just(Action::CrashTwice),
-        1 => Just(Action::Restart),
-    ]
-}
-
-/// What must be true of the ledger.
-#[derive(Default)]
-struct Model {
-    /// Calls that the process knows to be open.
-    live: Vec<Uuid>,
-    /// Open calls whose opening is committed, with the output of their last committed checkpoint.
-    committed: BTreeMap<Uuid, Option<u64>>,
-    /// Every event that must exist: outcome and output.
-    events: HashMap<Uuid, (Outcome, Option<u64>)>,
-    pending: Vec<Op>,
-}
-
-impl Model {
-    fn pick(&self, n: usize) -> Option<Uuid> {
-        (!self.live.is_empty()).then(|| self.live[n % self.live.len()])
-    }
-
-    fn commit(&mut self) -> Work {
-        for op in &self.pending {
-            match op {
-                Op::Open { id, .. } => {
-                    self.committed.insert(*id, None);
-                }
-                Op::Checkpoint(batch) => {
-                    for (id, progress) in batch {
-                        self.committed.entry(*id).and_modify(|known| *known = progress.tokens.output);
-                    }
-                }
-                Op::Settle(settled) => {
-                    self.committed.remove(&settled.id);
-                    let output = settled.usage.tokens.output;
-                    assert!(self.events.insert(settled.id, (Outcome::Complete, output)).is_none());
-                }
-            }
-        }
-        Work { ops: self.pending.drain(..).collect(), ..Work::default() }
-    }
-
-    fn crash(&mut self) {
-        self.live.clear();
-        self.pending.clear();
-        for (id, output) in std::mem::take(&mut self.committed) {
-            self.events.insert(id, (Outcome::Crashed, output));
-        }
-    }
-}
+mod model;
 
 struct Rig {
     dir: tempfile::TempDir,
@@ -133,71 +61,21 @@ impl Rig {
 
     fn start(&mut self) {
         let options = options(self.dir.path(), true);
-        let shared = Arc::new(Shared::new(options.slots));
-        self.writer = Some(Writer::open(&self.dir.path().join(DATABASE), &options, shared).unwrap());
+        let quota = super::writer::quota(&options);
+        let shared = Arc::new(Shared::new(options.slots, &quota));
+        let marker = DirLock::take(self.dir.path()).unwrap().marker().unwrap();
+        self.writer = Some(Writer::open(&options, quota, shared, marker).unwrap());
     }
 
     fn store(&mut self, work: Work) {
         let writer = self.writer.as_mut().unwrap();
-        let plan = writer.plan(work);
-        assert!(writer.commit(&plan));
+        writer.step(work);
+        assert!(writer.failing.is_none());
     }
 
     fn reader(&self) -> Reader {
         Reader::open(self.dir.path()).unwrap()
     }
-}
-
-fn run(actions: Vec<Action>) {
-    let (mut rig, mut model) = (Rig::new(), Model::default());
-    rig.start();
-    for action in actions {
-        match action {
-            Action::Open => {
-                let id = Uuid::now_v7();
-                model.live.push(id);
-                model.pending.push(open_op(id));
-            }
-            Action::Checkpoint(n, tokens) => {
-                let Some(id) = model.pick(n) else { continue };
-                let tokens = Tokens { output: Some(tokens), ..Tokens::default() };
-                let progress = Progress { tokens, ..Progress::default() };
-                model.pending.push(Op::Checkpoint(vec![(id, progress)]));
-            }
-            Action::Settle(n, tokens) => {
-                let Some(id) = model.pick(n) else { continue };
-                model.live.retain(|live| *live != id);
-                let usage = usage("a", Some(1), Some(tokens));
-                let settled = Settled { id, time: Timestamp::now(), usage };
-                model.pending.push(Op::Settle(Box::new(settled)));
-            }
-            Action::Commit => {
-                let work = model.commit();
-                rig.store(work);
-                assert_eq!(rig.reader().open_calls().unwrap(), model.committed.len() as u64);
-            }
-            Action::Crash | Action::CrashTwice => {
-                model.crash();
-                rig.writer = None;
-                rig.start();
-                if matches!(action, Action::CrashTwice) {
-                    rig.writer = None;
-                    rig.start();
-                }
-            }
-            Action::Restart => {
-                let work = Work { finish: true, ..model.commit() };
-                rig.store(work);
-                model.crash();
-                rig.writer = None;
-                rig.start();
-            }
-        }
-    }
-    model.crash();
-    rig.writer = None;
-    rig.start();
-    check(&rig.reader(), &model.events);
 }
 
 /// One event per call, with the right numbers; no gap in any sequence; controls that add up.
@@ -249,15 +127,6 @@ fn check(reader: &Reader, expected: &HashMap<Uuid, (Outcome, Option<u64>)>) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
-
-    #[test]
-    fn each_call_gives_one_event_whatever_happens(actions in prop::collection::vec(action(), 0..48)) {
-        run(actions);
-    }
-}
-
 fn open_op(id: Uuid) -> Op {
     Op::Open { id, draft: serde_json::to_string(&usage("a", None, None)).unwrap() }
 }
@@ -284,28 +153,6 @@ fn rows_of_settled_calls_are_swept_in_bulk_and_at_the_end() {
     let ops = ids[4_500..].iter().map(|id| settle_op(*id)).collect();
     rig.store(Work { ops, finish: true, ..Work::default() });
     assert_eq!((rows(&rig), rig.reader().open_calls().unwrap()), (0, 0));
-}
-
-#[test]
-fn a_transaction_that_fails_is_tried_again_and_stored_once() {
-    let mut rig = Rig::new();
-    rig.start();
-    let path = rig.dir.path().join(DATABASE);
-    let other = rusqlite::Connection::open(&path).unwrap();
-    // A trigger makes every insert fail until another process drops it.
-    other
-        .execute_batch("CREATE TRIGGER no BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'no'); END")
-        .unwrap();
-    let healer = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(400));
-        other.execute_batch("DROP TRIGGER no").unwrap();
-    });
-    let ids = [Uuid::now_v7(), Uuid::now_v7()];
-    let ops = [open_op(ids[0]), settle_op(ids[0]), open_op(ids[1])];
-    rig.store(Work { ops: ops.into_iter().collect(), ..Work::default() });
-    healer.join().unwrap();
-    assert_eq!(rig.reader().after(0, 10).unwrap().len(), 1);
-    assert_eq!(rig.reader().open_calls().unwrap(), 1);
 }
 
 #[test]

@@ -1,99 +1,116 @@
 //! One batch, one transaction, one thread.
 //!
-//! The writer never gives up while calls come in: a transaction that fails is tried again, on a
-//! connection opened anew, with the same events under the same ids. Meanwhile calls keep their
-//! slots, and those that find none are summed.
+//! The writer is in one of two states. *Healthy*: every batch becomes a transaction at once.
+//! *Failing*: the last transaction reported an error, so nothing is stored and calls are summed, until
+//! a try succeeds; that state has a file of its own, `failing`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::ballast::Ballast;
+use super::failing::Failing;
+use super::lock::Marker;
 use super::log::Log;
 use super::plan::{ControlDue, OpenCalls, Plan};
 use super::queue::{Committed, Shared, Work};
+use super::quota::{Quota, Volume, file_bytes};
 use super::recover::recover;
+use super::retain::Retention;
 use super::store::Store;
-use super::{OpenError, Options, StoreError};
+use super::{DATABASE, OpenError, Options, StoreError};
 
-/// Settled calls that may still have a row in `open`: enough that whole pages come free at once.
+/// Ended calls that may still have a row in `open`: enough that whole pages come free at once.
 const UNSWEPT_MAX: usize = 4_096;
 
 /// Events that recovery may have to look through for settled calls.
 const UNSWEPT_EVENTS_MAX: u64 = 16_384;
 
-/// Events looked at in one step of retention: a transaction of a few milliseconds.
-const RETIRE_ROWS: u32 = 512;
-
-/// How often delivered events are looked through while there is nothing old.
-const RETIRE_EVERY: Duration = Duration::from_secs(10);
-
-/// Pause before a failed transaction is tried again; doubles up to the second value.
-const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
-
-/// Tries of a failing transaction once somebody waits for the end.
-const LAST_TRIES: u32 = 10;
+/// How often the first undelivered event is looked at.
+const OLDEST_EVERY: Duration = Duration::from_secs(1);
 
 /// The database's only writer.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
-    path: PathBuf,
+    pub(super) shared: Arc<Shared>,
+    pub(super) dir: PathBuf,
+    pub(super) quota: Quota,
     source: String,
     boot: String,
-    /// `None` while it cannot be opened again after an error.
-    store: Option<Store>,
-    log: Log,
-    calls: OpenCalls,
+    /// Always there in the healthy state; closed by an error, and opened again by a later try.
+    pub(super) store: Option<Store>,
+    pub(super) log: Log,
+    pub(super) calls: OpenCalls,
+    /// `None` in the healthy state.
+    pub(super) failing: Option<Failing>,
+    /// The plan whose transaction reported an error, until the database says what became of it.
+    pub(super) doubt: Option<Plan>,
+    pub(super) ballast: Ballast,
+    marker: Marker,
+    pub(super) retention: Retention,
+    /// Somebody waits for the end.
+    pub(super) ending: bool,
     /// Nobody publishes, and nothing is left that somebody should have.
     stored_counts: bool,
     /// The mark when this boot began.
     mark_before: u64,
     control_interval: Duration,
     control_at: Instant,
-    keep: Duration,
-    retired: u64,
-    retire_at: Instant,
+    oldest_at: Instant,
+    #[cfg(test)]
+    pub(super) faults: super::failing::Faults,
 }
 
 impl Writer {
     /// Opens the database and recovers.
-    pub(super) fn open(path: &Path, options: &Options, shared: Arc<Shared>) -> Result<Writer, OpenError> {
-        let database = |error| OpenError::Database { path: path.to_owned(), error };
-        let mut store = Store::open(path)?;
-        let source = store.source().map_err(database)?;
+    pub(super) fn open(
+        options: &Options,
+        quota: Quota,
+        shared: Arc<Shared>,
+        mut marker: Marker,
+    ) -> Result<Writer, OpenError> {
         let boot = Uuid::now_v7();
-        let (log, found) = recover(&mut store, &source, boot, !options.publishes).map_err(database)?;
-        let stored_counts = !options.publishes && found.undelivered == 0;
-        if found.crashed > 0 {
-            tracing::warn!(calls = found.crashed, "calls of a process that died are settled as crashed");
-        }
-        if !options.publishes && !stored_counts {
-            tracing::warn!(
-                events = found.undelivered,
-                "events wait for a broker, but none is configured: all are kept until `drain` or a start with one"
-            );
+        let mut ballast = Ballast::of(&options.dir, quota.ballast);
+        let begun = match begin(options, &quota, boot, marker.degraded()) {
+            // A volume that was full when the last process died: this is what the ballast is for.
+            Err(error) if error.is_full() && ballast.release() => {
+                begin(options, &quota, boot, marker.degraded())?
+            }
+            begun => begun?,
+        };
+        let Begun { store, source, log, stored_counts } = begun;
+        marker.set(false);
+        if let Err(error) = ballast.make() {
+            tracing::warn!(dir = %options.dir.display(), bytes = quota.ballast, %error,
+                "there is no room for the ballast; a full volume will be harder to get over");
         }
         let now = Instant::now();
-        let writer = Writer {
+        let mut writer = Writer {
+            calls: OpenCalls::new(quota.batch_ops()),
             shared,
-            path: path.to_owned(),
+            dir: options.dir.clone(),
+            quota,
             source,
             boot: boot.to_string(),
             store: Some(store),
             mark_before: if stored_counts { log.last - log.boot.sequence } else { log.mark },
             log,
-            calls: OpenCalls::default(),
+            failing: None,
+            doubt: None,
+            ballast,
+            marker,
+            retention: Retention::new(options.keep, now),
+            ending: false,
             stored_counts,
             control_interval: options.control_interval,
             control_at: now + options.control_interval,
-            keep: options.keep,
-            retired: 0,
-            retire_at: now,
+            oldest_at: now,
+            #[cfg(test)]
+            faults: super::failing::Faults::default(),
         };
         writer.publish_state(0, None);
+        writer.measure()?;
         Ok(writer)
     }
 
@@ -107,112 +124,126 @@ impl Writer {
 
     /// Writes until the ledger is stopped.
     pub(super) fn run(mut self) {
-        let unstored = loop {
-            let work = self.shared.gather(self.control_at.min(self.retire_at));
+        loop {
+            let work = self.shared.gather(self.wake_at());
             let (finish, stop) = (work.finish, work.stop);
-            let plan = self.plan(work);
-            if !self.commit(&plan) {
-                break plan.calls();
+            self.step(work);
+            if finish || stop {
+                self.end_well();
             }
             if finish {
-                self.shared.finished(0);
+                self.shared.finished(self.unstored());
             }
             if stop {
-                break 0;
+                break;
             }
-            self.retire();
-        };
+        }
+        let unstored = self.unstored();
         if unstored > 0 {
-            tracing::error!(calls = unstored, "the ledger ends without storing what it was last given");
+            tracing::error!(dir = %self.dir.display(), calls = unstored, "the ledger ends without storing these");
         }
         // The last connection to close copies the WAL into the database.
         self.store = None;
         self.shared.ended(unstored);
     }
 
+    /// One round: what came in is stored, or summed while nothing can be stored.
+    pub(super) fn step(&mut self, work: Work) {
+        self.ending |= work.finish || work.stop;
+        if self.failing.is_some() {
+            self.absorb(work.ops);
+            self.try_again_if_due();
+        } else {
+            let plan = self.plan(work);
+            if let Err(error) = self.write(plan).and_then(|events| self.make_room(events)) {
+                self.fail(&error);
+            }
+        }
+        self.marker.set(self.failing.is_some() || self.shared.sums_wait());
+    }
+
+    fn wake_at(&self) -> Instant {
+        match &self.failing {
+            Some(failing) => failing.try_at,
+            None if self.calls.has_unwritten() => Instant::now(),
+            None => self.control_at.min(self.retention.due),
+        }
+    }
+
     /// What is to be written now.
-    pub(super) fn plan(&mut self, work: Work) -> Plan {
+    fn plan(&mut self, work: Work) -> Plan {
         let mut plan = self.calls.plan(work.ops, &self.boot);
         (plan.mark, plan.refused) = (work.mark, work.refused);
         plan.degraded = self.shared.sums_wait();
         if work.finish || Instant::now() >= self.control_at {
-            self.control_at = Instant::now() + self.control_interval;
-            plan.sums = self.shared.take_sums();
-            let open = self.calls.count();
-            // After the last control event of a boot there is no other.
-            if !self.log.boot.finished {
-                plan.control = Some(ControlDue { open, last: work.finish && open == 0 });
-            }
+            self.end_period(&mut plan);
         }
         let old = self.log.last - self.log.swept > UNSWEPT_EVENTS_MAX;
-        let unswept = &mut self.calls.unswept;
-        if unswept.len() >= UNSWEPT_MAX || (!unswept.is_empty() && (old || work.finish)) {
-            plan.sweep = std::mem::take(unswept);
-            plan.sweep.sort_unstable();
+        let unswept = self.calls.unswept.len();
+        if unswept >= UNSWEPT_MAX || (unswept > 0 && (old || work.finish)) {
+            plan.sweep = self.calls.sweep();
         }
         plan
     }
 
-    /// Stores a plan, however often that takes. Returns whether it is stored: it may not be only
-    /// once somebody waits for the end.
-    pub(super) fn commit(&mut self, plan: &Plan) -> bool {
-        if plan.is_empty() {
-            return true;
-        }
-        let (mut pause, mut tries) = (RETRY_MIN, LAST_TRIES);
-        loop {
-            let began = Instant::now();
-            match self.attempt(plan) {
-                Ok(log) => {
-                    self.log = log;
-                    let took = plan.has_calls().then(|| began.elapsed());
-                    self.publish_state(plan.closed.len(), took);
-                    return true;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the ledger cannot store; it tries again");
-                    self.shared.failing();
-                }
-            }
-            if self.shared.pause(pause) {
-                tries -= 1;
-                if tries == 0 {
-                    return false;
-                }
-                std::thread::sleep(RETRY_MIN);
-            }
-            pause = RETRY_MAX.min(pause * 2);
+    /// What brings a ledger that was failing back: the sums, and in the same transaction the rows
+    /// of all calls that are in them, so that a crash can give no call twice.
+    pub(super) fn recovery_plan(&mut self) -> Plan {
+        let mut plan = self.calls.plan(std::collections::VecDeque::new(), &self.boot);
+        (plan.mark, plan.refused) = self.shared.take_marks();
+        plan.degraded = true;
+        self.end_period(&mut plan);
+        plan.sweep = self.calls.sweep();
+        plan
+    }
+
+    /// Sums and control event.
+    fn end_period(&mut self, plan: &mut Plan) {
+        self.control_at = Instant::now() + self.control_interval;
+        plan.sums = self.shared.take_sums();
+        let open = self.calls.count();
+        // After the last control event of a boot there is no other.
+        if !self.log.boot.finished {
+            plan.control = Some(ControlDue { open, last: self.ending && open == 0 });
         }
     }
 
-    /// One try. A connection on which anything failed is closed: after an error of a sync nothing
-    /// it says can be relied on.
-    fn attempt(&mut self, plan: &Plan) -> Result<Log, OpenError> {
-        let path = self.path.clone();
-        let database = |error| OpenError::Database { path: path.clone(), error };
-        let mut store = match self.store.take() {
-            Some(store) => store,
-            None => {
-                let store = Store::open(&self.path)?;
-                if let Some(log) = self.committed_after_all(&store).map_err(database)? {
-                    self.store = Some(store);
-                    return Ok(log);
-                }
-                store
+    /// Writes a plan, and returns how many events that gave. After an error the plan is in doubt.
+    pub(super) fn write(&mut self, plan: Plan) -> Result<u64, OpenError> {
+        if plan.is_empty() {
+            return Ok(0);
+        }
+        let began = Instant::now();
+        match self.transaction(&plan) {
+            Ok(log) => {
+                let events = log.last - self.log.last;
+                self.committed(&plan, log, plan.has_calls().then(|| began.elapsed()));
+                Ok(events)
             }
-        };
-        let log = store.write(plan, &self.log, &self.source, self.stored_counts).map_err(database)?;
-        self.store = Some(store);
+            Err(error) => {
+                self.doubt = Some(plan);
+                Err(self.database(error))
+            }
+        }
+    }
+
+    fn transaction(&mut self, plan: &Plan) -> Result<Log, StoreError> {
+        #[cfg(test)]
+        self.faults.before_write()?;
+        let store = self.store.as_mut().ok_or(StoreError::Closed)?;
+        let log = store.write(plan, &self.log, &self.source, self.stored_counts)?;
+        #[cfg(test)]
+        let log = self.faults.after_write(log)?;
         Ok(log)
     }
 
-    /// The log, if the transaction that reported an error was committed nevertheless.
-    fn committed_after_all(&self, store: &Store) -> Result<Option<Log>, StoreError> {
-        store.settle_wal()?;
-        Ok(store.log()?.filter(|log| log.commits == self.log.commits + 1))
+    /// A plan is known to be committed.
+    pub(super) fn committed(&mut self, plan: &Plan, log: Log, took: Option<Duration>) {
+        self.log = log;
+        self.publish_state(plan.closed.len(), took);
     }
 
-    fn publish_state(&self, slots: usize, took: Option<Duration>) {
+    fn publish_state(&self, settled: usize, took: Option<Duration>) {
         let log = &self.log;
         let state = Committed {
             position: log.last,
@@ -220,26 +251,91 @@ impl Writer {
             stored: log.boot.sequence,
             delivered_since_boot: (log.mark - self.mark_before).saturating_sub(log.boot.refused),
             refused: log.boot.refused,
-            failing: false,
             ended: false,
         };
-        self.shared.committed(state, slots, took);
+        self.shared.committed(state, settled, took);
     }
 
-    /// Deletes a few old delivered events, if it is time.
-    fn retire(&mut self) {
-        let Some(store) = self.store.as_mut().filter(|_| Instant::now() >= self.retire_at) else {
-            return;
-        };
-        let keep_ms = i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX);
-        let before = Timestamp::now().as_millisecond().saturating_sub(keep_ms);
-        match store.retire(self.retired, self.log.mark, before, RETIRE_ROWS) {
-            Ok(hand) if hand > self.retired => self.retired = hand,
-            Ok(_) => self.retire_at = Instant::now() + RETIRE_EVERY,
-            Err(error) => {
-                tracing::warn!(%error, "old events could not be deleted");
-                self.retire_at = Instant::now() + RETIRE_EVERY;
-            }
+    /// Looks at how much room is left after `events` were stored, and deletes a few delivered ones
+    /// if it is time or room is short.
+    fn make_room(&mut self, events: u64) -> Result<(), OpenError> {
+        let used = self.measure()?;
+        let short = used > Quota::high_water(self.quota.events);
+        let mark = self.log.mark;
+        let Some(store) = &mut self.store else { return Ok(()) };
+        if short || Instant::now() >= self.retention.due {
+            let deleted = self.retention.step(store, mark, short, events);
+            deleted.map_err(|error| self.database(error))?;
         }
+        Ok(())
     }
+
+    /// Tells others how large the ledger is, and returns the bytes of the database in use. Cuts a
+    /// WAL that takes more than its part of the room.
+    fn measure(&mut self) -> Result<u64, OpenError> {
+        let Some(store) = &self.store else { return Ok(0) };
+        let measured = || {
+            let size = store.size()?;
+            let wal = self.wal_bytes();
+            self.shared.measured_bytes(size.bytes + wal);
+            if wal > self.quota.wal && size.bytes + wal > self.quota.database + self.quota.wal {
+                store.settle_wal()?;
+            }
+            let now = Instant::now();
+            let oldest = if now < self.oldest_at { None } else { Some(store.stored_at(self.log.mark)?) };
+            Ok((size.used, oldest))
+        };
+        let (used, oldest) = measured().map_err(|error| self.database(error))?;
+        if let Some(oldest) = oldest {
+            self.oldest_at = Instant::now() + OLDEST_EVERY;
+            self.shared.measured_oldest(oldest);
+        }
+        Ok(used)
+    }
+
+    pub(super) fn wal_bytes(&self) -> u64 {
+        file_bytes(&self.dir.join(format!("{DATABASE}-wal")))
+    }
+
+    pub(super) fn database(&self, error: StoreError) -> OpenError {
+        OpenError::Database { path: self.dir.join(DATABASE), error }
+    }
+}
+
+/// A database that is open and recovered.
+struct Begun {
+    store: Store,
+    source: String,
+    log: Log,
+    stored_counts: bool,
+}
+
+fn begin(options: &Options, quota: &Quota, boot: Uuid, was_degraded: bool) -> Result<Begun, OpenError> {
+    let path = options.dir.join(DATABASE);
+    let database = |error| OpenError::Database { path: path.clone(), error };
+    let mut store = Store::open(&path)?;
+    let source = store.source().map_err(database)?;
+    // Recovery may go beyond the quota: the calls of a dead process are at most `slots`.
+    let recovered = recover(&mut store, &source, boot, !options.publishes, was_degraded);
+    let (log, found) = recovered.map_err(database)?;
+    store.bound(quota).and_then(|()| store.limit(quota.events)).map_err(database)?;
+    let stored_counts = !options.publishes && found.undelivered == 0;
+    if found.crashed > 0 {
+        tracing::warn!(calls = found.crashed, "calls of a process that died are settled as crashed");
+    }
+    if was_degraded {
+        tracing::error!(dir = %options.dir.display(), "the last process died while calls were summed in its memory: those are lost");
+    }
+    if !options.publishes && !stored_counts {
+        tracing::warn!(
+            events = found.undelivered,
+            "events wait for a broker, but none is configured: all are kept until `drain` or a start with one"
+        );
+    }
+    Ok(Begun { store, source, log, stored_counts })
+}
+
+/// The room that a ledger in a directory has.
+pub(super) fn quota(options: &Options) -> Quota {
+    Quota::new(options.max_bytes, Volume::of(&options.dir).total)
 }

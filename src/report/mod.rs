@@ -7,6 +7,7 @@
 //! | `events` | stored events as JSON lines |
 //! | `verify` | the proof that nothing is missing |
 //! | `tally` | events added up by keys |
+//! | `prices` | what tokens cost |
 //! | `topic` | a topic from its beginning to its end |
 //! | `render` | a tally as a table, CSV or JSON |
 //! | `drain` | publishing what a dead instance left |
@@ -15,6 +16,7 @@
 mod drain;
 mod events;
 mod input;
+mod prices;
 mod progress;
 mod render;
 mod tally;
@@ -32,6 +34,7 @@ use input::Events;
 
 pub use drain::{DrainOptions, Drained, Draining, drain};
 pub use events::{EventsOptions, events};
+pub use prices::{Amount, PRICES_HELP, Prices};
 pub use progress::Progress;
 pub use render::Format;
 pub use tally::{Key, Line, Report, Sums};
@@ -76,6 +79,16 @@ pub enum ReportError {
     /// As before, of `verify`.
     #[error("`{0}` is no format: table, json")]
     VerdictFormat(String),
+    /// A line of a file of prices is wrong.
+    #[error("{path}, line {line}: {problem}")]
+    Prices {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong, and what is allowed.
+        problem: String,
+    },
     /// A file cannot be read.
     #[error("{path}: {error}")]
     File {
@@ -108,6 +121,8 @@ pub struct ReportOptions {
     pub from: Option<Timestamp>,
     /// Events whose `time` is earlier than this.
     pub to: Option<Timestamp>,
+    /// What tokens cost; without it nothing is said of that.
+    pub prices: Option<Prices>,
 }
 
 /// Adds up usage. Every event counts once by (`source`, `id`), whatever its number of copies;

@@ -8,8 +8,12 @@ use serde_json::{Map, Value};
 
 use super::{Line, Report, ReportError, Sums};
 
-/// First key of the total line.
+/// First key of the total line, and what it is where calls have no price.
 const TOTAL: &str = "total";
+const INCOMPLETE: &str = "total (incomplete)";
+
+/// The columns that prices add.
+const PRICED: [&str; 3] = ["cost", "currency", "unpriced_calls"];
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,19 +55,26 @@ impl Report {
     }
 
     fn header(&self) -> Vec<&'static str> {
-        self.by.iter().map(|key| key.as_str()).chain(Sums::COLUMNS).collect()
+        let priced = self.currency.iter().flat_map(|_| PRICED);
+        self.by.iter().map(|key| key.as_str()).chain(Sums::COLUMNS).chain(priced).collect()
+    }
+
+    /// What prices add to a line; nothing without them.
+    fn priced(&self, sums: &Sums) -> Vec<String> {
+        let Some(currency) = &self.currency else { return Vec::new() };
+        vec![sums.cost.to_string(), currency.clone(), sums.unpriced_calls.to_string()]
     }
 
     /// Every line as text, the total last.
     fn rows(&self) -> impl Iterator<Item = Vec<String>> + '_ {
         let mut keys = vec![String::new(); self.by.len()];
         if let Some(first) = keys.first_mut() {
-            TOTAL.clone_into(first);
+            if self.unpriced.is_empty() { TOTAL } else { INCOMPLETE }.clone_into(first);
         }
         let total = Line { keys, sums: self.total };
         self.lines.iter().cloned().chain([total]).map(|line| {
             let numbers = line.sums.values().map(|number| number.to_string());
-            line.keys.into_iter().chain(numbers).collect()
+            line.keys.into_iter().chain(numbers).chain(self.priced(&line.sums)).collect()
         })
     }
 
@@ -89,21 +100,37 @@ impl Report {
     }
 
     fn json(&self) -> Value {
-        let sums = |sums: &Sums| Sums::COLUMNS.into_iter().zip(sums.values());
         let line = |line: &Line| {
             let keys = self.by.iter().zip(&line.keys);
             let keys = keys.map(|(key, value)| (key.as_str().to_owned(), Value::from(value.as_str())));
-            let numbers = sums(&line.sums).map(|(name, number)| (name.to_owned(), number.into()));
-            Value::Object(keys.chain(numbers).collect())
+            Value::Object(keys.chain(self.members(&line.sums)).collect())
         };
-        let total: Map<String, Value> =
-            sums(&self.total).map(|(name, number)| (name.to_owned(), number.into())).collect();
-        serde_json::json!({"lines": self.lines.iter().map(line).collect::<Vec<_>>(), "total": total})
+        let lines: Vec<Value> = self.lines.iter().map(line).collect();
+        let total: Map<String, Value> = self.members(&self.total).collect();
+        let mut json = serde_json::json!({"lines": lines, "total": total});
+        if self.currency.is_some() {
+            json["complete"] = self.unpriced.is_empty().into();
+            json["unpriced"] = serde_json::json!(self.unpriced);
+        }
+        json
+    }
+
+    /// A line's numbers. Money is a string: a number of JSON may be read as a float.
+    fn members<'a>(&'a self, sums: &Sums) -> impl Iterator<Item = (String, Value)> + use<'a> {
+        let priced = self.currency.as_ref().map(|currency| {
+            let values =
+                [Value::from(sums.cost.to_string()), currency.as_str().into(), sums.unpriced_calls.into()];
+            PRICED.into_iter().zip(values)
+        });
+        let numbers = Sums::COLUMNS.into_iter().zip(sums.values().map(Value::from));
+        numbers.chain(priced.into_iter().flatten()).map(|(name, value)| (name.to_owned(), value))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::Key;
     use super::*;
 
@@ -114,7 +141,30 @@ mod tests {
             by: vec![Key::Caller, Key::Model],
             lines: vec![line("a", sums(1, 1_234_567)), line("team-b", sums(22, 8))],
             total: sums(23, 1_234_575),
+            currency: None,
+            unpriced: BTreeMap::new(),
         }
+    }
+
+    #[test]
+    fn prices_add_columns_and_a_model_without_one_makes_the_total_incomplete() {
+        let mut report = report();
+        report.currency = Some("USD".to_owned());
+        report.total.unpriced_calls = 22;
+        report.unpriced.insert("m".to_owned(), 22);
+        let mut out = Vec::new();
+        report.write(Format::Csv, &mut out).unwrap();
+        let csv = String::from_utf8(out).unwrap();
+        assert!(
+            csv.lines().next().unwrap().ends_with(",unknown_calls,cost,currency,unpriced_calls"),
+            "{csv}"
+        );
+        assert_eq!(csv.lines().last(), Some("total (incomplete),,23,1234575,0,0,0,0,0,0,0,0.00,USD,22"));
+        assert_eq!(report.unpriced_text().unwrap(), "no price for m (22 calls): the total is incomplete");
+        let json = report.json();
+        assert_eq!((&json["total"]["cost"], &json["complete"]), (&"0.00".into(), &false.into()));
+        report.unpriced.clear();
+        assert!(report.unpriced_text().is_none());
     }
 
     fn written(format: Format) -> String {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::prices::{Amount, Prices, Used, unpriced_text};
 use super::{ReportError, ReportOptions};
 use crate::usage::{CloudEvent, EventType, Outcome, Quality};
 
@@ -93,6 +94,10 @@ pub struct Sums {
     pub estimated: u64,
     /// Calls of which the input or the output is not known.
     pub unknown_calls: u64,
+    /// What the tokens cost that have a price; 0 without prices.
+    pub cost: Amount,
+    /// Calls with tokens that have no price; 0 without prices.
+    pub unpriced_calls: u64,
 }
 
 /// One combination of keys.
@@ -113,6 +118,17 @@ pub struct Report {
     pub lines: Vec<Line>,
     /// Over all lines.
     pub total: Sums,
+    /// What `cost` is in, where there are prices.
+    pub currency: Option<String>,
+    /// Calls by model that have no price.
+    pub unpriced: BTreeMap<String, u64>,
+}
+
+impl Report {
+    /// Says which models have no price, in one line; `None` if every call has one.
+    pub fn unpriced_text(&self) -> Option<String> {
+        unpriced_text(&self.unpriced)
+    }
 }
 
 impl Sums {
@@ -142,6 +158,14 @@ impl Sums {
             self.estimated,
             self.unknown_calls,
         ]
+    }
+
+    /// Adds what a call costs, if that is known.
+    fn charge(&mut self, calls: u64, cost: Option<Amount>) {
+        match cost {
+            Some(cost) => self.cost.add(cost),
+            None => self.unpriced_calls += calls,
+        }
     }
 
     fn add(&mut self, data: &Data) {
@@ -233,6 +257,8 @@ pub(super) struct Tally {
     lines: BTreeMap<Vec<String>, Sums>,
     total: Sums,
     foreign: u64,
+    prices: Option<Prices>,
+    unpriced: BTreeMap<String, u64>,
 }
 
 impl Tally {
@@ -245,6 +271,8 @@ impl Tally {
             lines: BTreeMap::new(),
             total: Sums::default(),
             foreign: 0,
+            prices: options.prices.clone(),
+            unpriced: BTreeMap::new(),
         }
     }
 
@@ -260,8 +288,38 @@ impl Tally {
             return;
         }
         let keys = self.by.iter().map(|key| key.of(&event)).collect();
-        self.lines.entry(keys).or_default().add(&event.data);
+        let cost = self.cost(&event);
+        let line = self.lines.entry(keys).or_default();
+        line.add(&event.data);
         self.total.add(&event.data);
+        if let Some(cost) = cost {
+            let calls = event.data.calls.unwrap_or(1);
+            line.charge(calls, cost);
+            self.total.charge(calls, cost);
+        }
+    }
+
+    /// What an event costs: nothing to say, no price, or an amount. A call without tokens needs no
+    /// price.
+    #[expect(clippy::option_option, reason = "three answers, used once, ten lines above")]
+    fn cost(&mut self, event: &Event) -> Option<Option<Amount>> {
+        let prices = self.prices.as_ref()?;
+        let (target, tokens) = (&event.data.target, &event.data.tokens);
+        let used = Used {
+            input: tokens.input.unwrap_or(0),
+            input_cached: tokens.input_cached.unwrap_or(0),
+            output: tokens.output.unwrap_or(0),
+        };
+        if used.input == 0 && used.output == 0 {
+            return Some(Some(Amount::default()));
+        }
+        let model = target.model.as_deref().or(target.model_requested.as_deref()).unwrap_or_default();
+        let cost = prices.cost(model, target.deployment.as_deref().unwrap_or_default(), event.time, used);
+        if cost.is_none() {
+            let model = if model.is_empty() { "calls that name no model" } else { model };
+            *self.unpriced.entry(model.to_owned()).or_default() += event.data.calls.unwrap_or(1);
+        }
+        Some(cost)
     }
 
     fn wants(&self, event: &Event) -> bool {
@@ -275,7 +333,8 @@ impl Tally {
             tracing::warn!(messages = self.foreign, "messages that are no events of tokenweir are left out");
         }
         let lines = self.lines.into_iter().map(|(keys, sums)| Line { keys, sums }).collect();
-        Report { by: self.by, lines, total: self.total }
+        let currency = self.prices.map(|prices| prices.currency().to_owned());
+        Report { by: self.by, lines, total: self.total, currency, unpriced: self.unpriced }
     }
 }
 
@@ -304,6 +363,7 @@ mod tests {
             by: by.to_vec(),
             from: from.map(|text| parse_time(text).unwrap()),
             to: to.map(|text| parse_time(text).unwrap()),
+            prices: None,
         }
     }
 

@@ -76,6 +76,8 @@ pub(super) struct State {
     pub(super) owes_overload: bool,
     /// And [`Meter::prompt_not_kept`].
     pub(super) owes_prompt: bool,
+    /// A checkpoint was due while the meter was away: it is made up for as soon as it is back.
+    pub(super) owes_checkpoint: bool,
     /// There is news since the last checkpoint.
     pub(super) changed: bool,
     /// The caller's request broke off.
@@ -127,6 +129,7 @@ impl Call {
             overloaded: false,
             owes_overload: false,
             owes_prompt: false,
+            owes_checkpoint: false,
             changed: false,
             caller_left: false,
             facts: Facts::default(),
@@ -267,6 +270,7 @@ impl Call {
         if !state.changed || state.ended.is_some() || state.opened.is_none() {
             return None;
         }
+        state.owes_checkpoint = matches!(state.meter, Seat::Away);
         let (mut progress, checks) = self.look(&mut state, |meter| meter.progress())?;
         state.changed = false;
         if self.accounts.drift.any() {

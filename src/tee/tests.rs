@@ -486,6 +486,34 @@ fn what_the_pool_cannot_hold_is_an_overload_and_harms_no_stream() {
 }
 
 #[test]
+fn a_checkpoint_that_was_due_while_the_pool_had_the_meter_is_made_up_for() {
+    let _turn = TURN.lock().unwrap_or_else(|error| error.into_inner());
+    set_gate(false);
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(Options {
+        slots: 10,
+        control_interval: PATIENCE,
+        ..Options::new(dir.path().join("ledger"))
+    })
+    .unwrap();
+    let rig = rig(1);
+    let call = rig.call_of(draft("no"), ledger.reserve());
+    let mut body = answer(&call, &[&format!("{}HOLD", "x".repeat(40_000)), "rest"]);
+    assert!(poll(&mut body).is_ready());
+    while !matches!(call.lock().meter, super::call::Seat::Away) {
+        std::thread::yield_now();
+    }
+    assert!(call.checkpoint().is_none() && rig.live.hurried().is_empty(), "the pool has the meter");
+    set_gate(true);
+    let began = Instant::now();
+    while rig.live.hurried().is_empty() {
+        assert!(began.elapsed() < PATIENCE, "nobody made up for the checkpoint");
+        std::thread::yield_now();
+    }
+    drop(body);
+}
+
+#[test]
 fn a_pool_that_takes_nothing_loses_no_call() {
     let rig = rig(1);
     rig.accounts.close();

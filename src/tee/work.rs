@@ -43,6 +43,9 @@ impl Task for Call {
                     state.facts.first_token = first_token;
                     state.changed = true;
                     self.put_back(&mut state, meter);
+                    if std::mem::take(&mut state.owes_checkpoint) {
+                        self.live.hurry(Arc::clone(&self));
+                    }
                     self.consider_prompt(&mut state);
                 }
                 Step::End(mut meter, ending) => {

@@ -56,6 +56,10 @@ pub struct Metrics {
     delivered: IntCounter,
     refused: IntCounter,
     undelivered: IntGauge,
+    oldest_undelivered_s: IntGauge,
+    ledger_bytes: IntGauge,
+    ledger_bytes_max: IntGauge,
+    ledger_degraded: IntGauge,
     overload: IntCounter,
     panics: IntCounter,
     prompt_memory_bytes: IntGauge,
@@ -82,6 +86,14 @@ pub struct LedgerSnapshot {
     pub refused: u64,
     /// Events in the ledger that are not delivered yet.
     pub undelivered: u64,
+    /// Seconds since the first of these was stored; 0 if there is none.
+    pub oldest_undelivered_s: u64,
+    /// Bytes of the ledger's database and WAL.
+    pub bytes: u64,
+    /// Bytes that the ledger may take.
+    pub bytes_max: u64,
+    /// Calls are summed, or were since the last control event.
+    pub degraded: bool,
     /// Calls whose answer outran the counting threads.
     pub overload: u64,
     /// Panics caught in accounting.
@@ -246,6 +258,17 @@ impl Metrics {
                 .counter("tokenweir_events_refused_total", "Events that the broker refused for good.")?,
             undelivered: d
                 .gauge("tokenweir_ledger_events", "Events in the ledger that are not delivered yet.")?,
+            oldest_undelivered_s: d.gauge(
+                "tokenweir_ledger_oldest_undelivered_seconds",
+                "Seconds since the first event that is not delivered yet was stored; 0 if there is none.",
+            )?,
+            ledger_bytes: d.gauge("tokenweir_ledger_bytes", "Bytes of the ledger's database and WAL.")?,
+            ledger_bytes_max: d
+                .gauge("tokenweir_ledger_max_bytes", "Bytes that the ledger may take (--ledger-max-bytes).")?,
+            ledger_degraded: d.gauge(
+                "tokenweir_ledger_degraded",
+                "1 while calls are summed, because nothing can be stored or no place is free.",
+            )?,
             overload: d.counter(
                 "tokenweir_meter_overload_total",
                 "Calls whose answer outran the counting threads.",
@@ -354,6 +377,10 @@ impl Metrics {
         for (gauge, value) in [
             (&self.open, now.open),
             (&self.undelivered, now.undelivered),
+            (&self.oldest_undelivered_s, now.oldest_undelivered_s),
+            (&self.ledger_bytes, now.bytes),
+            (&self.ledger_bytes_max, now.bytes_max),
+            (&self.ledger_degraded, u64::from(now.degraded)),
             (&self.prompt_memory_bytes, now.prompt_memory_bytes),
         ] {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

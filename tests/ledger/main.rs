@@ -119,8 +119,8 @@ fn control_events_come_by_the_clock_and_cover_every_row_once() {
         call(&ledger, "a", 3, 4);
         controls() >= 5
     });
-    let calls = ledger.stats().settled;
     ledger.close().unwrap();
+    let calls = ledger.stats().settled;
     let events = stored(dir.path());
     check_completeness(&events);
     let covered: u64 = events.iter().filter_map(|event| event.data["events"].as_u64()).sum();

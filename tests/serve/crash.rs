@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use super::mixed::{self, Service, Signs};
+use super::mixed::{self, Load, MIXED, Service, Signs};
 use super::oracle::{End, Oracle};
 use super::random::Random;
-use super::sidecar::{Sidecar, event_lines, long, stillborn};
+use super::sidecar::{Sidecar, event_lines, long, stillborn, verified};
 use super::topic::Topic;
 
 const KILLS: usize = 10;
@@ -39,7 +39,9 @@ fn every_call_that_began_before_a_commit_survives_kill_9() {
         let sidecar = Sidecar::start(service.addr, &ledger, &flags);
         let (signs, life) = (Signs::default(), random.time(LIFE_MIN, life_max));
         let mut killed = None;
-        let calls = mixed::run(sidecar.addr, STREAMS, &format!("r{round}"), &mut random, &signs, || {
+        let name = format!("r{round}");
+        let load = Load { addr: sidecar.addr, streams: STREAMS, name: &name, kinds: &MIXED };
+        let calls = mixed::run(&load, &mut random, &signs, || {
             std::thread::sleep(life);
             Signs::set(&signs.broken);
             killed = Some(sidecar.kill());
@@ -56,6 +58,7 @@ fn every_call_that_began_before_a_commit_survives_kill_9() {
     // The last recovery, and a clean end: nothing is left to deliver.
     let (code, log) = Sidecar::start(service.addr, &ledger, &flags).stop();
     assert_eq!(code, Some(0), "{log:?}");
+    verified(&ledger);
     let lines = event_lines(&ledger);
     let found = oracle.check(&lines);
     let repeats = topic.holds(&lines);

@@ -3,6 +3,8 @@
 //! - `replay`: every recorded exchange through `serve`: same bytes down, same event as `account`
 //! - `crash`: kill -9 under mixed streams, and what the ledger and the topic say afterwards
 //! - `shutdown`: SIGTERM under load, with the broker there and away
+//! - `disk`: a disk that is slow or fails, and a wall clock that jumps
+//! - `full`: a volume that is really full
 //! - `outage`: the broker is gone under load, comes back, and what a dead instance left is drained
 //! - `drift`: the service bills otherwise than the rules say, and labels follow
 //! - `memory`: more large prompts at once than may be kept
@@ -12,17 +14,22 @@
 
 mod canary;
 mod crash;
+mod disk;
 mod drift;
+mod full;
 mod http;
+mod latency;
 mod memory;
 mod mixed;
 mod oracle;
 mod outage;
 mod random;
 mod replay;
+mod shim;
 mod shutdown;
 mod sidecar;
 #[path = "../support/mod.rs"]
 mod support;
 mod topic;
 mod upstream;
+mod volume;

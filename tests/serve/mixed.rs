@@ -41,7 +41,8 @@ pub(crate) enum Kind {
     Json,
 }
 
-const KINDS: [Kind; 8] = [
+/// All of them; what a hang-up costs is not known to the token.
+pub(crate) const MIXED: [Kind; 8] = [
     Kind::Plain,
     Kind::Reports,
     Kind::HangsUp,
@@ -52,10 +53,13 @@ const KINDS: [Kind; 8] = [
     Kind::Reports,
 ];
 
+/// Only those whose numbers are known beforehand.
+pub(crate) const STEADY: [Kind; 3] = [Kind::Json, Kind::Plain, Kind::Reports];
+
 impl Kind {
     fn of(id: &str) -> Kind {
         let name = id.rsplit('.').next().unwrap();
-        KINDS.into_iter().find(|kind| format!("{kind:?}") == name).unwrap()
+        MIXED.into_iter().find(|kind| format!("{kind:?}") == name).unwrap()
     }
 
     /// Words of a whole answer, one token each.
@@ -178,6 +182,8 @@ fn answer(request: &Message, to: &mut TcpStream, told: &Mutex<HashMap<String, To
 pub(crate) struct Signs {
     /// No new call is to begin.
     pub(crate) stop: AtomicBool,
+    /// Each caller makes one call.
+    pub(crate) stop_after_one: AtomicBool,
     /// The sidecar may be dead: a call that breaks is no surprise.
     pub(crate) broken: AtomicBool,
 }
@@ -192,17 +198,24 @@ impl Signs {
     }
 }
 
-/// Runs `streams` callers until they are told to stop, or their sidecar dies, while `meanwhile` does
-/// whatever it wants to try. Returns what each caller knows of its calls. Panics if a call breaks
-/// without a reason.
+/// Callers at one sidecar.
+pub(crate) struct Load<'a> {
+    pub(crate) addr: SocketAddr,
+    pub(crate) streams: usize,
+    /// Begins the ids of the calls.
+    pub(crate) name: &'a str,
+    pub(crate) kinds: &'a [Kind],
+}
+
+/// Runs callers until they are told to stop, or their sidecar dies, while `meanwhile` does whatever it
+/// wants to try. Returns what each caller knows of its calls. Panics if a call breaks without a reason.
 pub(crate) fn run(
-    addr: SocketAddr,
-    streams: usize,
-    name: &str,
+    load: &Load<'_>,
     random: &mut Random,
     signs: &Signs,
     meanwhile: impl FnOnce(),
 ) -> Vec<Call> {
+    let &Load { addr, streams, name, kinds } = load;
     std::thread::scope(|scope| {
         let callers: Vec<_> = (0..streams)
             .map(|n| {
@@ -210,7 +223,7 @@ pub(crate) fn run(
                     addr,
                     name: format!("{name}-{n}"),
                     caller: format!("team-{}", n % TEAMS),
-                    kind: KINDS[n % KINDS.len()],
+                    kind: kinds[n % kinds.len()],
                     random: random.fork(),
                     connection: None,
                 };
@@ -247,6 +260,10 @@ impl Caller {
                 call.ended = Some(Instant::now());
             }
             calls.push(call);
+            if Signs::is(&signs.stop_after_one) {
+                assert!(done.is_ok(), "{done:?}");
+                break;
+            }
             if let Err(error) = done {
                 let id = &calls.last().unwrap().id;
                 assert!(Signs::is(&signs.broken), "{id}: the caller noticed: {error}");

@@ -60,6 +60,17 @@ impl Oracle {
         self.calls.extend(known);
     }
 
+    /// What the callers used, if every call was whole.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals::new();
+        for Known { call, .. } in &self.calls {
+            let of = totals.entry(call.caller.clone()).or_default();
+            let used = [1, PROMPT_TOKENS, call.kind.tokens()];
+            of.iter_mut().zip(used).for_each(|(sum, used)| *sum += used);
+        }
+        totals
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.calls.len()
     }
@@ -111,6 +122,27 @@ impl Oracle {
             assert!(last.contains_key(boot.as_str()), "{boot} has no last control event");
         }
     }
+}
+
+/// Calls, prompt tokens and completion tokens.
+pub(crate) type Totals = BTreeMap<String, [u64; 3]>;
+
+/// What stored events say of each caller, one by one or summed, and how many calls are only in sums.
+pub(crate) fn totals(lines: &[String]) -> (Totals, u64) {
+    let events: Vec<CloudEvent<Value>> =
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    check_completeness(&events);
+    let (mut totals, mut summed) = (Totals::new(), 0);
+    for event in events.iter().filter(|event| !event.kind.as_str().contains("control")) {
+        let calls = event.data["calls"].as_u64();
+        summed += calls.unwrap_or(0);
+        let of = totals.entry(event.data["caller"]["id"].as_str().unwrap().to_owned()).or_default();
+        of[0] += calls.unwrap_or(1);
+        for (sum, name) in of[1..].iter_mut().zip(["input", "output"]) {
+            *sum += event.data["tokens"][name].as_u64().unwrap_or(0);
+        }
+    }
+    (totals, summed)
 }
 
 impl Found {

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::http::{connect, get, post, read_message};
-use super::mixed::{self, Call, Service, Signs};
+use super::mixed::{self, Call, Load, MIXED, Service, Signs};
 use super::oracle::{End, Oracle};
 use super::random::Random;
-use super::sidecar::{Sidecar, event_lines, wait_for};
+use super::sidecar::{Sidecar, event_lines, verified, wait_for};
 use super::topic::Topic;
 
 const STREAMS: usize = 56;
@@ -31,7 +31,8 @@ fn under_load(
     end: impl FnOnce(),
 ) -> Vec<Call> {
     let signs = Signs::default();
-    let calls = mixed::run(sidecar.addr, STREAMS, name, random, &signs, || {
+    let load = Load { addr: sidecar.addr, streams: STREAMS, name, kinds: &MIXED };
+    let calls = mixed::run(&load, random, &signs, || {
         std::thread::sleep(UNDER_WAY);
         Signs::set(if broken { &signs.broken } else { &signs.stop });
         std::thread::sleep(SETTLED_DOWN);
@@ -137,6 +138,7 @@ fn replicas_end_one_after_the_other_with_and_without_a_broker() {
         assert_eq!(code, Some(i32::from(away)), "replica {n}: {log:?}");
         let mut oracle = Oracle::default();
         oracle.add(calls, &service, End::Stopped);
+        verified(ledger);
         let stored = event_lines(ledger);
         let found = oracle.check(&stored);
         assert!(found.count("shutdown") >= STREAMS / 4, "{:?}", found.outcomes);

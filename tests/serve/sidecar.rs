@@ -31,9 +31,19 @@ pub(crate) struct Sidecar {
     reader: Option<std::thread::JoinHandle<()>>,
 }
 
-/// `serve` on free ports.
 fn command(upstream: SocketAddr, ledger: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
+    serve_arguments(&mut command, upstream, ledger, arguments);
+    command
+}
+
+/// Makes a command run `serve` on free ports.
+pub(crate) fn serve_arguments(
+    command: &mut Command,
+    upstream: SocketAddr,
+    ledger: &Path,
+    arguments: &[&str],
+) {
     command
         .args(["serve", "--upstream", &format!("http://{upstream}")])
         .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
@@ -42,7 +52,6 @@ fn command(upstream: SocketAddr, ledger: &Path, arguments: &[&str]) -> Command {
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null());
-    command
 }
 
 /// Starts `serve` and kills it after so long, wherever it is by then.
@@ -175,4 +184,12 @@ pub(crate) fn usage_events(ledger: &Path) -> Vec<Value> {
     let mut events = events(ledger);
     events.retain(|event| event["type"] == "dev.tokenweir.usage.v1");
     events
+}
+
+/// `tokenweir verify` finds nothing wrong.
+pub(crate) fn verified(ledger: &Path) {
+    let output = Command::new(binary()).arg("verify").arg("--ledger").arg(ledger).output().unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
 }

@@ -73,15 +73,21 @@ impl Topic {
         self.seen.lock().unwrap().messages
     }
 
+    /// Waits until all that these lines hold has come.
+    pub(crate) fn has(&self, lines: &[String]) {
+        let stored: Vec<_> = lines.iter().map(|line| key(line)).collect();
+        wait_for("every event to arrive", || {
+            let seen = self.seen.lock().unwrap();
+            stored.iter().all(|key| seen.bodies.contains_key(key)).then_some(())
+        });
+    }
+
     /// Waits until all that these lines hold has come; then the topic holds that and nothing else,
     /// byte for byte. Returns how many messages were repeats.
     pub(crate) fn holds(&self, lines: &[String]) -> u64 {
         let stored: HashMap<_, _> = lines.iter().map(|line| (key(line), line.as_str())).collect();
         assert_eq!(stored.len(), lines.len(), "two stored events with one id");
-        wait_for("every event to arrive", || {
-            let seen = self.seen.lock().unwrap();
-            (stored.keys().all(|key| seen.bodies.contains_key(key))).then_some(())
-        });
+        self.has(lines);
         let seen = self.seen.lock().unwrap();
         assert!(seen.altered.is_empty(), "one id, two bodies: {:?}", seen.altered);
         for (key, body) in &seen.bodies {

@@ -14,6 +14,9 @@ use super::remains::Remains;
 /// A boot is open until its last control event is so many intervals old.
 const INTERVALS: u32 = 2;
 
+/// Runs of positions that are named.
+const RUNS_MAX: usize = 8;
+
 /// Judges everything.
 pub(super) fn judge(boots: &Boots, remains: &Remains, options: &VerifyOptions) -> Verdict {
     let mut judge = Judge { boots, remains, options, findings: Findings::default(), notes: Vec::new() };
@@ -115,6 +118,13 @@ impl Judge<'_> {
             let from = if at == 0 { 1 } else { boot.periods[at - 1].sequence + 1 };
             let to = if period.writer == index { period.sequence - 1 } else { last_expected(boot) };
             let own = self.contradictions_within(period);
+            if period.writer != index && period.control.last.is_none() && period.outside > 0 {
+                // Whatever covered the last rows came after them, and before the boot died.
+                let at = last_expected(boot) + 1;
+                let detail = "the control event of the rows before it".to_owned();
+                self.find(Kind::Missing, boot, Some((at, at)), 1, detail);
+                continue;
+            }
             let rows = match self.judgeable(boot, floor, from, to, period) {
                 Judgeable::Whole => contradictions(period, &before, self.crashed(index, period)),
                 Judgeable::Holes => excesses(period, &before),
@@ -215,25 +225,26 @@ impl Judge<'_> {
         age < self.options.control_interval.saturating_mul(INTERVALS)
     }
 
-    /// Positions of a ledger without an event, where no gap in the sequences says so already: the
-    /// boot that wrote there left no trace.
+    /// Positions of a ledger without an event, where gaps in the sequences do not say so already: the
+    /// boot that wrote there left no trace of it.
     fn lost_positions(&mut self) {
         let lost = length(self.remains.lost.iter().copied());
-        let missing: u64 = self.findings.events(Kind::Missing);
+        let missing = self.findings.events(Kind::Missing);
         if lost <= missing {
             return;
         }
-        for (first, last) in self.remains.lost.clone() {
-            self.findings.add(Finding {
-                kind: Kind::Missing,
-                source: String::new(),
-                boot: String::new(),
-                first_sequence: None,
-                last_sequence: None,
-                events: last - first + 1,
-                detail: format!("the ledger holds nothing at positions {}", run_text(first, last)),
-            });
-        }
+        let runs: Vec<String> =
+            self.remains.lost.iter().take(RUNS_MAX).map(|(first, last)| run_text(*first, *last)).collect();
+        let more = if self.remains.lost.len() > RUNS_MAX { " and others" } else { "" };
+        self.findings.add(Finding {
+            kind: Kind::Missing,
+            source: String::new(),
+            boot: String::new(),
+            first_sequence: None,
+            last_sequence: None,
+            events: lost - missing,
+            detail: format!("in all, the ledger holds nothing at positions {}{more}", runs.join(", ")),
+        });
     }
 
     fn one_id_two_sequences(&mut self) {

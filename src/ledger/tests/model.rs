@@ -1,0 +1,627 @@
+//! The writer against a model: calls, a publisher, faults, a quota that fills, crashes and ends, in
+//! any order. Whatever happens, each call is in exactly one event or one sum, and a crash loses
+//! only what it may.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ledger::lock::DirLock;
+use crate::usage::Summary;
+
+/// Calls that may be open at once: few, so that some find no slot.
+const SLOTS: usize = 48;
+
+/// A quota that two hundred undelivered events fill.
+const TINY_BYTES: u64 = 640 * 1_024;
+
+/// Makes an event of 2 KiB.
+const PADDING_BYTES: usize = 1_000;
+
+/// What happens next. Numbers pick among what there is.
+#[derive(Clone, Debug)]
+enum Action {
+    Open,
+    Checkpoint(usize, u64),
+    Settle(usize),
+    /// Calls that begin and end at once.
+    Burst(usize),
+    /// The writer takes what came in.
+    Step,
+    /// The next try of a failing ledger, whatever its pause.
+    Try,
+    /// The next transaction is committed, but reports an error.
+    CommitAndFail,
+    /// No transaction can be committed.
+    Lose,
+    /// The database cannot be opened.
+    NoOpen,
+    /// All faults are over.
+    Heal,
+    Send(usize),
+    Ack(usize),
+    /// The broker did not take it; it is sent again.
+    Fail(usize),
+    Refuse(usize),
+    Crash,
+    /// It dies again right after recovery.
+    CrashTwice,
+    /// A clean end and a new start.
+    Restart,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        6 => Just(Action::Open),
+        3 => (any::<usize>(), 1..1_000_u64).prop_map(|(n, tokens)| Action::Checkpoint(n, tokens)),
+        6 => any::<usize>().prop_map(Action::Settle),
+        3 => (1..40_usize).prop_map(Action::Burst),
+        10 => Just(Action::Step),
+        3 => Just(Action::Try),
+        2 => Just(Action::CommitAndFail),
+        1 => Just(Action::Lose),
+        1 => Just(Action::NoOpen),
+        3 => Just(Action::Heal),
+        2 => (1..64_usize).prop_map(Action::Send),
+        3 => any::<usize>().prop_map(Action::Ack),
+        1 => any::<usize>().prop_map(Action::Fail),
+        1 => any::<usize>().prop_map(Action::Refuse),
+        1 => Just(Action::Crash),
+        1 => Just(Action::CrashTwice),
+        1 => Just(Action::Restart),
+    ]
+}
+
+/// One call, as the process that made it knows it.
+struct Call {
+    boot: usize,
+    caller: &'static str,
+    output: u64,
+    has_slot: bool,
+    ended: bool,
+    /// What a `crashed` event of it may say.
+    known: Vec<Option<u64>>,
+}
+
+/// The broker, and what the publisher knows of it.
+#[derive(Default)]
+struct Broker {
+    sent: BTreeSet<u64>,
+    failed: BTreeSet<u64>,
+    acked: BTreeSet<u64>,
+    last: u64,
+    mark: u64,
+}
+
+impl Broker {
+    fn pick(set: &BTreeSet<u64>, n: usize) -> Option<u64> {
+        (!set.is_empty()).then(|| *set.iter().nth(n % set.len()).unwrap())
+    }
+
+    /// The mark moves over a prefix without a hole.
+    fn advance(&mut self) -> u64 {
+        while self.acked.remove(&(self.mark + 1)) {
+            self.mark += 1;
+        }
+        self.mark
+    }
+}
+
+/// Calls and tokens by caller.
+type Totals = BTreeMap<String, (u64, u64)>;
+
+struct World {
+    dir: tempfile::TempDir,
+    max_bytes: u64,
+    running: Option<(Writer, Arc<Shared>, DirLock)>,
+    boot: usize,
+    boots: Vec<String>,
+    ids: Vec<Uuid>,
+    calls: HashMap<Uuid, Call>,
+    checkpoints: Vec<(Uuid, u64)>,
+    broker: Broker,
+    /// Every event that was ever committed.
+    seen: BTreeMap<u64, String>,
+    /// Calls that a crash may not lose.
+    durable: HashSet<Uuid>,
+    /// Calls in stored sums.
+    summed: HashSet<Uuid>,
+    /// Calls in sums whose transaction is in doubt.
+    maybe_summed: HashSet<Uuid>,
+    /// Tells one doubt from the next: commits before it, rows that it left.
+    doubt: Option<(u64, usize)>,
+    /// The lock file says that calls are only in memory.
+    marked: bool,
+    /// What happened, to see that the test does what it says.
+    tally: Tally,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    summed: usize,
+    crashed: usize,
+    full: usize,
+    recovered: usize,
+    deleted: usize,
+    refused: usize,
+    committed_after_all: usize,
+}
+
+impl World {
+    fn new(max_bytes: u64) -> World {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let mut world = World {
+            dir,
+            max_bytes,
+            running: None,
+            boot: 0,
+            boots: Vec::new(),
+            ids: Vec::new(),
+            calls: HashMap::new(),
+            checkpoints: Vec::new(),
+            broker: Broker::default(),
+            seen: BTreeMap::new(),
+            durable: HashSet::new(),
+            summed: HashSet::new(),
+            maybe_summed: HashSet::new(),
+            doubt: None,
+            marked: false,
+            tally: Tally::default(),
+        };
+        world.start();
+        world
+    }
+
+    fn options(&self) -> Options {
+        Options { slots: SLOTS, max_bytes: self.max_bytes, ..options(self.dir.path(), true) }
+    }
+
+    fn start(&mut self) {
+        let options = self.options();
+        let lock = DirLock::take(&options.dir).unwrap();
+        let quota = crate::ledger::writer::quota(&options);
+        let shared = Arc::new(Shared::new(options.slots, &quota));
+        let writer = Writer::open(&options, quota, Arc::clone(&shared), lock.marker().unwrap()).unwrap();
+        self.boot = self.boots.len();
+        self.boots.push(writer.boot().to_string());
+        let mark = shared.delivered();
+        assert!(mark <= self.broker.mark, "the mark is beyond what was acknowledged");
+        self.broker = Broker { mark, last: mark, ..Broker::default() };
+        self.running = Some((writer, shared, lock));
+        self.audit();
+    }
+
+    fn writer(&mut self) -> &mut Writer {
+        &mut self.running.as_mut().unwrap().0
+    }
+
+    fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.running.as_ref().unwrap().1)
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::open(self.dir.path()).unwrap()
+    }
+
+    fn live(&self) -> Vec<Uuid> {
+        let of = |id: &&Uuid| self.calls[*id].boot == self.boot && !self.calls[*id].ended;
+        self.ids.iter().filter(of).copied().collect()
+    }
+
+    fn pick(&self, n: usize) -> Option<Uuid> {
+        let live = self.live();
+        (!live.is_empty()).then(|| live[n % live.len()])
+    }
+
+    fn act(&mut self, action: &Action) {
+        match *action {
+            Action::Open => drop(self.open()),
+            Action::Checkpoint(n, tokens) => self.checkpoint(n, tokens),
+            Action::Settle(n) => {
+                if let Some(id) = self.pick(n) {
+                    self.settle(id);
+                }
+            }
+            Action::Burst(calls) => {
+                for _ in 0..calls {
+                    let id = self.open();
+                    self.settle(id);
+                }
+            }
+            Action::Step => self.step(),
+            Action::Try => {
+                self.step();
+                self.try_again();
+            }
+            Action::CommitAndFail => self.writer().faults.commit_and_fail = true,
+            Action::Lose => self.writer().faults.lose = true,
+            Action::NoOpen => self.writer().faults.no_open = true,
+            Action::Heal => self.heal(),
+            Action::Send(rows) => self.send(rows),
+            Action::Ack(n) => {
+                if let Some(position) = Broker::pick(&self.broker.sent, n) {
+                    self.broker.sent.remove(&position);
+                    self.broker.acked.insert(position);
+                    self.shared().mark_delivered(self.broker.advance());
+                }
+            }
+            Action::Fail(n) => {
+                if let Some(position) = Broker::pick(&self.broker.sent, n) {
+                    self.broker.sent.remove(&position);
+                    self.broker.failed.insert(position);
+                }
+            }
+            Action::Refuse(n) => {
+                if let Some(position) = Broker::pick(&self.broker.failed, n) {
+                    self.broker.failed.remove(&position);
+                    self.broker.acked.insert(position);
+                    self.shared().mark_refused(position, "no");
+                    self.shared().mark_delivered(self.broker.advance());
+                    self.tally.refused += 1;
+                }
+            }
+            Action::Crash => self.crash(),
+            Action::CrashTwice => {
+                self.crash();
+                self.crash();
+            }
+            Action::Restart => self.restart(),
+        }
+    }
+
+    fn heal(&mut self) {
+        self.writer().faults = Default::default();
+    }
+
+    fn open(&mut self) -> Uuid {
+        let id = Uuid::now_v7();
+        let count = self.ids.len() as u64;
+        let caller = ["a", "b", "c"][self.ids.len() % 3];
+        // Sums of such numbers tell which calls are in them.
+        let output = (count + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 30;
+        let shared = self.shared();
+        let has_slot = shared.reserve();
+        if has_slot {
+            shared.open(id, &padded(caller, None));
+        }
+        let (boot, ended, known) = (self.boot, false, vec![None]);
+        self.calls.insert(id, Call { boot, caller, output, has_slot, ended, known });
+        self.ids.push(id);
+        id
+    }
+
+    fn settle(&mut self, id: Uuid) {
+        let shared = self.shared();
+        let call = self.calls.get_mut(&id).unwrap();
+        call.ended = true;
+        let usage = padded(call.caller, Some(call.output));
+        let settled = Settled { id, time: Timestamp::now(), usage };
+        if call.has_slot { shared.settle(settled) } else { shared.sum(&settled) }
+    }
+
+    fn checkpoint(&mut self, n: usize, output: u64) {
+        let Some(id) = self.pick(n) else { return };
+        let tokens = Tokens { output: Some(output), ..Tokens::default() };
+        self.shared().checkpoint(vec![(id, Progress { tokens, ..Progress::default() })]);
+        self.checkpoints.push((id, output));
+    }
+
+    fn step(&mut self) {
+        let was_failing = self.writer().failing.is_some();
+        let work = self.shared().take_now();
+        self.writer().step(work);
+        while self.writer().failing.is_none() && self.writer().calls.has_unwritten() {
+            self.writer().step(Work::default());
+        }
+        let failing = self.writer().failing.is_some();
+        self.tally.recovered += usize::from(was_failing && !failing);
+        self.marked = failing || self.shared().sums_wait();
+        for (id, output) in std::mem::take(&mut self.checkpoints) {
+            let known = &mut self.calls.get_mut(&id).unwrap().known;
+            match (was_failing, failing) {
+                (false, false) => *known = vec![Some(output)],
+                (true, true) => {}
+                _ => known.push(Some(output)),
+            }
+        }
+        self.audit();
+    }
+
+    fn try_again(&mut self) {
+        if self.writer().failing.is_none() {
+            return;
+        }
+        let doubted = self.writer().doubt.is_some();
+        let commits = self.writer().log.commits;
+        self.writer().try_again();
+        let healthy = self.writer().failing.is_none();
+        self.tally.recovered += usize::from(healthy);
+        self.tally.full += usize::from(!healthy && self.writer().store.is_some());
+        let twice = self.writer().log.commits > commits + 1;
+        self.tally.committed_after_all += usize::from(doubted && healthy && twice);
+        self.step();
+    }
+
+    fn send(&mut self, rows: usize) {
+        let reader = self.reader();
+        for position in std::mem::take(&mut self.broker.failed) {
+            let row = reader.at(position).unwrap().expect("an event is gone before it was delivered");
+            assert_eq!(row.body, self.seen[&position], "one id, two bodies");
+            self.broker.sent.insert(position);
+        }
+        let committed = self.shared().wait_committed(u64::MAX, Duration::ZERO);
+        for row in reader.after(self.broker.last, rows).unwrap() {
+            if row.position <= committed {
+                assert_eq!(row.body, self.seen[&row.position], "one id, two bodies");
+                assert_eq!(row.position, self.broker.last + 1, "an event is gone before it was delivered");
+                self.broker.sent.insert(row.position);
+                self.broker.last = row.position;
+            }
+        }
+    }
+
+    /// The process dies, whatever its state, and the next one recovers.
+    fn crash(&mut self) {
+        let degraded = self.marked;
+        // What a connection of the dead process would do when it is closed, a kill would not.
+        std::mem::forget(self.running.take().map(|(writer, _, lock)| (writer.store, drop(lock))));
+        let (open, maybe_summed) = (self.rows_open(), std::mem::take(&mut self.maybe_summed));
+        let died = self.boot;
+        self.tally.crashed += open.len();
+        self.broker.mark = self.broker.mark.max(self.broker.advance());
+        self.start();
+        let events = self.usages();
+        let expected: HashSet<Uuid> = open.into_iter().collect();
+        let crashed = |id: &&Uuid| events[*id].0 == Outcome::Crashed && self.calls[*id].boot == died;
+        let found: HashSet<Uuid> = events.keys().filter(crashed).copied().collect();
+        assert!(expected.is_subset(&found), "an open call did not come back");
+        let stored = self.summaries(died);
+        if stored != self.totals(&self.summed, died) {
+            assert_eq!(stored, self.totals(&maybe_summed, died), "sums of nobody's calls");
+            self.summed.extend(maybe_summed);
+        }
+        for id in &self.durable {
+            let (event, sum) = (events.contains_key(id), self.summed.contains(id));
+            assert!(event != sum, "{id} is in {} and {} sums", usize::from(event), usize::from(sum));
+        }
+        let last = self.controls(died).into_iter().next_back().expect("a boot ends with a control event");
+        assert!(last.last && (last.degraded || !degraded), "what was lost with a crash is said: {last:?}");
+        self.checkpoints.clear();
+        self.marked = false;
+    }
+
+    fn restart(&mut self) {
+        self.heal();
+        self.step();
+        let work = Work { finish: true, ..self.shared().take_now() };
+        let (_, full) = (self.writer().step(work), self.writer().failing.is_some());
+        self.tally.full += usize::from(full);
+        self.writer().end_well();
+        assert_eq!(self.writer().unstored(), 0, "a clean end stores everything, also where it is full");
+        self.audit();
+        let (writer, ..) = self.running.take().unwrap();
+        drop(writer);
+        let live = self.live().into_iter().filter(|id| self.calls[id].has_slot).collect::<HashSet<_>>();
+        assert_eq!(self.rows_open().into_iter().collect::<HashSet<_>>(), live);
+        self.broker.mark = self.broker.mark.max(self.broker.advance());
+        self.start();
+    }
+
+    /// Ids of calls that the database holds open.
+    fn rows_open(&self) -> Vec<Uuid> {
+        let db = rusqlite::Connection::open(self.dir.path().join(DATABASE)).unwrap();
+        let mut rows = db
+            .prepare("SELECT id FROM open WHERE number NOT IN (SELECT call FROM event WHERE call IS NOT NULL AND position > (SELECT value ->> 'swept' FROM state WHERE name = 'log'))")
+            .unwrap();
+        let ids = rows.query_map([], |row| row.get(0)).unwrap();
+        ids.map(|id| Uuid::from_bytes(id.unwrap())).collect()
+    }
+
+    fn events(&self) -> impl Iterator<Item = CloudEvent<serde_json::Value>> {
+        self.seen.values().map(|body| serde_json::from_str(body).unwrap())
+    }
+
+    fn usages(&self) -> HashMap<Uuid, (Outcome, Option<u64>)> {
+        let mut found = HashMap::new();
+        for event in self.events().filter(|event| event.kind == EventType::Usage) {
+            let usage: Usage = serde_json::from_value(event.data).unwrap();
+            let seen = (usage.stream.outcome, usage.tokens.output);
+            assert!(found.insert(event.id.parse().unwrap(), seen).is_none(), "two events of a call");
+        }
+        found
+    }
+
+    fn summaries(&self, boot: usize) -> Totals {
+        let mut totals = Totals::new();
+        for event in self.events().filter(|event| event.kind == EventType::Summary) {
+            let summary: Summary = serde_json::from_value(event.data).unwrap();
+            if summary.reporter.instance == self.boots[boot] {
+                let total = totals.entry(summary.caller.id).or_default();
+                *total = (total.0 + summary.calls, total.1 + summary.tokens.output);
+            }
+        }
+        totals
+    }
+
+    fn controls(&self, boot: usize) -> Vec<Control> {
+        let controls = self.events().filter(|event| event.kind == EventType::Control);
+        let of = |control: &Control| control.instance == self.boots[boot];
+        controls.map(|event| serde_json::from_value(event.data).unwrap()).filter(of).collect()
+    }
+
+    fn totals(&self, ids: &HashSet<Uuid>, boot: usize) -> Totals {
+        let mut totals = Totals::new();
+        for call in ids.iter().map(|id| &self.calls[id]).filter(|call| call.boot == boot) {
+            let total = totals.entry(call.caller.to_owned()).or_default();
+            *total = (total.0 + 1, total.1 + call.output);
+        }
+        totals
+    }
+
+    /// Calls of this boot that ended and have no event among the rows that there are.
+    fn without_event(&self, ids: &HashSet<Uuid>) -> HashSet<Uuid> {
+        let ended = |id: &&Uuid| self.calls[*id].boot == self.boot && self.calls[*id].ended;
+        self.ids.iter().filter(ended).filter(|id| !ids.contains(*id)).copied().collect()
+    }
+
+    /// What must hold after every step.
+    fn audit(&mut self) {
+        let shared = self.shared();
+        let committed = shared.wait_committed(u64::MAX, Duration::ZERO);
+        let rows = self.reader().after(0, usize::MAX).unwrap();
+        let mark = shared.delivered();
+        assert!(mark <= self.broker.mark, "the mark is beyond what was acknowledged");
+        let mut expected = mark + 1;
+        for row in rows.iter().filter(|row| row.position <= committed) {
+            let body = self.seen.entry(row.position).or_insert_with(|| row.body.clone());
+            assert_eq!(body, &row.body, "one position, two bodies");
+            if row.position > mark {
+                assert_eq!(row.position, expected, "an undelivered event is gone");
+                expected += 1;
+            }
+        }
+        assert_eq!(expected, committed + 1, "an undelivered event is gone");
+        self.tally.deleted = self.tally.deleted.max(self.seen.len().saturating_sub(rows.len()));
+        let stats = shared.stats();
+        assert_eq!(stats.accepted, stats.settled + stats.open + stats.summed);
+        let mine = |id: &&Uuid| {
+            let call = &self.calls[*id];
+            call.boot == self.boot && (call.has_slot || call.ended)
+        };
+        assert_eq!(stats.accepted, self.ids.iter().filter(mine).count() as u64);
+        let (writer, ..) = self.running.as_ref().unwrap();
+        let healthy = writer.failing.is_none() && !writer.calls.has_unwritten();
+        let doubt = writer.doubt.is_some().then_some((writer.log.commits, rows.len()));
+        if !shared.is_empty() {
+            return;
+        }
+        if doubt != self.doubt {
+            let found = rows.iter().map(|row| serde_json::from_str(&row.body).unwrap());
+            let usages = found.filter(|event: &CloudEvent<serde_json::Value>| event.kind == EventType::Usage);
+            let mut ids: HashSet<Uuid> = usages.map(|event| event.id.parse().unwrap()).collect();
+            ids.extend(self.usages().into_keys());
+            let maybe = if doubt.is_some() { self.without_event(&ids) } else { HashSet::new() };
+            (self.doubt, self.maybe_summed) = (doubt, maybe);
+        }
+        if healthy && !shared.sums_wait() {
+            self.audit_healthy(stats.summed);
+        }
+    }
+
+    /// What must hold when everything is stored.
+    fn audit_healthy(&mut self, summed: u64) {
+        let usages = self.usages();
+        let rest = self.without_event(&usages.keys().copied().collect());
+        assert_eq!(
+            self.summaries(self.boot),
+            self.totals(&rest, self.boot),
+            "a call is in no sum, or in two"
+        );
+        assert_eq!(rest.len() as u64, summed);
+        self.tally.summed = self.tally.summed.max(rest.len());
+        self.summed.extend(rest);
+        let live: HashSet<Uuid> = self.live().into_iter().filter(|id| self.calls[id].has_slot).collect();
+        assert_eq!(self.rows_open().into_iter().collect::<HashSet<_>>(), live, "rows of open calls");
+        assert_eq!(self.shared().free_slots(), SLOTS - live.len(), "slots come back");
+        let ended = |id: &&Uuid| self.calls[*id].boot == self.boot && self.calls[*id].ended;
+        self.durable.extend(live);
+        self.durable.extend(self.ids.iter().filter(ended));
+    }
+
+    /// What must hold of all events at the end.
+    fn check(&self) {
+        for (id, (outcome, output)) in self.usages() {
+            let call = &self.calls[&id];
+            assert!(!self.summed.contains(&id), "{id} has an event and is in a sum");
+            match outcome {
+                Outcome::Crashed => assert!(call.known.contains(&output), "{output:?} of {:?}", call.known),
+                _ => assert_eq!(output, Some(call.output)),
+            }
+        }
+        for (boot, name) in self.boots.iter().enumerate() {
+            let mut sequences = Vec::new();
+            let (mut rows, mut events, mut output) = (0, 0, 0);
+            for event in self.events() {
+                let instance = match event.kind {
+                    EventType::Control => event.subject.as_str(),
+                    _ => event.data["reporter"]["instance"].as_str().unwrap(),
+                };
+                if instance == name {
+                    sequences.push(event.sequence.unwrap().parse::<u64>().unwrap());
+                    rows += u64::from(event.kind != EventType::Control);
+                    output += event.data["tokens"]["output"]
+                        .as_u64()
+                        .filter(|_| event.kind != EventType::Control)
+                        .unwrap_or(0);
+                }
+            }
+            assert!(sequences.iter().copied().eq(1..=sequences.len() as u64), "{name}: {sequences:?}");
+            let controls = self.controls(boot);
+            for control in &controls {
+                assert_eq!(control.accepted, control.settled + control.open + control.summed);
+                (events, output) = (events + control.events, output - control.tokens.output);
+            }
+            // The boot that runs has not written its last one.
+            if boot != self.boot {
+                assert_eq!((rows, output), (events, 0), "{name}: control events cover every row once");
+                assert_eq!(controls.iter().filter(|control| control.last).count(), 1);
+            }
+            let summed = self.summed.iter().filter(|id| self.calls[*id].boot == boot).count() as u64;
+            assert_eq!(controls.last().map_or(0, |control| control.summed), summed, "{name}");
+            assert!(summed == 0 || controls.iter().any(|control| control.degraded), "{name}: sums are said");
+        }
+    }
+}
+
+/// A usage that fills pages.
+fn padded(caller: &str, output: Option<u64>) -> Usage {
+    let mut usage = usage(caller, output.map(|_| 1), output);
+    usage.target.resource = "x".repeat(PADDING_BYTES);
+    usage
+}
+
+fn run(max_bytes: u64, actions: &[Action]) -> Tally {
+    let mut world = World::new(max_bytes);
+    for action in actions {
+        world.act(action);
+    }
+    world.restart();
+    world.restart();
+    world.check();
+    world.tally
+}
+
+/// `TOKENWEIR_LONG=1` for twenty times the cases, twice as long.
+fn size() -> (u32, usize) {
+    if std::env::var_os("TOKENWEIR_LONG").is_some() { (2_000, 160) } else { (96, 80) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: size().0, max_shrink_iters: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_call_is_in_one_event_or_one_sum_whatever_happens(
+        tiny in any::<bool>(),
+        actions in prop::collection::vec(action(), 0..size().1),
+    ) {
+        run(if tiny { TINY_BYTES } else { 64 << 20 }, &actions);
+    }
+}
+
+#[test]
+fn a_full_ledger_comes_back_when_its_events_are_delivered() {
+    let mut actions = Vec::new();
+    // Undelivered events fill it; calls go on and are summed.
+    for _ in 0..12 {
+        actions.extend([Action::Burst(30), Action::Open, Action::Step]);
+    }
+    actions.extend([Action::Try, Action::Open, Action::Settle(3), Action::Try]);
+    // The broker is back.
+    for _ in 0..400 {
+        actions.extend([Action::Send(8), Action::Ack(0), Action::Ack(0)]);
+    }
+    actions.extend([Action::Try, Action::Try, Action::Burst(20), Action::Step]);
+    let tally = run(TINY_BYTES, &actions);
+    assert!(tally.full > 0 && tally.recovered > 0 && tally.summed > 10 && tally.deleted > 50, "{tally:?}");
+}

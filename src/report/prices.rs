@@ -1,0 +1,391 @@
+//! What tokens cost: a file of prices, and exact arithmetic.
+//!
+//! Amounts are whole numbers of 10^-18 of the currency, so nothing is ever rounded. `HELP` says how
+//! the file looks.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+use jiff::Timestamp;
+
+use super::{ReportError, parse_time};
+
+/// How a file of prices looks, for `--help`.
+pub const PRICES_HELP: &str = "\
+Prices are CSV with a header; lines that begin with # are comments:
+
+  model,deployment,from,to,input,input_cached,output,per_tokens,currency
+  gpt-4o-2024-11-20,,,,2.50,1.25,10.00,1000000,USD
+  gpt-4o-*,batch,2026-01-01,,1.25,,5.00,1000000,USD
+
+model: a name, the beginning of one and *, or * for any. deployment: empty for any. from, to: a UTC day or
+instant; to is exclusive; empty for ever. input, output: the price of per_tokens tokens (a power of ten, 1000000 if
+empty). input_cached: of input that the service read from its cache; as input if empty. model, input, output and
+currency must be there, the other columns may be absent. All lines have the same currency.
+
+Of several lines that fit, one with a deployment goes before one without, then the longer model, then the later
+from. Calls of a model without a price are counted in unpriced_calls, named on standard error, and make the total
+incomplete. Unknown numbers cost nothing; unknown_calls counts them. Nothing is rounded.";
+
+/// Decimal places of an amount.
+const PLACES: u32 = 18;
+
+/// Digits before the point of a price: below a million, so that 10^14 tokens fit.
+const WHOLE_DIGITS_MAX: usize = 6;
+
+const PER_TOKENS: &str = "1000000";
+
+/// Money, in 10^-18 of the currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Amount(u128);
+
+/// Every price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prices {
+    currency: String,
+    rows: Vec<Price>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Price {
+    model: Pattern,
+    deployment: Option<String>,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    input: u128,
+    input_cached: u128,
+    output: u128,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pattern {
+    Prefix(String),
+    Exact(String),
+}
+
+/// What one event used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Used {
+    pub(super) input: u64,
+    /// Part of `input`.
+    pub(super) input_cached: u64,
+    pub(super) output: u64,
+}
+
+impl Amount {
+    pub(super) fn add(&mut self, other: Amount) {
+        self.0 = self.0.saturating_add(other.0);
+    }
+}
+
+impl fmt::Display for Amount {
+    /// Exactly, with at least two decimal places.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let one = 10_u128.pow(PLACES);
+        let places = format!("{:018}", self.0 % one);
+        let places = places.trim_end_matches('0');
+        write!(f, "{}.{places:0<2}", self.0 / one)
+    }
+}
+
+impl Prices {
+    /// Reads a file of prices.
+    ///
+    /// # Errors
+    /// If it cannot be read, or a line is wrong: then with its number.
+    pub fn read(path: &Path) -> Result<Prices, ReportError> {
+        let named = |error| ReportError::File { path: path.to_owned(), error };
+        let text = std::fs::read_to_string(path).map_err(named)?;
+        Prices::parse(&text).map_err(|(line, problem)| ReportError::Prices {
+            path: PathBuf::from(path),
+            line,
+            problem,
+        })
+    }
+
+    /// What all prices are in.
+    pub fn currency(&self) -> &str {
+        &self.currency
+    }
+
+    fn parse(text: &str) -> Result<Prices, (u64, String)> {
+        let mut reader =
+            ReaderBuilder::new().trim(Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
+        let header = reader.headers().map_err(|error| (1, error.to_string()))?.clone();
+        let columns = columns(&header).map_err(|problem| (1, problem))?;
+        let mut prices = Prices { currency: String::new(), rows: Vec::new() };
+        let mut lines: Vec<u64> = Vec::new();
+        for record in reader.records() {
+            let record = record.map_err(|error| {
+                (error.position().map_or(1, csv::Position::line), problem_of(&error, header.len()))
+            })?;
+            let line = record.position().map_or(1, csv::Position::line);
+            let row = Row { record: &record, columns: &columns };
+            let price = row.price().map_err(|problem| (line, problem))?;
+            let currency = row.required("currency").map_err(|problem| (line, problem))?;
+            if prices.rows.is_empty() {
+                currency.clone_into(&mut prices.currency);
+            } else if prices.currency != currency {
+                let first = &prices.currency;
+                return Err((
+                    line,
+                    format!("currency is {currency}, but {first} above: one file, one currency"),
+                ));
+            }
+            let same = |other: &Price| {
+                (&other.model, &other.deployment, other.from) == (&price.model, &price.deployment, price.from)
+            };
+            if let Some(other) = prices.rows.iter().position(same) {
+                let other = lines.get(other).copied().unwrap_or_default();
+                return Err((line, format!("has the model, the deployment and the from of line {other}")));
+            }
+            prices.rows.push(price);
+            lines.push(line);
+        }
+        if prices.rows.is_empty() {
+            Err((1, "there is no price below the header".to_owned()))
+        } else {
+            Ok(prices)
+        }
+    }
+
+    /// What a call costs; `None` if there is no price for it.
+    pub(super) fn cost(&self, model: &str, deployment: &str, time: Timestamp, used: Used) -> Option<Amount> {
+        let fitting = self.rows.iter().filter(|price| price.fits(model, deployment, time));
+        let price =
+            fitting.max_by_key(|price| (price.deployment.is_some(), price.model.length(), price.from))?;
+        let cached = used.input_cached.min(used.input);
+        let parts =
+            [(used.input - cached, price.input), (cached, price.input_cached), (used.output, price.output)];
+        // 10^14 tokens at a price of a million each still fit.
+        let sum = parts.iter().fold(0_u128, |sum, (tokens, unit)| {
+            sum.saturating_add(u128::from(*tokens).saturating_mul(*unit))
+        });
+        Some(Amount(sum))
+    }
+}
+
+impl Price {
+    fn fits(&self, model: &str, deployment: &str, time: Timestamp) -> bool {
+        self.model.fits(model)
+            && self.deployment.as_deref().is_none_or(|wanted| wanted == deployment)
+            && self.from.is_none_or(|from| time >= from)
+            && self.to.is_none_or(|to| time < to)
+    }
+}
+
+impl Pattern {
+    fn fits(&self, model: &str) -> bool {
+        match self {
+            Pattern::Prefix(begin) => model.starts_with(begin),
+            Pattern::Exact(name) => model == name,
+        }
+    }
+
+    /// How much of a model it names; a whole name is more than any beginning.
+    fn length(&self) -> (bool, usize) {
+        match self {
+            Pattern::Prefix(begin) => (false, begin.len()),
+            Pattern::Exact(name) => (true, name.len()),
+        }
+    }
+}
+
+const COLUMNS: [&str; 9] =
+    ["model", "deployment", "from", "to", "input", "input_cached", "output", "per_tokens", "currency"];
+const REQUIRED: [&str; 4] = ["model", "input", "output", "currency"];
+
+fn columns(header: &StringRecord) -> Result<BTreeMap<String, usize>, String> {
+    let mut columns = BTreeMap::new();
+    for (at, name) in header.iter().enumerate() {
+        if !COLUMNS.contains(&name) {
+            return Err(format!("`{name}` is no column; allowed: {}", COLUMNS.join(", ")));
+        }
+        if columns.insert(name.to_owned(), at).is_some() {
+            return Err(format!("there are two columns `{name}`"));
+        }
+    }
+    match REQUIRED.into_iter().find(|name| !columns.contains_key(*name)) {
+        Some(name) => Err(format!("there is no column `{name}`; the first line names the columns")),
+        None => Ok(columns),
+    }
+}
+
+fn problem_of(error: &csv::Error, columns: usize) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { len, .. } => format!("has {len} fields, the header has {columns}"),
+        _ => error.to_string(),
+    }
+}
+
+/// One line of the file.
+struct Row<'a> {
+    record: &'a StringRecord,
+    columns: &'a BTreeMap<String, usize>,
+}
+
+impl<'a> Row<'a> {
+    fn get(&self, name: &str) -> Option<&'a str> {
+        let text = self.record.get(*self.columns.get(name)?)?;
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn required(&self, name: &str) -> Result<&'a str, String> {
+        self.get(name).ok_or_else(|| format!("{name} is empty"))
+    }
+
+    fn price(&self) -> Result<Price, String> {
+        let model = self.required("model")?;
+        let model = match model.strip_suffix('*') {
+            Some(begin) => Pattern::Prefix(begin.to_owned()),
+            None => Pattern::Exact(model.to_owned()),
+        };
+        let (from, to) = (self.time("from")?, self.time("to")?);
+        if from.zip(to).is_some_and(|(from, to)| from >= to) {
+            return Err("to is not after from".to_owned());
+        }
+        let per = self.get("per_tokens").unwrap_or(PER_TOKENS);
+        let zeros =
+            per.strip_prefix('1').filter(|zeros| zeros.len() <= 9 && zeros.bytes().all(|b| b == b'0'));
+        let Some(zeros) = zeros else {
+            return Err(format!("per_tokens is {per}; allowed: 1, 10, 100 and so on up to 1000000000"));
+        };
+        let unit = |name: &str, text: &str| {
+            unit(text, zeros.len()).ok_or_else(|| {
+                let places = PLACES as usize - zeros.len();
+                format!("{name} is {text}; allowed: a number such as 2.50, below 1000000, with up to {places} places")
+            })
+        };
+        let input = unit("input", self.required("input")?)?;
+        Ok(Price {
+            model,
+            deployment: self.get("deployment").map(str::to_owned),
+            from,
+            to,
+            input,
+            input_cached: self.get("input_cached").map_or(Ok(input), |text| unit("input_cached", text))?,
+            output: unit("output", self.required("output")?)?,
+        })
+    }
+
+    fn time(&self, name: &str) -> Result<Option<Timestamp>, String> {
+        self.get(name).map(|text| parse_time(text).map_err(|error| format!("{name}: {error}"))).transpose()
+    }
+}
+
+/// The price of one token, in 10^-18, from that of `10^zeros` of them.
+fn unit(text: &str, zeros: usize) -> Option<u128> {
+    let (whole, places) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let rest = (PLACES as usize).checked_sub(zeros + places.len())?;
+    let fits = !whole.is_empty() && whole.len() <= WHOLE_DIGITS_MAX && digits(whole) && digits(places);
+    let mantissa: u128 = fits.then(|| format!("{whole}{places}").parse().ok()).flatten()?;
+    Some(mantissa * 10_u128.pow(u32::try_from(rest).ok()?))
+}
+
+/// The models without a price, most calls first, for people; `None` if every call has one.
+pub(super) fn unpriced_text(unpriced: &BTreeMap<String, u64>) -> Option<String> {
+    const NAMED_MAX: usize = 10;
+    let mut models: Vec<(&String, &u64)> = unpriced.iter().collect();
+    models.sort_by_key(|(_, calls)| Reverse(**calls));
+    let named: Vec<String> =
+        models.iter().take(NAMED_MAX).map(|(model, calls)| format!("{model} ({calls} calls)")).collect();
+    let more = models.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more models") } else { String::new() };
+    (!models.is_empty()).then(|| format!("no price for {}{more}: the total is incomplete", named.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HEADER: &str = "model,deployment,from,to,input,input_cached,output,per_tokens,currency";
+
+    fn prices(lines: &str) -> Prices {
+        Prices::parse(&format!("{HEADER}\n{lines}")).unwrap()
+    }
+
+    fn used(input: u64, input_cached: u64, output: u64) -> Used {
+        Used { input, input_cached, output }
+    }
+
+    fn cost(prices: &Prices, model: &str, deployment: &str, day: &str, used: Used) -> Option<String> {
+        prices.cost(model, deployment, parse_time(day).unwrap(), used).map(|cost| cost.to_string())
+    }
+
+    #[test]
+    fn cached_input_is_a_part_of_input_and_has_its_own_price() {
+        let prices = prices("m,,,,2.50,1.25,10.00,1000000,USD\nn,,,,3,,1,1000,USD");
+        let of = |model, used| cost(&prices, model, "d", "2026-11-22", used).unwrap();
+        assert_eq!(of("m", used(1_000_000, 400_000, 0)), "2.00");
+        assert_eq!(of("m", used(1, 0, 1)), "0.0000125");
+        assert_eq!(of("m", used(1, 5, 0)), "0.00000125", "never more than there is");
+        assert_eq!(of("n", used(1_000, 500, 1_000)), "4.00", "no price of its own: as input");
+        assert_eq!(of("m", used(0, 0, 0)), "0.00");
+        assert_eq!(prices.currency(), "USD");
+    }
+
+    #[test]
+    fn the_most_specific_line_wins() {
+        let prices = prices(
+            "*,,,,1,,0,1,EUR\n gpt-*,,,,2,,0,1,EUR\ngpt-4o-*,,,,3,,0,1,EUR\n# a comment\ngpt-4o-mini,,,,4,,0,1,EUR\n\
+             *,batch,,,5,,0,1,EUR\ngpt-4o-mini,,2026-06-01,,6,,0,1,EUR\ngpt-5,,2026-01-01,2026-02-01,7,,0,1,EUR",
+        );
+        let of = |model, deployment, day| cost(&prices, model, deployment, day, used(1, 0, 0)).unwrap();
+        assert_eq!(of("o3", "d", "2026-01-01"), "1.00");
+        assert_eq!(of("gpt-3.5", "d", "2026-01-01"), "2.00");
+        assert_eq!(of("gpt-4o-2024-11-20", "d", "2026-01-01"), "3.00");
+        assert_eq!(of("gpt-4o-mini", "d", "2026-05-31"), "4.00");
+        assert_eq!(of("gpt-4o-mini", "batch", "2026-05-31"), "5.00");
+        assert_eq!(of("gpt-4o-mini", "d", "2026-06-01"), "6.00");
+        assert_eq!(of("gpt-5", "d", "2026-01-31"), "7.00");
+        assert_eq!(of("gpt-5", "d", "2026-02-01"), "2.00");
+    }
+
+    #[test]
+    fn a_wrong_line_is_named_with_its_number_and_what_is_allowed() {
+        for (lines, line, needle) in [
+            ("m,,,,x,,1,,USD", 2, "input is x; allowed"),
+            ("m,,,,1,,1,,USD\nn,,,,-1,,1,,USD", 3, "input is -1"),
+            ("m,,,,1,,1e3,,USD", 2, "output is 1e3"),
+            ("m,,,,1,,1,500,USD", 2, "per_tokens is 500; allowed"),
+            ("m,,,,0.0000000000001,,1,,USD", 2, "12 places"),
+            ("m,,,,1,,1,,USD\nn,,,,1,,1,,EUR", 3, "one currency"),
+            ("m,,,,1,,1,,USD\nm,,,,2,,1,,USD", 3, "line 2"),
+            ("m,,2026-02-30,,1,,1,,USD", 2, "from: "),
+            ("m,,2026-02-02,2026-02-02,1,,1,,USD", 2, "to is not after from"),
+            (",,,,1,,1,,USD", 2, "model is empty"),
+            ("m,,,,1,,1,", 2, "8 fields, the header has 9"),
+            ("", 1, "no price"),
+        ] {
+            let (found, problem) = Prices::parse(&format!("{HEADER}\n{lines}")).unwrap_err();
+            assert!(found == line && problem.contains(needle), "{lines}: line {found}: {problem}");
+        }
+        assert!(Prices::parse("model,input,output\nm,1,1").unwrap_err().1.contains("no column `currency`"));
+        assert!(Prices::parse("model,price").unwrap_err().1.contains("`price` is no column"));
+        assert!(Prices::parse("model,input,output,currency\nm,1,1,USD").is_ok());
+    }
+
+    proptest! {
+        /// The sum of the parts is the price of the sum: nothing is rounded anywhere.
+        #[test]
+        fn amounts_are_exact(calls in prop::collection::vec((0..1_000_000_u64, 0..1_000_000_u64), 1..50), micros in 0..999_999_999_u64) {
+            let price = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+            let prices = prices(&format!("m,,,,{price},,{price},1000000,USD"));
+            let mut sum = Amount::default();
+            for (input, output) in &calls {
+                sum.add(prices.cost("m", "", Timestamp::UNIX_EPOCH, used(*input, 0, *output)).unwrap());
+            }
+            let tokens: u64 = calls.iter().map(|(input, output)| input + output).sum();
+            prop_assert_eq!(sum.0, u128::from(tokens) * u128::from(micros) * 1_000_000);
+            let text = sum.to_string();
+            let (whole, places) = text.split_once('.').unwrap();
+            let back: u128 = format!("{whole}{places:0<18}").parse().unwrap();
+            prop_assert_eq!(back, sum.0);
+        }
+    }
+}
