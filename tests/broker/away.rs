@@ -68,7 +68,7 @@ fn away(rig: &Rig, mode: Mode, time: Duration) {
         "{mode:?} for {time:?}: {waiting} events waited, recovery {recovery:?}, {} tries, {} connections, {} new producers, grown by {grown} MiB",
         tries.len(),
         connections.len(),
-        rig.stats().renewed - stats.renewed,
+        rig.stats().replaced - stats.replaced,
     );
     assert!(waiting > 0, "{mode:?}: there was load");
     assert!(recovery < RECOVERY, "{mode:?}: {recovery:?}");

@@ -41,7 +41,7 @@ fn an_answer_that_is_cut_makes_repeats_at_most() {
     let held = rig.end();
     println!("{calls} calls, slowest recovery {slowest:?}, {stats:?}, {held:?}");
     assert!(slowest < RECOVERY, "{slowest:?}");
-    assert_eq!(stats.renewed, 0, "the same producer goes on");
+    assert_eq!(stats.replaced, 0, "the same producer goes on");
     if embedded {
         assert!(held.repeats > 0, "nothing was cut");
     } else {

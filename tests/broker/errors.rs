@@ -32,8 +32,9 @@ const ERRORS: [E; 16] = [
 ];
 /// Of one error.
 const BURST_MAX: u64 = 8;
-/// An event that is refused alone three times is refused for good, which is another test's matter.
-const TOO_LARGE_MAX: u64 = 1;
+/// An event that is refused alone three times is refused for good, which is another test's matter;
+/// and a second `UNKNOWN_PRODUCER_ID` meets an epoch that the embedded broker does not check.
+const SINGLE: [E; 2] = [E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, E::RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID];
 /// How long to wait for a burst to be met, before its end is forced.
 const BURST_TIME: Duration = Duration::from_secs(4);
 /// After the last error.
@@ -75,8 +76,7 @@ fn random_bursts_of_errors_lose_nothing() {
             order.swap(n, random.below(n as u64 + 1) as usize);
         }
         for error in order {
-            let large = error == E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
-            let times = 1 + random.below(if large { TOO_LARGE_MAX } else { BURST_MAX });
+            let times = if SINGLE.contains(&error) { 1 } else { 1 + random.below(BURST_MAX) };
             let recovery = burst(&rig, error, times as usize);
             slowest = slowest.max(recovery);
             bursts += 1;
@@ -84,7 +84,7 @@ fn random_bursts_of_errors_lose_nothing() {
         }
     }
     let calls = load.end();
-    let replaced = rig.stats().renewed;
+    let replaced = rig.stats().replaced;
     println!("{calls} calls, {bursts} bursts, {errors} errors, slowest recovery {slowest:?}, {replaced} new producers, {:?}", rig.end());
     assert!(slowest < RECOVERY, "{slowest:?}");
 }
@@ -143,7 +143,7 @@ fn throttling_by_a_broker_far_away_slows_and_loses_nothing() {
         requests.len()
     );
     assert!(backed_off > 0 && stats.resent > 0, "{stats:?}");
-    assert_eq!((stats.renewed, held.repeats, held.refused), (0, 0, 0));
+    assert_eq!((stats.replaced, held.repeats, held.refused), (0, 0, 0));
 }
 
 /// While an error lasts, there are few tries in any second.

@@ -29,5 +29,6 @@ mod support;
 mod away;
 mod cuts;
 mod errors;
+mod real;
 mod rig;
 mod slow;

@@ -46,6 +46,8 @@ pub(crate) struct Rig {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) ledger: Ledger,
     pub(crate) publisher: Publisher,
+    /// What came up to this position may be gone from the topic: its broker lost it.
+    pub(crate) after: u64,
 }
 
 impl Rig {
@@ -67,7 +69,7 @@ impl Rig {
             properties: properties.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
         };
         let publisher = Publisher::start(config, ledger.clone()).unwrap();
-        Rig { topic, forwarder, dir, ledger, publisher }
+        Rig { topic, forwarder, dir, ledger, publisher, after: 0 }
     }
 
     /// The same, and a first event has arrived.
@@ -105,6 +107,11 @@ impl Rig {
         });
     }
 
+    /// So many events are delivered, those before included.
+    pub(crate) fn caught_up_to(&self, events: u64) {
+        eventually("deliveries to catch up", || self.delivered() >= events);
+    }
+
     /// How long until events are delivered again.
     pub(crate) fn recovery(&self) -> Duration {
         let (began, before) = (Instant::now(), self.delivered());
@@ -114,17 +121,12 @@ impl Rig {
 
     /// Ends in order, and holds the topic against the ledger.
     pub(crate) fn end(self) -> Held {
-        self.end_after(0)
-    }
-
-    /// The same; what came up to this position may be gone from the topic.
-    pub(crate) fn end_after(self, position: u64) -> Held {
         self.forwarder.set(Mode::Pass);
         self.ledger.finish().unwrap();
         assert_eq!(self.publisher.stop(PATIENCE), 0, "events are left");
         self.ledger.close().unwrap();
         assert_eq!(self.ledger.stats().undelivered, 0);
-        let held = self.topic.holds(self.dir.path(), position);
+        let held = self.topic.holds(self.dir.path(), self.after);
         if held.events < 50_000 {
             check_completeness(&stored(self.dir.path()));
         }

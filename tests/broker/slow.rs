@@ -56,5 +56,5 @@ fn a_way_too_narrow_fills_the_ledger_and_no_memory() {
     assert!(rate < narrow as f64 * 1.3, "the way was not narrow: {rate:.0}/s");
     assert!(stored > delivered && behind > u64::from(per_second), "nothing waited");
     assert!(grown < MEMORY_MIB, "grown by {grown} MiB");
-    assert_eq!(stats.renewed, 0);
+    assert_eq!(stats.replaced, 0);
 }

@@ -57,7 +57,7 @@ pub(crate) enum Cut {
 
 #[derive(Debug)]
 struct State {
-    upstream: SocketAddr,
+    upstream: Mutex<SocketAddr>,
     addr: SocketAddr,
     mode: Mutex<Mode>,
     cuts: Mutex<VecDeque<Cut>>,
@@ -83,7 +83,7 @@ impl Forwarder {
     pub(crate) fn new(upstream: &str) -> Forwarder {
         let port = bound("127.0.0.1:0".parse().unwrap());
         let state = Arc::new(State {
-            upstream: upstream.parse().unwrap(),
+            upstream: Mutex::new(upstream.parse().unwrap()),
             addr: port.local_addr().unwrap().as_socket().unwrap(),
             mode: Mutex::new(Mode::Pass),
             cuts: Mutex::default(),
@@ -109,6 +109,11 @@ impl Forwarder {
         if mode == Mode::Refuse {
             self.reset();
         }
+    }
+
+    /// New connections go to another broker.
+    pub(crate) fn redirect(&self, upstream: &str) {
+        *self.state.upstream.lock().unwrap() = upstream.parse().unwrap();
     }
 
     /// Resets what is open.
@@ -189,6 +194,7 @@ fn accept(state: &Arc<State>, listener: TcpListener) {
 struct Connection {
     state: Arc<State>,
     generation: u64,
+    upstream: SocketAddr,
     client: TcpStream,
     broker: TcpStream,
     /// It was caught in a black hole.
@@ -201,7 +207,8 @@ struct Connection {
 fn connection(state: &Arc<State>, client: TcpStream) {
     client.set_nonblocking(false).unwrap();
     let generation = state.generation.load(Ordering::SeqCst);
-    let Ok(broker) = TcpStream::connect(state.upstream) else { return reset(&client) };
+    let upstream = *state.upstream.lock().unwrap();
+    let Ok(broker) = TcpStream::connect(upstream) else { return reset(&client) };
     for stream in [&client, &broker] {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(LOOK_EVERY)).unwrap();
@@ -209,7 +216,8 @@ fn connection(state: &Arc<State>, client: TcpStream) {
     }
     let dead = AtomicBool::new(*state.mode.lock().unwrap() == Mode::BlackHole);
     let (ended, asked) = (AtomicBool::new(false), Mutex::default());
-    let both = Connection { state: Arc::clone(state), generation, client, broker, dead, ended, asked };
+    let both =
+        Connection { state: Arc::clone(state), generation, upstream, client, broker, dead, ended, asked };
     let (line, due) = sync_channel(WAITING_MAX);
     let both = &both;
     std::thread::scope(|scope| {
@@ -367,9 +375,9 @@ impl Connection {
 
     /// Puts our port where the broker names its own.
     fn rewrite(&self, frame: &mut [u8]) {
-        let host = self.state.upstream.ip().to_string().into_bytes();
+        let host = self.upstream.ip().to_string().into_bytes();
         let named = |port: u16| [host.as_slice(), &u32::from(port).to_be_bytes()].concat();
-        let (theirs, ours) = (named(self.state.upstream.port()), named(self.state.addr.port()));
+        let (theirs, ours) = (named(self.upstream.port()), named(self.state.addr.port()));
         let places: Vec<usize> = memchr::memmem::find_iter(frame, &theirs).collect();
         for at in places {
             frame[at..at + ours.len()].copy_from_slice(&ours);
