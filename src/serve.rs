@@ -21,7 +21,7 @@ use crate::pool::Pool;
 use crate::proxy::{self, Tls};
 use crate::publish::{self, Publisher};
 use crate::tee::{Accounts, Compared, Observer, Share};
-use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics};
+use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics, PublishSnapshot};
 use crate::tokens;
 use crate::usage::Settled;
 
@@ -124,6 +124,10 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     let resolver = resolver(&config, &ledger)?;
     let publisher =
         config.publish.clone().map(|publish| Publisher::start(publish, ledger.clone())).transpose()?;
+    if let Some(publisher) = &publisher {
+        let observed = Arc::clone(&metrics);
+        publisher.on_delivered(move |took| observed.event_delivery_seconds.observe(took.as_secs_f64()));
+    }
     let observer = Arc::new(Record { metrics: Arc::clone(&metrics), ledger: ledger.clone() });
     let accounts = Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes);
     let accounts = Arc::new(accounts.sampling(config.drift_sample));
@@ -136,6 +140,7 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
         metrics,
         ledger.clone(),
         Arc::clone(&accounts),
+        publisher.as_ref().map(Publisher::watch),
         Arc::clone(&ready),
         config.proxy.reject_when_full,
     );
@@ -275,13 +280,17 @@ fn pages(
     metrics: Arc<Metrics>,
     ledger: Ledger,
     accounts: Arc<Accounts>,
+    publisher: Option<publish::Watch>,
     ready: Arc<AtomicBool>,
     needs_ledger: bool,
 ) -> Pages {
     let state = ledger.clone();
     Pages {
         metrics: Box::new(move || {
-            metrics.render(snapshot(&ledger, &accounts)).unwrap_or_else(|error| format!("# {error}\n"))
+            let publish = publisher.as_ref().map(published).unwrap_or_default();
+            metrics
+                .render(snapshot(&ledger, &accounts), publish)
+                .unwrap_or_else(|error| format!("# {error}\n"))
         }),
         readiness: Box::new(move || {
             let accounting_ok = !state.stats().degraded;
@@ -316,6 +325,18 @@ fn snapshot(ledger: &Ledger, accounts: &Accounts) -> LedgerSnapshot {
 fn age_s(then: Timestamp) -> u64 {
     let age = Timestamp::now().as_second() - then.as_second();
     u64::try_from(age).unwrap_or(0)
+}
+
+fn published(publisher: &publish::Watch) -> PublishSnapshot {
+    let stats = publisher.stats();
+    PublishSnapshot {
+        replaced: stats.replaced,
+        resent: stats.resent,
+        in_flight: stats.in_flight,
+        backing_off: stats.backing_off,
+        errors: publish::Class::ALL.iter().map(|class| class.as_str()).zip(stats.errors).collect(),
+        token_failures: stats.token_failures,
+    }
 }
 
 /// The admin port's thread.

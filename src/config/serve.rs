@@ -7,7 +7,7 @@ use http::HeaderName;
 use super::{Values, settings};
 use crate::caller::CallerSource;
 use crate::meter::Rules;
-use crate::publish::{Auth, Secret};
+use crate::publish::{Auth, Secret, TokenSource};
 use crate::tee::Share;
 use crate::{ledger, proxy, publish, serve};
 
@@ -207,15 +207,17 @@ fn properties(values: &mut Values) -> Vec<(String, String)> {
 }
 
 fn auth(values: &mut Values) -> Auth {
-    let connection_string = values.secret("kafka-connection-string", "kafka-connection-string-file");
-    let password = values.secret("kafka-sasl-password", "kafka-sasl-password-file");
-    if values.text("kafka-auth") != Some("sasl") {
-        return Auth::None;
-    }
+    let connection_string = kafka_secret(values, "kafka-connection-string", "kafka-connection-string-file");
+    let password = kafka_secret(values, "kafka-sasl-password", "kafka-sasl-password-file");
     let username = values.text("kafka-sasl-username").map(str::to_owned);
+    match values.text("kafka-auth") {
+        Some("sasl") => {}
+        Some("entra") => return entra(values),
+        _ => return Auth::None,
+    }
     match (connection_string, username, password) {
-        (Some(connection_string), None, None) => Auth::ConnectionString(Secret::new(connection_string)),
-        (None, Some(username), Some(password)) => Auth::Sasl { username, password: Secret::new(password) },
+        (Some(connection_string), None, None) => Auth::ConnectionString(connection_string),
+        (None, Some(username), Some(password)) => Auth::Sasl { username, password },
         _ => {
             values.error_in(
                 "kafka-auth",
@@ -223,6 +225,32 @@ fn auth(values: &mut Values) -> Auth {
                  password (--kafka-sasl-username, --kafka-sasl-password-file)",
             );
             Auth::None
+        }
+    }
+}
+
+/// The environment of the process, in which Azure describes the identity, says where tokens come
+/// from: these names are Azure's.
+fn entra(values: &mut Values) -> Auth {
+    match TokenSource::from_env(|name| std::env::var(name).ok()) {
+        Ok(source) => Auth::Entra(source),
+        Err(problem) => {
+            values.error_in("kafka-auth", format!("\"entra\": {problem}"));
+            Auth::None
+        }
+    }
+}
+
+/// A secret that may be replaced while the process runs, if it comes from a file.
+fn kafka_secret(values: &mut Values, name: &'static str, file_name: &'static str) -> Option<Secret> {
+    if let Some(text) = values.text(name) {
+        return Some(Secret::new(text.trim()));
+    }
+    match Secret::from_file(&values.path(file_name)?) {
+        Ok(secret) => Some(secret),
+        Err(problem) => {
+            values.error_in(file_name, problem);
+            None
         }
     }
 }

@@ -161,9 +161,9 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "kafka-auth",
-        kind: Kind::Choice(&["none", "sasl"]),
+        kind: Kind::Choice(&["none", "sasl", "entra"]),
         default: Some("none"),
-        help: "sasl: SASL_SSL with PLAIN. Give a connection string (Event Hubs), or a user name and password.",
+        help: "sasl: SASL_SSL with PLAIN; give a connection string (Event Hubs), or a user name and password. entra: tokens of Entra ID, from the workload or managed identity that Azure describes in the environment.",
     },
     Setting {
         name: "kafka-sasl-username",
@@ -175,14 +175,14 @@ pub const SETTINGS: &[Setting] = &[
         name: "kafka-sasl-password-file",
         kind: Kind::Path,
         default: None,
-        help: "File with the SASL password.",
+        help: "File with the SASL password. Read again every 30 s, and when a login is denied.",
     },
     Setting { name: "kafka-sasl-password", kind: Kind::Secret, default: None, help: "The SASL password." },
     Setting {
         name: "kafka-connection-string-file",
         kind: Kind::Path,
         default: None,
-        help: "File with the Event Hubs connection string.",
+        help: "File with the Event Hubs connection string. Read again every 30 s, and when a login is denied.",
     },
     Setting {
         name: "kafka-connection-string",

@@ -8,17 +8,33 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 /// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub enum Class {
     /// Send again after a pause.
     Again,
     /// The producer has no room: wait for answers.
     Full,
-    /// This event, or one in its batch, is not acceptable: send each alone to find out which.
+    /// This event, or one in its batch, is not acceptable: send fewer to find out which.
     Event,
-    /// Nothing will get through until somebody changes a setting: a long pause, and a loud word.
+    /// Nothing will get through until somebody changes a setting: the same pauses, and a loud word.
     Setting,
     /// This producer is finished: make a new one and begin again at the mark.
     Producer,
+}
+
+impl Class {
+    /// Every class, in order.
+    pub const ALL: [Class; 5] = [Class::Again, Class::Full, Class::Event, Class::Setting, Class::Producer];
+
+    /// The class as a label of metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Class::Again => "again",
+            Class::Full => "full",
+            Class::Event => "event",
+            Class::Setting => "setting",
+            Class::Producer => "producer",
+        }
+    }
 }
 
 /// Classifies an error of `send` or of a delivery report.
@@ -36,9 +52,14 @@ pub(super) fn classify(error: &KafkaError) -> Class {
             | Code::UnknownTopicOrPartition
             | Code::InvalidTopic
             | Code::Authentication
-            | Code::SaslAuthenticationFailed,
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::SecurityDisabled
+            | Code::UnsupportedVersion,
         ) => Class::Setting,
-        Some(Code::Fatal | Code::OutOfOrderSequenceNumber | Code::ProducerFenced) => Class::Producer,
+        Some(Code::Fatal | Code::OutOfOrderSequenceNumber | Code::ProducerFenced | Code::Fenced) => {
+            Class::Producer
+        }
         _ => Class::Again,
     }
 }

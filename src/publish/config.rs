@@ -1,33 +1,18 @@
 //! What the user may set, and the values that keep the promise.
 
-use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::{KafkaError, KafkaResult};
 
-/// A password or connection string. Never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+use super::context::Context;
+use super::properties;
+use super::secret::Secret;
+use super::token::{Keeper, TokenSource};
 
-impl Secret {
-    /// Wraps a secret.
-    pub fn new(secret: impl Into<String>) -> Secret {
-        Secret(secret.into())
-    }
-}
-
-impl From<String> for Secret {
-    fn from(secret: String) -> Secret {
-        Secret(secret)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
-/// How to prove who we are. Whoever asks for it resolves the secrets.
+/// How to prove who we are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Auth {
     /// Not at all.
@@ -42,8 +27,8 @@ pub enum Auth {
         /// The password.
         password: Secret,
     },
-    /// Microsoft Entra ID.
-    Entra,
+    /// SASL OAUTHBEARER with tokens of Microsoft Entra ID.
+    Entra(TokenSource),
 }
 
 /// Where to publish, and how.
@@ -69,37 +54,27 @@ pub struct ConfigError {
     pub problem: String,
 }
 
-/// Properties that decide whether an event can be lost or doubled, with why they are fixed.
-const FIXED: [(&str, &str); 10] = [
-    ("acks", "an event counts as delivered only when all replicas have it"),
-    ("request.required.acks", "an event counts as delivered only when all replicas have it"),
-    ("enable.idempotence", "retries inside the client would double events"),
-    ("message.timeout.ms", "the ledger keeps an event until it is delivered"),
-    ("delivery.timeout.ms", "the ledger keeps an event until it is delivered"),
-    ("transactional.id", "events are published without transactions"),
-    ("delivery.report.only.error", "deliveries must be reported"),
-    ("enable.gapless.guarantee", "the ledger sees to that"),
-    ("bootstrap.servers", "use kafka_brokers"),
-    ("metadata.broker.list", "use kafka_brokers"),
-];
-
 /// What every client gets. The idle limits are below the 240 s after which Azure cuts a connection
 /// silently; the time-outs are those that Microsoft asks for ("Apache Kafka client configurations
-/// for Azure Event Hubs").
-const COMMON: [(&str, &str); 8] = [
+/// for Azure Event Hubs"). A connection that hangs while it is set up keeps all waiting: ten seconds
+/// are ample for TLS and a login, the default of librdkafka is thirty.
+const COMMON: [(&str, &str); 10] = [
     ("client.id", "tokenweir"),
     ("connections.max.idle.ms", "180000"),
     ("enable.metrics.push", "false"),
     ("metadata.max.age.ms", "180000"),
     ("reconnect.backoff.max.ms", "1000"),
+    ("request.timeout.ms", "60000"),
+    ("socket.connection.setup.timeout.ms", "10000"),
     ("socket.keepalive.enable", "true"),
     ("socket.timeout.ms", "70000"),
     ("topic.metadata.refresh.interval.ms", "180000"),
 ];
 
 /// What the producer gets besides. Event Hubs closes the connection at requests over 1,046,528
-/// bytes; the queue is small because the ledger is the real one.
-const PRODUCER: [(&str, &str); 9] = [
+/// bytes; the queue is small because the ledger is the real one. Some errors are retried by the
+/// client for each partition by itself: a second between two tries is patience enough for several.
+const PRODUCER: [(&str, &str); 11] = [
     ("acks", "all"),
     ("batch.size", "900000"),
     ("compression.type", "none"),
@@ -107,15 +82,30 @@ const PRODUCER: [(&str, &str); 9] = [
     ("linger.ms", "5"),
     ("message.max.bytes", "1000000"),
     ("message.timeout.ms", "0"),
+    ("queue.buffering.max.kbytes", QUEUE_KIB),
     ("queue.buffering.max.messages", "50000"),
-    ("request.timeout.ms", "60000"),
+    ("retry.backoff.max.ms", "1000"),
+    ("retry.backoff.ms", "1000"),
 ];
 
 /// Memory for events that wait in the producer.
 const QUEUE_KIB: &str = "65536";
 
-/// Hosts of Event Hubs end so.
+/// Properties that concern the connection begin so.
+const CONNECTION: [&str; 8] =
+    ["security.", "sasl.", "ssl.", "enable.ssl.", "socket.", "broker.address.", "client.", "debug"];
+
+/// Hosts of Event Hubs end so, ..
 const EVENT_HUBS: &str = ".servicebus.windows.net";
+
+/// .. and listen for Kafka here only.
+const EVENT_HUBS_PORT: &str = "9093";
+
+/// How long a program that reads waits for its first token.
+const TOKEN_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a new consumer is polled to hand it its token.
+const TOKEN_POLL: Duration = Duration::from_millis(100);
 
 impl Config {
     /// Everything that is wrong; nothing if it can be used.
@@ -130,53 +120,115 @@ impl Config {
         if self.topic.trim().is_empty() {
             wrong("kafka_topic", "is empty");
         }
-        if self.auth == Auth::Entra {
-            wrong("kafka_auth", "`entra` is not available yet; use `sasl` with a connection string");
+        for problem in self.port_problems() {
+            wrong("kafka_brokers", &problem);
+        }
+        if self.event_hubs() && self.auth == Auth::None {
+            wrong("kafka_auth", "\"none\" is not allowed: Event Hubs wants a login; allowed: sasl | entra");
+        }
+        if let Auth::ConnectionString(string) = &self.auth
+            && let Some(problem) = connection_string_problem(string.value())
+        {
+            wrong("kafka_auth", problem);
         }
         for (key, value) in &self.properties {
-            if let Some((_, why)) = FIXED.iter().find(|(fixed, _)| fixed == key) {
-                wrong(key, &format!("cannot be set: {why}"));
-            } else if is_secret(key) {
-                wrong(
-                    key,
-                    "secrets are not given as properties, which others can see: use the secret settings",
-                );
-            } else if is_compression(key) && self.event_hubs() && !["none", "gzip"].contains(&value.as_str())
-            {
-                wrong(key, "Event Hubs takes `none` or `gzip`");
+            if let Some(problem) = properties::problem(key, value, self.event_hubs()) {
+                wrong(key, &problem);
             }
         }
-        if errors.is_empty()
-            && let Err(error) = self.producer().create_native_config()
-        {
-            errors.push(ConfigError { key: "kafka_property".to_owned(), problem: error.to_string() });
+        if errors.is_empty() {
+            errors.extend(self.client_problem());
         }
         errors
     }
 
+    /// What shows only when everything is put together.
+    fn client_problem(&self) -> Option<ConfigError> {
+        let client = self.producer();
+        let number = |key| client.get(key).and_then(|text| text.parse::<u64>().ok());
+        let (socket, request) = (number("socket.timeout.ms"), number("request.timeout.ms"));
+        if let (Some(socket), Some(request)) = (socket, request)
+            && socket <= request
+        {
+            let problem = format!(
+                "{socket} is not allowed; allowed: more than request.timeout.ms, {request}: \
+                 else the client hangs up before the broker's time is over"
+            );
+            return Some(ConfigError { key: "socket.timeout.ms".to_owned(), problem });
+        }
+        let error = client.create_native_config().err()?;
+        Some(ConfigError { key: "kafka_property".to_owned(), problem: error.to_string() })
+    }
+
     /// The brokers are Event Hubs.
     pub fn event_hubs(&self) -> bool {
-        self.brokers.split(',').any(|broker| {
-            let host = broker.trim().rsplit_once(':').map_or(broker.trim(), |(host, _)| host);
-            host.to_ascii_lowercase().ends_with(EVENT_HUBS)
+        self.hosts().any(|(host, _)| host.to_ascii_lowercase().ends_with(EVENT_HUBS))
+    }
+
+    /// Brokers of Event Hubs with another port than the one it listens on.
+    fn port_problems(&self) -> impl Iterator<Item = String> {
+        let hubs = self.hosts().filter(|(host, _)| host.to_ascii_lowercase().ends_with(EVENT_HUBS));
+        hubs.filter(|(_, port)| *port != Some(EVENT_HUBS_PORT)).map(|(host, port)| {
+            let given = port.map_or_else(|| "no port".to_owned(), |port| format!("port {port}"));
+            format!("{host} has {given}; Event Hubs listens for Kafka on {host}:{EVENT_HUBS_PORT}")
         })
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.brokers.split(',').map(|broker| match broker.trim().rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (broker.trim(), None),
+        })
+    }
+
+    /// The thread that keeps tokens at hand, if they are what proves who we are.
+    pub(super) fn keeper(&self) -> std::io::Result<Option<Arc<Keeper>>> {
+        let Auth::Entra(source) = &self.auth else { return Ok(None) };
+        let host = self.hosts().next().map_or("", |(host, _)| host);
+        Keeper::start(source.clone(), format!("https://{host}")).map(|keeper| Some(Arc::new(keeper)))
+    }
+
+    /// Reads secrets again that came from files. Returns whether one has changed.
+    pub(super) fn reload(&mut self) -> Result<bool, String> {
+        match &mut self.auth {
+            Auth::ConnectionString(secret) | Auth::Sasl { password: secret, .. } => secret.reload(),
+            Auth::None | Auth::Entra(_) => Ok(false),
+        }
     }
 
     /// Settings of a client that produces.
     pub(super) fn producer(&self) -> ClientConfig {
         let mut client = self.common();
-        client.set("queue.buffering.max.kbytes", QUEUE_KIB);
         set_all(&mut client, &PRODUCER);
         self.apply(&mut client, |_| true);
         client
     }
 
-    /// Settings of a client that only reads: the user's properties that concern the connection.
-    pub fn consumer(&self) -> ClientConfig {
+    /// Settings of any client: where, and the user's properties that concern the connection.
+    pub(super) fn connection(&self) -> ClientConfig {
         let mut client = self.common();
-        let connection = ["security.", "sasl.", "ssl.", "socket.", "broker.", "client.", "debug"];
-        self.apply(&mut client, |key| connection.iter().any(|start| key.starts_with(start)));
+        self.apply(&mut client, |key| CONNECTION.iter().any(|start| key.starts_with(start)));
         client
+    }
+
+    /// A client that only reads, with the same login, and settings of its own. Blocks until it has a
+    /// token, if it needs one.
+    ///
+    /// # Errors
+    /// If the client cannot be made, or there is no token for it.
+    pub fn consumer(&self, settings: &[(&str, &str)]) -> KafkaResult<BaseConsumer<Context>> {
+        let keeper = self.keeper().map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
+        if let Some(keeper) = &keeper {
+            keeper.tokens.wait(TOKEN_WAIT).map_err(KafkaError::ClientCreation)?;
+        }
+        let mut client = self.connection();
+        set_all(&mut client, settings);
+        let login = keeper.is_some();
+        let consumer: BaseConsumer<Context> = client.create_with_context(Context::new(keeper))?;
+        if login && let Some(Err(error)) = consumer.poll(TOKEN_POLL) {
+            tracing::debug!(%error, "a new consumer");
+        }
+        Ok(consumer)
     }
 
     fn common(&self) -> ClientConfig {
@@ -184,15 +236,19 @@ impl Config {
         client.set("bootstrap.servers", &self.brokers);
         set_all(&mut client, &COMMON);
         let (username, password) = match &self.auth {
-            Auth::None | Auth::Entra => return client,
+            Auth::None => return client,
+            Auth::Entra(_) => {
+                set_all(
+                    &mut client,
+                    &[("security.protocol", "SASL_SSL"), ("sasl.mechanisms", "OAUTHBEARER")],
+                );
+                return client;
+            }
             Auth::ConnectionString(secret) => ("$ConnectionString", secret),
             Auth::Sasl { username, password } => (username.as_str(), password),
         };
-        client
-            .set("security.protocol", "SASL_SSL")
-            .set("sasl.mechanisms", "PLAIN")
-            .set("sasl.username", username)
-            .set("sasl.password", &password.0);
+        set_all(&mut client, &[("security.protocol", "SASL_SSL"), ("sasl.mechanisms", "PLAIN")]);
+        set_all(&mut client, &[("sasl.username", username), ("sasl.password", password.value())]);
         client
     }
 
@@ -209,18 +265,25 @@ fn set_all(client: &mut ClientConfig, values: &[(&str, &str)]) {
     }
 }
 
-fn is_secret(key: &str) -> bool {
-    let parts = ["password", "secret", "ssl.key.pem", "sasl.username", "sasl.jaas"];
-    parts.iter().any(|part| key.contains(part))
-}
-
-fn is_compression(key: &str) -> bool {
-    matches!(key, "compression.type" | "compression.codec")
+/// What is not a connection string of Event Hubs, told without repeating it.
+fn connection_string_problem(text: &str) -> Option<&'static str> {
+    let lower = text.to_ascii_lowercase();
+    if !lower.contains("endpoint=sb://") {
+        Some("the connection string has no Endpoint=sb://..; copy the whole one from the portal")
+    } else if !lower.contains("sharedaccesskey=") {
+        Some("the connection string has no SharedAccessKey=..; Event Hubs takes no SAS tokens for Kafka")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HUB: &str = "ns.servicebus.windows.net:9093";
+    const STRING: &str =
+        "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=hush";
 
     fn config(brokers: &str, properties: &[(&str, &str)]) -> Config {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
@@ -232,22 +295,17 @@ mod tests {
         }
     }
 
+    fn hub(brokers: &str, properties: &[(&str, &str)]) -> Config {
+        Config { auth: Auth::ConnectionString(Secret::new(STRING)), ..config(brokers, properties) }
+    }
+
     fn wrong_keys(config: &Config) -> Vec<String> {
         config.check().into_iter().map(|error| error.key).collect()
     }
 
     #[test]
-    fn what_would_break_the_promise_is_refused_by_name_all_at_once() {
-        let bad = [
-            ("acks", "1"),
-            ("enable.idempotence", "false"),
-            ("message.timeout.ms", "1000"),
-            ("transactional.id", "x"),
-            ("delivery.report.only.error", "true"),
-            ("sasl.password", "x"),
-            ("ssl.key.password", "x"),
-            ("sasl.oauthbearer.client.secret", "x"),
-        ];
+    fn everything_that_is_wrong_is_told_at_once() {
+        let bad = [("acks", "1"), ("retries", "1"), ("linger.ms", "60000"), ("sasl.password", "x")];
         let keys: Vec<&str> = bad.iter().map(|(key, _)| *key).collect();
         assert_eq!(wrong_keys(&config("b:9092", &bad)), keys);
         assert_eq!(wrong_keys(&config("b:9092", &[("linger.ms", "50")])), Vec::<String>::new());
@@ -262,38 +320,74 @@ mod tests {
     }
 
     #[test]
-    fn event_hubs_compression_is_checked() {
-        let hub = "ns.servicebus.windows.net:9093";
+    fn the_broker_has_its_time_before_the_client_hangs_up() {
+        let times = |socket, request| {
+            let properties = [("socket.timeout.ms", socket), ("request.timeout.ms", request)];
+            wrong_keys(&config("b:9092", &properties))
+        };
+        assert_eq!(times("2000", "1000"), Vec::<String>::new());
+        assert_eq!(times("2000", "2000"), ["socket.timeout.ms"]);
+        assert_eq!(wrong_keys(&config("b:9092", &[("request.timeout.ms", "80000")])), ["socket.timeout.ms"]);
+    }
+
+    #[test]
+    fn event_hubs_has_rules_of_its_own() {
+        assert_eq!(hub(HUB, &[]).check(), []);
+        assert_eq!(wrong_keys(&config(HUB, &[])), ["kafka_auth"]);
+        for brokers in ["ns.servicebus.windows.net", "NS.ServiceBus.Windows.Net:9092"] {
+            let errors = hub(brokers, &[]).check();
+            assert!(errors[0].to_string().contains("Net:9093") || errors[0].to_string().contains("net:9093"));
+        }
         for (brokers, codec, fine) in
-            [(hub, "zstd", false), (hub, "gzip", true), ("kafka:9092", "zstd", true), (hub, "lz4", false)]
+            [(HUB, "zstd", false), (HUB, "gzip", true), ("kafka:9092", "zstd", true), (HUB, "lz4", false)]
         {
-            let config = config(brokers, &[("compression.type", codec)]);
+            let config = hub(brokers, &[("compression.type", codec)]);
             assert_eq!(config.check().is_empty(), fine, "{brokers} {codec}");
         }
     }
 
     #[test]
     fn a_connection_string_becomes_sasl_and_is_never_printed() {
-        let string = "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKey=hush";
-        let mut config = config("ns.servicebus.windows.net:9093", &[]);
-        config.auth = Auth::ConnectionString(Secret::new(string));
-        assert_eq!(config.check(), []);
+        let config = hub(HUB, &[]);
         let client = config.producer();
+        // What librdkafka is given; its map hides passwords.
         assert_eq!(client.get("sasl.username"), Some("$ConnectionString"));
-        assert_eq!(client.get("sasl.password"), Some(string));
         assert_eq!(client.get("security.protocol"), Some("SASL_SSL"));
-        assert!(!format!("{config:?}").contains("hush"));
-        config.auth = Auth::Entra;
-        assert_eq!(wrong_keys(&config), ["kafka_auth"]);
+        assert!(!format!("{config:?} {client:?}").contains("hush"));
+        for bad in ["SharedAccessSignature sr=x&sig=hush", "Endpoint=sb://ns/;SharedAccessSignature=hush"] {
+            let config = Config { auth: Auth::ConnectionString(Secret::new(bad)), ..config.clone() };
+            let errors = config.check();
+            assert_eq!(errors[0].key, "kafka_auth");
+            assert!(!errors[0].to_string().contains("hush"));
+        }
+    }
+
+    #[test]
+    fn a_new_secret_reaches_the_client() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        std::fs::write(&path, "one").unwrap();
+        let password = Secret::from_file(&path).unwrap();
+        let mut config = config("b:9092", &[]);
+        config.auth = Auth::Sasl { username: "u".to_owned(), password };
+        assert_eq!(config.reload(), Ok(false));
+        std::fs::write(&path, "two").unwrap();
+        assert_eq!(config.reload(), Ok(true));
+        let Auth::Sasl { password, .. } = &config.auth else { panic!("{config:?}") };
+        assert_eq!(password.value(), "two");
     }
 
     #[test]
     fn the_build_has_tls_sasl_and_every_codec() {
         // A build without OpenSSL would compile and fail only here.
-        for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
-            let mut config = config("kafka:9093", &[("compression.type", codec)]);
-            config.auth = Auth::Sasl { username: "u".to_owned(), password: Secret::new("p") };
-            config.producer().create::<rdkafka::producer::BaseProducer>().unwrap();
+        let sasl = Auth::Sasl { username: "u".to_owned(), password: Secret::new("p") };
+        for auth in [sasl, Auth::Entra(TokenSource::Imds { client: None })] {
+            for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+                let config =
+                    Config { auth: auth.clone(), ..config("kafka:9093", &[("compression.type", codec)]) };
+                assert_eq!(config.check(), []);
+                config.producer().create::<rdkafka::producer::BaseProducer>().unwrap();
+            }
         }
     }
 }

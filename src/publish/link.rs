@@ -1,17 +1,21 @@
 //! One producer, and what it reports.
 
+use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use serde::Deserialize;
 
-/// How often librdkafka's own complaints are worth a line: it repeats them at every reconnect.
-const SAY_EVERY: Duration = Duration::from_secs(10);
+use super::Config;
+use super::context::Context;
+use super::token::Keeper;
 
 /// The answer to one event: its position, and the error if it was not delivered.
 pub(super) type Report = (u64, Option<KafkaError>);
@@ -43,41 +47,36 @@ impl Reports {
     }
 }
 
-struct Context {
+/// The ear of a producer: what every client tells, and the answers to its events.
+pub(super) struct LinkContext {
+    context: Arc<Context>,
     reports: Arc<Reports>,
-    said: Mutex<Option<Instant>>,
 }
 
-impl ClientContext for Context {
+impl LinkContext {
+    /// The ear of a client that sends no events.
+    pub(super) fn new(keeper: Option<Arc<Keeper>>) -> LinkContext {
+        LinkContext { context: Arc::new(Context::new(keeper)), reports: Arc::default() }
+    }
+}
+
+impl ClientContext for LinkContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.context.generate_oauth_token(config)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        let serious = matches!(
-            level,
-            RDKafkaLogLevel::Emerg
-                | RDKafkaLogLevel::Alert
-                | RDKafkaLogLevel::Critical
-                | RDKafkaLogLevel::Error
-        );
-        self.say(serious, facility, message);
+        self.context.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.say(true, &error.to_string(), reason);
+        self.context.error(error, reason);
     }
 }
 
-impl Context {
-    fn say(&self, serious: bool, what: &str, why: &str) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if serious && said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
-            *said = Some(Instant::now());
-            tracing::warn!(target: "tokenweir::kafka", what, why, "the Kafka client complains; events are kept");
-        } else {
-            tracing::debug!(target: "tokenweir::kafka", what, why);
-        }
-    }
-}
-
-impl ProducerContext for Context {
+impl ProducerContext for LinkContext {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, position: usize) {
@@ -107,17 +106,18 @@ pub(super) enum SendError {
 
 /// A producer. Its reports end with it, so a new one never sees an old one's.
 pub(super) struct Link {
-    producer: ThreadedProducer<Context>,
+    producer: ThreadedProducer<LinkContext>,
     pub(super) reports: Arc<Reports>,
+    pub(super) context: Arc<Context>,
     topic: String,
 }
 
 impl Link {
-    pub(super) fn new(config: &ClientConfig, topic: &str) -> KafkaResult<Link> {
-        let reports = Arc::new(Reports::default());
-        let context = Context { reports: Arc::clone(&reports), said: Mutex::default() };
-        let producer = ThreadedProducer::from_config_and_context(config, context)?;
-        Ok(Link { producer, reports, topic: topic.to_owned() })
+    pub(super) fn new(config: &Config, keeper: Option<Arc<Keeper>>) -> KafkaResult<Link> {
+        let ear = LinkContext::new(keeper);
+        let (reports, context) = (Arc::clone(&ear.reports), Arc::clone(&ear.context));
+        let producer = ThreadedProducer::from_config_and_context(&config.producer(), ear)?;
+        Ok(Link { producer, reports, context, topic: config.topic.clone() })
     }
 
     /// Hands an event over. Never waits.
@@ -146,6 +146,25 @@ impl Link {
             Some(topic) => topic.error().map(|code| rdkafka::types::RDKafkaErrorCode::from(code).to_string()),
         })
     }
+}
+
+/// Clients that are ending, and how many of them may at once before their owner has to wait.
+static ENDING: AtomicUsize = AtomicUsize::new(0);
+const ENDING_MAX: usize = 4;
+
+/// Ends a client on a thread of its own: librdkafka joins its threads, and one of them may hang in
+/// a name look-up.
+pub(super) fn end(client: impl Send + 'static) -> Option<JoinHandle<()>> {
+    if ENDING.fetch_add(1, Ordering::Relaxed) >= ENDING_MAX {
+        ENDING.fetch_sub(1, Ordering::Relaxed);
+        return None;
+    }
+    let ended = std::thread::Builder::new().name("tw-kafka-end".to_owned()).spawn(move || {
+        drop(client);
+        ENDING.fetch_sub(1, Ordering::Relaxed);
+    });
+    // Without a thread the client has ended here: the closure was dropped.
+    ended.map_err(|_| ENDING.fetch_sub(1, Ordering::Relaxed)).ok()
 }
 
 /// The headers of the CloudEvents Kafka binding: `content-type` names structured mode; the `ce_`

@@ -6,28 +6,47 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `config` | what the user may set, and the values that keep the promise |
+//! | `config` | where to publish and how, and the values that keep the promise |
+//! | `properties` | which librdkafka properties the user may set |
+//! | `secret` | a secret that may be replaced while the process runs |
+//! | `token` | tokens of Entra ID, kept fresh by a thread of their own |
 //! | `tracker` | which positions are sent, acknowledged, to be sent again |
 //! | `classify` | what an error of the broker calls for |
-//! | `pace` | when to try again |
+//! | `pace` | how much to send, and when to try again |
+//! | `context` | what librdkafka tells and asks about a connection |
 //! | `link` | one producer, and what it reports |
-//! | `worker` | the loop |
+//! | `probe` | whether a new connection gets an answer while the old one says nothing |
+//! | `worker` | the loop, and what an answer means |
+//! | `send` | what is sent next |
 
 mod classify;
 mod config;
+mod context;
 mod link;
 mod pace;
+mod probe;
+mod properties;
+mod secret;
+mod send;
+mod token;
 mod tracker;
 mod worker;
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::ledger::{Ledger, ReadError};
+use token::Tokens;
+use worker::Worker;
 
-pub use config::{Auth, Config, ConfigError, Secret};
+pub use classify::Class;
+pub use config::{Auth, Config, ConfigError};
+pub use context::Context;
+pub use secret::Secret;
+pub use token::TokenSource;
 
 /// Why publishing cannot begin. An unreachable broker is no reason: events wait in the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -51,11 +70,15 @@ pub struct Stats {
     /// Events handed over again after an error.
     pub resent: u64,
     /// Times that the producer was replaced.
-    pub renewed: u64,
+    pub replaced: u64,
     /// Events handed over and not yet answered.
     pub in_flight: u64,
-    /// The publisher waits because of an error.
+    /// Nothing has got through since the last error.
     pub backing_off: bool,
+    /// Errors of events, in the order of [`Class::ALL`]. One event may have several.
+    pub errors: [u64; Class::ALL.len()],
+    /// Requests for a token that brought none.
+    pub token_failures: u64,
 }
 
 /// What the handle and the thread share.
@@ -63,16 +86,33 @@ pub struct Stats {
 struct Shared {
     sent: AtomicU64,
     resent: AtomicU64,
-    renewed: AtomicU64,
+    replaced: AtomicU64,
     in_flight: AtomicU64,
     /// Everything up to here is delivered or refused.
     mark: AtomicU64,
     backing_off: AtomicBool,
+    errors: [AtomicU64; Class::ALL.len()],
     stop: Mutex<Option<Instant>>,
     stopped: Condvar,
+    on_delivered: OnceLock<Observer>,
+}
+
+/// Is told how long each event took from being handed over to being acknowledged.
+struct Observer(Box<dyn Fn(Duration) + Send + Sync>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer(..)")
+    }
 }
 
 impl Shared {
+    fn delivered(&self, took: Duration) {
+        if let Some(observer) = self.on_delivered.get() {
+            (observer.0)(took);
+        }
+    }
+
     /// Until when to go on, once somebody wants an end.
     fn deadline(&self) -> Option<Instant> {
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
@@ -85,12 +125,36 @@ impl Shared {
     }
 }
 
+/// A view of a publisher's counters.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    shared: Arc<Shared>,
+    tokens: Option<Arc<Tokens>>,
+}
+
+impl Watch {
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            sent: of(&self.shared.sent),
+            resent: of(&self.shared.resent),
+            replaced: of(&self.shared.replaced),
+            in_flight: of(&self.shared.in_flight),
+            backing_off: self.shared.backing_off.load(Ordering::Relaxed),
+            token_failures: self.tokens.as_ref().map_or(0, |tokens| tokens.failures()),
+            errors: std::array::from_fn(|class| of(&self.shared.errors[class])),
+        }
+    }
+}
+
 /// A running publisher. Dropped without [`Publisher::stop`], it ends at once; what was not
 /// acknowledged stays in the ledger.
 #[derive(Debug)]
 pub struct Publisher {
     ledger: Ledger,
     shared: Arc<Shared>,
+    tokens: Option<Arc<Tokens>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -106,24 +170,30 @@ impl Publisher {
             return Err(StartError::Config(errors));
         }
         let shared = Arc::new(Shared::default());
-        let worker = worker::Worker::new(ledger.clone(), &config, Arc::clone(&shared))?;
+        let keeper = config.keeper().map_err(|error| StartError::Producer(error.to_string()))?;
+        let tokens = keeper.as_ref().map(|keeper| Arc::clone(&keeper.tokens));
+        let worker = Worker::new(ledger.clone(), config, keeper, Arc::clone(&shared))?;
         let thread = std::thread::Builder::new()
             .name("tw-publish".to_owned())
             .spawn(move || worker.run())
             .map_err(|error| StartError::Producer(error.to_string()))?;
-        Ok(Publisher { ledger, shared, thread: Some(thread) })
+        Ok(Publisher { ledger, shared, tokens, thread: Some(thread) })
+    }
+
+    /// Calls `observe` on the publisher's thread with the time from handing over each event to its
+    /// acknowledgement, in whole milliseconds. The first observer wins; a second one is ignored.
+    pub fn on_delivered(&self, observe: impl Fn(Duration) + Send + Sync + 'static) {
+        let _ = self.shared.on_delivered.set(Observer(Box::new(observe)));
     }
 
     /// The counters.
     pub fn stats(&self) -> Stats {
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Stats {
-            sent: of(&self.shared.sent),
-            resent: of(&self.shared.resent),
-            renewed: of(&self.shared.renewed),
-            in_flight: of(&self.shared.in_flight),
-            backing_off: self.shared.backing_off.load(Ordering::Relaxed),
-        }
+        self.watch().stats()
+    }
+
+    /// A view of the counters that may outlive the publisher.
+    pub fn watch(&self) -> Watch {
+        Watch { shared: Arc::clone(&self.shared), tokens: self.tokens.clone() }
     }
 
     /// Publishes what is committed by now, for at most `flush`, and ends. Returns how many events

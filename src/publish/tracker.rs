@@ -12,11 +12,19 @@ enum State {
     Done,
 }
 
+/// One position of the window.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    state: State,
+    /// When it was sent last, in milliseconds of the caller's clock.
+    sent_ms: u32,
+}
+
 /// The window of positions between the mark and the last one sent.
 #[derive(Debug)]
 pub(super) struct Tracker {
     mark: u64,
-    window: VecDeque<State>,
+    window: VecDeque<Slot>,
     in_flight: usize,
     failed: BTreeSet<u64>,
 }
@@ -52,74 +60,76 @@ impl Tracker {
         self.failed.first().copied()
     }
 
+    /// Whether this position is to be sent again.
+    pub(super) fn is_failed(&self, position: u64) -> bool {
+        self.failed.contains(&position)
+    }
+
     /// A position is handed to the producer: the next one, or one that failed. Positions skipped
     /// over do not exist and count as delivered.
-    pub(super) fn sent(&mut self, position: u64) {
+    pub(super) fn sent(&mut self, position: u64, now_ms: u32) {
         while self.last() + 1 < position {
-            self.window.push_back(State::Done);
+            self.window.push_back(Slot { state: State::Done, sent_ms: now_ms });
         }
+        let sent = Slot { state: State::Sent, sent_ms: now_ms };
         if position == self.last() + 1 {
-            self.window.push_back(State::Sent);
+            self.window.push_back(sent);
             self.in_flight += 1;
-        } else if self.failed.remove(&position) {
-            self.set(position, State::Sent);
+        } else if self.failed.remove(&position)
+            && let Some(slot) = self.slot(position)
+        {
+            *slot = sent;
             self.in_flight += 1;
         }
     }
 
-    /// A sent position is acknowledged. Anything else is ignored.
-    pub(super) fn acked(&mut self, position: u64) {
-        if self.get(position) == Some(State::Sent) {
-            self.in_flight -= 1;
-            self.set(position, State::Done);
-            self.advance();
-        }
+    /// A sent position is acknowledged; returns when it was sent. Anything else is ignored.
+    pub(super) fn acked(&mut self, position: u64) -> Option<u32> {
+        let slot = self.slot(position).filter(|slot| slot.state == State::Sent)?;
+        slot.state = State::Done;
+        let sent_ms = slot.sent_ms;
+        self.in_flight -= 1;
+        self.advance();
+        Some(sent_ms)
     }
 
     /// A sent position is not delivered.
     pub(super) fn failed(&mut self, position: u64) {
-        if self.get(position) == Some(State::Sent) {
+        if let Some(slot) = self.slot(position).filter(|slot| slot.state == State::Sent) {
+            slot.state = State::Failed;
             self.in_flight -= 1;
-            self.set(position, State::Failed);
             self.failed.insert(position);
         }
     }
 
     /// A failed position will never be sent again: it is refused for good.
     pub(super) fn give_up(&mut self, position: u64) {
-        if self.failed.remove(&position) {
-            self.set(position, State::Done);
+        if self.failed.remove(&position)
+            && let Some(slot) = self.slot(position)
+        {
+            slot.state = State::Done;
             self.advance();
         }
     }
 
     /// The producer is gone, with everything in flight.
     pub(super) fn lost(&mut self) {
-        for (index, state) in self.window.iter_mut().enumerate() {
-            if *state == State::Sent {
-                *state = State::Failed;
+        for (index, slot) in self.window.iter_mut().enumerate() {
+            if slot.state == State::Sent {
+                slot.state = State::Failed;
                 self.failed.insert(self.mark + 1 + index as u64);
             }
         }
         self.in_flight = 0;
     }
 
-    fn index(&self, position: u64) -> Option<usize> {
-        usize::try_from(position.checked_sub(self.mark + 1)?).ok()
-    }
-
-    fn get(&self, position: u64) -> Option<State> {
-        self.window.get(self.index(position)?).copied()
-    }
-
-    fn set(&mut self, position: u64, state: State) {
-        if let Some(slot) = self.index(position).and_then(|index| self.window.get_mut(index)) {
-            *slot = state;
-        }
+    fn slot(&mut self, position: u64) -> Option<&mut Slot> {
+        let index = usize::try_from(position.checked_sub(self.mark + 1)?).ok()?;
+        self.window.get_mut(index)
     }
 
     fn advance(&mut self) {
-        while self.window.front() == Some(&State::Done) {
+        while self.window.front().is_some_and(|slot| slot.state == State::Done) {
             self.window.pop_front();
             self.mark += 1;
         }
@@ -163,7 +173,7 @@ mod tests {
                 let next = model.keys().next_back().copied().unwrap_or(start) + 1;
                 match action {
                     Action::Send => {
-                        tracker.sent(next);
+                        tracker.sent(next, 1);
                         model.insert(next, State::Sent);
                     }
                     Action::Resend => {
@@ -171,7 +181,7 @@ mod tests {
                         let failed = failed.map(|(position, _)| *position);
                         prop_assert_eq!(tracker.first_failed(), failed);
                         if let Some(position) = failed {
-                            tracker.sent(position);
+                            tracker.sent(position, 2);
                             model.insert(position, State::Sent);
                         }
                     }
@@ -205,9 +215,9 @@ mod tests {
     #[test]
     fn positions_that_do_not_exist_are_no_holes() {
         let mut tracker = Tracker::new(3);
-        tracker.sent(7);
+        tracker.sent(7, 5);
         assert_eq!((tracker.mark(), tracker.last()), (3, 7));
-        tracker.acked(7);
+        assert_eq!((tracker.acked(7), tracker.acked(7)), (Some(5), None));
         assert_eq!((tracker.mark(), tracker.len()), (7, 0));
     }
 }

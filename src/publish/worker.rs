@@ -5,21 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
-
 use super::classify::{Class, classify};
-use super::link::{Link, SendError};
+use super::link::{self, Link, LinkContext};
 use super::pace::Pace;
+use super::probe::{Finding, Probe};
+use super::token::Keeper;
 use super::tracker::Tracker;
 use super::{Config, Shared, StartError};
-use crate::ledger::{Ledger, ReadError, Reader, Row};
-
-/// Events between the mark and the last one sent: what a new producer may have to send again, and
-/// with events of 1.5 KiB more than the client's own queue takes.
-const WINDOW_MAX: usize = 50_000;
-
-/// Events read in one short transaction, about 400 KB.
-const READ_ROWS: usize = 256;
+use crate::ledger::{Ledger, Reader, Row};
 
 /// How long to wait for an answer before looking for new events.
 const ANSWER_WAIT: Duration = Duration::from_millis(10);
@@ -33,65 +26,88 @@ const MARK_EVERY: Duration = Duration::from_millis(100);
 /// How often the broker must refuse an event that was sent alone.
 const REFUSALS: u32 = 3;
 
-/// No answer for this long is worth a word, and then, if a broker does answer a question, a new
-/// producer. Longer than `request.timeout.ms`, within which librdkafka helps itself.
-const SILENCE: Duration = Duration::from_secs(90);
+/// No answer for this long, and a second connection asks how the broker is.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// No answer for this long is worth a word, ..
+const SILENCE_LONG: Duration = Duration::from_secs(90);
+
+/// .. and for this long, while the broker answers others, a new producer. Longer than any
+/// `request.timeout.ms` allowed, within which librdkafka helps itself.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
 
-/// How long to wait for the broker to say whether the topic exists.
-const QUESTION: Duration = Duration::from_secs(2);
+/// How often secrets are read again that came from files, and how often while logins are denied.
+const SECRET_EVERY: Duration = Duration::from_secs(30);
+const SECRET_EVERY_DENIED: Duration = Duration::from_secs(1);
+
+/// What is under way may end with the old secret for this long.
+const SECRET_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a producer may take to end when the publisher ends. What it still reports counts.
+const END_WAIT: Duration = Duration::from_secs(2);
 
 /// The publisher's thread.
 pub(super) struct Worker {
-    ledger: Ledger,
-    reader: Reader,
-    shared: Arc<Shared>,
-    client: ClientConfig,
-    topic: String,
-    link: Option<Link>,
-    tracker: Tracker,
-    pace: Pace,
-    /// Set while events go one by one, to find those that the broker refuses.
-    alone: Option<Alone>,
+    pub(super) ledger: Ledger,
+    pub(super) reader: Reader,
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: Config,
+    keeper: Option<Arc<Keeper>>,
+    pub(super) link: Option<Link>,
+    pub(super) tracker: Tracker,
+    pub(super) pace: Pace,
+    /// The event that is under way alone, if there is one: only it can be to blame.
+    pub(super) alone: Option<u64>,
+    /// The event that was refused alone last, and how often.
+    refused: (u64, u32),
     /// New rows read and not sent yet.
-    ahead: VecDeque<Row>,
-    answered: Instant,
+    pub(super) ahead: VecDeque<Row>,
+    began: Instant,
+    pub(super) answered: Instant,
+    /// When secrets were read last.
+    looked: Instant,
+    /// A secret has changed: until when to wait for what is under way with the old one.
+    changing: Option<Instant>,
+    /// Asks how the broker is while nothing is answered.
+    probe: Option<Probe>,
     warned: bool,
     marked: Instant,
-    asked: bool,
-}
-
-/// The search for an event that is refused.
-#[derive(Clone, Copy, Debug)]
-struct Alone {
-    /// Everything up to here goes alone.
-    until: u64,
-    /// The one that is on its way, or was the last to be.
-    sent: Option<u64>,
-    /// How often it was refused.
-    refused: u32,
+    pub(super) asked: bool,
 }
 
 impl Worker {
-    pub(super) fn new(ledger: Ledger, config: &Config, shared: Arc<Shared>) -> Result<Worker, StartError> {
+    pub(super) fn new(
+        ledger: Ledger,
+        config: Config,
+        keeper: Option<Arc<Keeper>>,
+        shared: Arc<Shared>,
+    ) -> Result<Worker, StartError> {
         let reader = Reader::open(ledger.dir())?;
-        let client = config.producer();
         let mark = ledger.delivered();
         shared.mark.store(mark, Ordering::Release);
-        let link = Link::new(&client, &config.topic).map_err(|e| StartError::Producer(e.to_string()))?;
+        // One that needs a token is made when there is one.
+        let link = match keeper {
+            Some(_) => None,
+            None => Some(Link::new(&config, None).map_err(|e| StartError::Producer(e.to_string()))?),
+        };
         let now = Instant::now();
         Ok(Worker {
             ledger,
             reader,
             shared,
-            client,
-            topic: config.topic.clone(),
-            link: Some(link),
+            config,
+            keeper,
+            link,
             tracker: Tracker::new(mark),
             pace: Pace::new(),
             alone: None,
+            refused: (0, 0),
             ahead: VecDeque::new(),
+            began: now,
             answered: now,
+            looked: now,
+            changing: None,
+            probe: None,
             warned: false,
             marked: now,
             asked: false,
@@ -101,34 +117,32 @@ impl Worker {
     pub(super) fn run(mut self) {
         loop {
             self.collect();
+            self.shared.in_flight.store(self.tracker.in_flight() as u64, Ordering::Relaxed);
             self.save_mark(false);
             if self.over() {
                 break;
             }
+            self.renew_secret();
             self.renew_if_broken();
+            self.shared.backing_off.store(self.pace.in_trouble(), Ordering::Relaxed);
             if let Some(wait) = self.pace.wait(Instant::now()) {
-                self.shared.backing_off.store(true, Ordering::Relaxed);
                 self.rest(wait);
                 continue;
             }
-            self.shared.backing_off.store(false, Ordering::Relaxed);
+            if self.changing.is_some() {
+                self.wait();
+                continue;
+            }
             match self.send() {
                 Ok(true) => {}
                 Ok(false) => self.wait(),
                 Err(error) => {
                     tracing::error!(%error, "the ledger cannot be read; publishing pauses");
-                    self.pace.failed(Instant::now());
+                    self.pace.trouble(Instant::now(), self.tracker.in_flight());
                 }
             }
         }
-        // Answers that come while the producer ends still count.
-        let reports = self.link.take().map(|link| Arc::clone(&link.reports));
-        for (position, error) in reports.iter().flat_map(|reports| reports.take()) {
-            if error.is_none() {
-                self.tracker.acked(position);
-            }
-        }
-        self.save_mark(true);
+        self.end();
     }
 
     /// Nothing is left to send, or no time, and somebody wants an end.
@@ -138,7 +152,25 @@ impl Worker {
             .is_some_and(|deadline| Instant::now() >= deadline || self.tracker.mark() >= self.committed())
     }
 
-    fn committed(&self) -> u64 {
+    /// Answers that come while the producer ends still count.
+    fn end(mut self) {
+        self.close_probe();
+        if let Some(link) = self.link.take() {
+            let reports = Arc::clone(&link.reports);
+            let (thread, began) = (link::end(link), Instant::now());
+            while thread.as_ref().is_some_and(|thread| !thread.is_finished()) && began.elapsed() < END_WAIT {
+                std::thread::sleep(ANSWER_WAIT);
+            }
+            for (position, error) in reports.take() {
+                if error.is_none() {
+                    self.tracker.acked(position);
+                }
+            }
+        }
+        self.save_mark(true);
+    }
+
+    pub(super) fn committed(&self) -> u64 {
         self.ledger.wait_committed(u64::MAX, Duration::ZERO)
     }
 
@@ -146,13 +178,14 @@ impl Worker {
     fn wait(&self) {
         match &self.link {
             Some(link) if self.tracker.in_flight() > 0 => link.reports.wait(ANSWER_WAIT),
-            _ => {
+            Some(_) => {
                 let last = self.tracker.last();
                 if self.ledger.wait_committed(last, IDLE_WAIT) <= last {
                     // A ledger that has ended does not wait.
                     std::thread::sleep(ANSWER_WAIT);
                 }
             }
+            None => self.rest(ANSWER_WAIT),
         }
     }
 
@@ -176,71 +209,74 @@ impl Worker {
         }
         self.answered = Instant::now();
         self.warned = false;
+        self.close_probe();
         for (position, error) in reports {
             match error {
                 None => {
-                    self.tracker.acked(position);
+                    if let Some(sent_ms) = self.tracker.acked(position) {
+                        let took_ms = self.now_ms().saturating_sub(sent_ms);
+                        self.shared.delivered(Duration::from_millis(took_ms.into()));
+                    }
                     self.pace.succeeded();
-                    self.passed(position);
                 }
                 Some(error) => {
                     self.tracker.failed(position);
-                    self.trouble(position, classify(&error), &error.to_string());
+                    self.not_delivered(position, classify(&error), &error.to_string());
                 }
             }
         }
-        self.shared.in_flight.store(self.tracker.in_flight() as u64, Ordering::Relaxed);
     }
 
-    /// An event is done with: if it went alone, so does the next, from a clean slate.
-    fn passed(&mut self, position: u64) {
-        if let Some(alone) = &mut self.alone {
-            alone.refused = 0;
-            if position >= alone.until {
-                self.alone = None;
-            }
-        }
+    /// Milliseconds since the start; of 49 days and more, all the same.
+    pub(super) fn now_ms(&self) -> u32 {
+        u32::try_from(self.began.elapsed().as_millis()).unwrap_or(u32::MAX)
     }
 
-    /// Decides what an error of one event means.
-    fn trouble(&mut self, position: u64, class: Class, why: &str) {
-        let now = Instant::now();
-        if class != Class::Full && class != Class::Event && self.pace.says(now) {
-            tracing::error!(
-                topic = self.topic,
-                why,
-                "events cannot be delivered; they are kept and sent again"
-            );
-        }
+    /// Decides what the error of an event means that was sent.
+    fn not_delivered(&mut self, position: u64, class: Class, why: &str) {
+        self.tell(class, why);
+        self.pace.failed(Instant::now(), self.tracker.in_flight());
         match class {
-            Class::Full => {}
-            Class::Again | Class::Setting => self.pace.failed(now),
-            Class::Producer => {
-                self.pace.failed(now);
-                self.end_link(why);
+            Class::Full | Class::Again | Class::Setting => {}
+            Class::Producer => self.end_link(why),
+            Class::Event => {
+                self.pace.narrow();
+                self.refusal(position, why);
             }
-            Class::Event => self.refusal(position, why),
         }
     }
 
-    /// The broker does not accept an event, or one of its batch.
+    /// Counts a refusal. Only what was sent alone is to blame for it.
     fn refusal(&mut self, position: u64, why: &str) {
-        let Some(alone) = &mut self.alone else {
-            self.alone = Some(Alone { until: position, sent: None, refused: 0 });
+        if self.alone != Some(position) {
             return;
-        };
-        alone.until = alone.until.max(position);
-        // Only what was sent alone is to blame.
-        if alone.sent == Some(position) {
-            alone.refused += 1;
-            if alone.refused >= REFUSALS {
-                self.give_up(position, why);
-                self.passed(position);
-            }
+        }
+        let before = if self.refused.0 == position { self.refused.1 } else { 0 };
+        self.refused = (position, before + 1);
+        if before + 1 >= REFUSALS {
+            self.give_up(position, why);
         }
     }
 
-    fn give_up(&mut self, position: u64, why: &str) {
+    /// Counts an error, and says so in the log now and then.
+    pub(super) fn tell(&mut self, class: Class, why: &str) {
+        self.shared.errors[class as usize].fetch_add(1, Ordering::Relaxed);
+        if class == Class::Full || class == Class::Event || !self.pace.says(Instant::now()) {
+            return;
+        }
+        let topic = &self.config.topic;
+        if class == Class::Setting {
+            tracing::error!(
+                topic,
+                why,
+                "nothing is delivered until a setting is changed, here or at the broker; events are kept"
+            );
+        } else {
+            tracing::error!(topic, why, "events cannot be delivered; they are kept and sent again");
+        }
+    }
+
+    pub(super) fn give_up(&mut self, position: u64, why: &str) {
         tracing::error!(
             position,
             why,
@@ -262,167 +298,88 @@ impl Worker {
     /// Replaces a producer that will never deliver again.
     fn renew_if_broken(&mut self) {
         if let Some(why) = self.link.as_ref().and_then(Link::fatal) {
-            self.pace.failed(Instant::now());
+            self.pace.trouble(Instant::now(), 0);
             self.end_link(&why);
+        } else if self.link.as_ref().is_some_and(|link| link.context.misses_token()) {
+            self.end_link("a token has come");
         } else if self.tracker.in_flight() > 0 && self.answered.elapsed() >= SILENCE {
             self.silence();
         }
-        if self.link.is_none() && self.pace.wait(Instant::now()).is_none() {
-            match Link::new(&self.client, &self.topic) {
+        let token = self.keeper.as_ref().is_none_or(|keeper| keeper.tokens.some());
+        if self.link.is_none() && token && self.pace.wait(Instant::now()).is_none() {
+            match Link::new(&self.config, self.keeper.clone()) {
                 Ok(link) => self.link = Some(link),
                 Err(error) => {
                     tracing::error!(%error, "no producer can be made");
-                    self.pace.failed(Instant::now());
+                    self.pace.trouble(Instant::now(), 0);
                 }
             }
+        }
+    }
+
+    /// Reads secrets again now and then, and at once when the broker denies a login. A new one gets
+    /// a new producer.
+    fn renew_secret(&mut self) {
+        let denied = self.link.as_ref().is_some_and(|link| link.context.take_denied());
+        if denied {
+            self.tell(Class::Setting, "the broker denies the login");
+        }
+        if self.looked.elapsed() >= if denied { SECRET_EVERY_DENIED } else { SECRET_EVERY } {
+            self.looked = Instant::now();
+            match self.config.reload() {
+                Ok(true) => {
+                    tracing::info!("a secret of the broker has changed");
+                    self.changing = Some(Instant::now() + if denied { Duration::ZERO } else { SECRET_WAIT });
+                }
+                Ok(false) => {}
+                Err(why) => tracing::warn!(why, "a secret cannot be read again; the old one is used"),
+            }
+        }
+        let over = |until| self.tracker.in_flight() == 0 || Instant::now() >= until;
+        if self.changing.is_some_and(over) {
+            self.changing = None;
+            self.end_link("a secret has changed");
         }
     }
 
     fn end_link(&mut self, why: &str) {
-        if self.link.take().is_some() {
+        if let Some(link) = self.link.take() {
             tracing::warn!(why, "the Kafka client is replaced; what it had not delivered is sent again");
-            self.shared.renewed.fetch_add(1, Ordering::Relaxed);
+            link::end(link);
+            self.shared.replaced.fetch_add(1, Ordering::Relaxed);
             self.tracker.lost();
+            self.pace.lost();
+            self.alone = None;
+            self.close_probe();
             self.answered = Instant::now();
         }
     }
 
-    /// Nothing was answered for long. If a broker is there, the producer is stuck.
+    /// Nothing was answered for a while: asks how the broker is.
     fn silence(&mut self) {
-        if !std::mem::replace(&mut self.warned, true) {
-            tracing::error!(
-                events = self.tracker.in_flight(),
-                "no broker has answered for 90 s; events are kept"
-            );
+        let silent = self.answered.elapsed();
+        if silent >= SILENCE_LONG && !std::mem::replace(&mut self.warned, true) {
+            let events = self.tracker.in_flight();
+            tracing::error!(events, "no broker has answered for 90 s; events are kept");
         }
-        if self.answered.elapsed() >= SILENCE_MAX {
-            let there = self.link.as_ref().is_some_and(|link| link.ask_topic(QUESTION).is_ok());
-            if there {
+        if self.probe.is_none() {
+            match Probe::new(&self.config, LinkContext::new(self.keeper.clone())) {
+                Ok(probe) => self.probe = Some(probe),
+                Err(error) => tracing::debug!(%error, "no second client can be made"),
+            }
+        }
+        match self.probe.as_mut().map_or(Finding::Away, Probe::ask) {
+            Finding::Returned => self.end_link("the broker is back and its old connection is dead"),
+            Finding::There if silent >= SILENCE_MAX => {
                 self.end_link("nothing was answered for 10 minutes although a broker is there");
             }
-            self.answered = Instant::now();
+            Finding::There | Finding::Away => {}
         }
     }
 
-    /// Sends some events. Returns whether there is more to do at once.
-    fn send(&mut self) -> Result<bool, ReadError> {
-        if self.link.is_none() {
-            return Ok(false);
-        }
-        if self.alone.is_some() && self.tracker.in_flight() > 0 {
-            return Ok(false);
-        }
-        if let Some(position) = self.tracker.first_failed() {
-            return self.resend(position);
-        }
-        if self.ahead.is_empty() {
-            self.read_ahead()?;
-        }
-        if self.ahead.is_empty() {
-            return Ok(false);
-        }
-        self.ask_once();
-        while let Some(row) = self.ahead.pop_front() {
-            if self.tracker.len() >= WINDOW_MAX || !self.hand_over(&row) {
-                self.ahead.push_front(row);
-                return Ok(false);
-            }
-            if self.alone.is_some() {
-                break;
-            }
-        }
-        Ok(true)
-    }
-
-    /// Sends what failed, oldest first.
-    fn resend(&mut self, position: u64) -> Result<bool, ReadError> {
-        let limit = if self.alone.is_some() { 1 } else { READ_ROWS };
-        let rows = self.reader.after(position - 1, limit)?;
-        if rows.first().is_none_or(|row| row.position != position) {
-            tracing::error!(position, "an event is gone from the ledger before it was delivered");
-            self.tracker.give_up(position);
-        }
-        for row in rows {
-            // What lies between was delivered.
-            let Some(failed) = self.tracker.first_failed() else { break };
-            if row.position < failed {
-                continue;
-            }
-            if row.position > failed {
-                break;
-            }
-            if !self.hand_over(&row) {
-                return Ok(false);
-            }
-            self.shared.resent.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(true)
-    }
-
-    fn read_ahead(&mut self) -> Result<(), ReadError> {
-        let (last, committed) = (self.tracker.last(), self.committed());
-        if last < committed {
-            let rows = self.reader.after(last, READ_ROWS)?;
-            self.ahead.extend(rows.into_iter().filter(|row| row.position <= committed));
-        }
-        Ok(())
-    }
-
-    /// Hands one event to the producer. Returns whether it took it.
-    fn hand_over(&mut self, row: &Row) -> bool {
-        let Some(link) = &self.link else { return false };
-        if self.tracker.in_flight() == 0 {
-            self.answered = Instant::now();
-        }
-        match link.send(row.position, &row.body) {
-            Ok(()) => {
-                self.tracker.sent(row.position);
-                if let Some(alone) = &mut self.alone {
-                    alone.sent = Some(row.position);
-                }
-                self.shared.sent.fetch_add(1, Ordering::Relaxed);
-                true
-            }
-            Err(SendError::Unreadable(why)) => {
-                self.tracker.sent(row.position);
-                self.tracker.failed(row.position);
-                self.give_up(row.position, &why);
-                true
-            }
-            Err(SendError::Kafka(error)) => {
-                self.not_taken(row.position, classify(&error), &error.to_string())
-            }
-        }
-    }
-
-    /// `send` itself refused. Returns whether the event is dealt with.
-    fn not_taken(&mut self, position: u64, class: Class, why: &str) -> bool {
-        if class == Class::Event {
-            // The client knows the limit, so it will say so each time: this event is to blame.
-            self.tracker.sent(position);
-            self.tracker.failed(position);
-            self.give_up(position, why);
-            return true;
-        }
-        self.trouble(position, class, why);
-        false
-    }
-
-    /// Looks once whether the topic exists, to say it in clear words. Sends go on regardless.
-    fn ask_once(&mut self) {
-        if std::mem::replace(&mut self.asked, true) {
-            return;
-        }
-        match self.link.as_ref().map(|link| link.ask_topic(QUESTION)) {
-            Some(Ok(Some(why))) => tracing::error!(
-                topic = self.topic,
-                why,
-                "the topic cannot be used; tokenweir never creates one: events are kept until it exists"
-            ),
-            Some(Err(error)) => {
-                tracing::warn!(%error, "no broker answers yet; events are kept");
-            }
-            Some(Ok(None)) | None => {}
+    fn close_probe(&mut self) {
+        if let Some(probe) = self.probe.take() {
+            link::end(probe);
         }
     }
 }

@@ -9,7 +9,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::ReportError;
-use crate::publish::{Config, ConfigError};
+use crate::publish::{Config, ConfigError, Context};
 
 /// How long a broker may take to answer a question.
 const QUESTION: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ const AHEAD_KIB: &str = "16384";
 
 /// A topic that is open. Joins no group and commits nothing.
 pub(super) struct Topic {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Context>,
     name: String,
     /// The partitions that hold something, with the offset after their last message.
     ends: BTreeMap<i32, i64>,
@@ -38,15 +38,14 @@ impl Topic {
         if let Some(error) = config.check().into_iter().next() {
             return Err(error.into());
         }
-        let consumer: BaseConsumer = config
-            .consumer()
-            .set("group.id", "tokenweir-report") // librdkafka wants one to assign; nothing joins it
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "earliest")
-            .set("queued.max.messages.kbytes", AHEAD_KIB)
-            .create()?;
+        let consumer = config.consumer(&[
+            ("group.id", "tokenweir-report"), // librdkafka wants one to assign; nothing joins it
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("enable.partition.eof", "true"),
+            ("auto.offset.reset", "earliest"),
+            ("queued.max.messages.kbytes", AHEAD_KIB),
+        ])?;
         let ends = ends(&consumer, &config.topic)?;
         Ok(Topic { consumer, name: config.topic.clone(), ends })
     }
@@ -104,7 +103,7 @@ impl Topic {
 }
 
 /// The partitions that hold something, with the offset after their last message.
-fn ends(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>, ReportError> {
+fn ends(consumer: &BaseConsumer<Context>, topic: &str) -> Result<BTreeMap<i32, i64>, ReportError> {
     let metadata = consumer.fetch_metadata(Some(topic), QUESTION)?;
     let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
     let mut ends = BTreeMap::new();

@@ -29,6 +29,10 @@ const RESIDUAL_TOKENS: &[f64] = &[-100.5, -10.5, -3.5, -1.5, -0.5, 0.5, 1.5, 3.5
 /// A commit is one sync of the disk; above a second something is wrong with it.
 const COMMIT_S: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
+/// From one request near by to a broker that was away for minutes.
+const DELIVERY_S: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
 /// Every metric.
 #[derive(Debug)]
 pub struct Metrics {
@@ -63,6 +67,14 @@ pub struct Metrics {
     overload: IntCounter,
     panics: IntCounter,
     prompt_memory_bytes: IntGauge,
+    replaced: IntCounter,
+    resent: IntCounter,
+    in_flight: IntGauge,
+    backing_off: IntGauge,
+    publish_errors: IntCounterVec,
+    token_failures: IntCounter,
+    /// From handing an event to the Kafka client to its acknowledgement.
+    pub event_delivery_seconds: Histogram,
     /// Time of one ledger commit.
     pub ledger_commit_seconds: Histogram,
 }
@@ -100,6 +112,23 @@ pub struct LedgerSnapshot {
     pub panics: u64,
     /// Request bodies kept to be counted.
     pub prompt_memory_bytes: u64,
+}
+
+/// Counts that the publisher keeps itself, read at each scrape.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublishSnapshot {
+    /// Times that the Kafka client was replaced.
+    pub replaced: u64,
+    /// Events sent again after an error.
+    pub resent: u64,
+    /// Events sent and not acknowledged yet.
+    pub in_flight: u64,
+    /// Nothing has got through since the last error.
+    pub backing_off: bool,
+    /// Errors by what they call for.
+    pub errors: Vec<(&'static str, u64)>,
+    /// Requests for a token that brought none.
+    pub token_failures: u64,
 }
 
 /// Makes metrics and registers them; the first error is kept.
@@ -279,6 +308,30 @@ impl Metrics {
             )?,
             prompt_memory_bytes: d
                 .gauge("tokenweir_prompt_memory_bytes", "Request bodies kept to be counted.")?,
+            replaced: d.counter(
+                "tokenweir_producer_replaced_total",
+                "Times that the Kafka client was replaced: a fatal error, a dead connection, a new secret.",
+            )?,
+            resent: d.counter("tokenweir_events_resent_total", "Events sent again after an error.")?,
+            in_flight: d.gauge("tokenweir_events_in_flight", "Events sent and not acknowledged yet.")?,
+            backing_off: d.gauge(
+                "tokenweir_publish_backing_off",
+                "1 while nothing has got through to the broker since the last error.",
+            )?,
+            publish_errors: d.counters(
+                "tokenweir_publish_errors_total",
+                "Errors of events. class: again, event (not acceptable), setting (somebody must change one), producer (fatal).",
+                &["class"],
+            )?,
+            token_failures: d.counter(
+                "tokenweir_token_refresh_failures_total",
+                "Requests for a token of Entra ID that brought none.",
+            )?,
+            event_delivery_seconds: d.histogram(
+                "tokenweir_event_delivery_seconds",
+                "From handing an event to the Kafka client to its acknowledgement.",
+                DELIVERY_S,
+            )?,
             ledger_commit_seconds: d.histogram(
                 "tokenweir_ledger_commit_seconds",
                 "Time of one ledger commit.",
@@ -361,7 +414,7 @@ impl Metrics {
     ///
     /// # Errors
     /// If the text cannot be encoded.
-    pub fn render(&self, now: LedgerSnapshot) -> prometheus::Result<String> {
+    pub fn render(&self, now: LedgerSnapshot, publish: PublishSnapshot) -> prometheus::Result<String> {
         for (counter, value) in [
             (&self.accepted, now.accepted),
             (&self.settled, now.settled),
@@ -371,6 +424,9 @@ impl Metrics {
             (&self.refused, now.refused),
             (&self.overload, now.overload),
             (&self.panics, now.panics),
+            (&self.replaced, publish.replaced),
+            (&self.resent, publish.resent),
+            (&self.token_failures, publish.token_failures),
         ] {
             counter.inc_by(value.saturating_sub(counter.get()));
         }
@@ -382,8 +438,14 @@ impl Metrics {
             (&self.ledger_bytes_max, now.bytes_max),
             (&self.ledger_degraded, u64::from(now.degraded)),
             (&self.prompt_memory_bytes, now.prompt_memory_bytes),
+            (&self.in_flight, publish.in_flight),
+            (&self.backing_off, publish.backing_off.into()),
         ] {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        for (class, errors) in publish.errors {
+            let counter = self.publish_errors.with_label_values(&[class]);
+            counter.inc_by(errors.saturating_sub(counter.get()));
         }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
@@ -423,10 +485,15 @@ mod tests {
     fn every_metric_is_declared_once_and_shown() {
         let metrics = Metrics::new().unwrap();
         let text = metrics
-            .render(LedgerSnapshot { accepted: 3, settled: 2, open: 1, ..Default::default() })
+            .render(
+                LedgerSnapshot { accepted: 3, settled: 2, open: 1, ..Default::default() },
+                PublishSnapshot { errors: vec![("again", 4)], backing_off: true, ..Default::default() },
+            )
             .unwrap();
         assert!(text.contains("tokenweir_calls_accepted_total 3"), "{text}");
         assert!(text.contains("tokenweir_calls_open 1"), "{text}");
+        assert!(text.contains("tokenweir_publish_errors_total{class=\"again\"} 4"), "{text}");
+        assert!(text.contains("tokenweir_publish_backing_off 1"), "{text}");
         assert!(text.contains("tokenweir_build_info{version="), "{text}");
         assert!(text.contains("process_resident_memory_bytes"), "{text}");
         for row in &metrics.rows {
@@ -455,7 +522,7 @@ mod tests {
         assert_eq!((drifting("eu", 0, None), drifting("eu", 1, Some(true))), (0, 1));
         assert_eq!((drifting("us", -1, Some(true)), drifting("us", 2, None)), (2, 2));
         assert_eq!((drifting("us", 0, Some(false)), drifting("eu", 0, Some(false))), (1, 0));
-        let text = metrics.render(LedgerSnapshot::default()).unwrap();
+        let text = metrics.render(LedgerSnapshot::default(), PublishSnapshot::default()).unwrap();
         let labels = r#"class="chat_completions:output:text",deployment="d",model="gpt-4o""#;
         for (edge, at_most) in [("-1.5", 0), ("-0.5", 1), ("0.5", 4), ("1.5", 5), ("3.5", 6)] {
             let line =
@@ -468,7 +535,9 @@ mod tests {
     fn counters_follow_the_snapshot() {
         let metrics = Metrics::new().unwrap();
         for stored in [1, 5, 5, 9] {
-            let text = metrics.render(LedgerSnapshot { stored, ..Default::default() }).unwrap();
+            let text = metrics
+                .render(LedgerSnapshot { stored, ..Default::default() }, PublishSnapshot::default())
+                .unwrap();
             assert!(text.contains(&format!("tokenweir_events_stored_total {stored}\n")), "{text}");
         }
     }

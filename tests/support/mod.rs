@@ -21,6 +21,15 @@ use uuid::Uuid;
 /// How long anything may take on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Whether long tests run too; says so if not.
+pub(crate) fn long() -> bool {
+    let long = std::env::var_os("TOKENWEIR_LONG").is_some_and(|value| value == "1");
+    if !long {
+        println!("SKIPPED: the long form; TOKENWEIR_LONG=1 runs it");
+    }
+    long
+}
+
 pub(crate) fn options(dir: &Path, publishes: bool) -> Options {
     Options { slots: 4_096, control_interval: Duration::from_secs(3_600), publishes, ..Options::new(dir) }
 }
