@@ -166,9 +166,7 @@ impl OpenError {
     fn is_full(&self) -> bool {
         match self {
             OpenError::Io { error, .. } => error.kind() == std::io::ErrorKind::StorageFull,
-            OpenError::Database { error: StoreError::Sqlite(error), .. } => {
-                error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
-            }
+            OpenError::Database { error, .. } => error.is_full(),
             _ => false,
         }
     }
@@ -199,12 +197,19 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// See [`OpenError::is_full`].
+    fn is_full(&self) -> bool {
+        match self {
+            StoreError::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            _ => false,
+        }
+    }
+
     /// See [`OpenError::is_damage`]. An I/O error or a full disk is none.
     fn is_damage(&self) -> bool {
         use rusqlite::{Error, ErrorCode};
         match self {
             StoreError::Damaged(_) | StoreError::State(_) => true,
-            StoreError::ReaderInWal | StoreError::Closed => false,
             StoreError::Sqlite(Error::SqliteFailure(error, _)) => {
                 matches!(error.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
             }
@@ -213,6 +218,7 @@ impl StoreError {
                 error,
                 Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..) | Error::Utf8Error(..)
             ),
+            StoreError::ReaderInWal | StoreError::Closed => false,
         }
     }
 }
@@ -304,7 +310,7 @@ impl Ledger {
         let lock = DirLock::take(&options.dir)?;
         let quota = writer::quota(&options);
         let shared = Arc::new(Shared::new(options.slots, &quota));
-        let writer = open_writer(&options, &quota, &shared, &lock)?;
+        let writer = open_writer(&options, quota, &shared, &lock)?;
         let (source, boot) = (writer.source().to_owned(), writer.boot());
         let thread = std::thread::Builder::new()
             .name("tw-ledger".to_owned())
@@ -407,11 +413,11 @@ impl Ledger {
 /// Opens the database, or begins a new one if the one that is there cannot be used.
 fn open_writer(
     options: &Options,
-    quota: &Quota,
+    quota: Quota,
     shared: &Arc<Shared>,
     lock: &DirLock,
 ) -> Result<Writer, OpenError> {
-    let open = || Writer::open(options, *quota, Arc::clone(shared), lock.marker()?);
+    let open = || Writer::open(options, quota, Arc::clone(shared), lock.marker()?);
     // Twice, so that one bad read costs no ledger.
     let damage = match open().or_else(|error| if error.is_damage() { open() } else { Err(error) }) {
         Err(error) if error.is_damage() => error,

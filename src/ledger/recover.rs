@@ -50,7 +50,7 @@ pub(super) fn recover(
         previous.degraded |= was_degraded;
         append.control_event(previous.control(0, true))?;
     } else {
-        append.log.boot.degraded = was_degraded;
+        append.log.boot.degraded |= was_degraded;
     }
     if stored_counts {
         append.log.mark = append.log.last;

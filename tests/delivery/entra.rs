@@ -264,7 +264,8 @@ fn events_are_published_with_tokens_through_troubles_of_their_service() {
     rig.calls(100);
     rig.arrives(&broker);
     let by = vec![Key::Caller];
-    let read = report(&ReportOptions { input: Input::Topic(config), by, from: None, to: None, prices: None }).unwrap();
+    let read = report(&ReportOptions { input: Input::Topic(config), by, from: None, to: None, prices: None })
+        .unwrap();
     assert_eq!(read.total.calls, 100, "a reader logs in the same way");
     let troubles = [
         (Says::Nothing, if long() { 30 } else { 9 }),

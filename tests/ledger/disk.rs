@@ -132,11 +132,6 @@ impl Rig {
         locked(&self.state).reads_fail = fail;
     }
 
-    /// Operations so far.
-    pub(crate) fn ops(&self) -> u64 {
-        locked(&self.state).ops
-    }
-
     /// Syncs so far that succeeded.
     pub(crate) fn syncs(&self) -> u64 {
         locked(&self.state).syncs

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokenweir::ledger::{Ledger, Options};
+use tokenweir::usage::Settled;
+use uuid::Uuid;
 
-use crate::support::{call, options};
+use crate::support::{options, usage};
 
 /// What the WAL may take, whoever reads.
 const WAL_BYTES_MAX: u64 = 64 << 20;
@@ -53,14 +56,14 @@ fn write_and_follow(time: Duration) {
     let wal = dir.path().join("ledger.sqlite3-wal");
     let (began, mut calls, mut largest) = (Instant::now(), 0_u64, 0);
     while began.elapsed() < time {
-        let free = ledger.stats().accepted - ledger.stats().stored < 4_096 - 2 * BURST as u64;
-        if free {
-            for _ in 0..BURST {
-                call(&ledger, "a", 1, 1);
-            }
-            calls += BURST as u64;
-        } else {
+        let slots: Vec<_> = (0..BURST).map_while(|_| ledger.reserve()).collect();
+        if slots.is_empty() {
             std::thread::sleep(Duration::from_millis(1));
+        }
+        for slot in slots {
+            let (id, usage) = (Uuid::now_v7(), usage("a", 1, 1));
+            slot.open(id, &usage).settle(Settled { id, time: Timestamp::now(), usage });
+            calls += 1;
         }
         largest = largest.max(fs::metadata(&wal).map_or(0, |file| file.len()));
     }

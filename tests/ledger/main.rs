@@ -5,6 +5,7 @@
 //! - `disk`, `vfs`: a disk that breaks on purpose, and the SQLite VFS that leads to it
 //! - `script`: a life of a ledger, told line by line, and what must be true after any end of it
 //! - `crash`: that life broken off at every step, by a kill or a loss of power, and recovery too
+//! - `errors`: a disk that fails while the ledger runs, and gets well again or not
 //! - `damage`: databases that are damaged
 //! - `versions`: ledgers of older versions, databases that are no ledger, copies
 //! - `clock`: a wall clock that jumps
@@ -23,6 +24,7 @@ mod cost;
 mod crash;
 mod damage;
 mod disk;
+mod errors;
 mod follow;
 mod kill;
 mod script;

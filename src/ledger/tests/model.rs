@@ -400,6 +400,7 @@ impl World {
         self.writer().end_well();
         assert_eq!(self.writer().unstored(), 0, "a clean end stores everything, also where it is full");
         self.audit();
+        assert_eq!(self.shared().delivered(), self.broker.mark, "every mark is stored");
         let (writer, ..) = self.running.take().unwrap();
         drop(writer);
         let live = self.live().into_iter().filter(|id| self.calls[id].has_slot).collect::<HashSet<_>>();

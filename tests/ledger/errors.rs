@@ -1,0 +1,164 @@
+//! A disk that fails while the ledger runs: once, for a while, or at one kind of operation.
+//!
+//! Two things hold throughout. What the ledger calls committed survives a loss of power at any
+//! later moment: a sync that failed is never taken for one that held. And when the disk is well
+//! again, what was stored and what was summed is, per caller, what was handed over.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokenweir::ledger::{Ledger, Reader};
+use tokenweir::usage::{EventType, Settled};
+use uuid::Uuid;
+
+use crate::disk::{Fault, Kind, Op, Rig};
+use crate::support::{PATIENCE, check_completeness, eventually, options, stored, usage};
+
+/// Time for which a fault that lasts is left in place.
+const FAILING: Duration = Duration::from_millis(700);
+
+/// Who pays, and how much.
+type Totals = BTreeMap<String, (u64, u64)>;
+
+fn add(totals: &mut Totals, caller: &str, calls: u64, input: u64) {
+    let total = totals.entry(caller.to_owned()).or_default();
+    (total.0, total.1) = (total.0 + calls, total.1 + input);
+}
+
+/// One call as the sidecar makes it: summed if there is no slot.
+fn one_call(ledger: &Ledger, caller: &str, input: u64) {
+    let (id, usage) = (Uuid::now_v7(), usage(caller, input, 1));
+    match ledger.reserve() {
+        Some(slot) => slot.open(id, &usage).settle(Settled { id, time: Timestamp::now(), usage }),
+        None => ledger.sum(&Settled { id, time: Timestamp::now(), usage }),
+    }
+}
+
+/// What the ledger says was used.
+fn told(dir: &Path) -> Totals {
+    let mut totals = Totals::new();
+    for event in stored(dir) {
+        let (calls, input) = (event.data["calls"].as_u64(), event.data["tokens"]["input"].as_u64());
+        match event.kind {
+            EventType::Control => {}
+            EventType::Usage | EventType::Summary => {
+                add(&mut totals, &event.subject, calls.unwrap_or(1), input.unwrap_or(0));
+            }
+        }
+    }
+    totals
+}
+
+/// Whenever something is committed, takes the power away (in a copy) and looks whether it is there.
+fn watch(ledger: &Ledger, rig: &Rig, stop: &AtomicBool) -> u64 {
+    let (mut last, mut looks) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        let committed = ledger.wait_committed(last, Duration::from_millis(20));
+        if committed == last {
+            continue;
+        }
+        let left = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        rig.survivors(committed, left.path());
+        let there = Reader::open(left.path()).and_then(|reader| reader.last());
+        let there = there.unwrap_or_else(|error| panic!("{committed} committed, and then {error}"));
+        assert!(there >= committed, "{committed} committed, {there} survive");
+        (last, looks) = (committed, looks + 1);
+    }
+    looks
+}
+
+/// Calls come all the time; the disk fails `fault` for a while and is well again.
+fn fail_and_heal(which: &str, fault: Fault, lasts: bool) {
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let rig = Rig::new(dir.path());
+    let ledger = Ledger::open(options(dir.path(), true)).unwrap();
+    let (mut handed, stop) = (Totals::new(), Arc::new(AtomicBool::new(false)));
+    let watcher = {
+        let (ledger, rig, stop) = (ledger.clone(), Arc::clone(&rig), Arc::clone(&stop));
+        std::thread::spawn(move || watch(&ledger, &rig, &stop))
+    };
+    let mut n = 0;
+    let mut calls_for = |time: Duration| {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            n += 1;
+            let caller = ["a", "b", "c"][n as usize % 3];
+            one_call(&ledger, caller, n);
+            add(&mut handed, caller, 1, n);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    calls_for(Duration::from_millis(100));
+    rig.fail(&[fault]);
+    calls_for(FAILING);
+    if lasts {
+        assert!(ledger.stats().degraded, "{which}: it says so");
+    }
+    rig.heal();
+    eventually("well again", || {
+        calls_for(Duration::from_millis(20));
+        !ledger.stats().degraded
+    });
+    calls_for(Duration::from_millis(100));
+    let stats = ledger.stats();
+    assert_eq!(stats.accepted, stats.settled + stats.open + stats.summed, "{which}: {stats:?}");
+    ledger.close().unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let looks = watcher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    println!("{which}: {n} calls, {} summed, {looks} losses of power", stats.summed);
+    check_completeness(&stored(dir.path()));
+    assert_eq!(told(dir.path()), handed, "{which}");
+    let degraded = stored(dir.path()).iter().any(|event| event.data["degraded"] == true);
+    assert!(degraded, "{which}: a control event says so");
+}
+
+fn fault(op: Op, file: &'static str, kind: Kind, times: u64) -> Fault {
+    Fault { from: 0, times, op: Some(op), file, kind }
+}
+
+#[test]
+fn a_sync_that_fails_once_is_never_taken_for_one_that_held() {
+    fail_and_heal("one failed sync", fault(Op::Sync, "-wal", Kind::Error, 1), false);
+}
+
+#[test]
+fn syncs_that_fail_for_long() {
+    fail_and_heal("failing syncs", fault(Op::Sync, "", Kind::Error, u64::MAX), true);
+}
+
+#[test]
+fn a_file_system_that_turned_read_only() {
+    fail_and_heal("failing writes", fault(Op::Write, "", Kind::Error, u64::MAX), true);
+}
+
+#[test]
+fn a_disk_that_is_full_in_the_middle_of_a_write() {
+    fail_and_heal("full", fault(Op::Write, "", Kind::Full, u64::MAX), true);
+}
+
+/// A slow disk makes commits slow and nothing else: no call waits, and none is lost.
+#[test]
+fn a_slow_disk_holds_nobody_up() {
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let rig = Rig::new(dir.path());
+    let ledger = Ledger::open(options(dir.path(), true)).unwrap();
+    rig.fail(&[fault(Op::Sync, "-wal", Kind::Delay(Duration::from_millis(300)), u64::MAX)]);
+    let syncs = rig.syncs();
+    let mut longest = Duration::ZERO;
+    for n in 0..1_000 {
+        let began = Instant::now();
+        one_call(&ledger, "a", n);
+        longest = longest.max(began.elapsed());
+    }
+    assert!(ledger.wait_committed(999, PATIENCE) >= 1_000, "all are stored in the end");
+    assert!(rig.syncs() > syncs);
+    rig.heal();
+    // A sync lasts 300 ms; a loaded machine may hold a thread up for some of that.
+    assert!(longest < Duration::from_millis(250), "a call waited for {longest:?}");
+    ledger.close().unwrap();
+    assert_eq!(told(dir.path())["a"], (1_000, 999 * 500));
+}
