@@ -254,7 +254,7 @@ impl Worker {
     /// Counts an error, and says so in the log now and then.
     pub(super) fn tell(&mut self, class: Class, why: &str) {
         self.shared.errors[class as usize].fetch_add(1, Ordering::Relaxed);
-        if class == Class::Full || class == Class::Event || !self.pace.says(Instant::now()) {
+        if class == Class::Full || !self.pace.says(Instant::now()) {
             return;
         }
         let topic = &self.config.topic;
