@@ -496,7 +496,7 @@ fn the_command_says_what_it_found_and_exits_with_3() {
     let output = run(&["-"], &fewer);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert!(text(&output).contains("missing: 2 events"), "{}", text(&output));
-    assert!(text(&output).contains("doubled: 1 events"), "{}", text(&output));
+    assert!(text(&output).contains("doubled: 1 event\n"), "{}", text(&output));
     assert!(
         text(&output).lines().last().unwrap().starts_with("NOT complete (missing, doubled"),
         "{}",

@@ -15,20 +15,23 @@ use super::{ReportError, parse_time};
 
 /// How a file of prices looks, for `--help`.
 pub const PRICES_HELP: &str = "\
-Prices are CSV with a header; lines that begin with # are comments:
+Prices are CSV with a header; empty lines and lines that begin with # are left out:
 
   model,deployment,from,to,input,input_cached,output,per_tokens,currency
   gpt-4o-2024-11-20,,,,2.50,1.25,10.00,1000000,USD
   gpt-4o-*,batch,2026-01-01,,1.25,,5.00,1000000,USD
 
-model: a name, the beginning of one and *, or * for any. deployment: empty for any. from, to: a UTC day or
-instant; to is exclusive; empty for ever. input, output: the price of per_tokens tokens (a power of ten, 1000000 if
-empty). input_cached: of input that the service read from its cache; as input if empty. model, input, output and
-currency must be there, the other columns may be absent. All lines have the same currency.
+  model         a name, the beginning of one and *, or * for any
+  deployment    empty for any
+  from, to      a UTC day or instant, to exclusive; empty for ever
+  input, output the price of per_tokens tokens (a power of ten; empty: 1000000)
+  input_cached  of input that the service read from its cache; empty: as input
+  currency      the same in all lines
 
-Of several lines that fit, one with a deployment goes before one without, then the longer model, then the later
-from. Calls of a model without a price are counted in unpriced_calls, named on standard error, and make the total
-incomplete. Unknown numbers cost nothing; unknown_calls counts them. Nothing is rounded.";
+Only model, input, output and currency must be there. Of several lines that fit, one with a deployment goes before \
+one without, then the longer model, then the later from. Calls without a price are counted in unpriced_calls, their \
+models named on standard error, and the total says that it is incomplete. Unknown numbers cost nothing; \
+unknown_calls counts them. Nothing is rounded.";
 
 /// Decimal places of an amount.
 const PLACES: u32 = 18;
@@ -112,17 +115,16 @@ impl Prices {
     }
 
     fn parse(text: &str) -> Result<Prices, (u64, String)> {
-        let mut reader =
-            ReaderBuilder::new().trim(Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
-        let header = reader.headers().map_err(|error| (1, error.to_string()))?.clone();
-        let columns = columns(&header).map_err(|problem| (1, problem))?;
+        let mut records = records(text);
+        let (line, header) = records.next().unwrap_or_else(|| Ok((1, StringRecord::new())))?;
+        let columns = columns(&header).map_err(|problem| (line, problem))?;
         let mut prices = Prices { currency: String::new(), rows: Vec::new() };
         let mut lines: Vec<u64> = Vec::new();
-        for record in reader.records() {
-            let record = record.map_err(|error| {
-                (error.position().map_or(1, csv::Position::line), problem_of(&error, header.len()))
-            })?;
-            let line = record.position().map_or(1, csv::Position::line);
+        for record in records {
+            let (line, record) = record?;
+            if record.len() != header.len() {
+                return Err((line, format!("has {} fields, the header has {}", record.len(), header.len())));
+            }
             let row = Row { record: &record, columns: &columns };
             let price = row.price().map_err(|problem| (line, problem))?;
             let currency = row.required("currency").map_err(|problem| (line, problem))?;
@@ -214,11 +216,15 @@ fn columns(header: &StringRecord) -> Result<BTreeMap<String, usize>, String> {
     }
 }
 
-fn problem_of(error: &csv::Error, columns: usize) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { len, .. } => format!("has {len} fields, the header has {columns}"),
-        _ => error.to_string(),
-    }
+/// Every line that is neither empty nor a comment, with its number; one line is one record.
+fn records(text: &str) -> impl Iterator<Item = Result<(u64, StringRecord), (u64, String)>> + '_ {
+    let lines = (1..).zip(text.lines().map(str::trim));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).map(|(number, line)| {
+        let mut reader = ReaderBuilder::new().has_headers(false).trim(Trim::All).from_reader(line.as_bytes());
+        let mut record = StringRecord::new();
+        reader.read_record(&mut record).map_err(|error| (number, error.to_string()))?;
+        Ok((number, record))
+    })
 }
 
 /// One line of the file.
@@ -359,6 +365,7 @@ mod tests {
             ("m,,2026-02-30,,1,,1,,USD", 2, "from: "),
             ("m,,2026-02-02,2026-02-02,1,,1,,USD", 2, "to is not after from"),
             (",,,,1,,1,,USD", 2, "model is empty"),
+            ("# a comment\n\nm,,,,x,,1,,USD", 4, "input is x"),
             ("m,,,,1,,1,", 2, "8 fields, the header has 9"),
             ("", 1, "no price"),
         ] {

@@ -10,6 +10,7 @@ use super::bits::length;
 use super::boots::{Boot, Boots, Counters, Period};
 use super::findings::{BootLine, Finding, Findings, Kind, State, Verdict};
 use super::remains::Remains;
+use super::show::plural;
 
 /// A boot is open until its last control event is so many intervals old.
 const INTERVALS: u32 = 2;
@@ -201,12 +202,16 @@ impl Judge<'_> {
         }
         let last = boot.periods.last();
         let sign = last.and_then(|period| period.time).or(boot.began);
-        let covered = last.map_or(String::new(), |last| {
-            format!("{} calls open at its last control event; ", last.control.open)
-        });
-        let detail = format!("{covered}{} events after it", boot.uncovered);
-        let detail =
-            if last.is_none() { format!("no control event; {} events", boot.uncovered) } else { detail };
+        let uncovered = plural(boot.uncovered, "event");
+        let detail = match last {
+            Some(last) => {
+                format!(
+                    "{} open at its last control event, {uncovered} after it",
+                    plural(last.control.open, "call")
+                )
+            }
+            None => format!("no control event yet, {uncovered}"),
+        };
         if self.is_young(sign) {
             if !self.options.allow_open {
                 self.find(Kind::Open, boot, None, boot.uncovered, detail);
@@ -295,21 +300,21 @@ impl Judge<'_> {
         }
         let uncovered: u64 = lines.iter().map(|line| line.uncovered).sum();
         if uncovered > 0 {
-            say(format!("not covered yet: {uncovered} events wait for the next control event of their boot"));
+            say(format!("not covered yet: {} without a control event so far", plural(uncovered, "event")));
         }
         let open: u64 = lines.iter().filter(|line| line.state == State::Open).map(|line| line.open).sum();
         if open > 0 {
-            say(format!("{open} calls were open when their boots last said so"));
+            say(format!("{} open when the boot last said so", plural(open, "call")));
         }
         let degraded = lines.iter().filter(|line| line.degraded).count();
         let summed: u64 = lines.iter().map(|line| line.summed).sum();
         if degraded > 0 || summed > 0 {
-            say(format!(
-                "degraded: {degraded} boots could not store every event at once; {summed} calls are only in sums"
-            ));
+            let (boots, calls) = (plural(degraded as u64, "boot"), plural(summed, "call"));
+            say(format!("degraded: {boots} could not store every event at once; {calls} only in sums"));
         }
         if self.boots.foreign > 0 {
-            say(format!("{} messages are no events of tokenweir, or not whole", self.boots.foreign));
+            let messages = plural(self.boots.foreign, "message");
+            say(format!("left out: {messages} not of tokenweir, or not whole"));
         }
     }
 }

@@ -68,9 +68,12 @@ impl Verdict {
 
     /// The last line.
     fn result(&self) -> String {
-        let boots = self.boots.len();
-        let repeats = if self.repeats > 0 { format!(", {} repeats", self.repeats) } else { String::new() };
-        let read = format!("{} events of {boots} boots{repeats}", self.events);
+        let boots = plural(self.boots.len() as u64, "boot");
+        let repeats = match self.repeats {
+            0 => String::new(),
+            repeats => format!(", {}", plural(repeats, "repeat")),
+        };
+        let read = format!("{} of {boots}{repeats}", plural(self.events, "event"));
         if self.events == 0 && self.complete {
             return "nothing to verify: there are no events".to_owned();
         }
@@ -110,10 +113,15 @@ fn table(lines: &[BootLine]) -> Table {
 fn amount(kind: Kind, found: &[&Finding]) -> String {
     let events: u64 = found.iter().map(|finding| finding.events).sum();
     match kind {
-        Kind::Missing | Kind::Doubled | Kind::Refused => format!("{events} events"),
-        Kind::Altered => format!("{} contradictions", found.len()),
-        Kind::Open | Kind::NeverClosed => format!("{} boots", found.len()),
+        Kind::Missing | Kind::Doubled | Kind::Refused => plural(events, "event"),
+        Kind::Altered => plural(found.len() as u64, "contradiction"),
+        Kind::Open | Kind::NeverClosed => plural(found.len() as u64, "boot"),
     }
+}
+
+/// `1 event`, `2 events`.
+pub(super) fn plural(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn sentence(finding: &Finding) -> String {
