@@ -24,6 +24,8 @@ const WHOLE: usize = 2;
 const PACE: Duration = Duration::from_millis(15);
 /// Between two words of a stream.
 const WORD: Duration = Duration::from_millis(5);
+/// A round without a fault is long enough then.
+const CALM: Duration = Duration::from_secs(8);
 /// After the broker's return.
 const RECOVERY: Duration = Duration::from_secs(3);
 /// What the median of a call may take longer while the broker is away.
@@ -37,9 +39,8 @@ fn answer(request: &Message, to: &mut TcpStream) -> io::Result<()> {
     if !request.body.starts_with(br#"{"stream":true"#) {
         let body = r#"{"id":"chatcmpl-test","object":"chat.completion","created":1,"model":"gpt-4o-2024-11-20","choices":[{"index":0,"message":{"role":"assistant","content":"One two three"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13}}"#;
         let length = body.len();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-        );
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
         return to.write_all(format!("{head}{body}").as_bytes());
     }
     to.write_all(upstream::STREAM_HEAD.as_bytes())?;
@@ -197,7 +198,7 @@ fn outage(mode: Mode, rounds: usize, time: Duration) {
     let memory = memory_mib(&sidecar);
     let (mut p50, mut p99, mut slowest) = (Vec::new(), Vec::new(), Duration::ZERO);
     for _ in 0..rounds {
-        let mut calm = rig.load(&sidecar, time);
+        let mut calm = rig.load(&sidecar, time.min(CALM));
         caught_up(&sidecar);
         rig.forwarder.set(mode);
         let mut seen = rig.load(&sidecar, time);

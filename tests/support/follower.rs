@@ -123,8 +123,13 @@ impl Topic {
     /// for byte, what the ledger holds and nothing else.
     pub(crate) fn holds(&self, ledger: &Path, after: u64) -> Held {
         let stored = stored(ledger);
-        let refused: Vec<Key> =
-            Reader::open(ledger).unwrap().refused(0, usize::MAX).unwrap().iter().map(|r| key(&r.row.body)).collect();
+        let refused: Vec<Key> = Reader::open(ledger)
+            .unwrap()
+            .refused(0, usize::MAX)
+            .unwrap()
+            .iter()
+            .map(|r| key(&r.row.body))
+            .collect();
         let wanted = |position: u64, key: &Key| position > after && !refused.contains(key);
         let missing = || {
             let seen = self.seen.lock().unwrap();
