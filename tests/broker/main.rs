@@ -8,7 +8,7 @@
 //! - `errors`: requests to produce that the broker refuses, in random bursts; throttling
 //! - `cuts`: connections that break while an answer is on its way
 //! - `slow`: more events than the way takes, and the rest caught up
-//! - `real`: what only a real broker shows: stopped processes, lost state, its own limits
+//! - `real`: what only a real broker shows: stopped processes, lost state
 //!
 //! On librdkafka's embedded broker, or on the one that `TOKENWEIR_TEST_BROKERS` names
 //! (`tests/kafka/run`), where the test does not need what only one of them can.
@@ -29,6 +29,9 @@ mod support;
 mod away;
 mod cuts;
 mod errors;
+#[allow(dead_code, reason = "it is shared")]
+#[path = "../serve/random.rs"]
+mod random;
 mod real;
 mod rig;
 mod slow;

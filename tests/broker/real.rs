@@ -1,5 +1,4 @@
-//! What only a real broker shows: a process that is stopped, one that has lost its state, and limits
-//! of its own.
+//! What only a real broker shows: a process that is stopped, and one that has lost its state.
 //!
 //! `tests/kafka/run` says where Apache Kafka's jars are, or the broker of the Python wheel. These
 //! tests start brokers of their own from them, and stop, kill and empty those.
@@ -10,13 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tokenweir::ledger::Reader;
-use tokenweir::usage::Settled;
 use uuid::Uuid;
 
 use crate::rig::{Rig, either, turn};
 use crate::support::eventually;
 use crate::support::follower::{Topic, create};
-use crate::support::usage;
 
 const PER_SECOND: u32 = 300;
 const RECOVERY: Duration = Duration::from_secs(3);
@@ -210,36 +207,4 @@ fn a_broker_that_lost_its_state_gets_all_that_it_had_not_confirmed() {
     let calls = load.end();
     rig.caught_up();
     println!("{calls} calls, {:?}, {:?}", rig.stats(), rig.end());
-}
-
-/// One event of a hundred is larger than the topic takes, and so is any large batch.
-#[test]
-fn one_event_that_is_too_large_is_refused_and_ninety_nine_arrive() {
-    let _turn = turn();
-    let Some(broker) = Broker::start() else { return };
-    if matches!(broker.kind, Kind::Wheel(_)) {
-        return println!("SKIPPED: the wheel's broker has no such limit");
-    }
-    let rig = Rig::running(Topic::on(&broker.servers(), &[("max.message.bytes", "20000")]));
-    let began = Instant::now();
-    for n in 0..99 {
-        crate::rig::one_call(&rig.ledger, n);
-        if n == 50 {
-            let (id, mut large) = (Uuid::now_v7(), usage("large", 1, 1));
-            large.accounting.reasons = (0..2_000).map(|n| format!("output:reason-{n}")).collect();
-            let slot = rig.ledger.reserve().unwrap();
-            slot.open(id, &usage("large", 1, 1)).settle(Settled {
-                id,
-                time: jiff::Timestamp::now(),
-                usage: large,
-            });
-        }
-    }
-    rig.caught_up();
-    let took = began.elapsed();
-    let (stats, refused) = (rig.stats(), rig.ledger.stats().refused);
-    let held = rig.end();
-    println!("100 events, one too large, in {took:?}: {stats:?}, {held:?}");
-    assert_eq!((refused, held.refused), (1, 1));
-    assert_eq!(held.repeats, 0);
 }

@@ -13,18 +13,13 @@ use uuid::Uuid;
 
 use crate::support::follower::{Held, Topic};
 use crate::support::forwarder::{Forwarder, Mode};
-use crate::support::{PATIENCE, check_completeness, eventually, options, stored, usage};
+use crate::support::{PATIENCE, check_completeness, eventually, long, options, stored, usage};
 
 /// One test at a time: they look at the memory and the time of this process.
 static TURN: Mutex<()> = Mutex::new(());
 
 pub(crate) fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Long tests run too.
-pub(crate) fn long() -> bool {
-    std::env::var_os("TOKENWEIR_LONG").is_some()
 }
 
 /// The first of these in the run of every day, the second with `TOKENWEIR_LONG=1`.

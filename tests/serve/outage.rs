@@ -24,6 +24,8 @@ const WHOLE: usize = 2;
 const PACE: Duration = Duration::from_millis(15);
 /// Between two words of a stream.
 const WORD: Duration = Duration::from_millis(5);
+/// A round without a fault is long enough then.
+const CALM: Duration = Duration::from_secs(8);
 /// After the broker's return.
 const RECOVERY: Duration = Duration::from_secs(3);
 /// What the median of a call may take longer while the broker is away.
@@ -196,7 +198,7 @@ fn outage(mode: Mode, rounds: usize, time: Duration) {
     let memory = memory_mib(&sidecar);
     let (mut p50, mut p99, mut slowest) = (Vec::new(), Vec::new(), Duration::ZERO);
     for _ in 0..rounds {
-        let mut calm = rig.load(&sidecar, time);
+        let mut calm = rig.load(&sidecar, time.min(CALM));
         caught_up(&sidecar);
         rig.forwarder.set(mode);
         let mut seen = rig.load(&sidecar, time);
