@@ -139,19 +139,16 @@ fn one_failed_sync_costs_nothing() {
 }
 
 #[test]
-#[ignore = "no control event says degraded yet"]
 fn a_disk_that_fails_for_seconds_costs_nothing() {
     totals_survive("EIO for ever", |shim| shim.fail_syncs(ALL), true);
 }
 
 #[test]
-#[ignore = "no control event says degraded yet"]
 fn a_file_system_that_becomes_read_only_costs_nothing() {
     totals_survive("read-only", |shim| shim.set(Control::WriteErrno, EROFS), true);
 }
 
 #[test]
-#[ignore = "no control event says degraded yet"]
 fn a_disk_that_is_full_for_seconds_costs_nothing() {
     totals_survive("no space", |shim| shim.set(Control::WriteErrno, ENOSPC), true);
 }

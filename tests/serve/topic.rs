@@ -82,6 +82,17 @@ impl Topic {
         });
     }
 
+    /// Waits until so many events have come, and returns them all: a ledger that is short of room
+    /// deletes what is delivered.
+    pub(crate) fn all(&self, events: usize) -> Vec<String> {
+        wait_for("every event to arrive", || {
+            (self.seen.lock().unwrap().bodies.len() >= events).then_some(())
+        });
+        let seen = self.seen.lock().unwrap();
+        assert!(seen.altered.is_empty(), "one id, two bodies: {:?}", seen.altered);
+        seen.bodies.values().cloned().collect()
+    }
+
     /// Waits until all that these lines hold has come; then the topic holds that and nothing else,
     /// byte for byte. Returns how many messages were repeats.
     pub(crate) fn holds(&self, lines: &[String]) -> u64 {
