@@ -122,13 +122,13 @@ fn each_mutation_fails_its_test() {
     }
     for (target, tests) in tests {
         let tests: Vec<&str> = tests.into_iter().collect();
-        let verdict = copy.run(target, &tests);
-        assert_eq!(verdict, Verdict::Passed, "{target} {tests:?} without any mutation");
+        let (verdict, said) = copy.run(target, &tests);
+        assert_eq!(verdict, Verdict::Passed, "{target} {tests:?} without any mutation: {said}");
     }
     let mut survivors = Vec::new();
     for mutation in &mutations {
         let original = copy.write(&mutation.file, &mutation.applied().unwrap());
-        let verdict = copy.run(&mutation.target, &[&mutation.test]);
+        let (verdict, _) = copy.run(&mutation.target, &[&mutation.test]);
         copy.write(&mutation.file, &original);
         println!(
             "{verdict:?} | {} | {} | {}::{}",
