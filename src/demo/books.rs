@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::sidecar::CONTROL_INTERVAL;
 use crate::ledger::Reader;
+use crate::report::{Input, Verdict, VerifyOptions, verify};
 use crate::usage::EventType;
 
 /// Rows of one read; a demo has some hundreds.
@@ -51,6 +53,20 @@ impl Books {
         let reader = Reader::open(&self.dir)?;
         let stored = self.read(&reader)?;
         Ok((stored, reader.open_calls()?))
+    }
+
+    /// What `tokenweir verify` says of the ledger, whose sidecar still runs.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(super) fn verify(&self) -> anyhow::Result<Verdict> {
+        Ok(verify(&VerifyOptions {
+            input: Input::Ledger(self.dir.clone()),
+            control_interval: CONTROL_INTERVAL,
+            allow_repeats: false,
+            allow_open: true,
+            allow_cut: false,
+        })?)
     }
 
     fn read(&mut self, reader: &Reader) -> anyhow::Result<u64> {

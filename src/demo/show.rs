@@ -185,7 +185,8 @@ impl Show {
         let tally = self.finance.tally();
         let mut lines = table::table(&tally).to_string();
         let mut holds = figures.agree();
-        for (holds_too, what) in self.checks(&figures, &tally) {
+        let checks = self.checks(&figures, &tally);
+        for (holds_too, what) in checks.into_iter().chain([self.verified()?]) {
             lines.push_str(&format!("\n{} {what}", if holds_too { "  ok" } else { "FAIL" }));
             holds &= holds_too;
         }
@@ -217,6 +218,19 @@ impl Show {
                 format!("{unreadable} records are no events; {repeats} came twice and count once"),
             ),
         ]
+    }
+
+    /// Whether every row of both ledgers is accounted for.
+    fn verified(&self) -> anyhow::Result<(bool, String)> {
+        let (mut complete, mut events, mut faults) = (true, 0, 0);
+        for books in &self.books {
+            let verdict = books.verify()?;
+            complete &= verdict.complete;
+            events += verdict.events;
+            faults += verdict.findings.len();
+        }
+        let boots = "of both ledgers, one of which was killed";
+        Ok((complete, format!("verify finds {faults} faults in the {events} events {boots}")))
     }
 
     /// Says what is going on from now on.

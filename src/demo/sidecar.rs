@@ -29,7 +29,7 @@ const CALLS_MAX: usize = 1_024;
 const PROMPT_MEMORY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Some of them in a demo, so that the topic has control events too.
-const CONTROL_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const CONTROL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// For streams to end, and again for events to be delivered, when the sidecar stops. The show has
 /// waited for both before.

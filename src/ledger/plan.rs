@@ -122,7 +122,7 @@ impl OpenCalls {
 
     /// Takes operations while nothing can be written: drafts are kept, checkpoints dropped, and the
     /// calls that ended are returned, to be summed.
-    pub(super) fn absorb(&mut self, ops: VecDeque<Op>) -> Vec<Box<Settled>> {
+    pub(super) fn absorb(&mut self, ops: VecDeque<Op>) -> Vec<Settled> {
         let mut ended = Vec::new();
         for op in ops {
             match op {
@@ -133,7 +133,7 @@ impl OpenCalls {
                 Op::Checkpoint(_) => {}
                 Op::Settle(settled) => {
                     self.end(&settled.id);
-                    ended.push(settled);
+                    ended.push(*settled);
                 }
             }
         }
@@ -142,14 +142,14 @@ impl OpenCalls {
 
     /// Takes a plan apart that was not committed. Returns its ended calls, to be summed; those that
     /// are still open get their row with the next plan.
-    pub(super) fn lost(&mut self, plan: &mut Plan) -> Vec<Box<Settled>> {
+    pub(super) fn lost(&mut self, plan: &mut Plan) -> Vec<Settled> {
         self.unswept.append(&mut plan.sweep);
         for opened in plan.opened.drain(..) {
             if self.numbers.contains_key(&opened.id) {
                 self.unwritten.insert(opened.number, opened);
             }
         }
-        plan.closed.drain(..).map(|closed| closed.settled).collect()
+        plan.closed.drain(..).map(|closed| *closed.settled).collect()
     }
 
     /// Calls that began and have no row yet.

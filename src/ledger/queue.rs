@@ -380,7 +380,7 @@ impl Shared {
 
     /// Calls with a slot ended while nothing could be stored: each is in a sum from here on, and its
     /// slot is free.
-    pub(super) fn sum_instead(&self, ended: &[Box<Settled>]) {
+    pub(super) fn sum_instead(&self, ended: &[Settled]) {
         let mut sums = locked(&self.sums);
         let mut queue = locked(&self.queue);
         queue.summed += ended.len() as u64;

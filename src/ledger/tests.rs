@@ -182,6 +182,22 @@ fn only_delivered_old_events_that_were_not_refused_go() {
     assert_eq!(last.iter().map(|row| row.position).collect::<Vec<_>>(), [11, 12]);
 }
 
+/// Frames that may not be durable must not stay before those of the next commit.
+#[test]
+fn what_a_failed_sync_left_is_not_settled_while_a_reader_keeps_it_in_the_wal() {
+    let mut rig = Rig::new();
+    rig.start();
+    let path = rig.dir.path().join(DATABASE);
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN; SELECT count(*) FROM event;").unwrap();
+    let id = Uuid::now_v7();
+    rig.store(Work { ops: [open_op(id), settle_op(id)].into_iter().collect(), ..Work::default() });
+    let store = super::store::Store::open(&path).unwrap();
+    assert!(matches!(store.settle_wal(), Err(super::StoreError::ReaderInWal)));
+    other.execute_batch("COMMIT").unwrap();
+    store.settle_wal().unwrap();
+}
+
 #[test]
 fn events_kept_for_a_broker_are_not_taken_for_delivered_without_one() {
     let dir = tempfile::tempdir().unwrap();

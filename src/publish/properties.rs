@@ -122,7 +122,7 @@ pub(super) fn problem(key: &str, value: &str, event_hubs: bool) -> Option<String
     if let Some(why) = fixed {
         return Some(format!("cannot be set: {why}"));
     }
-    let of_hubs = event_hubs.then_some(EVENT_HUBS_BOUNDS).unwrap_or_default();
+    let of_hubs: &[_] = if event_hubs { EVENT_HUBS_BOUNDS } else { &[] };
     let bounds = of_hubs.iter().chain(BOUNDS).find(|row| row.0 == key);
     if let Some((_, min, max, why)) = bounds
         && let Ok(number) = value.parse::<i64>()

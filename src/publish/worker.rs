@@ -64,6 +64,8 @@ pub(super) struct Worker {
     pub(super) ahead: VecDeque<Row>,
     began: Instant,
     pub(super) answered: Instant,
+    /// The broker has denied a login, and nothing has got through since.
+    denied: bool,
     /// When secrets were read last.
     looked: Instant,
     /// A secret has changed: until when to wait for what is under way with the old one.
@@ -105,6 +107,7 @@ impl Worker {
             ahead: VecDeque::new(),
             began: now,
             answered: now,
+            denied: false,
             looked: now,
             changing: None,
             probe: None,
@@ -217,6 +220,7 @@ impl Worker {
                         let took_ms = self.now_ms().saturating_sub(sent_ms);
                         self.shared.delivered(Duration::from_millis(took_ms.into()));
                     }
+                    self.denied = false;
                     self.pace.succeeded();
                 }
                 Some(error) => {
@@ -261,7 +265,7 @@ impl Worker {
     /// Counts an error, and says so in the log now and then.
     pub(super) fn tell(&mut self, class: Class, why: &str) {
         self.shared.errors[class as usize].fetch_add(1, Ordering::Relaxed);
-        if class == Class::Full || class == Class::Event || !self.pace.says(Instant::now()) {
+        if class == Class::Full || !self.pace.says(Instant::now()) {
             return;
         }
         let topic = &self.config.topic;
@@ -320,10 +324,12 @@ impl Worker {
     /// Reads secrets again now and then, and at once when the broker denies a login. A new one gets
     /// a new producer.
     fn renew_secret(&mut self) {
-        let denied = self.link.as_ref().is_some_and(|link| link.context.take_denied());
-        if denied {
+        if self.link.as_ref().is_some_and(|link| link.context.take_denied()) {
+            // The client tells of the first denial of many.
+            self.denied = true;
             self.tell(Class::Setting, "the broker denies the login");
         }
+        let denied = self.denied;
         if self.looked.elapsed() >= if denied { SECRET_EVERY_DENIED } else { SECRET_EVERY } {
             self.looked = Instant::now();
             match self.config.reload() {
@@ -332,7 +338,10 @@ impl Worker {
                     self.changing = Some(Instant::now() + if denied { Duration::ZERO } else { SECRET_WAIT });
                 }
                 Ok(false) => {}
-                Err(why) => tracing::warn!(why, "a secret cannot be read again; the old one is used"),
+                Err(why) if self.pace.says(Instant::now()) => {
+                    tracing::warn!(why, "a secret cannot be read again; the old one is used");
+                }
+                Err(_) => {}
             }
         }
         let over = |until| self.tracker.in_flight() == 0 || Instant::now() >= until;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::rig::{Broker, Rig};
 use crate::support::forwarder::most_in_a_second;
-use crate::support::{PATIENCE, call, eventually, long, stored, usage};
+use crate::support::{PATIENCE, call, eventually, stored, usage};
 use RDKafkaRespErr as E;
 
 /// Every error of a produce request of which librdkafka retries the event, or hands it on.
@@ -167,59 +167,6 @@ fn a_producer_that_is_finished_is_replaced_within_seconds() {
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
     rig.arrives(&broker);
-    rig.end(publisher);
-}
-
-/// Errors of every kind in bursts, mixed at random, under load.
-#[test]
-fn bursts_of_errors_lose_nothing() {
-    let rounds = if long() { 60 } else { 4 };
-    let (broker, rig) = (Broker::mock(), Rig::new());
-    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
-    let mut random = Uuid::new_v4().as_u128();
-    println!("seed {random}");
-    let mut below = |bound: usize| {
-        // Knuth's multiplier; the upper bits are the good ones.
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (random >> 64) as usize % bound
-    };
-    for _ in 0..rounds {
-        // What is refused alone three times is given up, which is right and would be no loss.
-        let sized = E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
-        let errors: Vec<E> = (0..2).map(|_| ERRORS[below(ERRORS.len())]).filter(|e| *e != sized).collect();
-        for error in errors {
-            broker.fail(error, 1 + below(3));
-        }
-        rig.calls(30 + below(100) as u64);
-        eventually("delivered", || rig.ledger.stats().undelivered == 0);
-    }
-    println!("{:?}", publisher.stats());
-    assert_eq!(rig.ledger.stats().refused, 0);
-    rig.arrives(&broker);
-    broker.cluster().clear_request_errors(RDKafkaApiKey::Produce);
-    rig.end(publisher);
-}
-
-/// Throttled now and then, as Event Hubs does it, by a broker that is far away.
-#[test]
-fn throttling_of_every_third_request_slows_and_loses_nothing() {
-    let (broker, rig) = (Broker::mock().forwarded(), Rig::new());
-    broker.cluster().broker_round_trip_time(1, Duration::from_millis(100)).unwrap();
-    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
-    let began = Instant::now();
-    for round in 0..20 {
-        let error = [E::RD_KAFKA_RESP_ERR_POLICY_VIOLATION, E::RD_KAFKA_RESP_ERR_NO_ERROR];
-        broker.cluster().request_errors(
-            RDKafkaApiKey::Produce,
-            &[error[usize::from(round % 3 != 0)], error[1], error[1]],
-        );
-        rig.calls(50);
-    }
-    rig.arrives(&broker);
-    println!("1,000 events in {:?}, {:?}", began.elapsed(), publisher.stats());
-    assert!(publisher.stats().errors[Class::Again as usize] > 0);
-    assert_eq!(publisher.stats().replaced, 0);
-    broker.cluster().clear_request_errors(RDKafkaApiKey::Produce);
     rig.end(publisher);
 }
 

@@ -32,7 +32,7 @@ fn a_wrong_password_is_replaced_as_soon_as_its_file_is() {
     let changed = Instant::now();
     eventually("delivered", || rig.ledger.stats().undelivered == 0);
     println!("delivered {:?} after the change, {:?}", changed.elapsed(), publisher.stats());
-    // A login is tried about once a second.
+    // The file is read once a second while logins are denied.
     assert!(changed.elapsed() < Duration::from_secs(10), "{:?}", changed.elapsed());
     assert_eq!(publisher.stats().replaced, 1);
     let reader = rig.arrives(&broker);

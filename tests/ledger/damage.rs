@@ -13,7 +13,7 @@ use tokenweir::usage::{CloudEvent, EventType};
 use uuid::Uuid;
 
 use crate::disk::{Fault, Kind, Op, Random, Rig};
-use crate::script::{moved_aside, open_again};
+use crate::script::{moved_aside, open_again, refused, try_open};
 use crate::support::{PATIENCE, call, eventually, options, stored, usage};
 
 /// Usage events in the ledgers that are damaged here.
@@ -154,12 +154,12 @@ fn a_disk_that_fails_is_no_damage() {
     ];
     for (which, fault) in failing {
         rig.fail(&[fault]);
-        let error = Ledger::open(options(dir.path(), true)).unwrap_err();
+        let error = refused(dir.path());
         assert!(matches!(error, OpenError::Database { .. }), "{which}: {error}");
     }
     rig.heal();
     rig.fail_reads(true);
-    let error = Ledger::open(options(dir.path(), true)).unwrap_err();
+    let error = refused(dir.path());
     assert!(matches!(error, OpenError::Database { .. }), "reads fail: {error}");
     rig.fail_reads(false);
     assert!(moved_aside(dir.path()).is_empty());
@@ -167,7 +167,7 @@ fn a_disk_that_fails_is_no_damage() {
     // Something else under the name of the database.
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join(DATABASE)).unwrap();
-    let error = Ledger::open(options(dir.path(), true)).unwrap_err();
+    let error = refused(dir.path());
     assert!(matches!(error, OpenError::Io { .. }), "{error}");
     assert!(moved_aside(dir.path()).is_empty());
 }
@@ -302,7 +302,7 @@ fn any_damage_is_either_read_past_or_moved_aside_and_never_a_panic_or_a_hang() {
 /// A ledger opens on what is there, takes a call, and its events are those that were stored, or
 /// differ in what was damaged. Returns whether the database was moved aside.
 fn survives(dir: &Path, known: &HashMap<String, String>, how: &str) -> bool {
-    let ledger = match Ledger::open(options(dir, true)) {
+    let ledger = match try_open(dir) {
         Ok(ledger) => ledger,
         // A version number that became larger.
         Err(OpenError::Newer { .. }) => return false,

@@ -106,6 +106,7 @@ fn fail_and_heal(which: &str, fault: Fault, lasts: bool) {
     calls_for(Duration::from_millis(100));
     let stats = ledger.stats();
     assert_eq!(stats.accepted, stats.settled + stats.open + stats.summed, "{which}: {stats:?}");
+    assert!(stats.summed > 0, "{which}: calls go to the sums: {stats:?}");
     ledger.close().unwrap();
     stop.store(true, Ordering::Relaxed);
     let looks = watcher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -246,19 +246,28 @@ fn recover_and_read(dir: &Path) -> Vec<(u64, String)> {
     rows.into_iter().map(|row| (row.position, row.body)).collect()
 }
 
-/// Opens a ledger that this process has just closed. A process that another thread starts at that
-/// moment holds the lock too, until it has become another program.
-pub(crate) fn open_again(dir: &Path) -> Ledger {
+/// Opens a ledger that this process may just have closed. A process that another thread starts at
+/// that moment holds the lock too, until it has become another program.
+pub(crate) fn try_open(dir: &Path) -> Result<Ledger, OpenError> {
     let began = Instant::now();
     loop {
         match Ledger::open(options(dir, true)) {
-            Ok(ledger) => return ledger,
             Err(OpenError::Locked { .. }) if began.elapsed() < PATIENCE => {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            Err(error) => panic!("{error}"),
+            tried => return tried,
         }
     }
+}
+
+/// [`try_open`] that has to succeed.
+pub(crate) fn open_again(dir: &Path) -> Ledger {
+    try_open(dir).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// [`try_open`] that has to fail.
+pub(crate) fn refused(dir: &Path) -> OpenError {
+    try_open(dir).expect_err("it must not open")
 }
 
 /// Names of databases that were moved aside in a directory.

@@ -68,7 +68,7 @@ fn a_newer_ledger_is_refused_by_writer_and_reader_and_left_as_it_is() {
     let path = dir.path().join(DATABASE);
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(&path).unwrap();
-    let refused = Ledger::open(options(dir.path(), true)).unwrap_err();
+    let refused = crate::script::refused(dir.path());
     assert!(matches!(refused, OpenError::Newer { found: 99, .. }), "{refused}");
     let refused = Reader::open(dir.path()).unwrap_err();
     assert!(matches!(refused, ReadError::Newer { found: 99, .. }), "{refused}");

@@ -1,20 +1,31 @@
 //! A TCP forwarder between a Kafka client and one broker, with faults.
 //!
 //! It understands just enough of the protocol to stay in the way: frames, so that it can count the
-//! requests to produce and swallow single answers, and the broker's own address in answers, which it
+//! requests to produce and spoil single answers, and the broker's own address in answers, which it
 //! replaces by its own, so that the client follows no other way. Plain text only.
+//!
+//! Three threads a connection: requests, answers, and a line of answers that wait to be due. Every
+//! read and every wait looks up after 5 ms, so a fault begins and ends at once, also for connections
+//! that are open.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// How often waiting threads look up.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// No frame of a test is larger.
 const FRAME_BYTES_MAX: usize = 16 << 20;
+/// Answers of one connection that wait to be due. A producer has five requests under way.
+const WAITING_MAX: usize = 64;
+/// A limited connection sends in pieces of so many, as a slow line does.
+const PIECE_BYTES: usize = 16 << 10;
 /// The key of requests to produce.
 const PRODUCE: i16 = 0;
 
@@ -31,7 +42,7 @@ pub(crate) enum Mode {
     BlackHole,
     /// Each answer comes this much later.
     Delay(Duration),
-    /// Bytes a second towards the broker.
+    /// Bytes a second towards the broker, all connections together.
     Limit(u64),
 }
 
@@ -56,6 +67,7 @@ struct State {
     produced: Mutex<Vec<Instant>>,
     accepted: Mutex<Vec<Instant>>,
     stop: AtomicBool,
+    /// When the line is free again that [`Mode::Limit`] makes.
     limited_until: Mutex<Instant>,
 }
 
@@ -63,14 +75,16 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Forwarder {
     state: Arc<State>,
+    /// Keeps the port ours while nobody listens.
+    _port: Socket,
 }
 
 impl Forwarder {
     pub(crate) fn new(upstream: &str) -> Forwarder {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = bound("127.0.0.1:0".parse().unwrap());
         let state = Arc::new(State {
             upstream: Mutex::new(upstream.parse().unwrap()),
-            addr: listener.local_addr().unwrap(),
+            addr: port.local_addr().unwrap().as_socket().unwrap(),
             mode: Mutex::new(Mode::Pass),
             cuts: Mutex::default(),
             generation: AtomicU64::new(0),
@@ -79,9 +93,10 @@ impl Forwarder {
             stop: AtomicBool::new(false),
             limited_until: Mutex::new(Instant::now()),
         });
+        let listener = listen(state.addr);
         let accepting = Arc::clone(&state);
         std::thread::spawn(move || accept(&accepting, listener));
-        Forwarder { state }
+        Forwarder { state, _port: port }
     }
 
     /// Where clients connect.
@@ -132,12 +147,32 @@ impl Drop for Forwarder {
     }
 }
 
-/// The most instants within any second.
+/// The most instants within any second; they are in order.
 pub(crate) fn most_in_a_second(instants: &[Instant]) -> usize {
-    let within = |first: &Instant| {
-        instants.iter().filter(|i| **i >= *first && i.duration_since(*first) < Duration::from_secs(1)).count()
-    };
-    instants.iter().map(within).max().unwrap_or(0)
+    let mut first = 0;
+    let mut most = 0;
+    for (last, instant) in instants.iter().enumerate() {
+        while instant.duration_since(instants[first]) >= Duration::from_secs(1) {
+            first += 1;
+        }
+        most = most.max(last + 1 - first);
+    }
+    most
+}
+
+/// A socket on a port that others may have too, if they say so as well.
+fn bound(addr: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&addr.into()).unwrap();
+    socket
+}
+
+fn listen(addr: SocketAddr) -> TcpListener {
+    let socket = bound(addr);
+    socket.listen(64).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.into()
 }
 
 fn accept(state: &Arc<State>, listener: TcpListener) {
@@ -145,17 +180,11 @@ fn accept(state: &Arc<State>, listener: TcpListener) {
     while !state.stop.load(Ordering::SeqCst) {
         if *state.mode.lock().unwrap() == Mode::Refuse {
             listener = None;
-        } else if listener.is_none() {
-            listener = TcpListener::bind(state.addr).ok();
-        }
-        if let Some(listener) = &listener {
-            listener.set_nonblocking(true).unwrap();
-            if let Ok((client, _)) = listener.accept() {
-                state.accepted.lock().unwrap().push(Instant::now());
-                let state = Arc::clone(state);
-                std::thread::spawn(move || connection(&state, client));
-                continue;
-            }
+        } else if let Ok((client, _)) = listener.get_or_insert_with(|| listen(state.addr)).accept() {
+            state.accepted.lock().unwrap().push(Instant::now());
+            let state = Arc::clone(state);
+            std::thread::spawn(move || connection(&state, client));
+            continue;
         }
         std::thread::sleep(LOOK_EVERY);
     }
@@ -165,9 +194,9 @@ fn accept(state: &Arc<State>, listener: TcpListener) {
 struct Connection {
     state: Arc<State>,
     generation: u64,
+    upstream: SocketAddr,
     client: TcpStream,
     broker: TcpStream,
-    upstream: SocketAddr,
     /// It was caught in a black hole.
     dead: AtomicBool,
     ended: AtomicBool,
@@ -177,20 +206,24 @@ struct Connection {
 
 fn connection(state: &Arc<State>, client: TcpStream) {
     client.set_nonblocking(false).unwrap();
+    let generation = state.generation.load(Ordering::SeqCst);
     let upstream = *state.upstream.lock().unwrap();
     let Ok(broker) = TcpStream::connect(upstream) else { return reset(&client) };
     for stream in [&client, &broker] {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(LOOK_EVERY)).unwrap();
+        stream.set_write_timeout(Some(LOOK_EVERY)).unwrap();
     }
-    let generation = state.generation.load(Ordering::SeqCst);
-    let dead = AtomicBool::new(matches!(*state.mode.lock().unwrap(), Mode::BlackHole));
+    let dead = AtomicBool::new(*state.mode.lock().unwrap() == Mode::BlackHole);
     let (ended, asked) = (AtomicBool::new(false), Mutex::default());
     let both =
-        Connection { state: Arc::clone(state), generation, client, broker, upstream, dead, ended, asked };
+        Connection { state: Arc::clone(state), generation, upstream, client, broker, dead, ended, asked };
+    let (line, due) = sync_channel(WAITING_MAX);
+    let both = &both;
     std::thread::scope(|scope| {
         scope.spawn(|| both.requests());
-        scope.spawn(|| both.answers());
+        scope.spawn(move || both.answers(&line));
+        scope.spawn(move || both.deliveries(&due));
     });
 }
 
@@ -201,48 +234,84 @@ impl Connection {
                 self.state.produced.lock().unwrap().push(Instant::now());
                 self.asked.lock().unwrap().push_back(correlation(&frame[8..]));
             }
-            if let Mode::Limit(bytes) = *self.state.mode.lock().unwrap() {
-                let mut until = self.state.limited_until.lock().unwrap();
-                *until =
-                    (*until).max(Instant::now()) + Duration::from_secs_f64(frame.len() as f64 / bytes as f64);
-                std::thread::sleep(until.saturating_duration_since(Instant::now()));
-            }
-            if !self.passes() || (&self.broker).write_all(&frame).is_err() {
+            if !self.sends(&frame) {
                 break;
             }
         }
         self.close();
     }
 
-    fn answers(&self) {
+    /// Writes a request to the broker as fast as the mode allows.
+    fn sends(&self, frame: &[u8]) -> bool {
+        frame.chunks(PIECE_BYTES).all(|piece| {
+            if let Mode::Limit(bytes) = *self.state.mode.lock().unwrap() {
+                let free = {
+                    let mut until = self.state.limited_until.lock().unwrap();
+                    let takes = Duration::from_secs_f64(piece.len() as f64 / bytes as f64);
+                    *until = (*until).max(Instant::now()) + takes;
+                    *until
+                };
+                std::thread::sleep(free.saturating_duration_since(Instant::now()));
+            }
+            self.passes() && self.write(&self.broker, piece)
+        })
+    }
+
+    /// Reads answers and says when each is due.
+    fn answers(&self, line: &SyncSender<(Instant, Vec<u8>)>) {
         while let Some(mut frame) = self.frame(&self.broker) {
             self.rewrite(&mut frame);
-            if let Mode::Delay(time) = *self.state.mode.lock().unwrap() {
-                std::thread::sleep(time);
-            }
-            if !self.passes() {
-                break;
-            }
-            let is_produce = self.asked.lock().unwrap().front() == Some(&correlation(&frame[4..]));
-            if is_produce {
-                self.asked.lock().unwrap().pop_front();
-                match self.state.cuts.lock().unwrap().pop_front() {
-                    Some(Cut::Reset) => {
-                        reset(&self.client);
-                        break;
-                    }
-                    Some(Cut::After(bytes)) => {
-                        let _ = (&self.client).write_all(&frame[..bytes.min(frame.len())]);
-                        break;
-                    }
-                    None => {}
-                }
-            }
-            if (&self.client).write_all(&frame).is_err() {
+            let later = match *self.state.mode.lock().unwrap() {
+                Mode::Delay(time) => time,
+                _ => Duration::ZERO,
+            };
+            if line.send((Instant::now() + later, frame)).is_err() {
                 break;
             }
         }
+        // What waits is still delivered; then its thread ends the connection.
+    }
+
+    /// Hands answers to the client when they are due.
+    fn deliveries(&self, line: &Receiver<(Instant, Vec<u8>)>) {
+        loop {
+            match line.recv_timeout(LOOK_EVERY) {
+                Ok((due, frame)) => {
+                    while Instant::now() < due && !self.over() {
+                        std::thread::sleep(due.saturating_duration_since(Instant::now()).min(LOOK_EVERY));
+                    }
+                    if !self.passes() || !self.delivers(&frame) {
+                        break;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if !self.over() => {}
+                Err(_) => break,
+            }
+        }
         self.close();
+    }
+
+    /// Hands one answer to the client, or spoils it. False when the connection is to end.
+    fn delivers(&self, frame: &[u8]) -> bool {
+        let mut asked = self.asked.lock().unwrap();
+        let cut = if asked.front() == Some(&correlation(&frame[4..])) {
+            asked.pop_front();
+            self.state.cuts.lock().unwrap().pop_front()
+        } else {
+            None
+        };
+        drop(asked);
+        match cut {
+            None => self.write(&self.client, frame),
+            Some(Cut::Reset) => {
+                reset(&self.client);
+                false
+            }
+            Some(Cut::After(bytes)) => {
+                self.write(&self.client, &frame[..bytes.min(frame.len())]);
+                false
+            }
+        }
     }
 
     /// Waits while nothing goes through. False when the connection is to end.
@@ -286,15 +355,22 @@ impl Connection {
             match from.read(&mut read[filled..]) {
                 Ok(0) => return None,
                 Ok(bytes) => filled += bytes,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    if self.over() {
-                        return None;
-                    }
-                }
+                Err(error) if is_a_look(&error) && !self.over() => {}
                 Err(_) => return None,
             }
         }
         Some(read)
+    }
+
+    fn write(&self, mut to: &TcpStream, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            match to.write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if is_a_look(&error) && !self.over() => {}
+                Err(_) => return false,
+            }
+        }
+        true
     }
 
     /// Puts our port where the broker names its own.
@@ -302,14 +378,13 @@ impl Connection {
         let host = self.upstream.ip().to_string().into_bytes();
         let named = |port: u16| [host.as_slice(), &u32::from(port).to_be_bytes()].concat();
         let (theirs, ours) = (named(self.upstream.port()), named(self.state.addr.port()));
-        for at in 0..frame.len().saturating_sub(theirs.len() - 1) {
-            if frame[at..].starts_with(&theirs) {
-                frame[at..at + ours.len()].copy_from_slice(&ours);
-            }
+        let places: Vec<usize> = memchr::memmem::find_iter(frame, &theirs).collect();
+        for at in places {
+            frame[at..at + ours.len()].copy_from_slice(&ours);
         }
     }
 
-    /// Ends the connection; the streams close when both threads have gone.
+    /// Ends the connection; the streams close when all threads have gone.
     fn close(&self) {
         // Who fell into a black hole hears nothing, not even the end.
         while self.dead.load(Ordering::SeqCst) && !self.over() {
@@ -319,11 +394,16 @@ impl Connection {
     }
 }
 
+/// Nothing came or went within [`LOOK_EVERY`].
+fn is_a_look(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
 fn correlation(bytes: &[u8]) -> i32 {
     i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
 /// Closing will send RST.
 fn reset(stream: &TcpStream) {
-    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

@@ -1,6 +1,7 @@
 //! What the tests of the ledger and of delivery share: calls, ledgers, and reading events back.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod follower;
 pub(crate) mod forwarder;
 
 use std::collections::{BTreeMap, HashMap};

@@ -78,7 +78,7 @@ impl TokenSource {
         let client = get("AZURE_CLIENT_ID");
         if get("AZURE_FEDERATED_TOKEN_FILE").is_some() || get("AZURE_TENANT_ID").is_some() {
             let names = ["AZURE_FEDERATED_TOKEN_FILE", "AZURE_TENANT_ID", "AZURE_CLIENT_ID"];
-            let all = all_of(names, &get).map_err(|missing| {
+            let all = all_of(names, get).map_err(|missing| {
                 format!("workload identity needs {}; not set: {missing}", names.join(", "))
             })?;
             let [file, tenant, client] = all;
@@ -98,7 +98,7 @@ impl TokenSource {
         }
         if get("IDENTITY_ENDPOINT").is_some() || get("IDENTITY_HEADER").is_some() {
             let names = ["IDENTITY_ENDPOINT", "IDENTITY_HEADER"];
-            let [endpoint, header] = all_of(names, &get).map_err(|missing| {
+            let [endpoint, header] = all_of(names, get).map_err(|missing| {
                 format!("the managed identity of App Service needs {}; not set: {missing}", names.join(", "))
             })?;
             // App Service uses addresses of the link, 169.254.x.y, which no router passes on.

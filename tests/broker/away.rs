@@ -1,0 +1,77 @@
+//! The broker is away, in each of the ways in which brokers are, at start and in the middle.
+
+use std::time::{Duration, Instant};
+
+use crate::rig::{Rig, either, memory_mib, turn};
+use crate::support::follower::Topic;
+use crate::support::forwarder::{Mode, most_in_a_second};
+
+const PER_SECOND: u32 = 300;
+/// After the broker's return.
+const RECOVERY: Duration = Duration::from_secs(3);
+/// What is sent and not answered, at most: the producer's queue, and what the allocator keeps.
+const MEMORY_MIB: u64 = 48;
+
+/// The modes, and for how long in the run of every day: a connection that is dead is noticed only
+/// after some seconds.
+const MODES: [(Mode, Duration); 3] = [
+    (Mode::Refuse, Duration::from_secs(2)),
+    (Mode::Freeze, Duration::from_secs(2)),
+    (Mode::BlackHole, Duration::from_secs(6)),
+];
+const LONG: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_broker_that_goes_away_under_load_costs_nothing_but_time() {
+    let _turn = turn();
+    let rig = Rig::running(Topic::any());
+    let load = rig.load(PER_SECOND);
+    for (mode, time) in MODES {
+        away(&rig, mode, either(time, LONG));
+    }
+    let calls = load.end();
+    rig.caught_up();
+    println!("{calls} calls, {:?}", rig.end());
+}
+
+#[test]
+fn a_broker_that_is_away_at_start_is_found_when_it_comes() {
+    let _turn = turn();
+    for (mode, time) in MODES {
+        let rig = Rig::start(Topic::any(), mode);
+        let load = rig.load(PER_SECOND);
+        away(&rig, mode, either(time, LONG));
+        let calls = load.end();
+        rig.caught_up();
+        println!("{mode:?} at start: {calls} calls, {:?}", rig.end());
+    }
+}
+
+/// Nothing goes through for a while, under load.
+fn away(rig: &Rig, mode: Mode, time: Duration) {
+    let (stats, memory) = (rig.stats(), memory_mib());
+    rig.forwarder.set(mode);
+    let began = Instant::now();
+    // What is under way may still arrive.
+    std::thread::sleep(Duration::from_millis(300));
+    let delivered = rig.delivered();
+    std::thread::sleep(time.saturating_sub(began.elapsed()));
+    assert_eq!(rig.delivered(), delivered, "{mode:?}: there is another way to the broker");
+    let waiting = rig.ledger.stats().undelivered;
+    rig.forwarder.set(Mode::Pass);
+    let recovery = rig.recovery();
+    let grown = memory_mib().saturating_sub(memory);
+    let tries: Vec<Instant> =
+        rig.forwarder.produced().into_iter().filter(|at| *at > began && *at < began + time).collect();
+    let connections: Vec<Instant> = rig.forwarder.accepted().into_iter().filter(|at| *at > began).collect();
+    println!(
+        "{mode:?} for {time:?}: {waiting} events waited, recovery {recovery:?}, {} tries, {} connections, {} new producers, grown by {grown} MiB",
+        tries.len(),
+        connections.len(),
+        rig.stats().replaced - stats.replaced,
+    );
+    assert!(waiting > 0, "{mode:?}: there was load");
+    assert!(recovery < RECOVERY, "{mode:?}: {recovery:?}");
+    assert!(most_in_a_second(&tries) < 10, "{mode:?}: {} tries", tries.len());
+    assert!(grown < MEMORY_MIB, "{mode:?}: grown by {grown} MiB");
+}
