@@ -22,7 +22,7 @@ pub(crate) enum Verdict {
 }
 
 pub(crate) struct Copy {
-    sources: PathBuf,
+    pub(crate) sources: PathBuf,
     target: PathBuf,
 }
 
