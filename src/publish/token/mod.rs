@@ -115,9 +115,13 @@ impl Drop for Keeper {
 }
 
 impl Tokens {
-    /// The number of the token at hand, and the token as librdkafka wants it, with its end by the
-    /// wall clock of now. Never waits.
+    /// The number of the token at hand, and the token as librdkafka wants it. Never waits.
     pub(super) fn get(&self) -> Result<(u64, OAuthToken), String> {
+        self.get_at(SystemTime::now())
+    }
+
+    /// The token's end is told by the wall clock as it is now, wherever it has jumped to.
+    fn get_at(&self, now: SystemTime) -> Result<(u64, OAuthToken), String> {
         let held = self.lock();
         let Some(token) = &held.token else {
             return Err(format!("no token of Entra ID yet: {}", held.problem));
@@ -126,7 +130,7 @@ impl Tokens {
         if left.is_zero() {
             return Err(format!("the token of Entra ID has ended: {}", held.problem));
         }
-        let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_add(left);
+        let end = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_add(left);
         let given = OAuthToken {
             token: token.text.clone(),
             // The broker reads the principal from the token.
@@ -292,6 +296,19 @@ mod tests {
         assert_eq!((keeper.tokens.failures(), asked.load(Ordering::Relaxed)), (3, 4));
         assert_eq!(keeper.tokens.get().unwrap().1.token, "at last");
         assert_eq!(format!("{:?}", keeper.tokens), "Tokens(..)");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ends_no_token_early_and_keeps_none_too_long() {
+        let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
+        let (keeper, _) = keeper(vec![token("one", hour)]);
+        keeper.tokens.wait(Duration::from_secs(10)).unwrap();
+        let now = SystemTime::now();
+        for jumped in [now, now + day, now - day] {
+            let told_ms = keeper.tokens.get_at(jumped).unwrap().1.lifetime_ms;
+            let now_ms = i64::try_from(jumped.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+            assert!((3_500_000..=3_600_000).contains(&(told_ms - now_ms)), "{} ms", told_ms - now_ms);
+        }
     }
 
     #[test]
