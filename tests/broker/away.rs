@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rdkafka::types::RDKafkaRespErr as E;
+
 use crate::rig::{Rig, either, memory_mib, turn};
 use crate::support::follower::Topic;
 use crate::support::forwarder::{Mode, most_in_a_second};
@@ -45,6 +47,29 @@ fn a_broker_that_is_away_at_start_is_found_when_it_comes() {
         rig.caught_up();
         println!("{mode:?} at start: {calls} calls, {:?}", rig.end());
     }
+}
+
+/// A broker that comes back empty has the topic only when somebody has made it, a moment later.
+#[test]
+fn a_topic_that_is_gone_for_a_moment_is_found_again() {
+    let _turn = turn();
+    let rig = Rig::running(Topic::embedded());
+    let load = rig.load(PER_SECOND);
+    let cluster = rig.topic.cluster.as_ref().unwrap();
+    for gone in [1, 2].map(Duration::from_secs) {
+        cluster.topic_error(&rig.topic.name, E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).unwrap();
+        // A new connection asks for the topic.
+        rig.forwarder.reset();
+        std::thread::sleep(gone);
+        cluster.topic_error(&rig.topic.name, E::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+        let recovery = rig.recovery();
+        println!("no topic for {gone:?}: recovery {recovery:?}, {:?}", rig.stats());
+        assert!(recovery < RECOVERY, "{gone:?}: {recovery:?}");
+        rig.caught_up_to(rig.ledger.stats().stored);
+    }
+    let calls = load.end();
+    rig.caught_up();
+    println!("{calls} calls, {:?}", rig.end());
 }
 
 /// Nothing goes through for a while, under load.
