@@ -29,11 +29,6 @@ const REFUSALS: u32 = 3;
 /// No answer for this long, and a second connection asks how the broker is.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// How often a silent producer is made to ask for the topic while the broker answers others, and how
-/// long that may take: the worker waits for it.
-const REMIND_EVERY: Duration = Duration::from_secs(2);
-const REMIND_WAIT: Duration = Duration::from_millis(300);
-
 /// No answer for this long is worth a word, ..
 const SILENCE_LONG: Duration = Duration::from_secs(90);
 
@@ -77,8 +72,6 @@ pub(super) struct Worker {
     changing: Option<Instant>,
     /// Asks how the broker is while nothing is answered.
     probe: Option<Probe>,
-    /// When the producer was made to ask for the topic.
-    reminded: Option<Instant>,
     warned: bool,
     marked: Instant,
     pub(super) asked: bool,
@@ -118,7 +111,6 @@ impl Worker {
             looked: now,
             changing: None,
             probe: None,
-            reminded: None,
             warned: false,
             marked: now,
             asked: false,
@@ -390,17 +382,7 @@ impl Worker {
             Finding::There if silent >= SILENCE_MAX => {
                 self.end_link("nothing was answered for 10 minutes although a broker is there");
             }
-            Finding::There => self.remind(),
-            Finding::Away => {}
-        }
-    }
-
-    /// Has the producer ask for the topic too. Told once that there is none, it would ask again only
-    /// after minutes, and the topic may be there by now.
-    fn remind(&mut self) {
-        if self.reminded.is_none_or(|at| at.elapsed() >= REMIND_EVERY) {
-            self.reminded = Some(Instant::now());
-            drop(self.link.as_ref().map(|link| link.ask_topic(REMIND_WAIT)));
+            Finding::There | Finding::Away => {}
         }
     }
 
