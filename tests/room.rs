@@ -190,7 +190,7 @@ fn a_full_ledger_ends_with_its_sums_stored() {
 
 /// Seconds of load, and events per second.
 fn deleting_load() -> (u64, u64) {
-    if std::env::var_os("TOKENWEIR_LONG").is_some() { (30, 20_000) } else { (4, 20_000) }
+    if std::env::var_os("TOKENWEIR_LONG").is_some() { (30, 20_000) } else { (2, 20_000) }
 }
 
 #[test]

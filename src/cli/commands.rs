@@ -10,6 +10,7 @@ const KAFKA: &[&str] = &[
     "kafka-brokers",
     "kafka-topic",
     "kafka-auth",
+    "kafka-entra-scope",
     "kafka-sasl-username",
     "kafka-sasl-password-file",
     "kafka-connection-string-file",

@@ -172,11 +172,11 @@ fn shared_secrets(values: &mut Values) -> Option<Vec<String>> {
 /// holds the errors.
 pub fn publish_config(values: &mut Values) -> Option<publish::Config> {
     let properties = properties(values);
-    let auth = auth(values);
     let brokers = values.list("kafka-brokers");
     if brokers.is_empty() {
         return None;
     }
+    let auth = auth(values);
     let config = publish::Config {
         brokers: brokers.join(","),
         topic: values.text("kafka-topic").unwrap_or_default().to_owned(),
@@ -210,10 +210,18 @@ fn auth(values: &mut Values) -> Auth {
     let connection_string = kafka_secret(values, "kafka-connection-string", "kafka-connection-string-file");
     let password = kafka_secret(values, "kafka-sasl-password", "kafka-sasl-password-file");
     let username = values.text("kafka-sasl-username").map(str::to_owned);
-    match values.text("kafka-auth") {
-        Some("sasl") => {}
-        Some("entra") => return entra(values),
-        _ => return Auth::None,
+    match values.text("kafka-auth").unwrap_or_default().to_owned().as_str() {
+        "sasl" => {}
+        other => {
+            if connection_string.is_some() || password.is_some() {
+                let unused = if password.is_some() { "a password" } else { "a connection string" };
+                let problem = format!(
+                    "{other:?} has no use for {unused}, and one is given; set it to sasl, or leave that out"
+                );
+                values.error_in("kafka-auth", problem);
+            }
+            return if other == "entra" { entra(values) } else { Auth::None };
+        }
     }
     match (connection_string, username, password) {
         (Some(connection_string), None, None) => Auth::ConnectionString(connection_string),
@@ -233,7 +241,7 @@ fn auth(values: &mut Values) -> Auth {
 /// from: these names are Azure's.
 fn entra(values: &mut Values) -> Auth {
     match TokenSource::from_env(|name| std::env::var(name).ok()) {
-        Ok(source) => Auth::Entra(source),
+        Ok(source) => Auth::Entra { source, scope: values.text("kafka-entra-scope").map(str::to_owned) },
         Err(problem) => {
             values.error_in("kafka-auth", format!("\"entra\": {problem}"));
             Auth::None

@@ -166,6 +166,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "sasl: SASL_SSL with PLAIN; give a connection string (Event Hubs), or a user name and password. entra: tokens of Entra ID, from the workload or managed identity that Azure describes in the environment.",
     },
     Setting {
+        name: "kafka-entra-scope",
+        kind: Kind::Text("https://../.default"),
+        default: None,
+        help: "What tokens of Entra ID are for. Event Hubs needs none: it is the namespace that kafka-brokers names.",
+    },
+    Setting {
         name: "kafka-sasl-username",
         kind: Kind::Text("a user name"),
         default: None,

@@ -144,7 +144,14 @@ impl Store {
     /// before those of the next commit.
     pub(super) fn settle_wal(&self) -> Result<(), StoreError> {
         let busy: i64 = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        if busy == 0 { Ok(()) } else { Err(StoreError::ReaderInWal) }
+        if busy != 0 {
+            return Err(StoreError::ReaderInWal);
+        }
+        // That the WAL was cut is not durable yet. After a power cut it could be back, without the
+        // frames that a failed sync lost, and its older pages would cover those just copied. A commit
+        // begins a new WAL over it, and syncs that.
+        self.db.pragma_update(None, "user_version", schema::VERSION)?;
+        Ok(())
     }
 
     /// Holds the database and its WAL to their parts of the room.

@@ -1,35 +1,9 @@
 //! What the user may set, and the values that keep the promise.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use rdkafka::ClientConfig;
-use rdkafka::consumer::BaseConsumer;
-use rdkafka::error::{KafkaError, KafkaResult};
 
-use super::context::Context;
+use super::auth::Auth;
 use super::properties;
-use super::secret::Secret;
-use super::token::{Keeper, TokenSource};
-
-/// How to prove who we are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Auth {
-    /// Not at all.
-    #[default]
-    None,
-    /// SASL PLAIN with an Event Hubs connection string.
-    ConnectionString(Secret),
-    /// SASL with a user and a password; PLAIN unless the property `sasl.mechanisms` says SCRAM.
-    Sasl {
-        /// The user's name.
-        username: String,
-        /// The password.
-        password: Secret,
-    },
-    /// SASL OAUTHBEARER with tokens of Microsoft Entra ID.
-    Entra(TokenSource),
-}
 
 /// Where to publish, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,16 +70,10 @@ const CONNECTION: [&str; 8] =
     ["security.", "sasl.", "ssl.", "enable.ssl.", "socket.", "broker.address.", "client.", "debug"];
 
 /// Hosts of Event Hubs end so, ..
-const EVENT_HUBS: &str = ".servicebus.windows.net";
+pub(super) const EVENT_HUBS: &str = ".servicebus.windows.net";
 
 /// .. and listen for Kafka here only.
 const EVENT_HUBS_PORT: &str = "9093";
-
-/// How long a program that reads waits for its first token.
-const TOKEN_WAIT: Duration = Duration::from_secs(30);
-
-/// How long a new consumer is polled to hand it its token.
-const TOKEN_POLL: Duration = Duration::from_millis(100);
 
 impl Config {
     /// Everything that is wrong; nothing if it can be used.
@@ -123,19 +91,12 @@ impl Config {
         for problem in self.port_problems() {
             wrong("kafka_brokers", &problem);
         }
-        if self.event_hubs() && self.auth == Auth::None {
-            wrong("kafka_auth", "\"none\" is not allowed: Event Hubs wants a login; allowed: sasl | entra");
-        }
-        if let Auth::ConnectionString(string) = &self.auth
-            && let Some(problem) = connection_string_problem(string.value())
-        {
-            wrong("kafka_auth", problem);
-        }
         for (key, value) in &self.properties {
             if let Some(problem) = properties::problem(key, value, self.event_hubs()) {
                 wrong(key, &problem);
             }
         }
+        errors.extend(self.login_problems());
         if errors.is_empty() {
             errors.extend(self.client_problem());
         }
@@ -174,26 +135,11 @@ impl Config {
         })
     }
 
-    fn hosts(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+    pub(super) fn hosts(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.brokers.split(',').map(|broker| match broker.trim().rsplit_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (broker.trim(), None),
         })
-    }
-
-    /// The thread that keeps tokens at hand, if they are what proves who we are.
-    pub(super) fn keeper(&self) -> std::io::Result<Option<Arc<Keeper>>> {
-        let Auth::Entra(source) = &self.auth else { return Ok(None) };
-        let host = self.hosts().next().map_or("", |(host, _)| host);
-        Keeper::start(source.clone(), format!("https://{host}")).map(|keeper| Some(Arc::new(keeper)))
-    }
-
-    /// Reads secrets again that came from files. Returns whether one has changed.
-    pub(super) fn reload(&mut self) -> Result<bool, String> {
-        match &mut self.auth {
-            Auth::ConnectionString(secret) | Auth::Sasl { password: secret, .. } => secret.reload(),
-            Auth::None | Auth::Entra(_) => Ok(false),
-        }
     }
 
     /// Settings of a client that produces.
@@ -211,44 +157,11 @@ impl Config {
         client
     }
 
-    /// A client that only reads, with the same login, and settings of its own. Blocks until it has a
-    /// token, if it needs one.
-    ///
-    /// # Errors
-    /// If the client cannot be made, or there is no token for it.
-    pub fn consumer(&self, settings: &[(&str, &str)]) -> KafkaResult<BaseConsumer<Context>> {
-        let keeper = self.keeper().map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        if let Some(keeper) = &keeper {
-            keeper.tokens.wait(TOKEN_WAIT).map_err(KafkaError::ClientCreation)?;
-        }
-        let mut client = self.connection();
-        set_all(&mut client, settings);
-        let login = keeper.is_some();
-        let consumer: BaseConsumer<Context> = client.create_with_context(Context::new(keeper))?;
-        if login && let Some(Err(error)) = consumer.poll(TOKEN_POLL) {
-            tracing::debug!(%error, "a new consumer");
-        }
-        Ok(consumer)
-    }
-
     fn common(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.brokers);
         set_all(&mut client, &COMMON);
-        let (username, password) = match &self.auth {
-            Auth::None => return client,
-            Auth::Entra(_) => {
-                set_all(
-                    &mut client,
-                    &[("security.protocol", "SASL_SSL"), ("sasl.mechanisms", "OAUTHBEARER")],
-                );
-                return client;
-            }
-            Auth::ConnectionString(secret) => ("$ConnectionString", secret),
-            Auth::Sasl { username, password } => (username.as_str(), password),
-        };
-        set_all(&mut client, &[("security.protocol", "SASL_SSL"), ("sasl.mechanisms", "PLAIN")]);
-        set_all(&mut client, &[("sasl.username", username), ("sasl.password", password.value())]);
+        self.auth.apply(&mut client);
         client
     }
 
@@ -259,26 +172,15 @@ impl Config {
     }
 }
 
-fn set_all(client: &mut ClientConfig, values: &[(&str, &str)]) {
+pub(super) fn set_all(client: &mut ClientConfig, values: &[(&str, &str)]) {
     for (key, value) in values {
         client.set(*key, *value);
     }
 }
 
-/// What is not a connection string of Event Hubs, told without repeating it.
-fn connection_string_problem(text: &str) -> Option<&'static str> {
-    let lower = text.to_ascii_lowercase();
-    if !lower.contains("endpoint=sb://") {
-        Some("the connection string has no Endpoint=sb://..; copy the whole one from the portal")
-    } else if !lower.contains("sharedaccesskey=") {
-        Some("the connection string has no SharedAccessKey=..; Event Hubs takes no SAS tokens for Kafka")
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::{Secret, TokenSource};
     use super::*;
 
     const HUB: &str = "ns.servicebus.windows.net:9093";
@@ -363,25 +265,16 @@ mod tests {
     }
 
     #[test]
-    fn a_new_secret_reaches_the_client() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("password");
-        std::fs::write(&path, "one").unwrap();
-        let password = Secret::from_file(&path).unwrap();
-        let mut config = config("b:9092", &[]);
-        config.auth = Auth::Sasl { username: "u".to_owned(), password };
-        assert_eq!(config.reload(), Ok(false));
-        std::fs::write(&path, "two").unwrap();
-        assert_eq!(config.reload(), Ok(true));
-        let Auth::Sasl { password, .. } = &config.auth else { panic!("{config:?}") };
-        assert_eq!(password.value(), "two");
-    }
-
-    #[test]
     fn the_build_has_tls_sasl_and_every_codec() {
         // A build without OpenSSL would compile and fail only here.
         let sasl = Auth::Sasl { username: "u".to_owned(), password: Secret::new("p") };
-        for auth in [sasl, Auth::Entra(TokenSource::Imds { client: None })] {
+        for auth in [
+            sasl,
+            Auth::Entra {
+                source: TokenSource::Imds { client: None },
+                scope: Some("api://kafka/.default".to_owned()),
+            },
+        ] {
             for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
                 let config =
                     Config { auth: auth.clone(), ..config("kafka:9093", &[("compression.type", codec)]) };

@@ -2,7 +2,7 @@
 //! tokens.
 
 use std::error::Error;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,30 +17,55 @@ use super::token::Keeper;
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// The ear of one client. Its methods run on librdkafka's threads and never wait.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Context {
     keeper: Option<Arc<Keeper>>,
     said: Mutex<Option<Instant>>,
+    /// The token that the client has: its number, or one of the two below.
+    given: AtomicU64,
     denied: AtomicBool,
-    starved: AtomicBool,
 }
+
+/// The client has not asked for a token.
+const NOT_ASKED: u64 = u64::MAX;
+
+/// The client asked in vain.
+const IN_VAIN: u64 = 0;
 
 impl Context {
     /// The ear of a client; `keeper` has the tokens, if it needs any.
     pub(super) fn new(keeper: Option<Arc<Keeper>>) -> Context {
-        Context { keeper, ..Context::default() }
+        let given = AtomicU64::new(NOT_ASKED);
+        Context { keeper, said: Mutex::default(), given, denied: AtomicBool::default() }
     }
 
-    /// Whether the client asked for a token in vain, and there is one now. By itself it asks again
-    /// after ten seconds only; a new client asks at once.
+    /// Whether the client has been given a token.
+    pub(super) fn has_token(&self) -> bool {
+        ![NOT_ASKED, IN_VAIN].contains(&self.given.load(Ordering::Relaxed))
+    }
+
+    /// Whether the broker has denied a login, and nothing has got through since.
+    pub(super) fn is_denied(&self) -> bool {
+        self.denied.load(Ordering::Relaxed)
+    }
+
+    /// Something got through.
+    pub(super) fn admitted(&self) {
+        self.denied.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether there is a token that the client should have: it asked in vain, or the broker denies
+    /// the one it has. By itself it asks again after ten seconds or at its token's end only; a new
+    /// client asks at once. A token that is denied is fetched anew meanwhile.
     pub(super) fn misses_token(&self) -> bool {
-        let some = self.keeper.as_ref().is_some_and(|keeper| keeper.tokens.some());
-        some && self.starved.load(Ordering::Relaxed)
-    }
-
-    /// Whether the broker has denied a login since this was last asked.
-    pub(super) fn take_denied(&self) -> bool {
-        self.denied.swap(false, Ordering::Relaxed)
+        let Some(keeper) = &self.keeper else { return false };
+        let given = self.given.load(Ordering::Relaxed);
+        let denied = self.is_denied();
+        if denied {
+            keeper.tokens.denied(given);
+        }
+        let other = keeper.tokens.number().is_some_and(|number| number != given);
+        other && (given == IN_VAIN || denied && given != NOT_ASKED)
     }
 
     fn say(&self, serious: bool, what: &str, why: &str) {
@@ -60,8 +85,9 @@ impl ClientContext for Context {
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
         let keeper = self.keeper.as_ref().ok_or("tokens of Entra ID are not configured")?;
         let token = keeper.tokens.get();
-        self.starved.store(token.is_err(), Ordering::Relaxed);
-        Ok(token?)
+        let number = token.as_ref().map_or(IN_VAIN, |(number, _)| *number);
+        self.given.store(number, Ordering::Relaxed);
+        Ok(token?.1)
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -77,7 +103,9 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
-        if matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed)) {
+        let login = matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed));
+        // Without a token it is not the broker that says no.
+        if login && self.given.load(Ordering::Relaxed) != IN_VAIN {
             self.denied.store(true, Ordering::Relaxed);
         }
         self.say(true, &error.to_string(), reason);

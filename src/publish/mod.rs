@@ -6,9 +6,12 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | `auth` | how to prove who we are, and what can be wrong with it |
 //! | `config` | where to publish and how, and the values that keep the promise |
 //! | `properties` | which librdkafka properties the user may set |
 //! | `secret` | a secret that may be replaced while the process runs |
+//! | `connection_string` | what can be seen of one before the broker denies it |
+//! | `login` | a new client for a new secret or token |
 //! | `token` | tokens of Entra ID, kept fresh by a thread of their own |
 //! | `tracker` | which positions are sent, acknowledged, to be sent again |
 //! | `classify` | what an error of the broker calls for |
@@ -19,10 +22,13 @@
 //! | `worker` | the loop, and what an answer means |
 //! | `send` | what is sent next |
 
+mod auth;
 mod classify;
 mod config;
+mod connection_string;
 mod context;
 mod link;
+mod login;
 mod pace;
 mod probe;
 mod properties;
@@ -42,8 +48,9 @@ use crate::ledger::{Ledger, ReadError};
 use token::Tokens;
 use worker::Worker;
 
+pub use auth::Auth;
 pub use classify::Class;
-pub use config::{Auth, Config, ConfigError};
+pub use config::{Config, ConfigError};
 pub use context::Context;
 pub use secret::Secret;
 pub use token::TokenSource;
@@ -79,6 +86,8 @@ pub struct Stats {
     pub errors: [u64; Class::ALL.len()],
     /// Requests for a token that brought none.
     pub token_failures: u64,
+    /// The broker has denied the login, and nothing has got through since.
+    pub login_denied: bool,
 }
 
 /// What the handle and the thread share.
@@ -91,6 +100,7 @@ struct Shared {
     /// Everything up to here is delivered or refused.
     mark: AtomicU64,
     backing_off: AtomicBool,
+    login_denied: AtomicBool,
     errors: [AtomicU64; Class::ALL.len()],
     stop: Mutex<Option<Instant>>,
     stopped: Condvar,
@@ -142,6 +152,7 @@ impl Watch {
             replaced: of(&self.shared.replaced),
             in_flight: of(&self.shared.in_flight),
             backing_off: self.shared.backing_off.load(Ordering::Relaxed),
+            login_denied: self.shared.login_denied.load(Ordering::Relaxed),
             token_failures: self.tokens.as_ref().map_or(0, |tokens| tokens.failures()),
             errors: std::array::from_fn(|class| of(&self.shared.errors[class])),
         }
@@ -170,7 +181,10 @@ impl Publisher {
             return Err(StartError::Config(errors));
         }
         let shared = Arc::new(Shared::default());
-        let keeper = config.keeper().map_err(|error| StartError::Producer(error.to_string()))?;
+        if config.tells_secrets() {
+            tracing::warn!("security.protocol is SASL_PLAINTEXT: the login goes to the broker in plain text");
+        }
+        let keeper = config.keeper().map_err(StartError::Producer)?;
         let tokens = keeper.as_ref().map(|keeper| Arc::clone(&keeper.tokens));
         let worker = Worker::new(ledger.clone(), config, keeper, Arc::clone(&shared))?;
         let thread = std::thread::Builder::new()

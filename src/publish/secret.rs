@@ -32,13 +32,22 @@ impl Secret {
         &self.value
     }
 
-    /// Reads the file again, if there is one. Returns whether the secret has changed.
+    /// The file it came from, if it did.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Reads the file again, if there is one. Returns whether the secret has changed. `problem` says
+    /// what is wrong with a new one.
     ///
     /// # Errors
-    /// As [`Secret::from_file`]; the secret stays as it was.
-    pub(super) fn reload(&mut self) -> Result<bool, String> {
+    /// As [`Secret::from_file`], or if there is a problem; the secret stays as it was.
+    pub(super) fn reload(&mut self, problem: impl Fn(&str) -> Option<String>) -> Result<bool, String> {
         let Some(path) = &self.file else { return Ok(false) };
         let value = read(path)?;
+        if let Some(problem) = problem(&value) {
+            return Err(format!("{} {problem}", path.display()));
+        }
         let changed = value != self.value;
         self.value = value;
         Ok(changed)
@@ -87,17 +96,20 @@ mod tests {
         assert!(Secret::from_file(&path).unwrap_err().contains("secret cannot be read"));
         std::fs::write(&path, " one\n").unwrap();
         let mut secret = Secret::from_file(&path).unwrap();
-        assert_eq!((secret.reload(), secret.value()), (Ok(false), "one"));
+        let reload = |secret: &mut Secret| secret.reload(|new| (new == "three").then(|| "is odd".to_owned()));
+        assert_eq!((reload(&mut secret), secret.value()), (Ok(false), "one"));
         std::fs::write(&path, "two\n").unwrap();
-        assert_eq!((secret.reload(), secret.value()), (Ok(true), "two"));
+        assert_eq!((reload(&mut secret), secret.value()), (Ok(true), "two"));
+        std::fs::write(&path, "three").unwrap();
+        assert!(reload(&mut secret).unwrap_err().ends_with("secret is odd"));
         for bad in [String::new(), "\n".to_owned(), "x".repeat(FILE_BYTES_MAX as usize + 1)] {
             std::fs::write(&path, bad).unwrap();
-            assert!(secret.reload().is_err());
+            assert!(reload(&mut secret).is_err());
             assert_eq!(secret.value(), "two");
         }
         std::fs::remove_file(&path).unwrap();
-        assert!(secret.reload().is_err());
+        assert!(reload(&mut secret).is_err());
         assert!(!format!("{secret:?} {:?}", Secret::new("hush")).contains("two"));
-        assert_eq!(Secret::new("same").reload(), Ok(false));
+        assert_eq!(reload(&mut Secret::new("same")), Ok(false));
     }
 }

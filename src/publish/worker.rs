@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::classify::{Class, classify};
 use super::link::{self, Link, LinkContext};
+use super::login::Login;
 use super::pace::Pace;
 use super::probe::{Finding, Probe};
 use super::token::Keeper;
@@ -36,13 +37,6 @@ const SILENCE_LONG: Duration = Duration::from_secs(90);
 /// `request.timeout.ms` allowed, within which librdkafka helps itself.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
 
-/// How often secrets are read again that came from files, and how often while logins are denied.
-const SECRET_EVERY: Duration = Duration::from_secs(30);
-const SECRET_EVERY_DENIED: Duration = Duration::from_secs(1);
-
-/// What is under way may end with the old secret for this long.
-const SECRET_WAIT: Duration = Duration::from_secs(5);
-
 /// How long a producer may take to end when the publisher ends. What it still reports counts.
 const END_WAIT: Duration = Duration::from_secs(2);
 
@@ -52,7 +46,7 @@ pub(super) struct Worker {
     pub(super) reader: Reader,
     pub(super) shared: Arc<Shared>,
     pub(super) config: Config,
-    keeper: Option<Arc<Keeper>>,
+    pub(super) login: Login,
     pub(super) link: Option<Link>,
     pub(super) tracker: Tracker,
     pub(super) pace: Pace,
@@ -64,12 +58,6 @@ pub(super) struct Worker {
     pub(super) ahead: VecDeque<Row>,
     began: Instant,
     pub(super) answered: Instant,
-    /// The broker has denied a login, and nothing has got through since.
-    denied: bool,
-    /// When secrets were read last.
-    looked: Instant,
-    /// A secret has changed: until when to wait for what is under way with the old one.
-    changing: Option<Instant>,
     /// Asks how the broker is while nothing is answered.
     probe: Option<Probe>,
     warned: bool,
@@ -98,7 +86,7 @@ impl Worker {
             reader,
             shared,
             config,
-            keeper,
+            login: Login::new(keeper),
             link,
             tracker: Tracker::new(mark),
             pace: Pace::new(),
@@ -107,9 +95,6 @@ impl Worker {
             ahead: VecDeque::new(),
             began: now,
             answered: now,
-            denied: false,
-            looked: now,
-            changing: None,
             probe: None,
             warned: false,
             marked: now,
@@ -125,14 +110,14 @@ impl Worker {
             if self.over() {
                 break;
             }
-            self.renew_secret();
+            self.keep_login();
             self.renew_if_broken();
             self.shared.backing_off.store(self.pace.in_trouble(), Ordering::Relaxed);
             if let Some(wait) = self.pace.wait(Instant::now()) {
                 self.rest(wait);
                 continue;
             }
-            if self.changing.is_some() {
+            if self.login.is_changing() {
                 self.wait();
                 continue;
             }
@@ -213,6 +198,7 @@ impl Worker {
         self.answered = Instant::now();
         self.warned = false;
         self.close_probe();
+        let mut admitted = false;
         for (position, error) in reports {
             match error {
                 None => {
@@ -220,14 +206,17 @@ impl Worker {
                         let took_ms = self.now_ms().saturating_sub(sent_ms);
                         self.shared.delivered(Duration::from_millis(took_ms.into()));
                     }
-                    self.denied = false;
                     self.pace.succeeded();
+                    admitted = true;
                 }
                 Some(error) => {
                     self.tracker.failed(position);
                     self.not_delivered(position, classify(&error), &error.to_string());
                 }
             }
+        }
+        if let Some(link) = self.link.as_ref().filter(|_| admitted) {
+            link.context.admitted();
         }
     }
 
@@ -304,14 +293,11 @@ impl Worker {
         if let Some(why) = self.link.as_ref().and_then(Link::fatal) {
             self.pace.trouble(Instant::now(), 0);
             self.end_link(&why);
-        } else if self.link.as_ref().is_some_and(|link| link.context.misses_token()) {
-            self.end_link("a token has come");
         } else if self.tracker.in_flight() > 0 && self.answered.elapsed() >= SILENCE {
             self.silence();
         }
-        let token = self.keeper.as_ref().is_none_or(|keeper| keeper.tokens.some());
-        if self.link.is_none() && token && self.pace.wait(Instant::now()).is_none() {
-            match Link::new(&self.config, self.keeper.clone()) {
+        if self.link.is_none() && self.login.is_possible() && self.pace.wait(Instant::now()).is_none() {
+            match Link::new(&self.config, self.login.keeper.clone()) {
                 Ok(link) => self.link = Some(link),
                 Err(error) => {
                     tracing::error!(%error, "no producer can be made");
@@ -321,37 +307,7 @@ impl Worker {
         }
     }
 
-    /// Reads secrets again now and then, and at once when the broker denies a login. A new one gets
-    /// a new producer.
-    fn renew_secret(&mut self) {
-        if self.link.as_ref().is_some_and(|link| link.context.take_denied()) {
-            // The client tells of the first denial of many.
-            self.denied = true;
-            self.tell(Class::Setting, "the broker denies the login");
-        }
-        let denied = self.denied;
-        if self.looked.elapsed() >= if denied { SECRET_EVERY_DENIED } else { SECRET_EVERY } {
-            self.looked = Instant::now();
-            match self.config.reload() {
-                Ok(true) => {
-                    tracing::info!("a secret of the broker has changed");
-                    self.changing = Some(Instant::now() + if denied { Duration::ZERO } else { SECRET_WAIT });
-                }
-                Ok(false) => {}
-                Err(why) if self.pace.says(Instant::now()) => {
-                    tracing::warn!(why, "a secret cannot be read again; the old one is used");
-                }
-                Err(_) => {}
-            }
-        }
-        let over = |until| self.tracker.in_flight() == 0 || Instant::now() >= until;
-        if self.changing.is_some_and(over) {
-            self.changing = None;
-            self.end_link("a secret has changed");
-        }
-    }
-
-    fn end_link(&mut self, why: &str) {
+    pub(super) fn end_link(&mut self, why: &str) {
         if let Some(link) = self.link.take() {
             tracing::warn!(why, "the Kafka client is replaced; what it had not delivered is sent again");
             link::end(link);
@@ -372,7 +328,7 @@ impl Worker {
             tracing::error!(events, "no broker has answered for 90 s; events are kept");
         }
         if self.probe.is_none() {
-            match Probe::new(&self.config, LinkContext::new(self.keeper.clone())) {
+            match Probe::new(&self.config, LinkContext::new(self.login.keeper.clone())) {
                 Ok(probe) => self.probe = Some(probe),
                 Err(error) => tracing::debug!(%error, "no second client can be made"),
             }

@@ -14,10 +14,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod entra;
 mod errors;
 mod outage;
 mod plain;
 mod reports;
 mod rig;
-mod secrets;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokenweir::ledger::{Ledger, Reader};
+use tokenweir::ledger::{Ledger, Options, Reader};
 use tokenweir::usage::{EventType, Settled};
 use uuid::Uuid;
 
@@ -75,7 +75,9 @@ fn watch(ledger: &Ledger, rig: &Rig, stop: &AtomicBool) -> u64 {
 fn fail_and_heal(which: &str, fault: Fault, lasts: bool) {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let rig = Rig::new(dir.path());
-    let ledger = Ledger::open(options(dir.path(), true)).unwrap();
+    // What is summed while the ledger gets well goes with the next control event.
+    let control_interval = Duration::from_millis(200);
+    let ledger = Ledger::open(Options { control_interval, ..options(dir.path(), true) }).unwrap();
     let (mut handed, stop) = (Totals::new(), Arc::new(AtomicBool::new(false)));
     let watcher = {
         let (ledger, rig, stop) = (ledger.clone(), Arc::clone(&rig), Arc::clone(&stop));

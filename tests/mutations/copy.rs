@@ -22,7 +22,7 @@ pub(crate) enum Verdict {
 }
 
 pub(crate) struct Copy {
-    sources: PathBuf,
+    pub(crate) sources: PathBuf,
     target: PathBuf,
 }
 
@@ -54,23 +54,25 @@ impl Copy {
         before
     }
 
-    /// Compiles, and runs these tests of a target.
-    pub(crate) fn run(&self, target: &str, tests: &[&str]) -> Verdict {
+    /// Compiles, and runs these tests of a target, one after the other. Returns what they said, too.
+    pub(crate) fn run(&self, target: &str, tests: &[&str]) -> (Verdict, String) {
         let mut compile = self.cargo(target);
-        if !matches!(output(compile.arg("--no-run"), COMPILED_WITHIN), Some((true, _))) {
-            return Verdict::DoesNotCompile;
+        match output(compile.arg("--no-run"), COMPILED_WITHIN) {
+            Some((true, _)) => {}
+            Some((false, text)) => return (Verdict::DoesNotCompile, text),
+            None => return (Verdict::DoesNotCompile, "compiling takes too long".to_owned()),
         }
         let mut test = self.cargo(target);
-        match output(test.args(["--", "--exact"]).args(tests), TESTED_WITHIN) {
-            None => Verdict::Hung,
+        match output(test.args(["--", "--exact", "--test-threads=1"]).args(tests), TESTED_WITHIN) {
+            None => (Verdict::Hung, String::new()),
             Some((true, text)) => {
                 let passed = format!("{} passed", tests.len());
                 assert!(text.contains(&passed), "{target} has not all of {tests:?}: {text}");
-                Verdict::Passed
+                (Verdict::Passed, text)
             }
             Some((false, text)) => {
                 assert!(text.contains("test result: FAILED") || text.contains("signal:"), "{text}");
-                Verdict::Failed
+                (Verdict::Failed, text)
             }
         }
     }

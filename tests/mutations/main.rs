@@ -64,10 +64,10 @@ fn sources(path: &Path) -> Vec<PathBuf> {
 }
 
 impl Mutation {
-    /// The file with the promise broken, or why that cannot be.
-    fn applied(&self) -> Result<String, String> {
+    /// The file below `root` with the promise broken, or why that cannot be.
+    fn applied(&self, root: &Path) -> Result<String, String> {
         let text =
-            read_to_string(root().join(&self.file)).map_err(|error| format!("{}: {error}", self.file))?;
+            read_to_string(root.join(&self.file)).map_err(|error| format!("{}: {error}", self.file))?;
         match text.matches(&self.find).count() {
             1 => Ok(text.replacen(&self.find, &self.replace, 1)),
             n => Err(format!("{} holds its text {n} times, not once", self.file)),
@@ -92,7 +92,7 @@ impl Mutation {
 fn each_mutation_applies_and_its_test_exists() {
     let mut wrong = Vec::new();
     for mutation in mutations() {
-        if let Err(why) = mutation.applied() {
+        if let Err(why) = mutation.applied(root()) {
             wrong.push(format!("{}: {why}", mutation.name));
         }
         if !mutation.test_exists() {
@@ -122,13 +122,13 @@ fn each_mutation_fails_its_test() {
     }
     for (target, tests) in tests {
         let tests: Vec<&str> = tests.into_iter().collect();
-        let verdict = copy.run(target, &tests);
-        assert_eq!(verdict, Verdict::Passed, "{target} {tests:?} without any mutation");
+        let (verdict, said) = copy.run(target, &tests);
+        assert_eq!(verdict, Verdict::Passed, "{target} {tests:?} without any mutation: {said}");
     }
     let mut survivors = Vec::new();
     for mutation in &mutations {
-        let original = copy.write(&mutation.file, &mutation.applied().unwrap());
-        let verdict = copy.run(&mutation.target, &[&mutation.test]);
+        let original = copy.write(&mutation.file, &mutation.applied(&copy.sources).unwrap());
+        let (verdict, _) = copy.run(&mutation.target, &[&mutation.test]);
         copy.write(&mutation.file, &original);
         println!(
             "{verdict:?} | {} | {} | {}::{}",

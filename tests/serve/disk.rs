@@ -17,8 +17,9 @@ const LATENCY_STREAMS: usize = 16;
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_millis(800);
 const ROUND_LONG: Duration = Duration::from_secs(5);
-/// What a slow disk may add.
-const ADDED: Duration = Duration::from_millis(1);
+/// What a slow disk may add: in the run of every day, on whatever machine, far less than a sync takes.
+const ADDED: Duration = Duration::from_millis(50);
+const ADDED_LONG: Duration = Duration::from_millis(1);
 /// What no chunk takes, unless it waits for a sync of [`DELAYS_MS`].
 const WAITED: Duration = Duration::from_secs(2);
 
@@ -57,11 +58,10 @@ fn no_chunk_waits_for_a_slow_disk() {
         assert!(most < WAITED, "a chunk waited {most:?} with syncs {delay_ms} ms slower");
         figures.push(figure);
     }
-    // Of a busy machine only the long run's p99 says something.
-    let compared = if long() { 4 } else { 2 };
+    let added = if long() { ADDED_LONG } else { ADDED };
     for slow in &figures[1..] {
-        for (slow, fast) in slow.iter().zip(&figures[0]).take(compared) {
-            assert!(*slow < *fast + ADDED, "{slow:?} against {fast:?}");
+        for (slow, fast) in slow.iter().zip(&figures[0]) {
+            assert!(*slow < *fast + added, "{slow:?} against {fast:?}");
         }
     }
 }

@@ -593,9 +593,9 @@ fn run(max_bytes: u64, actions: &[Action]) -> Tally {
     world.tally
 }
 
-/// `TOKENWEIR_LONG=1` for twenty times the cases, twice as long.
+/// `TOKENWEIR_LONG=1` for thirty times the cases, twice as long.
 fn size() -> (u32, usize) {
-    if std::env::var_os("TOKENWEIR_LONG").is_some() { (2_000, 160) } else { (96, 80) }
+    if std::env::var_os("TOKENWEIR_LONG").is_some() { (2_000, 160) } else { (64, 80) }
 }
 
 proptest! {

@@ -17,7 +17,7 @@ use super::super::secret::{self, Secret};
 
 /// A whole request, name look-up and body included. With the pause after a failure it is less than
 /// the ten seconds in which publishing goes on after the endpoint is well again.
-const REQUEST_MAX: Duration = Duration::from_secs(6);
+const REQUEST_MAX: Duration = Duration::from_secs(5);
 
 /// An answer holds one token of some KiB.
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
@@ -110,13 +110,13 @@ impl TokenSource {
         Ok(TokenSource::Imds { client })
     }
 
-    /// Asks for a token for a resource such as `https://NAMESPACE.servicebus.windows.net`. Blocks
-    /// for some seconds at most.
+    /// Asks for a token for a scope such as `https://NAMESPACE.servicebus.windows.net/.default`.
+    /// Blocks for some seconds at most.
     ///
     /// The error says what was asked and what came back, never a token.
-    pub(super) fn fetch(&self, resource: &str) -> Result<Fetched, String> {
+    pub(super) fn fetch(&self, scope: &str) -> Result<Fetched, String> {
         let failed = |why: String| format!("{self}: {why}");
-        let (status, body) = self.ask(resource).map_err(failed)?;
+        let (status, body) = self.ask(scope).map_err(failed)?;
         let json: Option<Value> = serde_json::from_slice(&body).ok();
         if status != 200 {
             let code = json.as_ref().and_then(error_code).unwrap_or_default();
@@ -126,14 +126,16 @@ impl TokenSource {
         read_answer(&json, SystemTime::now()).map_err(failed)
     }
 
-    fn ask(&self, resource: &str) -> Result<(u16, Vec<u8>), String> {
+    fn ask(&self, scope: &str) -> Result<(u16, Vec<u8>), String> {
+        // A managed identity is asked for the resource that the scope is made of.
+        let resource = scope.strip_suffix("/.default").unwrap_or(scope);
         let answer = match self {
             TokenSource::WorkloadIdentity { file, authority, tenant, client } => {
                 let assertion = secret::read(file)?;
                 let url = format!("{authority}/{tenant}/oauth2/v2.0/token");
                 agent(authority.starts_with("https:")).post(url).send_form([
                     ("client_id", client.as_str()),
-                    ("scope", &format!("{resource}/.default")),
+                    ("scope", scope),
                     ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
                     ("client_assertion", &assertion),
                     ("grant_type", "client_credentials"),

@@ -1,0 +1,61 @@
+//! Logging in at the broker: tokens of Entra ID, and secrets that change while the process runs.
+//!
+//! What needs a broker that asks for a login runs on the one that `tests/kafka/run` starts; without
+//! it those tests print SKIPPED. The longest wait behind `TOKENWEIR_LONG=1` too.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may"
+)]
+
+mod asking;
+mod endpoint;
+mod entra;
+mod hush;
+mod password;
+#[path = "../delivery/rig.rs"]
+#[allow(dead_code, reason = "the tests of delivery use the rest")]
+mod rig;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::time::{Duration, Instant};
+
+use rig::{Broker, Rig};
+use tokenweir::publish::{Auth, Config};
+
+/// Publishing goes on this soon after the cause is gone (F18).
+const RECOVERY_MAX: Duration = Duration::from_secs(10);
+
+/// A broker with an empty topic, and what a publisher needs to log in there; `None`: not here.
+fn broker(variable: &str, auth: Auth) -> Option<(Broker, Config)> {
+    let Ok(brokers) = std::env::var(variable) else {
+        println!("SKIPPED: {variable} is not set; tests/kafka/run sets it");
+        return None;
+    };
+    let broker = Broker::any();
+    // On loopback: nobody else hears the secret.
+    let properties = vec![("security.protocol".to_owned(), "SASL_PLAINTEXT".to_owned())];
+    let config = Config { brokers, topic: broker.topic.clone(), auth, properties };
+    Some((broker, config))
+}
+
+/// Makes calls until something holds. Returns how long it took, and the longest time in which no
+/// event was delivered.
+fn flows_until(rig: &Rig, what: &str, holds: impl Fn() -> bool) -> (Duration, Duration) {
+    let (began, mut delivered, mut moved, mut longest) = (Instant::now(), 0, Instant::now(), Duration::ZERO);
+    while !holds() {
+        assert!(began.elapsed() < support::PATIENCE, "not within {:?}: {what}", support::PATIENCE);
+        rig.calls(1);
+        let now = rig.ledger.stats().delivered;
+        if now > delivered {
+            (delivered, moved) = (now, Instant::now());
+        }
+        longest = longest.max(moved.elapsed());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (began.elapsed(), longest)
+}
