@@ -102,11 +102,6 @@ impl Rig {
         });
     }
 
-    /// So many events are delivered, those before included.
-    pub(crate) fn caught_up_to(&self, events: u64) {
-        eventually("deliveries to catch up", || self.delivered() >= events);
-    }
-
     /// How long until events are delivered again.
     pub(crate) fn recovery(&self) -> Duration {
         let (began, before) = (Instant::now(), self.delivered());
