@@ -331,9 +331,8 @@ impl Filler {
         let block = [7; 64 * 1024];
         let mut part = block.len();
         while part > 0 {
-            match file.write(&block[..part]) {
-                Ok(_) => {}
-                Err(_) => part /= 2,
+            if file.write_all(&block[..part]).is_err() {
+                part /= 2;
             }
         }
     }
