@@ -234,6 +234,7 @@ impl Writer {
             if self.failing.is_none() && self.calls.has_unwritten() {
                 self.step(super::queue::Work::default());
             } else if self.failing.is_none() || Instant::now() >= until {
+                self.mark_state();
                 return;
             } else {
                 std::thread::sleep(RETRY_MIN);

@@ -28,6 +28,11 @@ const UNSWEPT_MAX: usize = 4_096;
 /// Events that recovery may have to look through for settled calls.
 const UNSWEPT_EVENTS_MAX: u64 = 16_384;
 
+/// How often the ledger is measured, and after how many events at the latest: measuring costs as
+/// much as storing two of them.
+const MEASURE_EVERY: Duration = Duration::from_millis(100);
+const MEASURE_EVENTS: u64 = 128;
+
 /// How often the first undelivered event is looked at.
 const OLDEST_EVERY: Duration = Duration::from_secs(1);
 
@@ -57,6 +62,9 @@ pub(super) struct Writer {
     mark_before: u64,
     control_interval: Duration,
     control_at: Instant,
+    /// Events stored since the ledger was measured, and when to do it again.
+    unmeasured: u64,
+    measure_at: Instant,
     oldest_at: Instant,
     #[cfg(test)]
     pub(super) faults: super::failing::Faults,
@@ -105,6 +113,8 @@ impl Writer {
             stored_counts,
             control_interval: options.control_interval,
             control_at: now + options.control_interval,
+            unmeasured: 0,
+            measure_at: now,
             oldest_at: now,
             #[cfg(test)]
             faults: super::failing::Faults::default(),
@@ -159,6 +169,11 @@ impl Writer {
                 self.fail(&error);
             }
         }
+        self.mark_state();
+    }
+
+    /// Leaves word for the next start, in case there is no time for it later.
+    pub(super) fn mark_state(&mut self) {
         self.marker.set(self.failing.is_some() || self.shared.sums_wait());
     }
 
@@ -259,12 +274,18 @@ impl Writer {
     /// Looks at how much room is left after `events` were stored, and deletes a few delivered ones
     /// if it is time or room is short.
     fn make_room(&mut self, events: u64) -> Result<(), OpenError> {
-        let used = self.measure()?;
+        self.unmeasured += events;
+        let now = Instant::now();
+        if self.unmeasured < MEASURE_EVENTS && now < self.measure_at && now < self.retention.due {
+            return Ok(());
+        }
+        self.measure_at = now + MEASURE_EVERY;
+        let (stored, used) = (std::mem::take(&mut self.unmeasured), self.measure()?);
         let short = used > Quota::high_water(self.quota.events);
         let mark = self.log.mark;
         let Some(store) = &mut self.store else { return Ok(()) };
         if short || Instant::now() >= self.retention.due {
-            let deleted = self.retention.step(store, mark, short, events);
+            let deleted = self.retention.step(store, mark, short, stored);
             deleted.map_err(|error| self.database(error))?;
         }
         Ok(())

@@ -30,23 +30,56 @@ fn written_bytes() -> u64 {
 #[ignore = "prints figures and takes a while"]
 fn cost_per_call() {
     let only = std::env::var("TOKENWEIR_COST").unwrap_or_default();
-    for (per_second, life) in [(2_000, 0), (2_000, 2_000), (200, 2_000), (10_000, 0)] {
+    for (per_second, life, seconds) in
+        [(2_000, 0, 10), (2_000, 2_000, 10), (200, 2_000, 10), (10_000, 0, 10), (20_000, 0, 30)]
+    {
         if !only.is_empty() && only != format!("{per_second}/{life}") {
             continue;
         }
-        cost(per_second, Duration::from_millis(life), Duration::from_secs(10));
+        cost(per_second, Duration::from_millis(life), Duration::from_secs(seconds));
+    }
+    if only.is_empty() || only == "open" {
+        open_calls(5_000, Duration::from_secs(10));
     }
 }
 
+/// What it costs to keep calls open that all change each second.
+fn open_calls(calls: usize, time: Duration) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let ledger = Ledger::open(options(dir.path(), false)).unwrap();
+    let draft = usage("team-a", 100, 100);
+    let open = |_| ledger.reserve().unwrap().open(Uuid::now_v7(), &draft);
+    let open: Vec<_> = (0..calls).map(open).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    let (began, cpu) = (Instant::now(), thread_cpu_ns("tw-ledger"));
+    while began.elapsed() < time {
+        ledger.checkpoint(open.iter().map(|call| (call.id(), progress(5))).collect());
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let share = (thread_cpu_ns("tw-ledger") - cpu) as f64 / began.elapsed().as_nanos() as f64;
+    println!("{calls} open calls checkpointed each second: {:.1} % of a core", 100.0 * share);
+    for call in open {
+        let settled = Settled { id: call.id(), time: Timestamp::now(), usage: usage("team-a", 100, 100) };
+        call.settle(settled);
+    }
+    ledger.close().unwrap();
+}
+
+fn rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1_024
+}
+
 fn cost(per_second: u32, life: Duration, time: Duration) {
-    let dir = tempfile::tempdir_in(".").unwrap();
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let ledger = Ledger::open(Options { slots: 50_000, ..options(dir.path(), false) }).unwrap();
     let (sender, commits) = std::sync::mpsc::channel();
     ledger.on_commit(move |took| sender.send(took).unwrap_or_default());
     let (began, cpu, disk) = (Instant::now(), thread_cpu_ns("tw-ledger"), written_bytes());
     let mut open = std::collections::VecDeque::new();
     let mut checkpoint_at = began;
-    let mut calls = 0_u32;
+    let (mut calls, mut half) = (0_u32, None);
     while began.elapsed() < time {
         let due = (began.elapsed().as_secs_f64() * f64::from(per_second)) as u32;
         while calls < due {
@@ -64,8 +97,12 @@ fn cost(per_second: u32, life: Duration, time: Duration) {
             checkpoint_at = Instant::now();
             ledger.checkpoint(open.iter().map(|(_, call)| (call.id(), progress(5))).collect());
         }
+        if half.is_none() && began.elapsed() >= time / 2 {
+            half = Some(rss_bytes());
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
+    let grown = rss_bytes().saturating_sub(half.unwrap_or_default()) >> 10;
     let (cpu, disk) = (thread_cpu_ns("tw-ledger") - cpu, written_bytes() - disk);
     for (_, call) in open {
         let settled = Settled { id: call.id(), time: Timestamp::now(), usage: usage("team-a", 100, 100) };
@@ -76,7 +113,8 @@ fn cost(per_second: u32, life: Duration, time: Duration) {
     commits.sort_unstable();
     let size = Reader::open(dir.path()).unwrap().after(0, 1).unwrap()[0].body.len();
     println!(
-        "{per_second}/s, life {life:?}: {:.1} us CPU per call, {:.1} x event size ({size} B) written, commit p50 {:?} p99 {:?}",
+        "{per_second}/s, life {life:?}: {:.1} us CPU per call, {:.1} x event size ({size} B) written, commit p50 {:?} p99 {:?}, \
+         memory grown by {grown} KiB in the second half",
         cpu as f64 / 1e3 / f64::from(calls),
         disk as f64 / f64::from(calls) / size as f64,
         commits[commits.len() / 2],

@@ -407,6 +407,8 @@ impl World {
         assert_eq!(self.rows_open().into_iter().collect::<HashSet<_>>(), live);
         self.broker.mark = self.broker.mark.max(self.broker.advance());
         self.start();
+        // Nothing was lost, and the new process has lost nothing yet.
+        self.marked = false;
     }
 
     /// Ids of calls that the database holds open.
