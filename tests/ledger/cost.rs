@@ -46,7 +46,7 @@ fn cost_per_call() {
 /// What it costs to keep calls open that all change each second.
 fn open_calls(calls: usize, time: Duration) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let ledger = Ledger::open(options(dir.path(), false)).unwrap();
+    let ledger = Ledger::open(Options { slots: calls, ..options(dir.path(), false) }).unwrap();
     let draft = usage("team-a", 100, 100);
     let open = |_| ledger.reserve().unwrap().open(Uuid::now_v7(), &draft);
     let open: Vec<_> = (0..calls).map(open).collect();
