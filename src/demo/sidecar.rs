@@ -102,6 +102,7 @@ impl Settings {
             ("--ledger", self.ledger.display().to_string()),
             ("--kafka-brokers", self.brokers.clone()),
             ("--kafka-topic", self.topic.to_owned()),
+            ("--control-interval", format!("{}s", CONTROL_INTERVAL.as_secs())),
             ("--caller-trust", "shared-secret".to_owned()),
         ];
         let flags = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
