@@ -4,9 +4,11 @@
 //! doubled, too long or not printable is no name: the call is then [`UNATTRIBUTED`] rather than
 //! charged to the next source, because a forged header must not pick its payer.
 
+mod peer;
 mod resolver;
 mod token;
 
+pub use peer::Peer;
 pub use resolver::{
     CallerSource, HashKey, ParseSourceError, Resolver, ResolverConfig, SecretError, gateway_headers,
 };

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use ring::{hmac, rand};
 
-use super::{Caller, IdSource, Trust, token};
+use super::{Caller, IdSource, Peer, Trust, token};
 
 /// Longer names are refused: they would make the event, the Kafka key and every table unwieldy.
 const ID_BYTES_MAX: usize = 128;
@@ -172,8 +172,8 @@ impl Resolver {
         gateway_headers().into_iter().chain(configured).collect()
     }
 
-    /// Who pays for a request with these headers.
-    pub fn resolve(&self, headers: &HeaderMap) -> Caller {
+    /// Who pays for a request with these headers, that came from this hop.
+    pub fn resolve(&self, headers: &HeaderMap, _peer: &Peer) -> Caller {
         let trust = if self.secrets.is_some() { Trust::SharedSecret } else { Trust::None };
         if !self.is_trusted(headers) {
             return Caller::unattributed(Trust::None);
@@ -292,6 +292,10 @@ mod tests {
         .unwrap()
     }
 
+    fn peer() -> Peer {
+        Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), None)
+    }
+
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let pair =
             |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
@@ -315,16 +319,16 @@ mod tests {
         let resolver = resolver(DEFAULT, None);
         let token = bearer("app-7");
         let both = headers(&[("x-apim-subscription-id", "team-a"), ("authorization", &token)]);
-        let caller = resolver.resolve(&both);
+        let caller = resolver.resolve(&both, &peer());
         assert_eq!((caller.id.as_str(), caller.id_source), ("team-a", IdSource::ApimSubscription));
         assert!(caller.conflict);
         assert_eq!(caller.entra_app_id.as_deref(), Some("app-7"));
 
-        let caller = resolver.resolve(&headers(&[("authorization", &token)]));
+        let caller = resolver.resolve(&headers(&[("authorization", &token)]), &peer());
         assert_eq!((caller.id.as_str(), caller.id_source), ("app-7", IdSource::EntraApp));
         assert!(!caller.conflict);
 
-        let caller = resolver.resolve(&headers(&[("api-key", "0123456789abcdef")]));
+        let caller = resolver.resolve(&headers(&[("api-key", "0123456789abcdef")]), &peer());
         assert_eq!(caller.id_source, IdSource::ApiKey);
         assert!(caller.id.starts_with("key-") && caller.id.len() == 16, "{}", caller.id);
         assert!(!caller.id.contains("0123456789"));
@@ -332,7 +336,8 @@ mod tests {
 
     #[test]
     fn the_gateways_own_application_is_no_caller() {
-        let caller = resolver(DEFAULT, None).resolve(&headers(&[("authorization", &bearer("the-gateway"))]));
+        let caller =
+            resolver(DEFAULT, None).resolve(&headers(&[("authorization", &bearer("the-gateway"))]), &peer());
         assert_eq!(caller.id, UNATTRIBUTED);
         assert_eq!(caller.entra_app_id, None);
     }
@@ -346,10 +351,10 @@ mod tests {
             &[("x-apim-subscription-id", long.as_str()), ("api-key", "k")],
             &[("x-apim-subscription-id", "caf\u{e9}"), ("api-key", "k")],
         ] {
-            assert_eq!(resolver.resolve(&headers(bad)).id, UNATTRIBUTED, "{bad:?}");
+            assert_eq!(resolver.resolve(&headers(bad), &peer()).id, UNATTRIBUTED, "{bad:?}");
         }
         let empty = headers(&[("x-apim-subscription-id", ""), ("api-key", "k")]);
-        assert_eq!(resolver.resolve(&empty).id_source, IdSource::ApiKey);
+        assert_eq!(resolver.resolve(&empty, &peer()).id_source, IdSource::ApiKey);
     }
 
     #[test]
@@ -357,7 +362,7 @@ mod tests {
         let resolver = resolver(DEFAULT, Some(&["new", "old"]));
         for secret in ["new", "old"] {
             let good = headers(&[("x-apim-subscription-id", "a"), ("x-tokenweir-auth", secret)]);
-            let caller = resolver.resolve(&good);
+            let caller = resolver.resolve(&good, &peer());
             assert_eq!((caller.id.as_str(), caller.trust), ("a", Trust::SharedSecret));
         }
         for bad in [
@@ -365,7 +370,7 @@ mod tests {
             &[("x-apim-subscription-id", "a"), ("x-tokenweir-auth", "ne")],
             &[("x-apim-subscription-id", "a"), ("x-tokenweir-auth", "new"), ("x-tokenweir-auth", "new")],
         ] {
-            let caller = resolver.resolve(&headers(bad));
+            let caller = resolver.resolve(&headers(bad), &peer());
             assert_eq!((caller.id.as_str(), caller.trust), (UNATTRIBUTED, Trust::None), "{bad:?}");
             assert_eq!(caller.apim_subscription_id, None);
         }
@@ -374,7 +379,8 @@ mod tests {
     #[test]
     fn a_configured_header_is_a_source_and_is_removed() {
         let resolver = resolver("header:x-team,apim-subscription", None);
-        let caller = resolver.resolve(&headers(&[("x-team", "blue"), ("x-apim-subscription-id", "blue")]));
+        let caller =
+            resolver.resolve(&headers(&[("x-team", "blue"), ("x-apim-subscription-id", "blue")]), &peer());
         assert_eq!(
             (caller.id.as_str(), caller.id_source, caller.conflict),
             ("blue", IdSource::Header, false)

@@ -3,6 +3,7 @@
 mod resolve;
 mod serve;
 pub mod settings;
+mod traffic;
 pub mod value;
 
 pub use resolve::{ConfigError, Origin, Values};

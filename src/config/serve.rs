@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use http::HeaderName;
 
-use super::{Values, settings};
+use super::{Values, settings, traffic};
 use crate::caller::CallerSource;
 use crate::meter::Rules;
 use crate::publish::{Auth, Secret, TokenSource};
@@ -35,6 +35,8 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
             removals: proxy::Removals { headers: header_names, query: query_names },
             drain_timeout: values.time("drain-timeout"),
             reject_when_full: values.text("on-ledger-failure") == Some("reject"),
+            limits: traffic::limits(values),
+            policy: traffic::policy(values),
         },
         upstream_ca_file: values.path("upstream-ca-file"),
         admin_listen: admin_listen?,

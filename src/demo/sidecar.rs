@@ -66,6 +66,8 @@ impl Settings {
                 removals: Removals::default(),
                 drain_timeout: STOP_MAX,
                 reject_when_full: false,
+                limits: proxy::Limits::default(),
+                policy: proxy::Policy::default(),
             },
             upstream_ca_file: None,
             admin_listen: LOOPBACK,

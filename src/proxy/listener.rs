@@ -23,6 +23,7 @@ use super::service::Service;
 use super::upstream::prepare;
 use super::websocket::TunnelSlot;
 use super::{Phase, READ_BYTES_MAX};
+use crate::caller::Peer;
 
 /// Connections that may wait to be accepted: a gateway that reconnects all at once.
 const BACKLOG_CONNECTIONS: i32 = 4096;
@@ -72,8 +73,9 @@ pub(super) async fn serve(
             () = reached(&mut phase, Phase::Draining) => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                Ok((tcp, _)) => {
-                    connections.spawn(connection(tcp, Arc::clone(&service), closing.clone()));
+                Ok((tcp, from)) => {
+                    let peer = Arc::new(Peer::new(from.ip(), None));
+                    connections.spawn(connection(tcp, peer, Arc::clone(&service), closing.clone()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -106,14 +108,19 @@ async fn finish(service: &Service, close: &watch::Sender<bool>, connections: &mu
 
 /// One connection of the gateway, from its first request to its last, or to the end of the tunnel
 /// that it became.
-async fn connection(tcp: TcpStream, service: Arc<Service>, mut closing: watch::Receiver<bool>) {
+async fn connection(
+    tcp: TcpStream,
+    peer: Arc<Peer>,
+    service: Arc<Service>,
+    mut closing: watch::Receiver<bool>,
+) {
     if prepare(&tcp).is_err() {
         return; // the peer has gone already
     }
     let tunnel = TunnelSlot::default();
     let requests = service_fn(|request: Request<Incoming>| {
-        let (service, tunnel) = (Arc::clone(&service), tunnel.clone());
-        async move { Ok::<_, Infallible>(service.handle(request, tunnel).await) }
+        let (service, peer, tunnel) = (Arc::clone(&service), Arc::clone(&peer), tunnel.clone());
+        async move { Ok::<_, Infallible>(service.handle(request, &peer, tunnel).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

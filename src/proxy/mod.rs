@@ -7,7 +7,9 @@
 mod answer;
 mod draft;
 pub mod headers;
+mod limits;
 mod listener;
+mod policy;
 mod service;
 pub mod surface;
 pub mod tls;
@@ -24,17 +26,20 @@ use http::HeaderMap;
 use tokio::sync::watch;
 
 pub use self::headers::Removals;
+pub use self::limits::Limits;
+pub use self::policy::{ApiKey, DrainBounds, Policy};
 pub use self::tls::Tls;
 pub use self::upstream::Upstream;
-use crate::caller::Caller;
+use crate::caller::{Caller, Peer};
 use crate::ledger::Ledger;
 use crate::tee::Accounts;
 pub(in crate::proxy) use crate::tee::READ_BYTES_MAX;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Says who pays for a request, from its fields as they arrived and its query. Must not wait.
-pub type CallerResolver = Arc<dyn Fn(&HeaderMap, Option<&str>) -> Caller + Send + Sync>;
+/// Says who pays for a request, from its fields as they arrived, its query and the hop that it came
+/// from. Must not wait.
+pub type CallerResolver = Arc<dyn Fn(&HeaderMap, Option<&str>, &Peer) -> Caller + Send + Sync>;
 
 /// How calls are forwarded.
 #[derive(Clone, Debug)]
@@ -53,6 +58,10 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Refuse a call that has no place in the ledger; else it goes on and is summed.
     pub reject_when_full: bool,
+    /// What callers and services can make us hold and wait for.
+    pub limits: Limits,
+    /// What is done to traffic beyond passing it on.
+    pub policy: Policy,
 }
 
 /// What the data path needs of the rest of the program.

@@ -13,6 +13,7 @@ use super::surface::{Surface, Treatment, classify};
 use super::upstream::{Answer as Answered, Broken, Client, Upstream, head::only_chunked};
 use super::websocket::{self, TunnelSlot};
 use super::{Config, Removals, Shared, draft, headers};
+use crate::caller::Peer;
 use crate::ledger::Slot;
 use crate::meter::Ending;
 use crate::tee::{Begin, Call, Conclude, Live, RequestTap, ResponseTap};
@@ -69,8 +70,13 @@ impl Service {
     }
 
     /// Forwards a request. Dropping the future ends its call as interrupted.
-    pub(super) async fn handle(&self, request: Request<Incoming>, tunnel: TunnelSlot) -> Response<Answer> {
-        let mut response = self.answer(request, tunnel).await;
+    pub(super) async fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        tunnel: TunnelSlot,
+    ) -> Response<Answer> {
+        let mut response = self.answer(request, peer, tunnel).await;
         let last = self.draining.load(Ordering::Relaxed);
         if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -78,7 +84,7 @@ impl Service {
         response
     }
 
-    async fn answer(&self, request: Request<Incoming>, tunnel: TunnelSlot) -> Response<Answer> {
+    async fn answer(&self, request: Request<Incoming>, peer: &Peer, tunnel: TunnelSlot) -> Response<Answer> {
         let began = Instant::now();
         let routed = match self.route(&request) {
             Ok(routed) => routed,
@@ -87,7 +93,7 @@ impl Service {
         let call = if routed.surface.treatment == Treatment::Silent {
             None
         } else {
-            match self.begin(&request, &routed, began) {
+            match self.begin(&request, peer, &routed, began) {
                 Ok(call) => Some(Conclude::new(call)),
                 Err(refusal) => return refusal.response(),
             }
@@ -127,6 +133,7 @@ impl Service {
     fn begin(
         &self,
         request: &Request<Incoming>,
+        peer: &Peer,
         routed: &Routed,
         began: Instant,
     ) -> Result<Arc<Call>, Refusal> {
@@ -136,7 +143,7 @@ impl Service {
             return Err(Refusal::LedgerFull);
         }
         let upstream = &self.upstreams[routed.upstream];
-        let caller = (self.shared.resolver)(request.headers(), request.uri().query());
+        let caller = (self.shared.resolver)(request.headers(), request.uri().query(), peer);
         let begin = Begin {
             draft: draft::draft(caller, &routed.surface, upstream, request.headers(), &self.shared.boot),
             rules: upstream.rules(),

@@ -11,7 +11,7 @@ use tokenweir::caller::{Caller, Trust};
 use tokenweir::ledger::{Ledger, Options};
 use tokenweir::meter::Rules;
 use tokenweir::pool::Pool;
-use tokenweir::proxy::{self, Config, Removals, Running, Shared, Tls, Upstream};
+use tokenweir::proxy::{self, Config, Limits, Policy, Removals, Running, Shared, Tls, Upstream};
 use tokenweir::tee::{Accounts, Compared, Observer};
 use tokenweir::usage::Settled;
 
@@ -116,11 +116,13 @@ impl Setup {
             },
             drain_timeout: self.drain_timeout,
             reject_when_full: self.reject_when_full,
+            limits: Limits::default(),
+            policy: Policy::default(),
         };
         let shared = Shared {
             accounts: Arc::clone(&accounts),
             ledger: ledger.clone(),
-            resolver: Arc::new(|headers, _| {
+            resolver: Arc::new(|headers, _, _| {
                 let mut caller = Caller::unattributed(Trust::None);
                 if let Some(id) = headers.get("x-apim-subscription-id") {
                     caller.id = id.to_str().unwrap().to_owned();

@@ -4,6 +4,8 @@
 //! port. Stop: no new connections, streams drain, the counting threads settle what is left, the ledger stores
 //! the last control event, the publisher delivers it, the ledger closes.
 
+mod reload;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +26,8 @@ use crate::tee::{Accounts, Compared, Observer, Share};
 use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics, PublishSnapshot};
 use crate::tokens;
 use crate::usage::Settled;
+
+use self::reload::Reloader;
 
 /// Prompts and bursts are counted here. Two: one long prompt does not hold up all others, and
 /// more would take the cores that the streams need.
@@ -77,23 +81,33 @@ pub struct Running {
     accounts: Arc<Accounts>,
     publisher: Option<Publisher>,
     ledger: Ledger,
+    reloader: Reloader,
     ready: Arc<AtomicBool>,
     flush_timeout: Duration,
 }
 
-/// Runs until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once,
+/// Runs until SIGTERM or SIGINT, then stops in order; SIGHUP reads again what comes from files. A second signal ends the process at once,
 /// which loses nothing that `kill -9` would not.
 ///
 /// # Errors
 /// If something cannot be started, or events are left undelivered at the end.
 pub fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut signals = {
+    let (mut signals, mut hangup) = {
         let _guard = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        let ends = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        (ends, signal(SignalKind::hangup())?)
     };
     let running = start(config)?;
-    runtime.block_on(either(&mut signals));
+    runtime.block_on(async {
+        let mut ended = std::pin::pin!(either(&mut signals));
+        loop {
+            tokio::select! {
+                () = &mut ended => break,
+                _ = hangup.recv() => running.reload(),
+            }
+        }
+    });
     tracing::info!("stopping: streams may finish; a second signal ends at once");
     std::thread::Builder::new().name("tw-signal".to_owned()).spawn(move || {
         runtime.block_on(either(&mut signals));
@@ -153,7 +167,9 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
         boot = %ledger.boot(),
         "listening"
     );
-    Ok(Running { proxy, admin, accounts, publisher, ledger, ready, flush_timeout: config.flush_timeout })
+    let reloader = Reloader::start(Vec::new())?;
+    let flush_timeout = config.flush_timeout;
+    Ok(Running { proxy, admin, accounts, publisher, ledger, reloader, ready, flush_timeout })
 }
 
 fn warn_of_defaults(config: &Config) {
@@ -197,7 +213,7 @@ fn start_proxy(
     let shared = proxy::Shared {
         accounts: Arc::clone(accounts),
         ledger: ledger.clone(),
-        resolver: Arc::new(move |headers, _query| resolver.resolve(headers)),
+        resolver: Arc::new(move |headers, _query, peer| resolver.resolve(headers, peer)),
         boot: ledger.boot().to_string(),
     };
     proxy::start(proxy, shared).with_context(|| format!("--listen {listen}"))
@@ -214,6 +230,11 @@ impl Running {
         self.admin.addr
     }
 
+    /// Reads again what comes from files: soon, in a thread of its own.
+    pub fn reload(&self) {
+        self.reloader.ask();
+    }
+
     /// Stops in order; blocks for the drain and flush timeouts at most.
     ///
     /// # Errors
@@ -221,6 +242,7 @@ impl Running {
     /// names their number and the directory.
     pub fn stop(self) -> anyhow::Result<()> {
         self.ready.store(false, Ordering::Release);
+        self.reloader.stop();
         self.proxy.drain();
         while !self.proxy.is_finished() {
             std::thread::sleep(DRAIN_POLL);

@@ -1,0 +1,76 @@
+//! What comes from files and may be replaced while the process runs.
+//!
+//! One thread reads all of it again every [`RELOAD_EVERY`], and at once on SIGHUP. What cannot be
+//! read or makes no sense changes nothing: the old stays in force, and the log says why.
+
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Kubernetes brings a changed secret within a minute; half of that on top.
+const RELOAD_EVERY: Duration = Duration::from_secs(30);
+
+/// Something that is read from files.
+pub(super) struct Reload {
+    /// Its name in the log: that of the setting.
+    pub(super) what: &'static str,
+    /// Reads it again. True if it has changed; an error leaves the old in force.
+    pub(super) read: Box<dyn Fn() -> anyhow::Result<bool> + Send>,
+}
+
+/// The thread that reads again.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    /// `true`: somebody asks for it; closed: the end.
+    asks: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Reloader {
+    pub(super) fn start(all: Vec<Reload>) -> std::io::Result<Reloader> {
+        let (asks, asked) = channel();
+        let thread = std::thread::Builder::new().name("tw-reload".to_owned()).spawn(move || {
+            let mut said: Vec<Option<String>> = all.iter().map(|_| None).collect();
+            loop {
+                let on_request = match asked.recv_timeout(RELOAD_EVERY) {
+                    Ok(()) => true,
+                    Err(RecvTimeoutError::Timeout) => false,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                };
+                for (reload, said) in all.iter().zip(&mut said) {
+                    read_again(reload, on_request, said);
+                }
+            }
+        })?;
+        Ok(Reloader { asks, thread })
+    }
+
+    /// Asks for all of it to be read now; does not wait.
+    pub(super) fn ask(&self) {
+        let _ = self.asks.send(());
+    }
+
+    pub(super) fn stop(self) {
+        drop(self.asks);
+        let _ = self.thread.join();
+    }
+}
+
+/// An error is told once, and again when somebody asks.
+fn read_again(reload: &Reload, on_request: bool, said: &mut Option<String>) {
+    match (reload.read)() {
+        Ok(changed) => {
+            *said = None;
+            if changed || on_request {
+                tracing::info!(setting = reload.what, changed, "read again");
+            }
+        }
+        Err(error) => {
+            let error = format!("{error:#}");
+            if on_request || said.as_ref() != Some(&error) {
+                tracing::error!(setting = reload.what, %error, "cannot be read again; what was read before stays in force");
+            }
+            *said = Some(error);
+        }
+    }
+}
