@@ -172,6 +172,16 @@ pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// The number of events that the exit says are left in this ledger.
+pub(crate) fn left(log: &[String], ledger: &Path) -> u64 {
+    let dir = ledger.display().to_string();
+    let line = log.iter().find(|line| line.contains("are not delivered") && line.contains(&dir));
+    let line = line.unwrap_or_else(|| panic!("nothing is said of {dir}: {:?}", log.last()));
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let events = words.iter().position(|&word| word == "events").unwrap();
+    words[events - 1].parse().unwrap()
+}
+
 /// `tokenweir events`: every stored event, a line each.
 pub(crate) fn event_lines(ledger: &Path) -> Vec<String> {
     let output = Command::new(binary()).arg("events").arg("--ledger").arg(ledger).output().unwrap();
