@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn columns_go_by_their_names_and_a_spreadsheet_may_write_the_file() {
-        let map = CallerMap::parse("\u{feff}department, caller\r\nRetail, a\r\n\r\n").unwrap();
+        let map = CallerMap::parse("\u{feff}# by hand\r\ndepartment, caller\r\nRetail, a\r\n\r\n").unwrap();
         assert_eq!(placed(&map, "a", "2026-01-01T00:00:00Z"), (None, Some("Retail".to_owned())));
         // printf 'caller,department\na,x\n' | sha256sum
         assert_eq!(CallerMap::parse("caller,department\na,x\n").unwrap().version(), "6e3dd0bccac6");

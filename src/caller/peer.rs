@@ -7,7 +7,7 @@ use super::Certificate;
 /// Who stands at the other end of a connection. Made once a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Its address; an IPv4 address mapped into IPv6 is the IPv4 address.
+    /// Its address.
     pub ip: IpAddr,
     /// The names in its certificate, which has been verified against the roots of the port.
     pub certificate: Option<Certificate>,
@@ -16,6 +16,6 @@ pub struct Peer {
 impl Peer {
     /// The peer at this address, with the certificate (DER) that it has shown and proven.
     pub fn new(ip: IpAddr, certificate: Option<&[u8]>) -> Peer {
-        Peer { ip: ip.to_canonical(), certificate: certificate.map(Certificate::from_der) }
+        Peer { ip, certificate: certificate.map(Certificate::from_der) }
     }
 }

@@ -192,5 +192,4 @@ struct Evidence<'a> {
 }
 
 #[cfg(test)]
-#[path = "resolver_tests.rs"]
 mod tests;

@@ -110,14 +110,10 @@ fn case_88_ids_that_the_service_leaves_out_are_left_out() {
         );
         assert_eq!(rig.send(plain.as_bytes()).unwrap().status(), 200);
     }
-    let left = crate::sidecar::usage_events(&{
-        let ledger = rig.ledger.clone();
-        let left = rig.stop();
-        std::mem::forget(left._dir); // read once more below
-        ledger
-    });
+    let left = rig.stop();
+    let events = crate::sidecar::usage_events(&left.ledger);
     let ids = |caller: &str| -> Value {
-        let event = left.iter().find(|event| event["data"]["caller"]["id"] == caller).unwrap();
+        let event = events.iter().find(|event| event["data"]["caller"]["id"] == caller).unwrap();
         event["data"]["ids"].clone()
     };
     assert_eq!(ids("s0"), json!({"response_id": "c"}));

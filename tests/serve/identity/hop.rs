@@ -156,7 +156,7 @@ pub(super) fn assert_rejected(left: &Left, name: &str) {
 fn a_secret_is_replaced_without_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("secret");
-    std::fs::write(&file, "first\n").unwrap();
+    std::fs::write(&file, "hunter1\n").unwrap();
     let rig = Rig::start(&[
         "--caller-trust",
         "shared-secret",
@@ -164,8 +164,8 @@ fn a_secret_is_replaced_without_a_restart() {
         file.to_str().unwrap(),
     ]);
     let call = |name: &str, secret: &str| assert_eq!(rig.call(name, &lines(&[SUB, (SECRET, secret)])), 200);
-    call("first", "first");
-    call("early", "second");
+    call("first", "hunter1");
+    call("early", "hunter2");
     let told = |needle: &str| {
         rig.sidecar
             .log()
@@ -173,23 +173,23 @@ fn a_secret_is_replaced_without_a_restart() {
             .filter(|line| line.contains("caller-shared-secret-file") && line.contains(needle))
             .count()
     };
-    std::fs::write(&file, "second\nfirst\n").unwrap();
+    std::fs::write(&file, "hunter2\nhunter1\n").unwrap();
     rig.sidecar.hang_up();
     wait_for("the secret to be read again", || (told("read again") == 1).then_some(()));
-    call("both-1", "first");
-    call("both-2", "second");
+    call("both-1", "hunter1");
+    call("both-2", "hunter2");
     std::fs::write(&file, "\n").unwrap();
     rig.sidecar.hang_up();
     wait_for("the log to say why not", || (told("holds 0 secrets") == 1).then_some(()));
-    call("kept", "second");
-    std::fs::write(&file, "second\n").unwrap();
+    call("kept", "hunter2");
+    std::fs::write(&file, "hunter2\n").unwrap();
     rig.sidecar.hang_up();
     wait_for("the secret to be read again", || (told("\"changed\":true") == 2).then_some(()));
-    call("late", "first");
+    call("late", "hunter1");
     let left = rig.stop();
     let id = |name: &str| left.events[name]["caller"]["id"].as_str().unwrap().to_owned();
     let named = ["first", "both-1", "both-2", "kept"].map(id);
     assert!(named.iter().all(|id| id == "team-a"), "{named:?}");
     assert_eq!(["early", "late"].map(id), ["unattributed", "unattributed"]);
-    assert!(!left.log.iter().any(|line| line.contains("second")), "a secret is logged");
+    assert!(!left.log.iter().any(|line| line.contains("hunter")), "a secret is logged");
 }

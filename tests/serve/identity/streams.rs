@@ -51,8 +51,11 @@ fn call(connection: &mut BufReader<TcpStream>, pair: usize, side: usize) {
         0 => ("x-apim-subscription-id", id),
         _ => ("authorization", bearer(&format!(r#"{{"azp":"{id}"}}"#))),
     };
-    let fields =
-        [("x-call", name.as_str()), ("x-ms-client-request-id", name.as_str()), (identity.0, &identity.1)];
+    let fields = [
+        ("x-call", name.as_str()),
+        ("x-ms-client-request-id", name.as_str()),
+        (identity.0, identity.1.as_str()),
+    ];
     let body = r#"{"stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Hi"}]}"#;
     connection.get_mut().write_all(&post(super::PATH, &fields, body)).unwrap();
     let answer = read_message(connection).unwrap().unwrap();
