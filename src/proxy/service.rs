@@ -7,13 +7,14 @@ use std::time::Instant;
 use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use jiff::Timestamp;
 
 use super::answer::{Answer, Refusal};
 use super::surface::{Surface, Treatment, classify};
 use super::upstream::{Answer as Answered, Broken, Client, Upstream, head::only_chunked};
 use super::websocket::{self, TunnelSlot};
-use super::{Config, Removals, Shared, draft, headers};
-use crate::caller::Peer;
+use super::{Config, Policy, Removals, Shared, admission, draft, headers};
+use crate::caller::{Peer, Resolved};
 use crate::ledger::Slot;
 use crate::meter::Ending;
 use crate::tee::{Begin, Call, Conclude, Live, RequestTap, ResponseTap};
@@ -25,6 +26,7 @@ pub(super) struct Service {
     live: Arc<Live>,
     upstreams: Arc<[Upstream]>,
     removals: Removals,
+    policy: Policy,
     reject_when_full: bool,
     draining: AtomicBool,
 }
@@ -47,7 +49,8 @@ impl Service {
             client: Client::start(Arc::clone(&upstreams), config.tls.clone()),
             live,
             upstreams,
-            removals: config.removals.clone(),
+            removals: admission::removals(config),
+            policy: config.policy,
             reject_when_full: config.reject_when_full,
             draining: AtomicBool::new(false),
             shared: shared.clone(),
@@ -90,14 +93,20 @@ impl Service {
             Ok(routed) => routed,
             Err(refusal) => return refusal.response(),
         };
+        let at = Timestamp::now();
+        let resolved = (self.shared.resolver)(request.headers(), peer, at);
+        let refused = admission::refusal(&self.policy, &resolved, request.uri(), request.headers());
         let call = if routed.surface.treatment == Treatment::Silent {
             None
         } else {
-            match self.begin(&request, peer, &routed, began) {
+            match self.begin(&request, resolved, &routed, (began, at), refused) {
                 Ok(call) => Some(Conclude::new(call)),
                 Err(refusal) => return refusal.response(),
             }
         };
+        if let Some(refusal) = refused {
+            return admission::reject(call, refusal);
+        }
         if routed.websocket {
             self.upgrade(request, routed, call, &tunnel).await
         } else {
@@ -129,23 +138,34 @@ impl Service {
         })
     }
 
-    /// Begins the call's accounting. Who pays is read before any field is removed.
+    /// Begins the call's accounting. Who pays has been read before any field is removed. A call that
+    /// is refused has an event only if it has a place in the ledger: there is nothing to sum.
     fn begin(
         &self,
         request: &Request<Incoming>,
-        peer: &Peer,
+        resolved: Resolved,
         routed: &Routed,
-        began: Instant,
+        (began, at): (Instant, Timestamp),
+        refused: Option<Refusal>,
     ) -> Result<Arc<Call>, Refusal> {
         let slot: Option<Slot> = self.shared.ledger.reserve();
         if slot.is_none() && self.reject_when_full {
             self.shared.accounts.count_refused();
             return Err(Refusal::LedgerFull);
         }
+        if let (None, Some(refusal)) = (&slot, refused) {
+            return Err(refusal);
+        }
         let upstream = &self.upstreams[routed.upstream];
-        let caller = (self.shared.resolver)(request.headers(), request.uri().query(), peer);
         let begin = Begin {
-            draft: draft::draft(caller, &routed.surface, upstream, request.headers(), &self.shared.boot),
+            draft: draft::draft(
+                resolved,
+                at,
+                &routed.surface,
+                upstream,
+                request.headers(),
+                &self.shared.boot,
+            ),
             rules: upstream.rules(),
             slot,
             keep_prompt: routed.surface.treatment == Treatment::Metered,

@@ -128,6 +128,11 @@ impl Sidecar {
         assert!(Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().unwrap().success());
     }
 
+    /// SIGHUP: files are read again.
+    pub(crate) fn hang_up(&self) {
+        assert!(Command::new("kill").args(["-HUP", &self.pid.to_string()]).status().unwrap().success());
+    }
+
     /// Its exit status, once it has ended.
     pub(crate) fn ended(&self) -> Option<ExitStatus> {
         self.child.lock().unwrap().try_wait().unwrap()
