@@ -73,6 +73,7 @@ pub(crate) struct Setup {
     pub(crate) reject_when_full: bool,
     pub(crate) drain_timeout: Duration,
     pub(crate) threads: usize,
+    pub(crate) policy: Policy,
 }
 
 impl Setup {
@@ -88,6 +89,7 @@ impl Setup {
             reject_when_full: false,
             drain_timeout: PATIENCE,
             threads: 1,
+            policy: Policy::default(),
         }
     }
 
@@ -117,7 +119,7 @@ impl Setup {
             drain_timeout: self.drain_timeout,
             reject_when_full: self.reject_when_full,
             limits: Limits::default(),
-            policy: Policy::default(),
+            policy: self.policy,
         };
         let shared = Shared {
             accounts: Arc::clone(&accounts),
