@@ -15,3 +15,5 @@ mod rig;
 mod rules;
 #[path = "proxy/secure.rs"]
 mod secure;
+#[path = "proxy/waits.rs"]
+mod waits;

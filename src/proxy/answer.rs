@@ -35,6 +35,12 @@ pub(super) enum Refusal {
     Unreachable,
     /// A connection, but no answer that could be passed on.
     NoAnswer,
+    /// No answer in the time that the configuration allows.
+    Timeout,
+    /// No `Host`, or more than one (RFC 9112 3.2).
+    Host,
+    /// The request's body broke off or its framing is not valid.
+    Body,
 }
 
 impl Refusal {
@@ -45,6 +51,8 @@ impl Refusal {
             Refusal::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Refusal::LedgerFull => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Unreachable | Refusal::NoAnswer => StatusCode::BAD_GATEWAY,
+            Refusal::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Host | Refusal::Body => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -69,6 +77,13 @@ impl Refusal {
             Refusal::NoAnswer => {
                 r#"{"error":{"code":"upstream_broken","message":"The service gave no valid answer."}}"#
             }
+            Refusal::Timeout => {
+                r#"{"error":{"code":"upstream_timeout","message":"The service did not answer in time."}}"#
+            }
+            Refusal::Body => r#"{"error":{"code":"bad_body","message":"The request's body is not whole."}}"#,
+            Refusal::Host => {
+                r#"{"error":{"code":"bad_host","message":"A request needs exactly one Host field."}}"#
+            }
         }
     }
 
@@ -76,7 +91,7 @@ impl Refusal {
         let mut response = Response::new(Answer::Own(Full::new(Bytes::from_static(self.json().as_bytes()))));
         *response.status_mut() = self.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self == Refusal::TransferCoding {
+        if matches!(self, Refusal::TransferCoding | Refusal::Host | Refusal::Body) {
             // Where the message ends is not certain, so nothing behind it is read.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use super::answer::{Answer, Refusal};
@@ -16,7 +16,7 @@ use super::{Config, Removals, Shared, draft, headers};
 use crate::caller::Peer;
 use crate::ledger::Slot;
 use crate::meter::Ending;
-use crate::tee::{Begin, Call, Conclude, Live, RequestTap, ResponseTap};
+use crate::tee::{Begin, Call, Cause, Conclude, Live, RequestTap, ResponseTap};
 
 /// Forwards the requests of one network thread.
 pub(super) struct Service {
@@ -26,6 +26,7 @@ pub(super) struct Service {
     upstreams: Arc<[Upstream]>,
     removals: Removals,
     reject_when_full: bool,
+    tcp_keepalive: Duration,
     draining: AtomicBool,
 }
 
@@ -44,14 +45,20 @@ impl Service {
         let live = Arc::new(Live::default());
         tokio::spawn(Arc::clone(&live).sweep(shared.ledger.clone()));
         Service {
-            client: Client::start(Arc::clone(&upstreams), config.tls.clone()),
+            client: Client::start(Arc::clone(&upstreams), config.tls.clone(), config.limits),
             live,
             upstreams,
             removals: config.removals.clone(),
             reject_when_full: config.reject_when_full,
+            tcp_keepalive: config.limits.tcp_keepalive,
             draining: AtomicBool::new(false),
             shared: shared.clone(),
         }
+    }
+
+    /// Silence after which the connections of callers are probed.
+    pub(super) fn tcp_keepalive(&self) -> Duration {
+        self.tcp_keepalive
     }
 
     /// From now on what is broken off is broken by us.
@@ -114,6 +121,9 @@ impl Service {
         if fields.contains_key(TRANSFER_ENCODING) && !only_chunked(fields) {
             return Err(Refusal::TransferCoding);
         }
+        if request.version() >= Version::HTTP_11 && fields.get_all(HOST).iter().count() != 1 {
+            return Err(Refusal::Host);
+        }
         let first = uri.path().split('/').nth(1).unwrap_or("");
         let named = self.upstreams.iter().position(|upstream| upstream.name() == Some(first));
         let unnamed = || self.upstreams.iter().position(|upstream| upstream.name().is_none());
@@ -163,8 +173,8 @@ impl Service {
         match self.send(request, &routed, call.as_ref()).await {
             Ok(Answered::Response(response)) => respond(response, call),
             // Nobody asked for another protocol.
-            Ok(Answered::Upgraded(_)) => give_up(call, Refusal::NoAnswer),
-            Err(broken) => give_up(call, refusal(&broken)),
+            Ok(Answered::Upgraded(_)) => give_up(call, Refusal::NoAnswer, Ending::UpstreamError),
+            Err(broken) => give_up(call, refusal(&broken), broken.ending()),
         }
     }
 
@@ -186,7 +196,7 @@ impl Service {
                 tunnel.set(websocket::tunnel(caller, service, beyond, call));
                 response.map(|()| Answer::Own(http_body_util::Full::default()))
             }
-            Err(broken) => give_up(call, refusal(&broken)),
+            Err(broken) => give_up(call, refusal(&broken), broken.ending()),
         }
     }
 
@@ -222,10 +232,10 @@ fn show_head<B>(call: Option<&Conclude>, response: &Response<B>) {
 }
 
 /// There is no answer to pass on.
-fn give_up(call: Option<Conclude>, refusal: Refusal) -> Response<Answer> {
+fn give_up(call: Option<Conclude>, refusal: Refusal, ending: Ending) -> Response<Answer> {
     if let Some(call) = call {
         call.call().answered_by_us(refusal.status(), refusal == Refusal::Unreachable);
-        call.end(Ending::UpstreamError);
+        call.end(ending);
     }
     refusal.response()
 }
@@ -233,6 +243,8 @@ fn give_up(call: Option<Conclude>, refusal: Refusal) -> Response<Answer> {
 fn refusal(broken: &Broken) -> Refusal {
     match broken {
         Broken::Unsent(_) => Refusal::Unreachable,
+        Broken::Timeout => Refusal::Timeout,
+        Broken::Caller(_) => Refusal::Body,
         _ => Refusal::NoAnswer,
     }
 }

@@ -73,6 +73,7 @@ pub(crate) struct Setup {
     pub(crate) reject_when_full: bool,
     pub(crate) drain_timeout: Duration,
     pub(crate) threads: usize,
+    pub(crate) limits: Limits,
 }
 
 impl Setup {
@@ -88,6 +89,7 @@ impl Setup {
             reject_when_full: false,
             drain_timeout: PATIENCE,
             threads: 1,
+            limits: Limits::default(),
         }
     }
 
@@ -116,7 +118,7 @@ impl Setup {
             },
             drain_timeout: self.drain_timeout,
             reject_when_full: self.reject_when_full,
-            limits: Limits::default(),
+            limits: self.limits,
             policy: Policy::default(),
         };
         let shared = Shared {
