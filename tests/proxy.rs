@@ -21,3 +21,5 @@ mod rig;
 mod rules;
 #[path = "proxy/secure.rs"]
 mod secure;
+#[path = "proxy/waits.rs"]
+mod waits;

@@ -59,8 +59,12 @@ pub(super) enum Refusal {
     StreamingDenied,
     /// The body is too long to know whether it asks for one.
     TooLongToInspect,
-    /// The caller broke its request off. It is not there to be told.
-    RequestBroke,
+    /// No answer in the time that the configuration allows.
+    Timeout,
+    /// No `Host`, or more than one (RFC 9112 3.2).
+    Host,
+    /// The request's body broke off or its framing is not valid.
+    Body,
 }
 
 impl Refusal {
@@ -74,7 +78,8 @@ impl Refusal {
             Refusal::Unreachable | Refusal::NoAnswer => StatusCode::BAD_GATEWAY,
             Refusal::StreamingDenied => StatusCode::FORBIDDEN,
             Refusal::TooLongToInspect => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::RequestBroke => StatusCode::BAD_REQUEST,
+            Refusal::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Host | Refusal::Body => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -111,8 +116,12 @@ impl Refusal {
             Refusal::TooLongToInspect => {
                 r#"{"error":{"code":"request_too_long","message":"Streams are not allowed here, and this request is too long to be inspected."}}"#
             }
-            Refusal::RequestBroke => {
-                r#"{"error":{"code":"request_incomplete","message":"The request's body broke off."}}"#
+            Refusal::Timeout => {
+                r#"{"error":{"code":"upstream_timeout","message":"The service did not answer in time."}}"#
+            }
+            Refusal::Body => r#"{"error":{"code":"bad_body","message":"The request's body is not whole."}}"#,
+            Refusal::Host => {
+                r#"{"error":{"code":"bad_host","message":"A request needs exactly one Host field."}}"#
             }
         }
     }
@@ -121,7 +130,7 @@ impl Refusal {
         let mut response = Response::new(Answer::Own(Full::new(Bytes::from_static(self.json().as_bytes()))));
         *response.status_mut() = self.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self == Refusal::TransferCoding {
+        if matches!(self, Refusal::TransferCoding | Refusal::Host | Refusal::Body) {
             // Where the message ends is not certain, so nothing behind it is read.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

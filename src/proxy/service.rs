@@ -3,10 +3,10 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 
@@ -23,7 +23,7 @@ use super::{Config, Policy, Removals, Shared, admission, draft, headers};
 use crate::caller::{Peer, Resolved};
 use crate::ledger::Slot;
 use crate::meter::Ending;
-use crate::tee::{Begin, Call, Conclude, Live, RequestTap, ResponseTap};
+use crate::tee::{Begin, Call, Cause, Conclude, Live, RequestTap, ResponseTap};
 use crate::usage::IncludeUsage;
 
 /// Forwards the requests of one network thread.
@@ -38,6 +38,7 @@ pub(super) struct Service {
     common: Arc<Common>,
     /// `None`: what callers abandon ends.
     drains: Option<Arc<Drains>>,
+    tcp_keepalive: Duration,
     draining: AtomicBool,
 }
 
@@ -56,7 +57,7 @@ impl Service {
         let live = Arc::new(Live::default());
         tokio::spawn(Arc::clone(&live).sweep(shared.ledger.clone()));
         Service {
-            client: Client::start(Arc::clone(&upstreams), config.tls.clone()),
+            client: Client::start(Arc::clone(&upstreams), config.tls.clone(), config.limits),
             live,
             upstreams,
             removals: admission::removals(config),
@@ -64,9 +65,15 @@ impl Service {
             reject_when_full: config.reject_when_full,
             common: Arc::clone(common),
             drains: config.policy.drain.map(|bounds| Drains::new(bounds, Arc::clone(&shared.accounts))),
+            tcp_keepalive: config.limits.tcp_keepalive,
             draining: AtomicBool::new(false),
             shared: shared.clone(),
         }
+    }
+
+    /// Silence after which the connections of callers are probed.
+    pub(super) fn tcp_keepalive(&self) -> Duration {
+        self.tcp_keepalive
     }
 
     /// From now on what is broken off is broken by us.
@@ -156,6 +163,9 @@ impl Service {
         }
         if fields.contains_key(TRANSFER_ENCODING) && !only_chunked(fields) {
             return Err(Refusal::TransferCoding);
+        }
+        if request.version() >= Version::HTTP_11 && fields.get_all(HOST).iter().count() != 1 {
+            return Err(Refusal::Host);
         }
         let first = uri.path().split('/').nth(1).unwrap_or("");
         let named = self.upstreams.iter().position(|upstream| upstream.name() == Some(first));
@@ -260,8 +270,8 @@ impl Service {
         match self.exchange(outgoing, &routed, call.as_ref()).await {
             Ok(Some((response, injected))) => self.respond(response, call, injected),
             // Nobody asked for another protocol.
-            Ok(None) => give_up(call, Refusal::NoAnswer),
-            Err(broken) => give_up(call, refusal(&broken)),
+            Ok(None) => give_up(call, Refusal::NoAnswer, Ending::UpstreamError),
+            Err(broken) => give_up(call, refusal(&broken), broken.ending()),
         }
     }
 
@@ -335,7 +345,7 @@ impl Service {
                 tunnel.set(websocket::tunnel(caller, service, beyond, call));
                 response.map(|()| Answer::Own(http_body_util::Full::default()))
             }
-            Err(broken) => give_up(call, refusal(&broken)),
+            Err(broken) => give_up(call, refusal(&broken), broken.ending()),
         }
     }
 
@@ -363,17 +373,17 @@ fn reject(call: Option<Conclude>, refusal: Refusal) -> Response<Answer> {
     if let Some(call) = call {
         call.call().answered_by_us(refusal.status(), true);
         // A request that its caller broke off ends as any other that is: by the caller.
-        let broke = refusal == Refusal::RequestBroke;
-        call.end(if broke { Ending::UpstreamError } else { Ending::Rejected });
+        let broke = refusal == Refusal::Body;
+        call.end(if broke { Ending::ClientDisconnect } else { Ending::Rejected });
     }
     refusal.response()
 }
 
 /// There is no answer to pass on.
-fn give_up(call: Option<Conclude>, refusal: Refusal) -> Response<Answer> {
+fn give_up(call: Option<Conclude>, refusal: Refusal, ending: Ending) -> Response<Answer> {
     if let Some(call) = call {
         call.call().answered_by_us(refusal.status(), refusal == Refusal::Unreachable);
-        call.end(Ending::UpstreamError);
+        call.end(ending);
     }
     refusal.response()
 }
@@ -381,6 +391,8 @@ fn give_up(call: Option<Conclude>, refusal: Refusal) -> Response<Answer> {
 fn refusal(broken: &Broken) -> Refusal {
     match broken {
         Broken::Unsent(_) => Refusal::Unreachable,
+        Broken::Timeout => Refusal::Timeout,
+        Broken::Caller(_) => Refusal::Body,
         _ => Refusal::NoAnswer,
     }
 }

@@ -20,7 +20,7 @@ mod work;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-pub use self::body::{RequestTap, ResponseTap};
+pub use self::body::{Cause, RequestTap, ResponseTap};
 pub use self::call::{Begin, Call, Conclude};
 pub use self::drift::{Compared, Kind};
 pub use self::kept::{Kept, READ_BYTES_MAX};

@@ -264,6 +264,12 @@ impl Scripted {
     }
 }
 
+impl super::Cause for &'static str {
+    fn ending(&self) -> Ending {
+        Ending::UpstreamError
+    }
+}
+
 impl Body for Scripted {
     type Data = Bytes;
     type Error = &'static str;

@@ -74,6 +74,7 @@ pub(crate) struct Setup {
     pub(crate) drain_timeout: Duration,
     pub(crate) threads: usize,
     pub(crate) policy: Policy,
+    pub(crate) limits: Limits,
 }
 
 impl Setup {
@@ -90,6 +91,7 @@ impl Setup {
             drain_timeout: PATIENCE,
             threads: 1,
             policy: Policy::default(),
+            limits: Limits::default(),
         }
     }
 
@@ -118,7 +120,7 @@ impl Setup {
             },
             drain_timeout: self.drain_timeout,
             reject_when_full: self.reject_when_full,
-            limits: Limits::default(),
+            limits: self.limits,
             policy: self.policy,
         };
         let shared = Shared {
