@@ -173,7 +173,7 @@ impl Meter {
         let value = |name: &str| headers.get(name).and_then(|value| label(value.to_str().ok()?));
         let (target, ids) = (&mut self.draft.target, &mut self.draft.ids);
         target.deployment_served = value("x-ms-deployment-name");
-        target.spillover_from = value("x-ms-spillover-from-deployment");
+        target.spillover_from = value("x-ms-spillover-from-deployment").or_else(|| spilled_from(headers));
         target.region = value("x-ms-region");
         ids.upstream_apim_request_id = value("apim-request-id");
         ids.upstream_request_id = value("x-request-id");
@@ -361,6 +361,12 @@ impl Meter {
             .find(|name| crate::prompt::rules(self.draft.target.api, name).is_some())
             .cloned()
     }
+}
+
+/// The other spelling of `x-ms-spillover-from-deployment`, which Azure's documentation has: the
+/// deployment stands in the field's name.
+fn spilled_from(headers: &HeaderMap) -> Option<String> {
+    headers.keys().find_map(|name| label(name.as_str().strip_prefix("x-ms-spillover-from-")?))
 }
 
 /// Counts the prompt of a request under a model's rules. Heavy: never on the data path.

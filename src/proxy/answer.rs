@@ -47,6 +47,10 @@ pub(super) enum Refusal {
     TransferCoding,
     /// The ledger has no place and the configuration wants no unrecorded call.
     LedgerFull,
+    /// The hop has not proved itself, and the configuration wants proof.
+    Untrusted,
+    /// The call carries an API key, and the configuration wants none.
+    ApiKey,
     /// No connection to the service.
     Unreachable,
     /// A connection, but no answer that could be passed on.
@@ -66,6 +70,7 @@ impl Refusal {
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Refusal::LedgerFull => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Untrusted | Refusal::ApiKey => StatusCode::FORBIDDEN,
             Refusal::Unreachable | Refusal::NoAnswer => StatusCode::BAD_GATEWAY,
             Refusal::StreamingDenied => StatusCode::FORBIDDEN,
             Refusal::TooLongToInspect => StatusCode::PAYLOAD_TOO_LARGE,
@@ -87,6 +92,12 @@ impl Refusal {
             }
             Refusal::LedgerFull => {
                 r#"{"error":{"code":"ledger_full","message":"Usage cannot be recorded now. Try again."}}"#
+            }
+            Refusal::Untrusted => {
+                r#"{"error":{"code":"untrusted_hop","message":"Calls must come through the gateway."}}"#
+            }
+            Refusal::ApiKey => {
+                r#"{"error":{"code":"api_key_denied","message":"API keys are not accepted here."}}"#
             }
             Refusal::Unreachable => {
                 r#"{"error":{"code":"upstream_unreachable","message":"No connection to the service."}}"#

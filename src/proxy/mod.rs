@@ -4,6 +4,7 @@
 //! service and its own running calls; threads share only the accounts. One call is one task: the
 //! connection to the gateway polls the answer's body, which polls the connection to the service.
 
+mod admission;
 mod answer;
 mod draft;
 mod drain;
@@ -28,6 +29,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::HeaderMap;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use self::headers::Removals;
@@ -35,16 +37,16 @@ pub use self::limits::Limits;
 pub use self::policy::{ApiKey, DrainBounds, Policy};
 pub use self::tls::Tls;
 pub use self::upstream::Upstream;
-use crate::caller::{Caller, Peer};
+use crate::caller::{Peer, Resolved};
 use crate::ledger::Ledger;
 use crate::tee::Accounts;
 pub(in crate::proxy) use crate::tee::READ_BYTES_MAX;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Says who pays for a request, from its fields as they arrived, its query and the hop that it came
-/// from. Must not wait.
-pub type CallerResolver = Arc<dyn Fn(&HeaderMap, Option<&str>, &Peer) -> Caller + Send + Sync>;
+/// Says who pays for a request, from its fields as they arrived, the hop that it came from and when it
+/// began. Must not wait.
+pub type CallerResolver = Arc<dyn Fn(&HeaderMap, &Peer, Timestamp) -> Resolved + Send + Sync>;
 
 /// How calls are forwarded.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use std::time::Instant;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use jiff::Timestamp;
 
 use super::answer::{Answer, Refusal, Wire};
 use super::drain::{Drains, Leaving, Staying};
@@ -18,8 +19,8 @@ use super::refused::{Asked, Looked, look};
 use super::surface::{Surface, Treatment, classify};
 use super::upstream::{Answer as Answered, Broken, Client, Upstream, head::only_chunked, linger};
 use super::websocket::{self, TunnelSlot};
-use super::{Config, Policy, Removals, Shared, draft, headers};
-use crate::caller::Peer;
+use super::{Config, Policy, Removals, Shared, admission, draft, headers};
+use crate::caller::{Peer, Resolved};
 use crate::ledger::Slot;
 use crate::meter::Ending;
 use crate::tee::{Begin, Call, Conclude, Live, RequestTap, ResponseTap};
@@ -32,8 +33,8 @@ pub(super) struct Service {
     live: Arc<Live>,
     upstreams: Arc<[Upstream]>,
     removals: Removals,
-    reject_when_full: bool,
     policy: Policy,
+    reject_when_full: bool,
     common: Arc<Common>,
     /// `None`: what callers abandon ends.
     drains: Option<Arc<Drains>>,
@@ -58,9 +59,9 @@ impl Service {
             client: Client::start(Arc::clone(&upstreams), config.tls.clone()),
             live,
             upstreams,
-            removals: config.removals.clone(),
-            reject_when_full: config.reject_when_full,
+            removals: admission::removals(config),
             policy: config.policy,
+            reject_when_full: config.reject_when_full,
             common: Arc::clone(common),
             drains: config.policy.drain.map(|bounds| Drains::new(bounds, Arc::clone(&shared.accounts))),
             draining: AtomicBool::new(false),
@@ -109,16 +110,19 @@ impl Service {
             Ok(routed) => routed,
             Err(refusal) => return refusal.response(),
         };
+        let at = Timestamp::now();
+        let resolved = (self.shared.resolver)(request.headers(), peer, at);
+        let refused = self.refusal(&request, &resolved, &routed);
         let call = if routed.surface.treatment == Treatment::Silent {
             None
         } else {
-            match self.begin(&request, peer, &routed, began) {
+            match self.begin(&request, resolved, &routed, (began, at), refused) {
                 Ok(call) => Some(Conclude::new(call)),
                 Err(refusal) => return refusal.response(),
             }
         };
-        if self.policy.deny_streaming && inspect::streams_by_head(&request, routed.websocket) {
-            return reject(call, Refusal::StreamingDenied);
+        if let Some(refusal) = refused {
+            return reject(call, refusal);
         }
         if routed.websocket {
             return self.upgrade(request, routed, call, &tunnel).await;
@@ -135,6 +139,13 @@ impl Service {
             }
             (_, call) => self.forward(outgoing, routed, call).await,
         }
+    }
+
+    /// Why a request is not sent, as far as its head tells.
+    fn refusal(&self, request: &Request<Incoming>, resolved: &Resolved, routed: &Routed) -> Option<Refusal> {
+        let streams = || self.policy.deny_streaming && inspect::streams_by_head(request, routed.websocket);
+        admission::refusal(&self.policy, resolved, request.uri(), request.headers())
+            .or_else(|| streams().then_some(Refusal::StreamingDenied))
     }
 
     /// Finds the upstream, or why there is none. Protocol errors make no event.
@@ -161,23 +172,34 @@ impl Service {
         })
     }
 
-    /// Begins the call's accounting. Who pays is read before any field is removed.
+    /// Begins the call's accounting. Who pays has been read before any field is removed. A call that
+    /// is refused has an event only if it has a place in the ledger: there is nothing to sum.
     fn begin(
         &self,
         request: &Request<Incoming>,
-        peer: &Peer,
+        resolved: Resolved,
         routed: &Routed,
-        began: Instant,
+        (began, at): (Instant, Timestamp),
+        refused: Option<Refusal>,
     ) -> Result<Arc<Call>, Refusal> {
         let slot: Option<Slot> = self.shared.ledger.reserve();
         if slot.is_none() && self.reject_when_full {
             self.shared.accounts.count_refused();
             return Err(Refusal::LedgerFull);
         }
+        if let (None, Some(refusal)) = (&slot, refused) {
+            return Err(refusal);
+        }
         let upstream = &self.upstreams[routed.upstream];
-        let caller = (self.shared.resolver)(request.headers(), request.uri().query(), peer);
         let begin = Begin {
-            draft: draft::draft(caller, &routed.surface, upstream, request.headers(), &self.shared.boot),
+            draft: draft::draft(
+                resolved,
+                at,
+                &routed.surface,
+                upstream,
+                request.headers(),
+                &self.shared.boot,
+            ),
             rules: upstream.rules(),
             slot,
             keep_prompt: routed.surface.treatment == Treatment::Metered,

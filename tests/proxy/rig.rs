@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use tokenweir::caller::{Caller, Trust};
+use tokenweir::caller::{Caller, Resolved, Trust};
 use tokenweir::ledger::{Ledger, Options};
 use tokenweir::meter::Rules;
 use tokenweir::pool::Pool;
@@ -129,7 +129,7 @@ impl Setup {
                 if let Some(id) = headers.get("x-apim-subscription-id") {
                     caller.id = id.to_str().unwrap().to_owned();
                 }
-                caller
+                Resolved { caller, trusted: true }
             }),
             boot: "boot".to_owned(),
         };
