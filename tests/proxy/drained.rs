@@ -32,6 +32,8 @@ enum Do {
 struct Told {
     script: Script,
     go: Sender<Do>,
+    /// It has a whole request.
+    asked: Receiver<()>,
     left: Receiver<()>,
 }
 
@@ -39,9 +41,11 @@ struct Told {
 fn told(head: bool) -> Told {
     let (go, orders) = channel();
     let (gone, left) = channel();
+    let (has, asked) = channel();
     let orders = Mutex::new(orders);
     let script = Script::start(move |mut wire, _| {
         wire.message();
+        has.send(()).unwrap();
         if head {
             wire.send(CHUNKED);
             wire.chunk(FIRST);
@@ -62,7 +66,7 @@ fn told(head: bool) -> Told {
             }
         }
     });
-    Told { script, go, left }
+    Told { script, go, asked, left }
 }
 
 /// The proxy has closed.
@@ -176,7 +180,7 @@ fn case_49_a_caller_that_leaves_before_the_answer() {
     let service = told(false);
     let rig = Setup::to(service.script.addr).start();
     let wire = rig.send(post(ASKS));
-    eventually("the service has it", || service.script.connections() == 1);
+    service.asked.recv_timeout(PATIENCE).expect("the service has it");
     wire.close();
     service.left.recv_timeout(PATIENCE).expect("the service is left");
     assert_eq!(usage(&rig).stream.outcome, Outcome::ClientDisconnect);
@@ -185,7 +189,7 @@ fn case_49_a_caller_that_leaves_before_the_answer() {
     let service = told(false);
     let rig = setup(&service.script, BOUNDS).start();
     let wire = rig.send(post(ASKS));
-    eventually("the service has it", || service.script.connections() == 1);
+    service.asked.recv_timeout(PATIENCE).expect("the service has it");
     wire.close();
     eventually("it is waited for", || draining(&rig) == 1);
     for piece in [FIRST, USAGE, DONE] {
@@ -200,7 +204,7 @@ fn case_49_a_caller_that_leaves_before_the_answer() {
     let service = told(false);
     let rig = setup(&service.script, DrainBounds { time: Duration::from_millis(100), ..BOUNDS }).start();
     let wire = rig.send(post(ASKS));
-    eventually("the service has it", || service.script.connections() == 1);
+    service.asked.recv_timeout(PATIENCE).expect("the service has it");
     wire.close();
     service.left.recv_timeout(PATIENCE).expect("the service is left");
     let usage = usage(&rig);
