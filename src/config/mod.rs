@@ -1,10 +1,12 @@
 //! Settings: one table, four layers, all errors at once.
 
 mod resolve;
+mod schema;
 mod serve;
 pub mod settings;
 mod traffic;
 pub mod value;
 
-pub use resolve::{ConfigError, Origin, Values};
+pub use resolve::{ConfigError, Origin, Values, unknown_variables};
+pub use schema::json_schema;
 pub use serve::{end_of_turn, publish_config, serve_config};
