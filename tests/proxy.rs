@@ -1,10 +1,16 @@
 //! The data path over real sockets: bytes, connections, and every way in which they end.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // helpers of a test may stop it and speak
 
+#[path = "proxy/denied.rs"]
+mod denied;
+#[path = "proxy/drained.rs"]
+mod drained;
 #[path = "proxy/ends.rs"]
 mod ends;
 #[path = "proxy/identity.rs"]
 mod identity;
+#[path = "proxy/injected.rs"]
+mod injected;
 #[path = "proxy/many.rs"]
 mod many;
 #[path = "proxy/pooling.rs"]
@@ -15,3 +21,5 @@ mod rig;
 mod rules;
 #[path = "proxy/secure.rs"]
 mod secure;
+#[path = "proxy/waits.rs"]
+mod waits;

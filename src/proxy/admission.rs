@@ -1,14 +1,12 @@
 //! Whether a call may go on: what the operator has refused before the service hears of it.
 
+use http::Uri;
 use http::header::{HeaderMap, HeaderName};
-use http::{Response, Uri};
 
-use super::answer::{Answer, Refusal};
+use super::answer::Refusal;
 use super::headers::decode;
 use super::{ApiKey, Config, Policy, Removals};
 use crate::caller::Resolved;
-use crate::meter::Ending;
-use crate::tee::Conclude;
 
 /// Header, and query parameter of realtime calls, whose clients cannot set headers.
 const API_KEY: &str = "api-key";
@@ -41,15 +39,6 @@ fn carries_api_key(uri: &Uri, headers: &HeaderMap) -> bool {
     let is_key =
         |pair: &str| decode(pair.split('=').next().unwrap_or_default()).eq_ignore_ascii_case(API_KEY);
     headers.contains_key(API_KEY) || parameters.any(is_key)
-}
-
-/// Refuses a call. Its event says that it was, and that nobody pays for it.
-pub(super) fn reject(call: Option<Conclude>, refusal: Refusal) -> Response<Answer> {
-    if let Some(call) = call {
-        call.call().answered_by_us(refusal.status(), true);
-        call.end(Ending::Rejected);
-    }
-    refusal.response()
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ async fn connection(
     service: Arc<Service>,
     mut closing: watch::Receiver<bool>,
 ) {
-    if prepare(&tcp).is_err() {
+    if prepare(&tcp, service.tcp_keepalive()).is_err() {
         return; // the peer has gone already
     }
     let tunnel = TunnelSlot::default();

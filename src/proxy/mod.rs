@@ -7,10 +7,15 @@
 mod admission;
 mod answer;
 mod draft;
+mod drain;
 pub mod headers;
+mod inspect;
 mod limits;
 mod listener;
+mod outbound;
+mod passing;
 mod policy;
+mod refused;
 mod service;
 pub mod surface;
 pub mod tls;
@@ -111,7 +116,7 @@ pub fn start(config: Config, shared: Shared) -> io::Result<Running> {
     }
     let (phase, _) = watch::channel(Phase::Serving);
     let mut running = Running { addr, phase, threads: Vec::with_capacity(threads) };
-    let context = Arc::new((config, shared));
+    let context = Arc::new((config, shared, Arc::default()));
     for (n, listener) in listeners.into_iter().enumerate() {
         match start_thread(n, listener, Arc::clone(&context), running.phase.subscribe()) {
             Ok(thread) => running.threads.push(thread),
@@ -128,7 +133,7 @@ pub fn start(config: Config, shared: Shared) -> io::Result<Running> {
 fn start_thread(
     n: usize,
     listener: TcpListener,
-    context: Arc<(Config, Shared)>,
+    context: Arc<(Config, Shared, Arc<inspect::Common>)>,
     phase: watch::Receiver<Phase>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -141,7 +146,7 @@ fn start_thread(
     };
     std::thread::Builder::new().name(format!("tw-net-{n}")).spawn(move || {
         runtime.block_on(async move {
-            let service = service::Service::start(&context.0, &context.1);
+            let service = service::Service::start(&context.0, &context.1, &context.2);
             listener::serve(listener, Arc::new(service), context.0.drain_timeout, phase).await;
         });
     })

@@ -306,6 +306,10 @@ fn snapshot(ledger: &Ledger, accounts: &Accounts) -> LedgerSnapshot {
         overload: counters.meter_overload.load(Ordering::Relaxed),
         panics: counters.meter_panics.load(Ordering::Relaxed),
         prompt_memory_bytes: counters.prompt_memory_bytes.load(Ordering::Relaxed) as u64,
+        drains_running: counters.drains_running.load(Ordering::Relaxed) as u64,
+        drains_finished: counters.drains_finished.load(Ordering::Relaxed),
+        drains_cut: counters.drains_cut.load(Ordering::Relaxed),
+        usage_refused: counters.usage_refused.load(Ordering::Relaxed),
     }
 }
 

@@ -73,6 +73,8 @@ pub(crate) struct Setup {
     pub(crate) reject_when_full: bool,
     pub(crate) drain_timeout: Duration,
     pub(crate) threads: usize,
+    pub(crate) policy: Policy,
+    pub(crate) limits: Limits,
 }
 
 impl Setup {
@@ -88,6 +90,8 @@ impl Setup {
             reject_when_full: false,
             drain_timeout: PATIENCE,
             threads: 1,
+            policy: Policy::default(),
+            limits: Limits::default(),
         }
     }
 
@@ -116,8 +120,8 @@ impl Setup {
             },
             drain_timeout: self.drain_timeout,
             reject_when_full: self.reject_when_full,
-            limits: Limits::default(),
-            policy: Policy::default(),
+            limits: self.limits,
+            policy: self.policy,
         };
         let shared = Shared {
             accounts: Arc::clone(&accounts),
