@@ -3,6 +3,7 @@
 mod resolve;
 mod serve;
 pub mod settings;
+mod tls;
 mod traffic;
 pub mod value;
 

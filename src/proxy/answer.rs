@@ -31,6 +31,8 @@ pub(super) enum Refusal {
     TransferCoding,
     /// The ledger has no place and the configuration wants no unrecorded call.
     LedgerFull,
+    /// As many calls as may be at once are running.
+    TooManyCalls,
     /// No connection to the service.
     Unreachable,
     /// A connection, but no answer that could be passed on.
@@ -43,7 +45,7 @@ impl Refusal {
             Refusal::UnknownUpstream => StatusCode::NOT_FOUND,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::TransferCoding => StatusCode::NOT_IMPLEMENTED,
-            Refusal::LedgerFull => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::LedgerFull | Refusal::TooManyCalls => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Unreachable | Refusal::NoAnswer => StatusCode::BAD_GATEWAY,
         }
     }
@@ -63,6 +65,9 @@ impl Refusal {
             Refusal::LedgerFull => {
                 r#"{"error":{"code":"ledger_full","message":"Usage cannot be recorded now. Try again."}}"#
             }
+            Refusal::TooManyCalls => {
+                r#"{"error":{"code":"too_many_calls","message":"Too many calls are running. Try again."}}"#
+            }
             Refusal::Unreachable => {
                 r#"{"error":{"code":"upstream_unreachable","message":"No connection to the service."}}"#
             }
@@ -80,7 +85,7 @@ impl Refusal {
             // Where the message ends is not certain, so nothing behind it is read.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if self == Refusal::LedgerFull {
+        if matches!(self, Refusal::LedgerFull | Refusal::TooManyCalls) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

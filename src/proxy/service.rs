@@ -9,6 +9,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::answer::{Answer, Refusal};
+use super::gate::{Gate, Held};
+use super::listener::Port;
+use super::outages::Outages;
 use super::surface::{Surface, Treatment, classify};
 use super::upstream::{Answer as Answered, Broken, Client, Upstream, head::only_chunked};
 use super::websocket::{self, TunnelSlot};
@@ -27,6 +30,8 @@ pub(super) struct Service {
     removals: Removals,
     reject_when_full: bool,
     draining: AtomicBool,
+    gate: Arc<Gate>,
+    outages: Outages,
 }
 
 /// A request with its way before it.
@@ -39,17 +44,19 @@ struct Routed {
 
 impl Service {
     /// Must be called within the thread's runtime: starts its keeper and its sweep.
-    pub(super) fn start(config: &Config, shared: &Shared) -> Service {
+    pub(super) fn start(config: &Config, shared: &Shared, port: &Port) -> Service {
         let upstreams: Arc<[Upstream]> = config.upstreams.clone().into();
         let live = Arc::new(Live::default());
         tokio::spawn(Arc::clone(&live).sweep(shared.ledger.clone()));
         Service {
             client: Client::start(Arc::clone(&upstreams), config.tls.clone()),
             live,
-            upstreams,
+            upstreams: Arc::clone(&upstreams),
             removals: config.removals.clone(),
             reject_when_full: config.reject_when_full,
             draining: AtomicBool::new(false),
+            gate: Arc::clone(&port.gate),
+            outages: Outages::new(upstreams, config.tls.clone(), Arc::clone(&port.counts)),
             shared: shared.clone(),
         }
     }
@@ -75,13 +82,17 @@ impl Service {
         request: Request<Incoming>,
         peer: &Peer,
         tunnel: TunnelSlot,
-    ) -> Response<Answer> {
-        let mut response = self.answer(request, peer, tunnel).await;
+    ) -> Response<Held<Answer>> {
+        let pass = self.gate.call();
+        let mut response = match &pass {
+            Some(_) => self.answer(request, peer, tunnel).await,
+            None => Refusal::TooManyCalls.response(),
+        };
         let last = self.draining.load(Ordering::Relaxed);
         if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
+        response.map(|answer| Held::new(answer, pass))
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: &Peer, tunnel: TunnelSlot) -> Response<Answer> {
@@ -202,7 +213,8 @@ impl Service {
         if routed.websocket {
             websocket::switch(request.headers_mut());
         }
-        self.client.send(routed.upstream, &routed.target, request).await
+        let sent = self.client.send(routed.upstream, &routed.target, request).await;
+        sent.inspect_err(|broken| self.outages.tell(routed.upstream, broken))
     }
 }
 

@@ -7,7 +7,6 @@
 mod reload;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,14 +19,14 @@ use crate::admin::{self, Pages, Readiness};
 use crate::caller::{CallerSource, HashKey, Resolver, ResolverConfig};
 use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
-use crate::proxy::{self, Tls};
+use crate::proxy;
 use crate::publish::{self, Publisher};
 use crate::tee::{Accounts, Compared, Observer, Share};
-use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics, PublishSnapshot};
+use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics, ProxySnapshot, PublishSnapshot};
 use crate::tokens;
 use crate::usage::Settled;
 
-use self::reload::Reloader;
+use self::reload::{Reload, Reloader};
 
 /// Prompts and bursts are counted here. Two: one long prompt does not hold up all others, and
 /// more would take the cores that the streams need.
@@ -40,10 +39,8 @@ const HASH_KEY_FILE: &str = "caller-hash-key";
 /// What `serve` needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The data path. `tls` and the identity headers of `removals` are filled in at start.
+    /// The data path. The identity headers of `removals` are filled in at start.
     pub proxy: proxy::Config,
-    /// Roots to trust instead of the system's.
-    pub upstream_ca_file: Option<PathBuf>,
     /// The admin port.
     pub admin_listen: SocketAddr,
     /// The ledger.
@@ -155,6 +152,7 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
         ledger.clone(),
         Arc::clone(&accounts),
         publisher.as_ref().map(Publisher::watch),
+        proxy.counts(),
         Arc::clone(&ready),
         config.proxy.reject_when_full,
     );
@@ -167,9 +165,21 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
         boot = %ledger.boot(),
         "listening"
     );
-    let reloader = Reloader::start(Vec::new())?;
+    let reloader = Reloader::start(reloads(&config))?;
     let flush_timeout = config.flush_timeout;
     Ok(Running { proxy, admin, accounts, publisher, ledger, reloader, ready, flush_timeout })
+}
+
+/// What is read again while it runs.
+fn reloads(config: &Config) -> Vec<Reload> {
+    let mut all = Vec::new();
+    if let Some(tls) = config.proxy.listen_tls.clone() {
+        all.push(Reload { what: "listen-cert-file", read: Box::new(move || Ok(tls.reload()?)) });
+    }
+    if let Some(tls) = config.proxy.tls.clone() {
+        all.push(Reload { what: "upstream-ca-file", read: Box::new(move || Ok(tls.reload()?)) });
+    }
+    all
 }
 
 fn warn_of_defaults(config: &Config) {
@@ -208,7 +218,6 @@ fn start_proxy(
 ) -> anyhow::Result<proxy::Running> {
     let mut proxy = config.proxy.clone();
     proxy.removals.headers.extend(resolver.removed_headers());
-    proxy.tls = Some(Tls::new(config.upstream_ca_file.as_deref())?);
     let listen = proxy.listen;
     let shared = proxy::Shared {
         accounts: Arc::clone(accounts),
@@ -303,6 +312,7 @@ fn pages(
     ledger: Ledger,
     accounts: Arc<Accounts>,
     publisher: Option<publish::Watch>,
+    edges: Arc<proxy::Counts>,
     ready: Arc<AtomicBool>,
     needs_ledger: bool,
 ) -> Pages {
@@ -311,7 +321,7 @@ fn pages(
         metrics: Box::new(move || {
             let publish = publisher.as_ref().map(published).unwrap_or_default();
             metrics
-                .render(snapshot(&ledger, &accounts), publish)
+                .render(snapshot(&ledger, &accounts), publish, &refused(&edges))
                 .unwrap_or_else(|error| format!("# {error}\n"))
         }),
         readiness: Box::new(move || {
@@ -359,6 +369,10 @@ fn published(publisher: &publish::Watch) -> PublishSnapshot {
         errors: publish::Class::ALL.iter().map(|class| class.as_str()).zip(stats.errors).collect(),
         token_failures: stats.token_failures,
     }
+}
+
+fn refused(edges: &proxy::Counts) -> ProxySnapshot {
+    ProxySnapshot { limits: edges.limits().collect(), tls_failures: edges.tls_failures().collect() }
 }
 
 /// The admin port's thread.
