@@ -1,10 +1,16 @@
 //! The data path over real sockets: bytes, connections, and every way in which they end.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // helpers of a test may stop it and speak
 
+#[path = "support/certs.rs"]
+mod certs;
+#[path = "proxy/door.rs"]
+mod door;
 #[path = "proxy/ends.rs"]
 mod ends;
 #[path = "proxy/identity.rs"]
 mod identity;
+#[path = "proxy/limits.rs"]
+mod limits;
 #[path = "proxy/many.rs"]
 mod many;
 #[path = "proxy/pooling.rs"]
