@@ -3,12 +3,18 @@
 
 #[path = "support/certs.rs"]
 mod certs;
+#[path = "proxy/denied.rs"]
+mod denied;
 #[path = "proxy/door.rs"]
 mod door;
+#[path = "proxy/drained.rs"]
+mod drained;
 #[path = "proxy/ends.rs"]
 mod ends;
 #[path = "proxy/identity.rs"]
 mod identity;
+#[path = "proxy/injected.rs"]
+mod injected;
 #[path = "proxy/limits.rs"]
 mod limits;
 #[path = "proxy/many.rs"]
@@ -21,3 +27,5 @@ mod rig;
 mod rules;
 #[path = "proxy/secure.rs"]
 mod secure;
+#[path = "proxy/waits.rs"]
+mod waits;

@@ -150,7 +150,7 @@ async fn connection(
     mut closing: watch::Receiver<bool>,
 ) {
     let Arrived { tcp, from, place: _place } = arrived;
-    if prepare(&tcp).is_err() {
+    if prepare(&tcp, service.tcp_keepalive()).is_err() {
         return; // the peer has gone already
     }
     let opened = tokio::select! {

@@ -4,16 +4,22 @@
 //! service and its own running calls; threads share only the accounts. One call is one task: the
 //! connection to the gateway polls the answer's body, which polls the connection to the service.
 
+mod admission;
 mod answer;
 mod counts;
 mod draft;
+mod drain;
 mod gate;
 pub mod headers;
+mod inspect;
 mod limits;
 mod listener;
 mod outages;
+mod outbound;
+mod passing;
 mod patience;
 mod policy;
+mod refused;
 mod service;
 mod socket;
 pub mod surface;
@@ -28,6 +34,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::HeaderMap;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use self::counts::{Counts, Limit, Side};
@@ -39,16 +46,16 @@ pub use self::policy::{ApiKey, DrainBounds, Policy};
 use self::socket::Door;
 pub use self::tls::{CallerTls, Tls};
 pub use self::upstream::Upstream;
-use crate::caller::{Caller, Peer};
+use crate::caller::{Peer, Resolved};
 use crate::ledger::Ledger;
 use crate::tee::Accounts;
 pub(in crate::proxy) use crate::tee::READ_BYTES_MAX;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Says who pays for a request, from its fields as they arrived, its query and the hop that it came
-/// from. Must not wait.
-pub type CallerResolver = Arc<dyn Fn(&HeaderMap, Option<&str>, &Peer) -> Caller + Send + Sync>;
+/// Says who pays for a request, from its fields as they arrived, the hop that it came from and when it
+/// began. Must not wait.
+pub type CallerResolver = Arc<dyn Fn(&HeaderMap, &Peer, Timestamp) -> Resolved + Send + Sync>;
 
 /// How calls are forwarded.
 #[derive(Clone, Debug)]
@@ -123,7 +130,7 @@ pub fn start(config: Config, shared: Shared) -> io::Result<Running> {
     let counts = Arc::new(Counts::default());
     let port = Arc::new(port(&config, &counts));
     let mut running = Running { addr, phase, threads: Vec::with_capacity(threads), counts };
-    let context = Arc::new((config, shared));
+    let context = Arc::new((config, shared, Arc::default()));
     for (n, listener) in listeners.into_iter().enumerate() {
         match start_thread(n, listener, Arc::clone(&context), Arc::clone(&port), running.phase.subscribe()) {
             Ok(thread) => running.threads.push(thread),
@@ -154,7 +161,7 @@ fn port(config: &Config, counts: &Arc<Counts>) -> Port {
 fn start_thread(
     n: usize,
     listener: TcpListener,
-    context: Arc<(Config, Shared)>,
+    context: Arc<(Config, Shared, Arc<inspect::Common>)>,
     port: Arc<Port>,
     phase: watch::Receiver<Phase>,
 ) -> io::Result<JoinHandle<()>> {
@@ -168,8 +175,8 @@ fn start_thread(
     };
     std::thread::Builder::new().name(format!("tw-net-{n}")).spawn(move || {
         runtime.block_on(async move {
-            let service = Arc::new(service::Service::start(&context.0, &context.1, &port));
-            listener::serve(listener, service, port, context.0.drain_timeout, phase).await;
+            let service = service::Service::start(&context.0, &context.1, &context.2, &port);
+            listener::serve(listener, Arc::new(service), port, context.0.drain_timeout, phase).await;
         });
     })
 }

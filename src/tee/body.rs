@@ -11,6 +11,18 @@ use super::INLINE_BYTES_MAX;
 use super::call::{Call, Conclude};
 use crate::meter::Ending;
 
+/// Why an answer's body broke off.
+pub trait Cause {
+    /// What the event says of it.
+    fn ending(&self) -> Ending;
+}
+
+impl Cause for std::convert::Infallible {
+    fn ending(&self) -> Ending {
+        match *self {}
+    }
+}
+
 /// A request body that shows itself to a call's meter, if there is one.
 #[derive(Debug)]
 pub struct RequestTap<B> {
@@ -94,6 +106,11 @@ impl<B: Body> ResponseTap<B> {
         tap
     }
 
+    /// The call, until it is over.
+    pub fn call(&self) -> Option<&Arc<Call>> {
+        self.call.as_ref().map(Conclude::call)
+    }
+
     /// hyper asks no more once the body says that it has ended, so the end is looked for here too.
     fn look_for_end(&mut self) {
         if self.inner.is_end_stream() {
@@ -108,7 +125,10 @@ impl<B: Body> ResponseTap<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for ResponseTap<B> {
+impl<B> Body for ResponseTap<B>
+where
+    B: Body<Data = Bytes, Error: Cause> + Unpin,
+{
     type Data = Bytes;
     type Error = B::Error;
 
@@ -129,7 +149,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ResponseTap<B> {
                 this.look_for_end();
             }
             None => this.end(Ending::Eof),
-            Some(Err(_)) => this.end(Ending::UpstreamError),
+            Some(Err(error)) => this.end(error.ending()),
         }
         Poll::Ready(frame)
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use tokenweir::caller::{Caller, Peer, Trust};
+use tokenweir::caller::{Caller, Peer, Resolved, Trust};
 use tokenweir::ledger::{Ledger, Options};
 use tokenweir::meter::Rules;
 use tokenweir::pool::Pool;
@@ -74,11 +74,12 @@ pub(crate) struct Setup {
     pub(crate) upstreams: Vec<(Option<&'static str>, String)>,
     pub(crate) tls: Option<Tls>,
     pub(crate) listen_tls: Option<CallerTls>,
-    pub(crate) limits: Limits,
     pub(crate) slots: usize,
     pub(crate) reject_when_full: bool,
     pub(crate) drain_timeout: Duration,
     pub(crate) threads: usize,
+    pub(crate) policy: Policy,
+    pub(crate) limits: Limits,
 }
 
 impl Setup {
@@ -91,11 +92,12 @@ impl Setup {
             upstreams,
             tls: None,
             listen_tls: None,
-            limits: Limits::default(),
             slots: 10_000,
             reject_when_full: false,
             drain_timeout: PATIENCE,
             threads: 1,
+            policy: Policy::default(),
+            limits: Limits::default(),
         }
     }
 
@@ -126,20 +128,20 @@ impl Setup {
             drain_timeout: self.drain_timeout,
             reject_when_full: self.reject_when_full,
             limits: self.limits,
-            policy: Policy::default(),
+            policy: self.policy,
         };
-        let peers = Arc::new(Mutex::new(Vec::new()));
+        let peers = Arc::new(Mutex::new(Vec::<Peer>::new()));
         let seen = Arc::clone(&peers);
         let shared = Shared {
             accounts: Arc::clone(&accounts),
             ledger: ledger.clone(),
-            resolver: Arc::new(move |headers, _, peer| {
+            resolver: Arc::new(move |headers, peer, _| {
                 seen.lock().unwrap().push(peer.clone());
                 let mut caller = Caller::unattributed(Trust::None);
                 if let Some(id) = headers.get("x-apim-subscription-id") {
                     caller.id = id.to_str().unwrap().to_owned();
                 }
-                caller
+                Resolved { caller, trusted: true }
             }),
             boot: "boot".to_owned(),
         };

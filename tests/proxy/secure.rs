@@ -99,7 +99,7 @@ fn serve(
     }
 }
 
-fn trusting(roots: &Path) -> Tls {
+pub(crate) fn trusting(roots: &Path) -> Tls {
     let ca = Some(NamedFile::new("upstream-ca-file", roots));
     Tls::load(ServiceFiles { ca, identity: None }).unwrap()
 }
@@ -182,6 +182,5 @@ fn roots_that_are_replaced_are_for_new_connections_and_bad_ones_change_nothing()
     std::fs::write(roots.path(), pem(&one)).unwrap();
     assert!(tls.reload().unwrap());
     assert_eq!(status(), 200);
-    let failures = rig.running().counts().tls_failures().map(|(_, _, count)| count);
-    assert_eq!(failures.sum::<u64>(), 2);
+    assert_eq!(rig.running().counts().tls_failures().map(|(_, _, count)| count).sum::<u64>(), 2);
 }

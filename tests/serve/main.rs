@@ -9,6 +9,7 @@
 //! - `drift`: the service bills otherwise than the rules say, and labels follow
 //! - `memory`: more large prompts at once than may be kept
 //! - `tls`: certificates that are replaced, files that are wrong, services that cannot be trusted
+//! - `identity`: who pays, whatever headers, hops and files say
 //! - `canary`: no content and no credential in anything that the program writes
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
@@ -21,6 +22,7 @@ mod disk;
 mod drift;
 mod full;
 mod http;
+mod identity;
 mod latency;
 mod memory;
 mod mixed;
