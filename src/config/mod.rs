@@ -5,6 +5,7 @@ mod resolve;
 mod schema;
 mod serve;
 pub mod settings;
+mod tls;
 mod traffic;
 pub mod value;
 

@@ -47,6 +47,8 @@ pub(super) enum Refusal {
     TransferCoding,
     /// The ledger has no place and the configuration wants no unrecorded call.
     LedgerFull,
+    /// As many calls as may be at once are running.
+    TooManyCalls,
     /// The hop has not proved itself, and the configuration wants proof.
     Untrusted,
     /// The call carries an API key, and the configuration wants none.
@@ -73,7 +75,7 @@ impl Refusal {
             Refusal::UnknownUpstream => StatusCode::NOT_FOUND,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::TransferCoding => StatusCode::NOT_IMPLEMENTED,
-            Refusal::LedgerFull => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::LedgerFull | Refusal::TooManyCalls => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Untrusted | Refusal::ApiKey => StatusCode::FORBIDDEN,
             Refusal::Unreachable | Refusal::NoAnswer => StatusCode::BAD_GATEWAY,
             Refusal::StreamingDenied => StatusCode::FORBIDDEN,
@@ -97,6 +99,9 @@ impl Refusal {
             }
             Refusal::LedgerFull => {
                 r#"{"error":{"code":"ledger_full","message":"Usage cannot be recorded now. Try again."}}"#
+            }
+            Refusal::TooManyCalls => {
+                r#"{"error":{"code":"too_many_calls","message":"Too many calls are running. Try again."}}"#
             }
             Refusal::Untrusted => {
                 r#"{"error":{"code":"untrusted_hop","message":"Calls must come through the gateway."}}"#
@@ -134,7 +139,7 @@ impl Refusal {
             // Where the message ends is not certain, so nothing behind it is read.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if self == Refusal::LedgerFull {
+        if matches!(self, Refusal::LedgerFull | Refusal::TooManyCalls) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -5,21 +5,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 
 use super::answer::{Answer, Refusal, Wire};
 use super::drain::{Drains, Leaving, Staying};
+use super::gate::{Gate, Held};
 use super::inspect::{self, Common, Outgoing, Plan};
+use super::listener::Port;
+use super::outages::Outages;
 use super::outbound::Outbound;
 use super::passing::Passing;
 use super::refused::{Asked, Looked, look};
 use super::surface::{Surface, Treatment, classify};
 use super::upstream::{Answer as Answered, Broken, Client, Upstream, head::only_chunked, linger};
 use super::websocket::{self, TunnelSlot};
-use super::{Config, Policy, Removals, Shared, admission, draft, headers};
+use super::{BoxError, Config, Policy, Removals, Shared, admission, draft, headers};
 use crate::caller::{Peer, Resolved};
 use crate::ledger::Slot;
 use crate::meter::Ending;
@@ -40,6 +45,8 @@ pub(super) struct Service {
     drains: Option<Arc<Drains>>,
     tcp_keepalive: Duration,
     draining: AtomicBool,
+    gate: Arc<Gate>,
+    outages: Outages,
 }
 
 /// A request with its way before it.
@@ -52,14 +59,14 @@ struct Routed {
 
 impl Service {
     /// Must be called within the thread's runtime: starts its keeper and its sweep.
-    pub(super) fn start(config: &Config, shared: &Shared, common: &Arc<Common>) -> Service {
+    pub(super) fn start(config: &Config, shared: &Shared, common: &Arc<Common>, port: &Port) -> Service {
         let upstreams: Arc<[Upstream]> = config.upstreams.clone().into();
         let live = Arc::new(Live::default());
         tokio::spawn(Arc::clone(&live).sweep(shared.ledger.clone()));
         Service {
             client: Client::start(Arc::clone(&upstreams), config.tls.clone(), config.limits),
             live,
-            upstreams,
+            upstreams: Arc::clone(&upstreams),
             removals: admission::removals(config),
             policy: config.policy,
             reject_when_full: config.reject_when_full,
@@ -67,6 +74,8 @@ impl Service {
             drains: config.policy.drain.map(|bounds| Drains::new(bounds, Arc::clone(&shared.accounts))),
             tcp_keepalive: config.limits.tcp_keepalive,
             draining: AtomicBool::new(false),
+            gate: Arc::clone(&port.gate),
+            outages: Outages::new(upstreams, config.tls.clone(), Arc::clone(&port.counts)),
             shared: shared.clone(),
         }
     }
@@ -97,13 +106,17 @@ impl Service {
         request: Request<Incoming>,
         peer: &Peer,
         tunnel: TunnelSlot,
-    ) -> Response<Answer> {
-        let mut response = self.answer(request, peer, tunnel).await;
+    ) -> Response<Held<Answer>> {
+        let pass = self.gate.call();
+        let mut response = match &pass {
+            Some(_) => self.answer(request, peer, tunnel).await,
+            None => Refusal::TooManyCalls.response(),
+        };
         let last = self.draining.load(Ordering::Relaxed);
         if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
+        response.map(|answer| Held::new(answer, pass))
     }
 
     async fn answer(
@@ -283,7 +296,7 @@ impl Service {
         routed: &Routed,
         call: Option<&Conclude>,
     ) -> Result<Option<(Response<Wire>, bool)>, Broken> {
-        let answer = self.client.send(routed.upstream, &routed.target, outgoing.request).await?;
+        let answer = self.send(routed, outgoing.request).await?;
         let Answered::Response(response) = answer else { return Ok(None) };
         let Some(again) = outgoing.again else { return Ok(Some((response.map(Passing::plain), false))) };
         if let Looked::Other(response) = look(response).await {
@@ -299,7 +312,7 @@ impl Service {
                 return Err(Broken::Unsent(io::Error::other("the caller has left")));
             }
         }
-        match self.client.send(routed.upstream, &routed.target, request).await? {
+        match self.send(routed, request).await? {
             Answered::Response(response) => Ok(Some((response.map(Passing::plain), false))),
             Answered::Upgraded(_) => Ok(None),
         }
@@ -335,7 +348,7 @@ impl Service {
         let caller = hyper::upgrade::on(&mut request);
         let mut request = self.to_upstream(request, call.as_ref()).map(Outbound::new);
         websocket::switch(request.headers_mut());
-        match self.client.send(routed.upstream, &routed.target, request).await {
+        match self.send(&routed, request).await {
             Ok(Answered::Response(response)) => self.respond(response.map(Passing::plain), call, false),
             Ok(Answered::Upgraded(upgraded)) => {
                 let (mut response, service, beyond) = *upgraded;
@@ -347,6 +360,16 @@ impl Service {
             }
             Err(broken) => give_up(call, refusal(&broken), broken.ending()),
         }
+    }
+
+    /// Sends a request; a service that cannot be spoken to is told of.
+    async fn send<B>(&self, routed: &Routed, request: Request<B>) -> Result<Answered<B>, Broken>
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let sent = self.client.send(routed.upstream, &routed.target, request).await;
+        sent.inspect_err(|broken| self.outages.tell(routed.upstream, broken))
     }
 
     /// The request with the fields that go on, its body shown to the call.

@@ -8,7 +8,6 @@ mod callers;
 mod reload;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,10 +20,10 @@ use crate::admin::{self, Pages, Readiness};
 use crate::caller::Resolver;
 use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
-use crate::proxy::{self, Tls};
+use crate::proxy;
 use crate::publish::{self, Publisher};
 use crate::tee::{Accounts, Compared, Observer, Phase, Share};
-use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics, PublishSnapshot};
+use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics, ProxySnapshot, PublishSnapshot};
 use crate::tokens;
 use crate::usage::Settled;
 
@@ -40,10 +39,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// What `serve` needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The data path. `tls` and the identity headers of `removals` are filled in at start.
+    /// The data path. The identity headers of `removals` are filled in at start.
     pub proxy: proxy::Config,
-    /// Roots to trust instead of the system's.
-    pub upstream_ca_file: Option<PathBuf>,
     /// The admin port.
     pub admin_listen: SocketAddr,
     /// The ledger.
@@ -153,6 +150,7 @@ fn start_reloading(config: Config, mut reloads: Vec<Reload>) -> anyhow::Result<R
         ledger.clone(),
         Arc::clone(&accounts),
         publisher.as_ref().map(Publisher::watch),
+        proxy.counts(),
         Arc::clone(&ready),
         config.proxy.reject_when_full,
     );
@@ -165,10 +163,22 @@ fn start_reloading(config: Config, mut reloads: Vec<Reload>) -> anyhow::Result<R
         boot = %ledger.boot(),
         "listening"
     );
-    reloads.extend(config.caller.reloads());
+    reloads.extend(files(&config));
     let reloader = Reloader::start(reloads, move |what, result| reloads_seen.reloaded(what, result))?;
     let flush_timeout = config.flush_timeout;
     Ok(Running { proxy, admin, accounts, publisher, ledger, reloader, ready, flush_timeout })
+}
+
+/// What comes from files.
+fn files(config: &Config) -> Vec<Reload> {
+    let mut all = config.caller.reloads();
+    if let Some(tls) = config.proxy.listen_tls.clone() {
+        all.push(Reload { what: "listen-cert-file", read: Box::new(move || Ok(tls.reload()?)) });
+    }
+    if let Some(tls) = config.proxy.tls.clone() {
+        all.push(Reload { what: "upstream-ca-file", read: Box::new(move || Ok(tls.reload()?)) });
+    }
+    all
 }
 
 fn warn_of_defaults(config: &Config) {
@@ -186,7 +196,6 @@ fn start_proxy(
 ) -> anyhow::Result<proxy::Running> {
     let mut proxy = config.proxy.clone();
     proxy.removals.headers.extend(resolver.removed_headers());
-    proxy.tls = Some(Tls::new(config.upstream_ca_file.as_deref())?);
     let listen = proxy.listen;
     let shared = proxy::Shared {
         accounts: Arc::clone(accounts),
@@ -285,6 +294,7 @@ fn pages(
     ledger: Ledger,
     accounts: Arc<Accounts>,
     publisher: Option<publish::Watch>,
+    edges: Arc<proxy::Counts>,
     ready: Arc<AtomicBool>,
     needs_ledger: bool,
 ) -> Pages {
@@ -293,7 +303,7 @@ fn pages(
         metrics: Box::new(move || {
             let publish = publisher.as_ref().map(published).unwrap_or_default();
             metrics
-                .render(snapshot(&ledger, &accounts), publish)
+                .render(snapshot(&ledger, &accounts), publish, &refused(&edges))
                 .unwrap_or_else(|error| format!("# {error}\n"))
         }),
         readiness: Box::new(move || {
@@ -351,6 +361,10 @@ fn published(publisher: &publish::Watch) -> PublishSnapshot {
         errors: publish::Class::ALL.iter().map(|class| class.as_str()).zip(stats.errors).collect(),
         token_failures: stats.token_failures,
     }
+}
+
+fn refused(edges: &proxy::Counts) -> ProxySnapshot {
+    ProxySnapshot { limits: edges.limits().collect(), tls_failures: edges.tls_failures().collect() }
 }
 
 /// The admin port's thread.

@@ -105,6 +105,8 @@ pub struct Metrics {
     backing_off: IntGauge,
     publish_errors: IntCounterVec,
     token_failures: IntCounter,
+    limits: IntCounterVec,
+    tls_failures: IntCounterVec,
     /// From handing an event to the Kafka client to its acknowledgement.
     pub event_delivery_seconds: Histogram,
     /// Time of one ledger commit.
@@ -181,6 +183,15 @@ pub struct PublishSnapshot {
     pub errors: Vec<(&'static str, u64)>,
     /// Requests for a token that brought none.
     pub token_failures: u64,
+}
+
+/// Counts that the data path keeps itself, read at each scrape.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxySnapshot {
+    /// How often each limit was met.
+    pub limits: Vec<(&'static str, u64)>,
+    /// TLS connections that failed, by side and cause.
+    pub tls_failures: Vec<(&'static str, &'static str, u64)>,
 }
 
 /// Makes metrics and registers them; the first error is kept.
@@ -433,6 +444,16 @@ impl Metrics {
                 "tokenweir_token_refresh_failures_total",
                 "Requests for a token of Entra ID that brought none.",
             )?,
+            limits: d.counters(
+                "tokenweir_limits_total",
+                "Limits that were met. limit: connections (had to wait), files (no descriptor), in_flight (503), header_bytes and headers (431), header_timeout (408), idle_timeout.",
+                &["limit"],
+            )?,
+            tls_failures: d.counters(
+                "tokenweir_tls_failures_total",
+                "TLS connections that failed. side: caller, service. cause: untrusted, expired, wrong_name, certificate, client_certificate (none shown), not_accepted, protocol, not_tls, not_plain, closed, other.",
+                &["side", "cause"],
+            )?,
             event_delivery_seconds: d.histogram(
                 "tokenweir_event_delivery_seconds",
                 "From handing an event to the Kafka client to its acknowledgement.",
@@ -532,7 +553,12 @@ impl Metrics {
     ///
     /// # Errors
     /// If the text cannot be encoded.
-    pub fn render(&self, now: LedgerSnapshot, publish: PublishSnapshot) -> prometheus::Result<String> {
+    pub fn render(
+        &self,
+        now: LedgerSnapshot,
+        publish: PublishSnapshot,
+        proxy: &ProxySnapshot,
+    ) -> prometheus::Result<String> {
         for (counter, value) in [
             (&self.accepted, now.accepted),
             (&self.settled, now.settled),
@@ -577,6 +603,14 @@ impl Metrics {
             let counter = self.publish_errors.with_label_values(&[class]);
             counter.inc_by(errors.saturating_sub(counter.get()));
         }
+        for (limit, met) in &proxy.limits {
+            let counter = self.limits.with_label_values(&[limit]);
+            counter.inc_by(met.saturating_sub(counter.get()));
+        }
+        for (side, cause, failures) in &proxy.tls_failures {
+            let counter = self.tls_failures.with_label_values(&[side, cause]);
+            counter.inc_by(failures.saturating_sub(counter.get()));
+        }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
@@ -618,12 +652,18 @@ mod tests {
             .render(
                 LedgerSnapshot { accepted: 3, settled: 2, open: 1, ..Default::default() },
                 PublishSnapshot { errors: vec![("again", 4)], backing_off: true, ..Default::default() },
+                &ProxySnapshot {
+                    limits: vec![("in_flight", 7)],
+                    tls_failures: vec![("caller", "not_tls", 2)],
+                },
             )
             .unwrap();
         assert!(text.contains("tokenweir_calls_accepted_total 3"), "{text}");
         assert!(text.contains("tokenweir_calls_open 1"), "{text}");
         assert!(text.contains("tokenweir_publish_errors_total{class=\"again\"} 4"), "{text}");
         assert!(text.contains("tokenweir_publish_backing_off 1"), "{text}");
+        assert!(text.contains("tokenweir_limits_total{limit=\"in_flight\"} 7"), "{text}");
+        assert!(text.contains("tokenweir_tls_failures_total{cause=\"not_tls\",side=\"caller\"} 2"), "{text}");
         assert!(text.contains("tokenweir_build_info{version="), "{text}");
         assert!(text.contains("process_resident_memory_bytes"), "{text}");
         for row in &metrics.rows {
@@ -652,7 +692,9 @@ mod tests {
         assert_eq!((drifting("eu", 0, None), drifting("eu", 1, Some(true))), (0, 1));
         assert_eq!((drifting("us", -1, Some(true)), drifting("us", 2, None)), (2, 2));
         assert_eq!((drifting("us", 0, Some(false)), drifting("eu", 0, Some(false))), (1, 0));
-        let text = metrics.render(LedgerSnapshot::default(), PublishSnapshot::default()).unwrap();
+        let text = metrics
+            .render(LedgerSnapshot::default(), PublishSnapshot::default(), &ProxySnapshot::default())
+            .unwrap();
         let labels = r#"class="chat_completions:output:text",deployment="d",model="gpt-4o""#;
         for (edge, at_most) in [("-1.5", 0), ("-0.5", 1), ("0.5", 4), ("1.5", 5), ("3.5", 6)] {
             let line =
@@ -666,7 +708,11 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         for stored in [1, 5, 5, 9] {
             let text = metrics
-                .render(LedgerSnapshot { stored, ..Default::default() }, PublishSnapshot::default())
+                .render(
+                    LedgerSnapshot { stored, ..Default::default() },
+                    PublishSnapshot::default(),
+                    &ProxySnapshot::default(),
+                )
                 .unwrap();
             assert!(text.contains(&format!("tokenweir_events_stored_total {stored}\n")), "{text}");
         }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use tokenweir::proxy::{Limits, Tls};
+use tokenweir::proxy::Limits;
 use tokenweir::usage::Outcome;
 
 use crate::rig::{CHUNKED, Message, Rig, Script, Setup, eventually, ok, post};
@@ -124,7 +124,7 @@ fn a_service_that_cannot_be_connected_to_in_time_is_a_502() {
     std::io::Write::write_all(&mut roots, made.cert.pem().as_bytes()).unwrap();
     for url in [format!("http://{addr}"), format!("https://localhost:{}", silent.addr.port())] {
         let limits = Limits { connect_timeout: SHORT, ..Limits::default() };
-        let tls = Some(Tls::new(Some(roots.path())).unwrap());
+        let tls = Some(crate::secure::trusting(roots.path()));
         let rig = Setup { limits, tls, ..Setup::urls(vec![(None, url.clone())]) }.start();
         let got = rig.send(post("{}")).message();
         assert_eq!((got.status(), code(&got)), (502, "upstream_unreachable".to_owned()), "{url}");

@@ -117,7 +117,8 @@ impl Upstream {
         self.port
     }
 
-    fn server_name(&self) -> Option<&ServerName<'static>> {
+    /// The name in its certificate; `None` without TLS.
+    pub(in crate::proxy) fn server_name(&self) -> Option<&ServerName<'static>> {
         self.server_name.as_ref()
     }
 }
