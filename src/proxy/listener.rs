@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::reset::{CallerSocket, Close};
 use super::service::Service;
 use super::upstream::prepare;
 use super::websocket::TunnelSlot;
@@ -118,7 +119,9 @@ async fn connection(
         return; // the peer has gone already
     }
     let tunnel = TunnelSlot::default();
+    let close = Close::default();
     let requests = service_fn(|request: Request<Incoming>| {
+        close.saw(request.version());
         let (service, peer, tunnel) = (Arc::clone(&service), Arc::clone(&peer), tunnel.clone());
         async move { Ok::<_, Infallible>(service.handle(request, &peer, tunnel).await) }
     });
@@ -128,7 +131,7 @@ async fn connection(
         .max_buf_size(READ_BYTES_MAX)
         .writev(false) // copies small chunks together: one write per burst
         .auto_date_header(false) // the service's own is passed on
-        .serve_connection(TokioIo::new(tcp), requests)
+        .serve_connection(TokioIo::new(CallerSocket::new(tcp, close.clone())), requests)
         .with_upgrades();
     let mut connection = pin!(connection);
     // How a connection ends is the callers' business; what it was used for has been recorded.
@@ -137,7 +140,8 @@ async fn connection(
         let mut told = pin!(closing.wait_for(|&close| close));
         let mut waiting = false;
         poll_fn(|cx| {
-            if connection.as_mut().poll(cx).is_ready() {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                tell(&close, ended);
                 return Poll::Ready(true);
             }
             // A connection is polled for every chunk, and told to close once in a life: once it waits
@@ -152,10 +156,17 @@ async fn connection(
     };
     if !ended {
         connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+        tell(&close, connection.as_mut().await);
     }
     if let Some(tunnel) = tunnel.take() {
         tunnel.await;
+    }
+}
+
+/// An answer that broke off is seen as such by callers of any version.
+fn tell(close: &Close, ended: hyper::Result<()>) {
+    if ended.is_err_and(|error| error.is_user()) {
+        close.broken();
     }
 }
 

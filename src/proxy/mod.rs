@@ -10,6 +10,7 @@ pub mod headers;
 mod limits;
 mod listener;
 mod policy;
+mod reset;
 mod service;
 pub mod surface;
 pub mod tls;
