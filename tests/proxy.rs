@@ -1,12 +1,18 @@
 //! The data path over real sockets: bytes, connections, and every way in which they end.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // helpers of a test may stop it and speak
 
+#[path = "proxy/cuts.rs"]
+mod cuts;
 #[path = "proxy/ends.rs"]
 mod ends;
 #[path = "proxy/identity.rs"]
 mod identity;
+#[path = "proxy/lives.rs"]
+mod lives;
 #[path = "proxy/many.rs"]
 mod many;
+#[path = "proxy/nginx.rs"]
+mod nginx;
 #[path = "proxy/pooling.rs"]
 mod pooling;
 #[path = "proxy/rig.rs"]
@@ -15,5 +21,9 @@ mod rig;
 mod rules;
 #[path = "proxy/secure.rs"]
 mod secure;
+#[path = "proxy/smuggling.rs"]
+mod smuggling;
+#[path = "proxy/streams.rs"]
+mod streams;
 #[path = "proxy/waits.rs"]
 mod waits;
