@@ -3,10 +3,16 @@
 
 #[path = "proxy/cuts.rs"]
 mod cuts;
+#[path = "proxy/denied.rs"]
+mod denied;
+#[path = "proxy/drained.rs"]
+mod drained;
 #[path = "proxy/ends.rs"]
 mod ends;
 #[path = "proxy/identity.rs"]
 mod identity;
+#[path = "proxy/injected.rs"]
+mod injected;
 #[path = "proxy/lives.rs"]
 mod lives;
 #[path = "proxy/many.rs"]

@@ -52,11 +52,22 @@ fn sdk_clients_understand_the_service() {
 
 #[test]
 fn sdk_calls_through_serve_give_one_right_event_each() {
+    one_right_event_each(false);
+}
+
+/// With `--include-usage inject` clients receive the same, and the service reports every stream.
+#[test]
+fn sdk_calls_that_did_not_ask_are_reported_and_see_nothing_of_it() {
+    one_right_event_each(true);
+}
+
+fn one_right_event_each(injects: bool) {
     let Some(python) = python() else { return };
     let service = Service::start(Options { pace: PACE }).expect("service");
     let dir = tempfile::tempdir().expect("directory");
     let ledger = dir.path().join("ledger");
-    let sidecar = Sidecar::start(&service, &ledger);
+    let include_usage = if injects { "inject" } else { "observe" };
+    let sidecar = Sidecar::start(&service, &ledger, &["--include-usage", include_usage]);
     let calls = check(&python, &sidecar.url);
     assert_eq!(service.begun(), calls.len() as u64, "each call reached the service once");
     assert_eq!(service.identified(), 0, "no identity header went upstream");
@@ -67,19 +78,19 @@ fn sdk_calls_through_serve_give_one_right_event_each() {
     for call in &calls {
         let found = events.remove(&call.caller).unwrap_or_default();
         assert_eq!(found.len(), 1, "events of {call:?}");
-        judge(call, &found[0], fixtures.named(&call.fixture).expect("its fixture"));
+        judge(call, &found[0], fixtures.named(&call.fixture).expect("its fixture"), injects);
     }
     assert!(events.is_empty(), "events that nobody called for: {events:?}");
 }
 
 /// The event says what the rules of the demo's service say for this fixture.
-fn judge(call: &Call, event: &Usage, fixture: &Fixture) {
+fn judge(call: &Call, event: &Usage, fixture: &Fixture, injects: bool) {
     let (tokens, accounting) = (&event.tokens, &event.accounting);
     let truth = fixture.usage.map(|usage| (Some(usage.prompt_tokens), Some(usage.completion_tokens)));
     assert_eq!(event.request.stream, call.stream, "{call:?}");
     match call.ending.as_str() {
         "complete" => {
-            let reports = call.include_usage || !call.stream;
+            let reports = injects || call.include_usage || !call.stream;
             let source = if reports { Source::Reported } else { Source::Computed };
             assert_eq!(event.stream.outcome, Outcome::Complete, "{call:?}");
             assert_eq!(Some((tokens.input, tokens.output)), truth, "{call:?} {accounting:?}");
@@ -117,10 +128,11 @@ struct Sidecar {
 }
 
 impl Sidecar {
-    fn start(service: &Service, ledger: &Path) -> Sidecar {
+    fn start(service: &Service, ledger: &Path, more: &[&str]) -> Sidecar {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tokenweir"))
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(["--caller-trust", "shared-secret"])
+            .args(more)
             .args(["--upstream", &format!("http://{}", service.addr())])
             .arg("--ledger")
             .arg(ledger)

@@ -4,14 +4,28 @@
 //! doubled, too long or not printable is no name: the call is then [`UNATTRIBUTED`] rather than
 //! charged to the next source, because a forged header must not pick its payer.
 
+mod certificate;
+mod fields;
+mod hash;
+mod map;
+mod network;
 mod peer;
+mod reload;
 mod resolver;
+mod source;
 mod token;
+mod trust;
 
+pub use certificate::Certificate;
+pub use fields::gateway_headers;
+pub use hash::{HashKey, SecretError};
+pub use map::{CallerMap, MAP_COLUMNS};
+pub use network::{Network, ParseNetworkError};
 pub use peer::Peer;
-pub use resolver::{
-    CallerSource, HashKey, ParseSourceError, Resolver, ResolverConfig, SecretError, gateway_headers,
-};
+pub use reload::{FromFile, Reload};
+pub use resolver::{Resolved, Resolver, ResolverConfig, UserIds};
+pub use source::{CallerSource, ParseSourceError};
+pub use trust::{HopTest, Secrets};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +50,7 @@ pub struct Caller {
     /// API Management's `context.Product.Id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apim_product_id: Option<String>,
-    /// API Management's `context.User.Id`.
+    /// API Management's `context.User.Id`, as `--caller-user-ids` lets it stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apim_user_id: Option<String>,
     /// API Management's `context.Api.Id`.
@@ -48,6 +62,21 @@ pub struct Caller {
     /// Claim `azp` or `appid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entra_app_id: Option<String>,
+    /// Claim `oid` of a person's token, as `--caller-user-ids` lets it stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entra_oid: Option<String>,
+    /// Claim `tid`: the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entra_tid: Option<String>,
+    /// From the caller map.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub department: Option<String>,
+    /// From the caller map.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_center: Option<String>,
+    /// The caller map that was asked: the beginning of its SHA-256, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_version: Option<String>,
 }
 
 /// Where a caller's id comes from.
@@ -60,6 +89,10 @@ pub enum IdSource {
     Header,
     /// Claim `azp` or `appid` of the bearer token, read but not verified.
     EntraApp,
+    /// Claims `tid` and `oid` of a person's bearer token, read but not verified.
+    EntraUser,
+    /// The first name in the client certificate, which the port has verified.
+    ClientCert,
     /// A keyed hash of the API key.
     ApiKey,
     /// Nobody was named.
@@ -73,6 +106,10 @@ pub enum IdSource {
 pub enum Trust {
     /// A secret that the gateway adds.
     SharedSecret,
+    /// A client certificate.
+    Mtls,
+    /// The network that it is in.
+    Network,
     /// It was not.
     #[default]
     None,
@@ -92,6 +129,11 @@ impl Caller {
             apim_api_id: None,
             apim_operation_id: None,
             entra_app_id: None,
+            entra_oid: None,
+            entra_tid: None,
+            department: None,
+            cost_center: None,
+            map_version: None,
         }
     }
 }

@@ -1,34 +1,108 @@
 //! Claims of an Entra access token: read, never verified.
 //!
-//! Verification is the gateway's part (`validate-azure-ad-token`); the event says how the hop
-//! was trusted. A malformed token names nobody and is no error.
+//! Verification (signature, issuer, audience, expiry) is the gateway's part
+//! (`validate-azure-ad-token`); the event says how the hop was trusted. A bearer token may as well
+//! be a key or something else that nobody here can read, so what does not have the form of a signed
+//! token with claims names nobody. What has it, and cannot be read, is malformed.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{AUTHORIZATION, HeaderMap};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// Tokens are a few kilobytes; more is no token.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
-/// The claims that name an application.
-#[derive(Deserialize)]
-struct Claims {
-    /// Version 2.0 tokens.
-    azp: Option<String>,
-    /// Version 1.0 tokens.
-    appid: Option<String>,
+/// What a request's `Authorization` says.
+#[derive(Debug)]
+pub(super) enum Token {
+    /// There is none, or not one of claims.
+    None,
+    /// It is doubled, or its claims cannot be read.
+    Malformed,
+    /// Its claims, whether or not they are true.
+    Claims(Claims),
 }
 
-/// The application that a bearer token was issued to: claim `azp`, else `appid`.
-pub(super) fn application_id(authorization: &str) -> Option<String> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") || token.len() > TOKEN_BYTES_MAX {
-        return None;
+/// The claims that name somebody.
+#[derive(Debug, Deserialize)]
+pub(super) struct Claims {
+    /// The application, in version 2.0 tokens.
+    azp: Option<String>,
+    /// The same in version 1.0 tokens.
+    appid: Option<String>,
+    /// The tenant.
+    tid: Option<String>,
+    /// The person, or the application where no person signed in.
+    oid: Option<String>,
+    /// `app` or `user`, where the tenant asks for this claim.
+    idtyp: Option<String>,
+    /// The same as `oid` where no person signed in; else another one for each application.
+    sub: Option<String>,
+    /// What the person allowed the application to do.
+    scp: Option<IgnoredAny>,
+}
+
+impl Token {
+    /// Reads the bearer token of a request.
+    pub(super) fn read(headers: &HeaderMap) -> Token {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        match (values.next().map(|value| value.to_str()), values.next()) {
+            (None, _) => Token::None,
+            (Some(Ok(value)), None) => Token::parse(value),
+            (Some(_), _) => Token::Malformed,
+        }
     }
-    let payload = token.trim().split('.').nth(1)?;
-    let json = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    let claims: Claims = serde_json::from_slice(&json).ok()?;
-    claims.azp.or(claims.appid).filter(|id| !id.is_empty())
+
+    fn parse(authorization: &str) -> Token {
+        let Some((scheme, token)) = authorization.split_once(' ') else { return Token::None };
+        let token = token.trim();
+        if !scheme.eq_ignore_ascii_case("bearer") || token.contains(' ') {
+            return Token::None;
+        }
+        let mut parts = token.split('.');
+        let (Some(head), Some(claims), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Token::None;
+        };
+        if token.len() > TOKEN_BYTES_MAX {
+            return Token::Malformed;
+        }
+        let json = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('='));
+        let Some(json) = json.ok().filter(|json| json.trim_ascii_start().first() == Some(&b'{')) else {
+            return Token::None;
+        };
+        if head.is_empty() || signature.is_empty() {
+            return Token::Malformed; // nobody signed it
+        }
+        // Claims that are read are errors if they are there twice or are no texts; others are passed over,
+        // without recursion however deep they are.
+        serde_json::from_slice(&json).map_or(Token::Malformed, Token::Claims)
+    }
+}
+
+impl Claims {
+    /// The application that the token was issued to; empty if it does not say.
+    pub(super) fn application(&self) -> &str {
+        self.azp.as_deref().or(self.appid.as_deref()).unwrap_or_default()
+    }
+
+    /// The tenant; empty if it does not say.
+    pub(super) fn tenant(&self) -> &str {
+        self.tid.as_deref().unwrap_or_default()
+    }
+
+    /// The person who signed in; empty if nobody did, or it does not say.
+    pub(super) fn person(&self) -> &str {
+        let object = self.oid.as_deref().unwrap_or_default();
+        let nobody = match self.idtyp.as_deref() {
+            Some(kind) => kind == "app",
+            None => self.scp.is_none() && self.sub.as_deref() == Some(object),
+        };
+        if nobody { "" } else { object }
+    }
 }
 
 #[cfg(test)]
@@ -39,20 +113,72 @@ mod tests {
         format!("Bearer e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
     }
 
-    #[test]
-    fn both_versions_of_the_claim_are_read() {
-        assert_eq!(application_id(&bearer(r#"{"azp":"v2","appid":"v1"}"#)).as_deref(), Some("v2"));
-        assert_eq!(application_id(&bearer(r#"{"appid":"v1","oid":"x"}"#)).as_deref(), Some("v1"));
+    fn claims(text: &str) -> Claims {
+        match Token::parse(&bearer(text)) {
+            Token::Claims(claims) => claims,
+            other => panic!("{text}: {other:?}"),
+        }
     }
 
     #[test]
-    fn what_is_no_token_names_nobody() {
-        for bad in
-            ["", "Bearer", "Bearer x", "Bearer a.b.c", "Bearer a.!!.c", "Basic dXNlcjpwdw==", "Bearer ..."]
-        {
-            assert_eq!(application_id(bad), None, "{bad:?}");
+    fn both_versions_of_the_claim_are_read() {
+        assert_eq!(claims(r#"{"azp":"v2","appid":"v1"}"#).application(), "v2");
+        assert_eq!(claims(r#"{"appid":"v1","oid":"x"}"#).application(), "v1");
+        assert_eq!(claims(r#"{"tid":"t"}"#).application(), "");
+    }
+
+    #[test]
+    fn an_application_is_no_person() {
+        for (text, person) in [
+            (r#"{"oid":"o","tid":"t"}"#, "o"),
+            (r#"{"oid":"o","sub":"pairwise"}"#, "o"),
+            (r#"{"oid":"o","sub":"o","scp":"user_impersonation"}"#, "o"),
+            (r#"{"oid":"o","sub":"o","idtyp":"user"}"#, "o"),
+            (r#"{"oid":"o","sub":"o"}"#, ""),
+            (r#"{"oid":"o","sub":"s","idtyp":"app"}"#, ""),
+            (r#"{"sub":"s"}"#, ""),
+        ] {
+            assert_eq!(claims(text).person(), person, "{text}");
         }
-        assert_eq!(application_id(&bearer(r#"{"azp":7}"#)), None);
-        assert_eq!(application_id(&bearer(r#"{"azp":""}"#)), None);
+    }
+
+    #[test]
+    fn what_holds_no_claims_names_nobody() {
+        for opaque in [
+            "",
+            "Bearer",
+            "Bearer x",
+            "Bearer a.b",
+            "Bearer a.!!.c",
+            "Bearer a.b.c",
+            "Bearer e30.W10.c2ln",    // []
+            "Bearer e30.bnVsbA.c2ln", // null
+            "Bearer ...",
+            "Bearer e30.e30.c2ln.x.y", // encrypted tokens have five parts
+            "Bearer Bearer e30.e30.c2ln",
+            "Basic dXNlcjpwdw==",
+            "sk-1234",
+        ] {
+            assert!(matches!(Token::parse(opaque), Token::None), "{opaque:?}");
+        }
+    }
+
+    #[test]
+    fn a_claim_that_nobody_reads_may_be_anything() {
+        let deep = format!(r#"{{"azp":"a","scp":{0}{1},"x":{0}{1}}}"#, "[".repeat(3000), "]".repeat(3000));
+        assert_eq!(claims(&deep).application(), "a");
+        assert_eq!(claims(r#"{"azp":"a","x":1,"x":2}"#).application(), "a");
+    }
+
+    #[test]
+    fn claims_that_cannot_be_read_are_malformed() {
+        let deep = format!(r#"{{"azp":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
+        for bad in [r#"{"azp":7}"#, r#"{"azp":"a","azp":"b"}"#, r#"{"azp":"a""#, r#"{"tid":{}}"#, &deep] {
+            assert!(matches!(Token::parse(&bearer(bad)), Token::Malformed), "{bad:.40}");
+        }
+        let huge = format!(r#"{{"azp":"a","x":"{}"}}"#, "x".repeat(TOKEN_BYTES_MAX));
+        assert!(matches!(Token::parse(&bearer(&huge)), Token::Malformed));
+        let unsigned = format!("Bearer e30.{}.", URL_SAFE_NO_PAD.encode(r#"{"azp":"a"}"#));
+        assert!(matches!(Token::parse(&unsigned), Token::Malformed));
     }
 }

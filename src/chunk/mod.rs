@@ -4,6 +4,8 @@
 //! are ignored, of equal keys the last wins, lone surrogates count as U+FFFD. Only what is no JSON
 //! object is [`Malformed`].
 
+mod edit;
+mod hide;
 mod json;
 #[cfg(test)]
 mod large;
@@ -12,6 +14,8 @@ mod request;
 mod responses;
 mod scan;
 
+pub use edit::{Edit, Inspected, Inspection, edit};
+pub use hide::HideUsage;
 pub use json::{Joiner, Malformed, Text, place_in};
 pub use reported::Reported;
 pub use request::{RequestFacts, RequestScan, Stop, ToolChoice};

@@ -77,6 +77,17 @@ impl Scanner {
         self.state == State::End && !self.malformed
     }
 
+    /// From here on another document is read.
+    pub fn restart(&mut self) {
+        let token = std::mem::take(&mut self.token);
+        *self = Scanner { token, ..Scanner::default() };
+    }
+
+    /// What came is no JSON object; nothing more is shown.
+    pub fn is_malformed(&self) -> bool {
+        self.malformed
+    }
+
     /// Bytes that it holds on the heap now.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {

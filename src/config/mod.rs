@@ -1,5 +1,6 @@
 //! Settings: one table, four layers, all errors at once.
 
+mod identity;
 mod resolve;
 mod serve;
 pub mod settings;

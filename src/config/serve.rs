@@ -4,21 +4,17 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use http::HeaderName;
 
-use super::{Values, settings, traffic};
-use crate::caller::CallerSource;
+use super::{Values, identity, settings, traffic};
 use crate::meter::Rules;
 use crate::publish::{Auth, Secret, TokenSource};
 use crate::tee::Share;
 use crate::{ledger, proxy, publish, serve};
 
-/// Two secrets are active while one replaces the other.
-const SHARED_SECRETS_MAX: usize = 2;
-
 /// The configuration of `serve`, or `None` if something is wrong: then `values` holds the errors.
 pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
     let upstreams = upstreams(values);
     let publish = publish_config(values);
-    let caller = caller(values);
+    let caller = identity::caller(values);
     let listen = address(values, "listen");
     let admin_listen = address(values, "admin-listen");
     let query_names = values.list("subscription-key-names");
@@ -50,7 +46,7 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
             network_fs: values.text("ledger-network-fs") == Some("allow"),
         },
         publish,
-        caller,
+        caller: caller?,
         prompt_memory_bytes: usize::try_from(values.size_bytes("prompt-memory")).unwrap_or(usize::MAX),
         drift_sample: Share::from_ppm(values.share_ppm("drift-sample")),
         flush_timeout: values.time("flush-timeout"),
@@ -128,46 +124,6 @@ fn address(values: &mut Values, name: &'static str) -> Option<SocketAddr> {
         values.error_in(name, "has no address");
     }
     found
-}
-
-fn caller(values: &mut Values) -> serve::CallerConfig {
-    let mut sources: Vec<CallerSource> = Vec::new();
-    for text in values.list("caller-sources") {
-        match text.parse() {
-            Ok(source) => sources.push(source),
-            Err(error) => values.error_in("caller-sources", format!("{error}")),
-        }
-    }
-    serve::CallerConfig {
-        sources,
-        shared_secrets: shared_secrets(values),
-        gateway_app_ids: values.list("gateway-app-ids"),
-        hash_key: values.secret("caller-hash-key", "caller-hash-key-file"),
-    }
-}
-
-fn shared_secrets(values: &mut Values) -> Option<Vec<String>> {
-    let given = values.secret("caller-shared-secret", "caller-shared-secret-file");
-    if values.text("caller-trust") != Some("shared-secret") {
-        return None;
-    }
-    let secrets: Vec<String> = given
-        .iter()
-        .flat_map(|text| text.split([',', '\n']))
-        .map(|s| s.trim().to_owned())
-        .filter(|s| !s.is_empty())
-        .collect();
-    if secrets.is_empty() || secrets.len() > SHARED_SECRETS_MAX {
-        values.error_in(
-            "caller-trust",
-            format!(
-                "\"shared-secret\" needs 1 to {SHARED_SECRETS_MAX} secrets, {} given; \
-                 set --caller-shared-secret-file or TOKENWEIR_CALLER_SHARED_SECRET",
-                secrets.len()
-            ),
-        );
-    }
-    Some(secrets)
 }
 
 /// Where events go, or `None` if they are not published or something is wrong: then `values`
@@ -328,12 +284,6 @@ mod tests {
         ] {
             assert_eq!((bills(url, "auto"), bills(url, "0"), bills(url, "1")), (auto, false, true), "{url}");
         }
-    }
-
-    #[test]
-    fn a_trust_without_its_secret_is_refused() {
-        let (_, errors) = serve(&[("upstream", "http://a"), ("caller-trust", "shared-secret")]);
-        assert!(errors[0].contains("TOKENWEIR_CALLER_SHARED_SECRET"), "{errors:?}");
     }
 
     #[test]

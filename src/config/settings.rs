@@ -238,7 +238,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "caller-shared-secret-file",
         kind: Kind::Path,
         default: None,
-        help: "File with the gateway's secret (header x-tokenweir-auth), one a line; two may be active at once.",
+        help: "File with the gateway's secret (header x-tokenweir-auth), one a line; two may be active at once. Read again when it changes.",
     },
     Setting {
         name: "caller-shared-secret",
@@ -254,7 +254,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "caller-cert-names",
-        kind: Kind::List("host names"),
+        kind: Kind::List("DNS names or URIs"),
         default: None,
         help: "Names of which the client certificate must carry one, for --caller-trust mtls. Without it any certificate of the given roots will do.",
     },
@@ -268,7 +268,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "caller-map-file",
         kind: Kind::Path,
         default: None,
-        help: "CSV that gives callers a cost centre and a department from a date on. Read again when it changes.",
+        help: "CSV that gives callers a cost centre and a department from a date on: columns caller, from, to, cost_center, department. Read again when it changes.",
     },
     Setting {
         name: "caller-user-ids",
@@ -280,20 +280,15 @@ pub const SETTINGS: &[Setting] = &[
         name: "api-key",
         kind: Kind::Choice(&["pass", "strip", "deny"]),
         default: Some("pass"),
-        help: "What becomes of the api-key header: passed on, removed, or a call that carries one gets 403.",
+        help: "What becomes of api-key, in headers and query: passed on, removed, or a call that carries one gets 403.",
     },
     Setting {
         name: "caller-hash-key-file",
         kind: Kind::Path,
         default: None,
-        help: "File with the key of the API-key hashes. Without one a random key is made in the ledger's directory.",
+        help: "File with the key of the hashes of API keys and of ids of people. Without one a random key is made in the ledger's directory.",
     },
-    Setting {
-        name: "caller-hash-key",
-        kind: Kind::Secret,
-        default: None,
-        help: "The key of the API-key hashes.",
-    },
+    Setting { name: "caller-hash-key", kind: Kind::Secret, default: None, help: "The key of the hashes." },
     Setting {
         name: "gateway-app-ids",
         kind: Kind::List("application ids"),

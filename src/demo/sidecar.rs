@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use crate::caller::CallerSource;
+use crate::caller::{CallerSource, HopTest, Reload, UserIds};
 use crate::meter::Rules;
 use crate::proxy::{self, Removals, Upstream};
 use crate::tee::Share;
@@ -57,6 +57,7 @@ pub(super) struct Settings {
 impl Settings {
     /// What the command line says, for [`serve::start`].
     fn config(&self) -> anyhow::Result<serve::Config> {
+        let secrets = Reload::fixed(self.shared_secret).map_err(anyhow::Error::msg)?;
         Ok(serve::Config {
             proxy: proxy::Config {
                 listen: LOOPBACK,
@@ -85,9 +86,11 @@ impl Settings {
             }),
             caller: serve::CallerConfig {
                 sources: vec![CallerSource::ApimSubscription],
-                shared_secrets: Some(vec![self.shared_secret.to_owned()]),
+                trust: HopTest::SharedSecret(Arc::new(secrets)),
                 gateway_app_ids: Vec::new(),
+                user_ids: UserIds::Hash,
                 hash_key: None,
+                map: None,
             },
             drift_sample: Share::default(),
             prompt_memory_bytes: PROMPT_MEMORY_BYTES,

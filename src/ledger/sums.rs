@@ -14,10 +14,13 @@ use crate::usage::{SummaryPeriod, Target, TokenTotals};
 /// `caller.id` of the calls beyond the bound on keys.
 const OTHER: &str = "other";
 
-/// What calls must share to be added up: who pays, for what, and how it is known.
+/// What calls must share to be added up: who pays, for what, and how it is known. The caller map gives a
+/// payer another department now and then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     caller: String,
+    department: Option<String>,
+    cost_center: Option<String>,
     deployment: Option<String>,
     model: Option<String>,
     sources: (Source, Source),
@@ -96,7 +99,8 @@ impl Sums {
     /// The key that calls of a key are added to: its own while there is room for one.
     fn place(&self, key: Key) -> Key {
         if self.by_key.len() >= self.keys_max && !self.by_key.contains_key(&key) {
-            Key { caller: OTHER.to_owned(), deployment: None, model: None, ..key }
+            let caller = OTHER.to_owned();
+            Key { caller, department: None, cost_center: None, deployment: None, model: None, ..key }
         } else {
             key
         }
@@ -109,6 +113,8 @@ impl Key {
         let accounting = &usage.accounting;
         Key {
             caller: usage.caller.id.clone(),
+            department: usage.caller.department.clone(),
+            cost_center: usage.caller.cost_center.clone(),
             deployment: usage.target.deployment.clone(),
             model: usage.target.model.clone(),
             sources: (accounting.input_source, accounting.output_source),
@@ -123,6 +129,8 @@ impl Key {
             caller.id_source = first.id_source;
         }
         caller.id.clone_from(&self.caller);
+        caller.department.clone_from(&self.department);
+        caller.cost_center.clone_from(&self.cost_center);
         caller
     }
 }

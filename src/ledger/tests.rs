@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -180,6 +180,24 @@ fn only_delivered_old_events_that_were_not_refused_go() {
     rig.store(Work { ops: [open_op(id), settle_op(id)].into_iter().collect(), ..Work::default() });
     let last = rig.reader().after(10, 100).unwrap();
     assert_eq!(last.iter().map(|row| row.position).collect::<Vec<_>>(), [11, 12]);
+}
+
+#[test]
+fn what_is_not_delivered_stays_however_old_it_is_and_however_short_room_is() {
+    let mut rig = Rig::new();
+    rig.start();
+    let ids: Vec<Uuid> = (0..10).map(|_| Uuid::now_v7()).collect();
+    let ops = ids.iter().flat_map(|id| [open_op(*id), settle_op(*id)]).collect();
+    rig.store(Work { ops, ..Work::default() });
+    rig.store(Work { mark: 6, ..Work::default() });
+    let mut store = super::store::Store::open(&rig.dir.path().join(DATABASE)).unwrap();
+    for short in [false, true] {
+        let mut retention = super::retain::Retention::new(Duration::ZERO, Instant::now());
+        std::thread::sleep(Duration::from_millis(2)); // all are old now
+        while retention.step(&mut store, 6, short, 10).unwrap() {}
+        let left: Vec<u64> = rig.reader().after(0, 100).unwrap().iter().map(|row| row.position).collect();
+        assert_eq!(left, [7, 8, 9, 10], "short: {short}");
+    }
 }
 
 /// Frames that may not be durable must not stay before those of the next commit.

@@ -61,6 +61,15 @@ pub enum Ending {
     Rejected,
 }
 
+/// What became of an answer whose caller left before its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// It was read on.
+    pub drained: bool,
+    /// The bound that ended that, or that kept it from beginning: a reason of the event.
+    pub stopped: Option<&'static str>,
+}
+
 /// What is to be done with the request body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PromptNeed {
@@ -102,6 +111,7 @@ pub struct Meter {
     decoder: decode::Decoder,
     body: Body,
     overloaded: bool,
+    left: Option<Left>,
     ended: Option<Ending>,
 }
 
@@ -123,6 +133,7 @@ impl Meter {
             decoder: decode::Decoder::default(),
             body,
             overloaded: false,
+            left: None,
             ended: None,
         }
     }
@@ -173,7 +184,7 @@ impl Meter {
         let value = |name: &str| headers.get(name).and_then(|value| label(value.to_str().ok()?));
         let (target, ids) = (&mut self.draft.target, &mut self.draft.ids);
         target.deployment_served = value("x-ms-deployment-name");
-        target.spillover_from = value("x-ms-spillover-from-deployment");
+        target.spillover_from = value("x-ms-spillover-from-deployment").or_else(|| spilled_from(headers));
         target.region = value("x-ms-region");
         ids.upstream_apim_request_id = value("apim-request-id");
         ids.upstream_request_id = value("x-request-id");
@@ -199,6 +210,21 @@ impl Meter {
     /// Some of the answer could not be shown: the output is unknown, reason `meter_overload`.
     pub fn overloaded(&mut self) {
         self.overloaded = true;
+    }
+
+    /// Who asked for usage, if not the caller: the sidecar, or after a refusal nobody.
+    pub fn include_usage(&mut self, who: IncludeUsage) {
+        self.draft.request.include_usage = who;
+    }
+
+    /// The whole answer has been seen, to its end marker.
+    pub fn is_whole(&self) -> bool {
+        self.body.seen.whole
+    }
+
+    /// The caller left before the answer was whole; what was seen since, nobody got.
+    pub fn caller_left(&mut self, left: Left) {
+        self.left = Some(left);
     }
 
     /// Bytes that [`Meter::end`] has yet to read, all at once: much is better read off the data path.
@@ -346,6 +372,12 @@ impl Meter {
             .find(|name| crate::prompt::rules(self.draft.target.api, name).is_some())
             .cloned()
     }
+}
+
+/// The other spelling of `x-ms-spillover-from-deployment`, which Azure's documentation has: the
+/// deployment stands in the field's name.
+fn spilled_from(headers: &HeaderMap) -> Option<String> {
+    headers.keys().find_map(|name| label(name.as_str().strip_prefix("x-ms-spillover-from-")?))
 }
 
 /// Counts the prompt of a request under a model's rules. Heavy: never on the data path.

@@ -81,6 +81,9 @@ impl Meter {
         let success = self.status.is_some_and(|status| status.is_success());
         match ending {
             Ending::Rejected => Outcome::Rejected,
+            _ if self.left.is_some() && (ending != Ending::Shutdown || seen.whole) => {
+                Outcome::ClientDisconnect
+            }
             Ending::UpstreamError => Outcome::UpstreamError,
             Ending::Eof if self.status.is_some() && !success => Outcome::UpstreamStatus,
             Ending::Eof if failed => Outcome::UpstreamError,
@@ -115,6 +118,7 @@ impl Meter {
         let (input, output) = (reported_input.unwrap_or(own_input), reported_output.unwrap_or(own_output));
         let accounting = &mut usage.accounting;
         accounting.rules = RULES.to_owned();
+        accounting.drained = self.left.is_some_and(|left| left.drained);
         let answered = self.status.is_some_and(|status| status.is_success());
         // A prompt may have been counted before the service reported, or not: that is chance, and an
         // exchange has only one event.
@@ -242,9 +246,11 @@ impl Meter {
     }
 
     /// Not all of the answer was seen; and by what it was cut, once that is known.
-    fn cut(&self, outcome: Option<Outcome>) -> (bool, Option<&'static str>) {
+    fn cut(&self, outcome: Option<Outcome>) -> (bool, impl Iterator<Item = &'static str> + use<>) {
         let cut = !self.body.seen.whole || self.body.seen.answer.error.is_some();
-        (cut, outcome.filter(|_| cut).map(Outcome::as_str))
+        let bound = self.left.and_then(|left| left.stopped);
+        let by = outcome.filter(|_| cut).map(|outcome| [Some(outcome.as_str()), bound]);
+        (cut, by.into_iter().flatten().flatten())
     }
 
     fn reported_output(&self, outcome: Option<Outcome>) -> Option<Side> {
@@ -253,7 +259,7 @@ impl Meter {
         // A count that came while text was still coming is a running total.
         let partial = cut && !self.body.seen.answer.reported_last;
         let quality = if partial { Quality::LowerBound } else { Quality::Exact };
-        Some(Side::reported(tokens, quality, cut_by.filter(|_| partial).into_iter().collect()))
+        Some(Side::reported(tokens, quality, cut_by.filter(|_| partial).collect()))
     }
 
     /// What we say of the answer where the service says nothing.

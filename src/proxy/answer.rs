@@ -10,14 +10,30 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+use super::drain::Leaving;
+use super::outbound::Outbound;
+use super::passing::Passing;
 use super::upstream::{Broken, Download};
 use crate::tee::{RequestTap, ResponseTap};
+
+/// The service's answer as it comes.
+pub(super) type Wire = Passing<Download<Outbound<RequestTap<Incoming>>>>;
 
 /// The body of what a caller gets.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Service(ResponseTap<Download<RequestTap<Incoming>>>),
+    Service(Passing<Leaving<Wire>>),
     Own(Full<Bytes>),
+}
+
+impl Answer {
+    /// The service's answer, if its call is not over: whoever takes it sees to its end.
+    pub(super) fn into_tap(self) -> Option<ResponseTap<Wire>> {
+        match self {
+            Answer::Service(body) => body.into_inner().into_tap().filter(|tap| tap.call().is_some()),
+            Answer::Own(_) => None,
+        }
+    }
 }
 
 /// Why we answer ourselves.
@@ -31,10 +47,18 @@ pub(super) enum Refusal {
     TransferCoding,
     /// The ledger has no place and the configuration wants no unrecorded call.
     LedgerFull,
+    /// The hop has not proved itself, and the configuration wants proof.
+    Untrusted,
+    /// The call carries an API key, and the configuration wants none.
+    ApiKey,
     /// No connection to the service.
     Unreachable,
     /// A connection, but no answer that could be passed on.
     NoAnswer,
+    /// A stream is asked for, or may be, where none is allowed.
+    StreamingDenied,
+    /// The body is too long to know whether it asks for one.
+    TooLongToInspect,
     /// No answer in the time that the configuration allows.
     Timeout,
     /// No `Host`, or more than one (RFC 9112 3.2).
@@ -50,7 +74,10 @@ impl Refusal {
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Refusal::LedgerFull => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Untrusted | Refusal::ApiKey => StatusCode::FORBIDDEN,
             Refusal::Unreachable | Refusal::NoAnswer => StatusCode::BAD_GATEWAY,
+            Refusal::StreamingDenied => StatusCode::FORBIDDEN,
+            Refusal::TooLongToInspect => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Host | Refusal::Body => StatusCode::BAD_REQUEST,
         }
@@ -71,11 +98,23 @@ impl Refusal {
             Refusal::LedgerFull => {
                 r#"{"error":{"code":"ledger_full","message":"Usage cannot be recorded now. Try again."}}"#
             }
+            Refusal::Untrusted => {
+                r#"{"error":{"code":"untrusted_hop","message":"Calls must come through the gateway."}}"#
+            }
+            Refusal::ApiKey => {
+                r#"{"error":{"code":"api_key_denied","message":"API keys are not accepted here."}}"#
+            }
             Refusal::Unreachable => {
                 r#"{"error":{"code":"upstream_unreachable","message":"No connection to the service."}}"#
             }
             Refusal::NoAnswer => {
                 r#"{"error":{"code":"upstream_broken","message":"The service gave no valid answer."}}"#
+            }
+            Refusal::StreamingDenied => {
+                r#"{"error":{"code":"streaming_denied","message":"Streams are not allowed here, and this request asks for one or cannot be read."}}"#
+            }
+            Refusal::TooLongToInspect => {
+                r#"{"error":{"code":"request_too_long","message":"Streams are not allowed here, and this request is too long to be inspected."}}"#
             }
             Refusal::Timeout => {
                 r#"{"error":{"code":"upstream_timeout","message":"The service did not answer in time."}}"#

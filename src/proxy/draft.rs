@@ -5,22 +5,25 @@ use jiff::Timestamp;
 
 use super::surface::Surface;
 use super::upstream::Upstream;
-use crate::caller::Caller;
+use crate::caller::Resolved;
 use crate::usage::{Ids, Target, Usage};
 
 /// Characters of an identifier that goes into an event. A `traceparent` has 55.
 const ID_CHARS_MAX: usize = 128;
 
-/// The draft of a call's event. `headers` are the request's, as they arrived.
+/// The draft of a call's event that began at `at`. `headers` are the request's, as they arrived; the
+/// gateway's own count only if the hop is trusted, or anybody could join a call to another's.
 pub(super) fn draft(
-    caller: Caller,
+    resolved: Resolved,
+    at: Timestamp,
     surface: &Surface,
     upstream: &Upstream,
     headers: &HeaderMap,
     boot: &str,
 ) -> Usage {
     let id = |name: &'static str| text(headers, &HeaderName::from_static(name));
-    let number = |name| id(name).and_then(|text| text.parse().ok());
+    let of_gateway = |name| if resolved.trusted { id(name) } else { None };
+    let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
     let target = Target {
         api: surface.api,
         resource: upstream.resource().to_owned(),
@@ -28,11 +31,12 @@ pub(super) fn draft(
         api_version: surface.api_version.clone(),
         ..Target::default()
     };
-    let mut draft = Usage::draft(caller, target);
-    draft.request.attempt = number("x-apim-attempt").or_else(|| number("x-stainless-retry-count"));
-    draft.timing.started_at = Some(Timestamp::now());
+    let mut draft = Usage::draft(resolved.caller, target);
+    draft.request.attempt =
+        number(of_gateway("x-apim-attempt")).or_else(|| number(id("x-stainless-retry-count")));
+    draft.timing.started_at = Some(at);
     draft.ids = Ids {
-        gateway_request_id: id("x-apim-request-id"),
+        gateway_request_id: of_gateway("x-apim-request-id"),
         client_request_id: id("x-ms-client-request-id"),
         traceparent: id("traceparent"),
         ..Ids::default()

@@ -4,12 +4,18 @@
 //! service and its own running calls; threads share only the accounts. One call is one task: the
 //! connection to the gateway polls the answer's body, which polls the connection to the service.
 
+mod admission;
 mod answer;
 mod draft;
+mod drain;
 pub mod headers;
+mod inspect;
 mod limits;
 mod listener;
+mod outbound;
+mod passing;
 mod policy;
+mod refused;
 mod reset;
 mod service;
 pub mod surface;
@@ -24,6 +30,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::HeaderMap;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use self::headers::Removals;
@@ -31,16 +38,16 @@ pub use self::limits::Limits;
 pub use self::policy::{ApiKey, DrainBounds, Policy};
 pub use self::tls::Tls;
 pub use self::upstream::Upstream;
-use crate::caller::{Caller, Peer};
+use crate::caller::{Peer, Resolved};
 use crate::ledger::Ledger;
 use crate::tee::Accounts;
 pub(in crate::proxy) use crate::tee::READ_BYTES_MAX;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Says who pays for a request, from its fields as they arrived, its query and the hop that it came
-/// from. Must not wait.
-pub type CallerResolver = Arc<dyn Fn(&HeaderMap, Option<&str>, &Peer) -> Caller + Send + Sync>;
+/// Says who pays for a request, from its fields as they arrived, the hop that it came from and when it
+/// began. Must not wait.
+pub type CallerResolver = Arc<dyn Fn(&HeaderMap, &Peer, Timestamp) -> Resolved + Send + Sync>;
 
 /// How calls are forwarded.
 #[derive(Clone, Debug)]
@@ -110,7 +117,7 @@ pub fn start(config: Config, shared: Shared) -> io::Result<Running> {
     }
     let (phase, _) = watch::channel(Phase::Serving);
     let mut running = Running { addr, phase, threads: Vec::with_capacity(threads) };
-    let context = Arc::new((config, shared));
+    let context = Arc::new((config, shared, Arc::default()));
     for (n, listener) in listeners.into_iter().enumerate() {
         match start_thread(n, listener, Arc::clone(&context), running.phase.subscribe()) {
             Ok(thread) => running.threads.push(thread),
@@ -127,7 +134,7 @@ pub fn start(config: Config, shared: Shared) -> io::Result<Running> {
 fn start_thread(
     n: usize,
     listener: TcpListener,
-    context: Arc<(Config, Shared)>,
+    context: Arc<(Config, Shared, Arc<inspect::Common>)>,
     phase: watch::Receiver<Phase>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -140,7 +147,7 @@ fn start_thread(
     };
     std::thread::Builder::new().name(format!("tw-net-{n}")).spawn(move || {
         runtime.block_on(async move {
-            let service = service::Service::start(&context.0, &context.1);
+            let service = service::Service::start(&context.0, &context.1, &context.2);
             listener::serve(listener, Arc::new(service), context.0.drain_timeout, phase).await;
         });
     })

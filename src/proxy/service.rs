@@ -1,22 +1,30 @@
 //! One request: who pays, what is it, forward it, watch the answer go by.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use jiff::Timestamp;
 
-use super::answer::{Answer, Refusal};
+use super::answer::{Answer, Refusal, Wire};
+use super::drain::{Drains, Leaving, Staying};
+use super::inspect::{self, Common, Outgoing, Plan};
+use super::outbound::Outbound;
+use super::passing::Passing;
+use super::refused::{Asked, Looked, look};
 use super::surface::{Surface, Treatment, classify};
-use super::upstream::{Answer as Answered, Broken, Client, Upstream, head::only_chunked};
+use super::upstream::{Answer as Answered, Broken, Client, Upstream, head::only_chunked, linger};
 use super::websocket::{self, TunnelSlot};
-use super::{Config, Removals, Shared, draft, headers};
-use crate::caller::Peer;
+use super::{Config, Policy, Removals, Shared, admission, draft, headers};
+use crate::caller::{Peer, Resolved};
 use crate::ledger::Slot;
 use crate::meter::Ending;
 use crate::tee::{Begin, Call, Cause, Conclude, Live, RequestTap, ResponseTap};
+use crate::usage::IncludeUsage;
 
 /// Forwards the requests of one network thread.
 pub(super) struct Service {
@@ -25,7 +33,11 @@ pub(super) struct Service {
     live: Arc<Live>,
     upstreams: Arc<[Upstream]>,
     removals: Removals,
+    policy: Policy,
     reject_when_full: bool,
+    common: Arc<Common>,
+    /// `None`: what callers abandon ends.
+    drains: Option<Arc<Drains>>,
     tcp_keepalive: Duration,
     draining: AtomicBool,
 }
@@ -40,7 +52,7 @@ struct Routed {
 
 impl Service {
     /// Must be called within the thread's runtime: starts its keeper and its sweep.
-    pub(super) fn start(config: &Config, shared: &Shared) -> Service {
+    pub(super) fn start(config: &Config, shared: &Shared, common: &Arc<Common>) -> Service {
         let upstreams: Arc<[Upstream]> = config.upstreams.clone().into();
         let live = Arc::new(Live::default());
         tokio::spawn(Arc::clone(&live).sweep(shared.ledger.clone()));
@@ -48,8 +60,11 @@ impl Service {
             client: Client::start(Arc::clone(&upstreams), config.tls.clone(), config.limits),
             live,
             upstreams,
-            removals: config.removals.clone(),
+            removals: admission::removals(config),
+            policy: config.policy,
             reject_when_full: config.reject_when_full,
+            common: Arc::clone(common),
+            drains: config.policy.drain.map(|bounds| Drains::new(bounds, Arc::clone(&shared.accounts))),
             tcp_keepalive: config.limits.tcp_keepalive,
             draining: AtomicBool::new(false),
             shared: shared.clone(),
@@ -78,7 +93,7 @@ impl Service {
 
     /// Forwards a request. Dropping the future ends its call as interrupted.
     pub(super) async fn handle(
-        &self,
+        self: &Arc<Self>,
         request: Request<Incoming>,
         peer: &Peer,
         tunnel: TunnelSlot,
@@ -91,25 +106,53 @@ impl Service {
         response
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: &Peer, tunnel: TunnelSlot) -> Response<Answer> {
+    async fn answer(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        peer: &Peer,
+        tunnel: TunnelSlot,
+    ) -> Response<Answer> {
         let began = Instant::now();
         let routed = match self.route(&request) {
             Ok(routed) => routed,
             Err(refusal) => return refusal.response(),
         };
+        let at = Timestamp::now();
+        let resolved = (self.shared.resolver)(request.headers(), peer, at);
+        let refused = self.refusal(&request, &resolved, &routed);
         let call = if routed.surface.treatment == Treatment::Silent {
             None
         } else {
-            match self.begin(&request, peer, &routed, began) {
+            match self.begin(&request, resolved, &routed, (began, at), refused) {
                 Ok(call) => Some(Conclude::new(call)),
                 Err(refusal) => return refusal.response(),
             }
         };
-        if routed.websocket {
-            self.upgrade(request, routed, call, &tunnel).await
-        } else {
-            self.forward(request, routed, call).await
+        if let Some(refusal) = refused {
+            return reject(call, refusal);
         }
+        if routed.websocket {
+            return self.upgrade(request, routed, call, &tunnel).await;
+        }
+        let outgoing = match self.prepare(request, &routed, call.as_ref()).await {
+            Ok(outgoing) => outgoing,
+            Err(refusal) => return reject(call, refusal),
+        };
+        match (&self.drains, call) {
+            (Some(drains), Some(call)) => {
+                let (service, drains, left) = (Arc::clone(self), Arc::clone(drains), Arc::clone(call.call()));
+                let answer = async move { service.forward(outgoing, routed, Some(call)).await };
+                Staying::new(answer, left, drains).await
+            }
+            (_, call) => self.forward(outgoing, routed, call).await,
+        }
+    }
+
+    /// Why a request is not sent, as far as its head tells.
+    fn refusal(&self, request: &Request<Incoming>, resolved: &Resolved, routed: &Routed) -> Option<Refusal> {
+        let streams = || self.policy.deny_streaming && inspect::streams_by_head(request, routed.websocket);
+        admission::refusal(&self.policy, resolved, request.uri(), request.headers())
+            .or_else(|| streams().then_some(Refusal::StreamingDenied))
     }
 
     /// Finds the upstream, or why there is none. Protocol errors make no event.
@@ -139,23 +182,34 @@ impl Service {
         })
     }
 
-    /// Begins the call's accounting. Who pays is read before any field is removed.
+    /// Begins the call's accounting. Who pays has been read before any field is removed. A call that
+    /// is refused has an event only if it has a place in the ledger: there is nothing to sum.
     fn begin(
         &self,
         request: &Request<Incoming>,
-        peer: &Peer,
+        resolved: Resolved,
         routed: &Routed,
-        began: Instant,
+        (began, at): (Instant, Timestamp),
+        refused: Option<Refusal>,
     ) -> Result<Arc<Call>, Refusal> {
         let slot: Option<Slot> = self.shared.ledger.reserve();
         if slot.is_none() && self.reject_when_full {
             self.shared.accounts.count_refused();
             return Err(Refusal::LedgerFull);
         }
+        if let (None, Some(refusal)) = (&slot, refused) {
+            return Err(refusal);
+        }
         let upstream = &self.upstreams[routed.upstream];
-        let caller = (self.shared.resolver)(request.headers(), request.uri().query(), peer);
         let begin = Begin {
-            draft: draft::draft(caller, &routed.surface, upstream, request.headers(), &self.shared.boot),
+            draft: draft::draft(
+                resolved,
+                at,
+                &routed.surface,
+                upstream,
+                request.headers(),
+                &self.shared.boot,
+            ),
             rules: upstream.rules(),
             slot,
             keep_prompt: routed.surface.treatment == Treatment::Metered,
@@ -165,18 +219,111 @@ impl Service {
         Ok(Call::begin(begin, Arc::clone(&self.shared.accounts), Arc::clone(&self.live)))
     }
 
-    async fn forward(
+    /// Makes the request that goes to the service; with a policy that asks for it, after a look into
+    /// its body.
+    async fn prepare(
         &self,
         request: Request<Incoming>,
+        routed: &Routed,
+        call: Option<&Conclude>,
+    ) -> Result<Outgoing<RequestTap<Incoming>>, Refusal> {
+        let plan = if self.policy.inject_usage || self.policy.deny_streaming {
+            inspect::plan(&self.policy, request.method(), &routed.surface, request.headers())
+        } else {
+            Plan::default()
+        };
+        let request = self.to_upstream(request, call);
+        if plan.is_nothing() {
+            return Ok(Outgoing { request: request.map(Outbound::new), again: None });
+        }
+        if let Some(call) = call {
+            call.call().set_unsent(true);
+        }
+        let asked = Asked {
+            upstream: routed.upstream,
+            deployment: routed.surface.deployment.clone(),
+            api_version: routed.surface.api_version.clone(),
+        };
+        let bytes_max = self.policy.inspect_bytes_max;
+        match inspect::inspect(plan, request, asked, bytes_max, &self.common).await {
+            Ok(outgoing) => {
+                if let Some(call) = call.map(Conclude::call) {
+                    call.set_unsent(false);
+                    if outgoing.again.is_some() {
+                        call.include_usage(IncludeUsage::Injected);
+                    }
+                }
+                Ok(outgoing)
+            }
+            Err((refusal, rest)) => {
+                rest.map(|rest| tokio::spawn(linger(rest)));
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn forward(
+        &self,
+        outgoing: Outgoing<RequestTap<Incoming>>,
         routed: Routed,
         call: Option<Conclude>,
     ) -> Response<Answer> {
-        match self.send(request, &routed, call.as_ref()).await {
-            Ok(Answered::Response(response)) => respond(response, call),
+        match self.exchange(outgoing, &routed, call.as_ref()).await {
+            Ok(Some((response, injected))) => self.respond(response, call, injected),
             // Nobody asked for another protocol.
-            Ok(Answered::Upgraded(_)) => give_up(call, Refusal::NoAnswer, Ending::UpstreamError),
+            Ok(None) => give_up(call, Refusal::NoAnswer, Ending::UpstreamError),
             Err(broken) => give_up(call, refusal(&broken), broken.ending()),
         }
+    }
+
+    /// Sends the request and waits for the head of the answer, and whether the service was made to
+    /// report usage. If it refuses that, the request goes to it once more, as its caller wrote it.
+    async fn exchange(
+        &self,
+        outgoing: Outgoing<RequestTap<Incoming>>,
+        routed: &Routed,
+        call: Option<&Conclude>,
+    ) -> Result<Option<(Response<Wire>, bool)>, Broken> {
+        let answer = self.client.send(routed.upstream, &routed.target, outgoing.request).await?;
+        let Answered::Response(response) = answer else { return Ok(None) };
+        let Some(again) = outgoing.again else { return Ok(Some((response.map(Passing::plain), false))) };
+        if let Looked::Other(response) = look(response).await {
+            return Ok(Some((response, true)));
+        }
+        let (asked, request) = again.request();
+        self.common.refusals.remember(asked);
+        self.shared.accounts.counters().usage_refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(call) = call.map(Conclude::call) {
+            call.include_usage(IncludeUsage::Absent);
+            if call.is_left() {
+                // The service has done nothing, and nobody waits for more.
+                return Err(Broken::Unsent(io::Error::other("the caller has left")));
+            }
+        }
+        match self.client.send(routed.upstream, &routed.target, request).await? {
+            Answered::Response(response) => Ok(Some((response.map(Passing::plain), false))),
+            Answered::Upgraded(_) => Ok(None),
+        }
+    }
+
+    /// The service's answer on its way to the caller.
+    fn respond(
+        &self,
+        mut response: Response<Wire>,
+        call: Option<Conclude>,
+        injected: bool,
+    ) -> Response<Answer> {
+        show_head(call.as_ref(), &response);
+        headers::to_caller(response.headers_mut());
+        let hides = injected && inspect::may_carry_usage(&response);
+        if hides {
+            response.headers_mut().remove(CONTENT_LENGTH); // it gets shorter
+        }
+        let drains = self.drains.clone().filter(|_| call.is_some());
+        response.map(|body| {
+            let body = Leaving::new(ResponseTap::new(body, call), drains);
+            Answer::Service(if hides { Passing::hiding(body) } else { Passing::plain(body) })
+        })
     }
 
     async fn upgrade(
@@ -187,8 +334,10 @@ impl Service {
         tunnel: &TunnelSlot,
     ) -> Response<Answer> {
         let caller = hyper::upgrade::on(&mut request);
-        match self.send(request, &routed, call.as_ref()).await {
-            Ok(Answered::Response(response)) => respond(response, call),
+        let mut request = self.to_upstream(request, call.as_ref()).map(Outbound::new);
+        websocket::switch(request.headers_mut());
+        match self.client.send(routed.upstream, &routed.target, request).await {
+            Ok(Answered::Response(response)) => self.respond(response.map(Passing::plain), call, false),
             Ok(Answered::Upgraded(upgraded)) => {
                 let (mut response, service, beyond) = *upgraded;
                 show_head(call.as_ref(), &response);
@@ -201,35 +350,34 @@ impl Service {
         }
     }
 
-    async fn send(
+    /// The request with the fields that go on, its body shown to the call.
+    fn to_upstream(
         &self,
         request: Request<Incoming>,
-        routed: &Routed,
         call: Option<&Conclude>,
-    ) -> Result<Answered<RequestTap<Incoming>>, Broken> {
+    ) -> Request<RequestTap<Incoming>> {
         let version = request.version();
         let mut request = request.map(|body| RequestTap::new(body, call.map(|call| Arc::clone(call.call()))));
         headers::to_upstream(request.headers_mut(), version, &self.removals);
-        if routed.websocket {
-            websocket::switch(request.headers_mut());
-        }
-        self.client.send(routed.upstream, &routed.target, request).await
+        request
     }
-}
-
-type ServiceResponse = Response<super::upstream::Download<RequestTap<Incoming>>>;
-
-/// The service's answer on its way to the caller.
-fn respond(mut response: ServiceResponse, call: Option<Conclude>) -> Response<Answer> {
-    show_head(call.as_ref(), &response);
-    headers::to_caller(response.headers_mut());
-    response.map(|body| Answer::Service(ResponseTap::new(body, call)))
 }
 
 fn show_head<B>(call: Option<&Conclude>, response: &Response<B>) {
     if let Some(call) = call {
         call.call().response_head(response.status(), response.headers());
     }
+}
+
+/// The request is not sent.
+fn reject(call: Option<Conclude>, refusal: Refusal) -> Response<Answer> {
+    if let Some(call) = call {
+        call.call().answered_by_us(refusal.status(), true);
+        // A request that its caller broke off ends as any other that is: by the caller.
+        let broke = refusal == Refusal::Body;
+        call.end(if broke { Ending::ClientDisconnect } else { Ending::Rejected });
+    }
+    refusal.response()
 }
 
 /// There is no answer to pass on.

@@ -4,6 +4,7 @@
 //! port. Stop: no new connections, streams drain, the counting threads settle what is left, the ledger stores
 //! the last control event, the publisher delivers it, the ledger closes.
 
+mod callers;
 mod reload;
 
 use std::net::SocketAddr;
@@ -17,7 +18,7 @@ use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Pages, Readiness};
-use crate::caller::{CallerSource, HashKey, Resolver, ResolverConfig};
+use crate::caller::Resolver;
 use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
 use crate::proxy::{self, Tls};
@@ -27,6 +28,7 @@ use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics, PublishSnapsho
 use crate::tokens;
 use crate::usage::Settled;
 
+pub use self::callers::CallerConfig;
 use self::reload::Reloader;
 
 /// Prompts and bursts are counted here. Two: one long prompt does not hold up all others, and
@@ -34,8 +36,6 @@ use self::reload::Reloader;
 const COUNT_THREADS: usize = 2;
 /// How often a drain looks whether the streams have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
-/// The key of API-key hashes, in the ledger's directory.
-const HASH_KEY_FILE: &str = "caller-hash-key";
 
 /// What `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -58,19 +58,6 @@ pub struct Config {
     pub drift_sample: Share,
     /// How long events may take to be delivered at the end.
     pub flush_timeout: Duration,
-}
-
-/// How callers are told apart.
-#[derive(Clone, Debug)]
-pub struct CallerConfig {
-    /// Asked in order.
-    pub sources: Vec<CallerSource>,
-    /// Secrets of the gateway. `None`: no hop is asked for proof.
-    pub shared_secrets: Option<Vec<String>>,
-    /// Applications that are the gateway itself.
-    pub gateway_app_ids: Vec<String>,
-    /// Key of the API-key hashes. `None`: a random one, kept in the ledger's directory.
-    pub hash_key: Option<String>,
 }
 
 /// A sidecar that runs in this process.
@@ -135,7 +122,7 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     let ledger = Ledger::open(config.ledger.clone())?;
     let observed = Arc::clone(&metrics);
     ledger.on_commit(move |took| observed.ledger_commit_seconds.observe(took.as_secs_f64()));
-    let resolver = resolver(&config, &ledger)?;
+    let resolver = config.caller.resolver(&ledger)?;
     let publisher =
         config.publish.clone().map(|publish| Publisher::start(publish, ledger.clone())).transpose()?;
     if let Some(publisher) = &publisher {
@@ -167,37 +154,16 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
         boot = %ledger.boot(),
         "listening"
     );
-    let reloader = Reloader::start(Vec::new())?;
+    let reloader = Reloader::start(config.caller.reloads())?;
     let flush_timeout = config.flush_timeout;
     Ok(Running { proxy, admin, accounts, publisher, ledger, reloader, ready, flush_timeout })
 }
 
 fn warn_of_defaults(config: &Config) {
-    if config.caller.shared_secrets.is_none() {
-        tracing::warn!(
-            "caller identity is not verified (--caller-trust none): anyone who reaches this port can name a payer"
-        );
-    }
-    if config.caller.hash_key.is_none() && config.caller.sources.contains(&CallerSource::ApiKey) {
-        tracing::warn!("no --caller-hash-key-file: ids of API keys differ between instances");
-    }
+    config.caller.warn();
     if config.publish.is_none() {
         tracing::warn!("no --kafka-brokers: events are stored in the ledger and published nowhere");
     }
-}
-
-fn resolver(config: &Config, ledger: &Ledger) -> anyhow::Result<Resolver> {
-    let caller = &config.caller;
-    let hash_key = match &caller.hash_key {
-        Some(key) => HashKey::new(key.as_bytes()),
-        None => HashKey::load_or_create(&ledger.dir().join(HASH_KEY_FILE))?,
-    };
-    Ok(Resolver::new(ResolverConfig {
-        sources: caller.sources.clone(),
-        shared_secrets: caller.shared_secrets.clone(),
-        gateway_app_ids: caller.gateway_app_ids.clone(),
-        hash_key,
-    })?)
 }
 
 fn start_proxy(
@@ -213,7 +179,7 @@ fn start_proxy(
     let shared = proxy::Shared {
         accounts: Arc::clone(accounts),
         ledger: ledger.clone(),
-        resolver: Arc::new(move |headers, _query, peer| resolver.resolve(headers, peer)),
+        resolver: Arc::new(move |headers, peer, at| resolver.resolve(headers, peer, at)),
         boot: ledger.boot().to_string(),
     };
     proxy::start(proxy, shared).with_context(|| format!("--listen {listen}"))
@@ -340,6 +306,10 @@ fn snapshot(ledger: &Ledger, accounts: &Accounts) -> LedgerSnapshot {
         overload: counters.meter_overload.load(Ordering::Relaxed),
         panics: counters.meter_panics.load(Ordering::Relaxed),
         prompt_memory_bytes: counters.prompt_memory_bytes.load(Ordering::Relaxed) as u64,
+        drains_running: counters.drains_running.load(Ordering::Relaxed) as u64,
+        drains_finished: counters.drains_finished.load(Ordering::Relaxed),
+        drains_cut: counters.drains_cut.load(Ordering::Relaxed),
+        usage_refused: counters.usage_refused.load(Ordering::Relaxed),
     }
 }
 

@@ -106,6 +106,11 @@ impl<B: Body> ResponseTap<B> {
         tap
     }
 
+    /// The call, until it is over.
+    pub fn call(&self) -> Option<&Arc<Call>> {
+        self.call.as_ref().map(Conclude::call)
+    }
+
     /// hyper asks no more once the body says that it has ended, so the end is looked for here too.
     fn look_for_end(&mut self) {
         if self.inner.is_end_stream() {

@@ -26,7 +26,7 @@ use super::tests::Meter;
 use crate::ledger::{OpenCall, Slot};
 #[cfg(not(test))]
 use crate::meter::Meter;
-use crate::meter::{Ending, Rules};
+use crate::meter::{Ending, Left, Rules};
 use crate::pool::Task;
 use crate::usage::{Api, Progress, Usage};
 
@@ -84,6 +84,10 @@ pub(super) struct State {
     pub(super) changed: bool,
     /// The caller's request broke off.
     pub(super) caller_left: bool,
+    /// The request was read to its end.
+    pub(super) request_whole: bool,
+    /// The caller left the answer.
+    pub(super) left: Option<Left>,
     pub(super) facts: Facts,
     pub(super) ended: Option<Ending>,
     /// The meter has been told of the end, or is being told.
@@ -134,6 +138,8 @@ impl Call {
             owes_checkpoint: false,
             changed: false,
             caller_left: false,
+            request_whole: false,
+            left: None,
             facts: Facts::default(),
             ended: None,
             meter_ended: false,
@@ -181,6 +187,7 @@ impl Call {
         if state.ended.is_some() {
             return;
         }
+        state.request_whole = true;
         if matches!(state.meter, Seat::Away) {
             return self.lose_prompt(&mut state); // as above
         }
@@ -192,7 +199,7 @@ impl Call {
     }
 
     /// The caller's request broke off: whatever fails now is the caller's doing.
-    pub(super) fn request_broke(&self) {
+    pub fn request_broke(&self) {
         self.lock().caller_left = true;
     }
 
@@ -367,6 +374,9 @@ impl Call {
             return;
         }
         let ending = state.ended.unwrap_or(Ending::Shutdown);
+        if let Some(left) = state.left {
+            self.look(&mut state, |meter| meter.caller_left(left));
+        }
         let opened = state.opened.take();
         let place = state.place;
         let Final { mut usage, checks, panicked } = settle::usage(&mut state, ending);

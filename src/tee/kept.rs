@@ -17,7 +17,7 @@ const BLOCK_BYTES_MIN: usize = 1024;
 
 /// Bytes in order, and what they pin.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub struct Kept {
     pieces: Vec<Bytes>,
     block: BytesMut,
     pinned_bytes: usize,
@@ -25,7 +25,7 @@ pub(super) struct Kept {
 
 impl Kept {
     /// How much more memory [`Kept::push`] of so many bytes would pin.
-    pub(super) fn cost_bytes(&self, len: usize) -> usize {
+    pub fn cost_bytes(&self, len: usize) -> usize {
         let room = self.block.capacity() - self.block.len();
         match len {
             VIEW_BYTES_MIN.. => READ_BYTES_MAX.max(len),
@@ -40,7 +40,7 @@ impl Kept {
     }
 
     /// Keeps these bytes.
-    pub(super) fn push(&mut self, bytes: Bytes) {
+    pub fn push(&mut self, bytes: Bytes) {
         let cost_bytes = self.cost_bytes(bytes.len());
         if bytes.len() >= VIEW_BYTES_MIN {
             self.close_block();
@@ -64,16 +64,18 @@ impl Kept {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Nothing is kept.
+    pub fn is_empty(&self) -> bool {
         self.pieces.is_empty() && self.block.is_empty()
     }
 
-    pub(super) fn pinned_bytes(&self) -> usize {
+    /// Memory that it pins.
+    pub fn pinned_bytes(&self) -> usize {
         self.pinned_bytes
     }
 
     /// All pieces, in order, and what they pin together.
-    pub(super) fn take(&mut self) -> (Vec<Bytes>, usize) {
+    pub fn take(&mut self) -> (Vec<Bytes>, usize) {
         self.close_block();
         (std::mem::take(&mut self.pieces), std::mem::take(&mut self.pinned_bytes))
     }

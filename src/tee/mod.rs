@@ -8,6 +8,7 @@ mod body;
 mod call;
 mod drift;
 mod kept;
+mod left;
 mod live;
 mod prompt;
 mod sample;
@@ -22,9 +23,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 pub use self::body::{Cause, RequestTap, ResponseTap};
 pub use self::call::{Begin, Call, Conclude};
 pub use self::drift::{Compared, Kind};
-pub use self::kept::READ_BYTES_MAX;
+pub use self::kept::{Kept, READ_BYTES_MAX};
 pub use self::live::Live;
 pub use self::sample::Share;
+pub use crate::meter::Left;
 use crate::meter::{Checks, Ending};
 use crate::pool::Pool;
 use crate::usage::{Settled, Usage};
@@ -68,6 +70,14 @@ pub struct Counters {
     pub meter_panics: AtomicU64,
     /// Memory that kept request bodies pin now.
     pub prompt_memory_bytes: AtomicUsize,
+    /// Answers that are read on now although their callers have left.
+    pub drains_running: AtomicUsize,
+    /// Those that came to their end.
+    pub drains_finished: AtomicU64,
+    /// Those that a bound ended, or that one kept from beginning.
+    pub drains_cut: AtomicU64,
+    /// Requests that were sent again, since the service refused to be asked for usage.
+    pub usage_refused: AtomicU64,
     /// Memory that answers waiting for the pool pin now.
     backlog_bytes: AtomicUsize,
 }
@@ -123,6 +133,11 @@ impl Accounts {
         self.stopping.store(true, Ordering::Release);
     }
 
+    /// The process stops: see [`Accounts::stop`].
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// A call was refused since the ledger had no place for it.
     pub fn count_refused(&self) {
         self.counters.calls_refused.fetch_add(1, Ordering::Relaxed);
@@ -135,7 +150,7 @@ impl Accounts {
 
     /// Why a call that is dropped half-way ends.
     fn interrupted(&self) -> Ending {
-        if self.stopping.load(Ordering::Acquire) { Ending::Shutdown } else { Ending::ClientDisconnect }
+        if self.is_stopping() { Ending::Shutdown } else { Ending::ClientDisconnect }
     }
 
     /// Makes room for a prompt that may be needed; samples give way.

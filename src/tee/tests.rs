@@ -19,7 +19,7 @@ use super::*;
 use crate::caller::{Caller, Trust};
 use crate::ledger::{Ledger, Options};
 use crate::meter::{Check, Checks, Ending, PromptCount, PromptNeed, PromptSample, Rules};
-use crate::usage::{Accounting, Api, Progress, Quality, Source, Target, Tokens, Usage};
+use crate::usage::{Accounting, Api, IncludeUsage, Progress, Quality, Source, Target, Tokens, Usage};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -68,6 +68,15 @@ impl Meter {
         }
         self.response.extend_from_slice(&bytes[..taken]);
         taken
+    }
+    pub(super) fn include_usage(&mut self, who: IncludeUsage) {
+        self.usage.request.include_usage = who;
+    }
+    pub(super) fn is_whole(&self) -> bool {
+        holds(&self.response, "WHOLE")
+    }
+    pub(super) fn caller_left(&mut self, left: Left) {
+        self.tell(&format!("left {} {:?}", left.drained, left.stopped));
     }
     pub(super) fn ease(&self) -> usize {
         1

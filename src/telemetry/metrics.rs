@@ -67,6 +67,9 @@ pub struct Metrics {
     overload: IntCounter,
     panics: IntCounter,
     prompt_memory_bytes: IntGauge,
+    drains_running: IntGauge,
+    drains: IntCounterVec,
+    usage_refused: IntCounter,
     replaced: IntCounter,
     resent: IntCounter,
     in_flight: IntGauge,
@@ -112,6 +115,14 @@ pub struct LedgerSnapshot {
     pub panics: u64,
     /// Request bodies kept to be counted.
     pub prompt_memory_bytes: u64,
+    /// Answers that are read on although their callers have left.
+    pub drains_running: u64,
+    /// Those that were read to their end.
+    pub drains_finished: u64,
+    /// Those that a bound cut.
+    pub drains_cut: u64,
+    /// Requests that were sent again without being made to ask for usage.
+    pub usage_refused: u64,
 }
 
 /// Counts that the publisher keeps itself, read at each scrape.
@@ -308,6 +319,19 @@ impl Metrics {
             )?,
             prompt_memory_bytes: d
                 .gauge("tokenweir_prompt_memory_bytes", "Request bodies kept to be counted.")?,
+            drains_running: d.gauge(
+                "tokenweir_disconnect_drains",
+                "Answers that are read on although their callers have left.",
+            )?,
+            drains: d.counters(
+                "tokenweir_disconnect_drains_total",
+                "Answers whose callers left, under --on-client-disconnect drain. end: finished, cut (by a bound).",
+                &["end"],
+            )?,
+            usage_refused: d.counter(
+                "tokenweir_include_usage_refused_total",
+                "Requests sent again as their callers wrote them, since the service refused to be asked for usage.",
+            )?,
             replaced: d.counter(
                 "tokenweir_producer_replaced_total",
                 "Times that the Kafka client was replaced: a fatal error, a dead connection, a new secret.",
@@ -424,6 +448,7 @@ impl Metrics {
             (&self.refused, now.refused),
             (&self.overload, now.overload),
             (&self.panics, now.panics),
+            (&self.usage_refused, now.usage_refused),
             (&self.replaced, publish.replaced),
             (&self.resent, publish.resent),
             (&self.token_failures, publish.token_failures),
@@ -438,10 +463,15 @@ impl Metrics {
             (&self.ledger_bytes_max, now.bytes_max),
             (&self.ledger_degraded, u64::from(now.degraded)),
             (&self.prompt_memory_bytes, now.prompt_memory_bytes),
+            (&self.drains_running, now.drains_running),
             (&self.in_flight, publish.in_flight),
             (&self.backing_off, publish.backing_off.into()),
         ] {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        for (end, drains) in [("finished", now.drains_finished), ("cut", now.drains_cut)] {
+            let counter = self.drains.with_label_values(&[end]);
+            counter.inc_by(drains.saturating_sub(counter.get()));
         }
         for (class, errors) in publish.errors {
             let counter = self.publish_errors.with_label_values(&[class]);

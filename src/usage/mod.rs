@@ -290,6 +290,9 @@ pub struct Accounting {
     /// Encoding that the computed numbers were counted in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
+    /// The answer was read on after its caller had left (`--on-client-disconnect drain`).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub drained: bool,
     /// Our number, where it was computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub computed_input: Option<u64>,
@@ -302,6 +305,11 @@ pub struct Accounting {
     /// The service's number, where it was reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reported_output: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// How a call ended.

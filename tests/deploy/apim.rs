@@ -1,4 +1,5 @@
-//! The gateway's policies: who pays is said with `override`, and streams are not held back.
+//! The gateway's policies: who pays is said with `override` and proved, streams are not held back, and
+//! what the files name is what tokenweir reads.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,8 @@ const IDENTITY: &[&str] = &[
     "x-apim-attempt",
     "x-tokenweir-auth",
 ];
+/// The one of them that proves the others.
+const PROOF: &str = "x-tokenweir-auth";
 /// Where a caller's key may be: the gateway would pass it on.
 const KEYS: &[&str] = &["api-key", "Ocp-Apim-Subscription-Key", "subscription-key"];
 
@@ -42,11 +45,12 @@ fn the_fragment_leaves_a_client_no_way_to_name_a_payer() {
         let actions: BTreeMap<_, _> = named(fragment, "set-header")
             .map(|node| (attribute(node, "name"), attribute(node, "exists-action")))
             .collect();
-        for name in IDENTITY {
+        for name in IDENTITY.iter().filter(|name| **name != PROOF) {
             let wanted = if *name == "x-apim-attempt" { "delete" } else { "override" };
             assert_eq!(actions.get(name), Some(&wanted), "{name}");
         }
         for name in actions.keys() {
+            assert!(*name != PROOF, "that is the other fragment's");
             assert!(IDENTITY.contains(name) || KEYS.contains(name), "tokenweir does not know {name}");
         }
         let deleted = |tag| {
@@ -59,7 +63,7 @@ fn the_fragment_leaves_a_client_no_way_to_name_a_payer() {
 }
 
 #[test]
-fn identity_comes_from_the_gateway_and_the_secret_from_a_named_value() {
+fn identity_comes_from_the_gateway() {
     with_policy("tokenweir-identity.xml", |fragment| {
         for node in
             named(fragment, "set-header").filter(|node| attribute(*node, "exists-action") == "override")
@@ -67,13 +71,11 @@ fn identity_comes_from_the_gateway_and_the_secret_from_a_named_value() {
             let values: Vec<_> = node.children().filter(Node::is_element).collect();
             let [value] = values.as_slice() else { panic!("one value each") };
             let value = value.text().unwrap_or_default();
-            match attribute(node, "name") {
-                "x-tokenweir-auth" => assert_eq!(value, "{{tokenweir-auth}}"),
-                name => assert!(
-                    value.starts_with("@(context.") && !value.contains("context.Request."),
-                    "{name} must not come from the client: {value}"
-                ),
-            }
+            let name = attribute(node, "name");
+            assert!(
+                value.starts_with("@(context.") && !value.contains("context.Request."),
+                "{name} must not come from the client: {value}"
+            );
         }
         let identity =
             named(fragment, "authentication-managed-identity").next().expect("the gateway signs in");
@@ -83,11 +85,68 @@ fn identity_comes_from_the_gateway_and_the_secret_from_a_named_value() {
     });
 }
 
+/// The name and the action of each header that a fragment sets.
+fn headers<'a>(fragment: Node<'a, 'a>) -> Vec<(&'a str, &'a str)> {
+    let set = named(fragment, "set-header");
+    set.map(|node| (attribute(node, "name"), attribute(node, "exists-action"))).collect()
+}
+
 #[test]
-fn policies_include_the_fragment_and_do_not_buffer() {
+fn the_proof_is_a_named_secret_or_a_certificate() {
+    with_policy("tokenweir-proof-secret.xml", |fragment| {
+        assert_eq!(headers(fragment), [(PROOF, "override")]);
+        let value = named(fragment, "value").next().and_then(|value| value.text());
+        assert_eq!(value, Some("{{tokenweir-auth}}"), "a named value, never the secret itself");
+    });
+    with_policy("tokenweir-proof-mtls.xml", |fragment| {
+        assert_eq!(headers(fragment), [(PROOF, "delete")]);
+        let shown = named(fragment, "authentication-certificate").next().expect("a certificate is shown");
+        assert_eq!(attribute(shown, "certificate-id"), "tokenweir-client");
+    });
+}
+
+#[test]
+fn only_checked_tokens_name_an_application() {
+    with_policy("tokenweir-tokens-only.xml", |fragment| {
+        let order: Vec<_> =
+            fragment.children().filter(Node::is_element).map(|node| node.tag_name().name()).collect();
+        assert_eq!(
+            order,
+            ["choose", "validate-azure-ad-token", "set-header"],
+            "nothing is read before it is checked"
+        );
+        let when = named(fragment, "when").next().expect("a condition");
+        assert!(attribute(when, "condition").contains("ContainsKey(\"api-key\")"));
+        let status = named(when, "set-status").next().expect("a refusal");
+        assert_eq!(attribute(status, "code"), "401");
+        let variable = attribute(
+            named(fragment, "validate-azure-ad-token").next().expect("seen above"),
+            "output-token-variable-name",
+        );
+        let set = fragment.children().rfind(Node::is_element).expect("seen above");
+        assert_eq!(attribute(set, "exists-action"), "override");
+        let value = named(set, "value").next().and_then(|value| value.text()).unwrap_or_default();
+        assert!(
+            value.contains(&format!("context.Variables[\"{variable}\"]"))
+                && !value.contains("context.Request"),
+            "{value}"
+        );
+        assert!(value.contains("\"azp\"") && value.contains("\"appid\""), "both versions of tokens: {value}");
+        // It is a source that tokenweir takes, and the README says how.
+        let source = format!("header:{}", attribute(set, "name"));
+        assert!(source.parse::<tokenweir::caller::CallerSource>().is_ok(), "{source}");
+        assert!(read("deploy/apim/README.md").contains(&format!("`caller_sources = \"{source}\"`")));
+    });
+}
+
+/// A policy of an API, but for the one that goes round tokenweir.
+const FALLBACK: &str = "api-policy-fallback.xml";
+
+#[test]
+fn policies_include_the_fragments_and_do_not_buffer() {
     for file in files("apim", "xml") {
         let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
-        if name == "tokenweir-identity.xml" {
+        if name.starts_with("tokenweir-") {
             continue;
         }
         with_policy(&name, |policy| {
@@ -97,38 +156,99 @@ fn policies_include_the_fragment_and_do_not_buffer() {
                 .map(|node| node.tag_name().name().to_owned())
                 .collect();
             assert_eq!(sections, ["inbound", "backend", "outbound", "on-error"], "{name}");
-            let included: Vec<_> =
-                named(policy, "include-fragment").map(|node| attribute(node, "fragment-id")).collect();
-            assert_eq!(included, ["tokenweir-identity"], "{name}");
-            let backend: Vec<_> =
-                named(policy, "set-backend-service").map(|node| attribute(node, "backend-id")).collect();
-            assert_eq!(backend, ["tokenweir"], "{name}");
             let forwards: Vec<_> = named(policy, "forward-request").collect();
             let [forward] = forwards.as_slice() else { panic!("{name}: one forward-request") };
             assert_eq!(attribute(*forward, "buffer-response"), "false", "{name}");
             let backend = named(policy, "backend").next().expect("seen above");
             assert!(named(backend, "base").next().is_none(), "{name}: <base /> would forward a second time");
-            for node in named(policy, "set-header") {
-                assert_eq!(
-                    (attribute(node, "name"), attribute(node, "exists-action")),
-                    ("x-apim-attempt", "override")
-                );
+            if name != FALLBACK {
+                goes_through_tokenweir(&name, policy);
             }
         });
     }
 }
 
+fn goes_through_tokenweir(name: &str, policy: Node<'_, '_>) {
+    let included: Vec<_> =
+        named(policy, "include-fragment").map(|node| attribute(node, "fragment-id")).collect();
+    assert_eq!(included, ["tokenweir-identity", "tokenweir-proof"], "{name}");
+    let backend: Vec<_> =
+        named(policy, "set-backend-service").map(|node| attribute(node, "backend-id")).collect();
+    let wanted = if name == "api-policy-pool.xml" { "tokenweir-pool" } else { "tokenweir" };
+    assert_eq!(backend, [wanted], "{name}");
+    // Attempts are told apart, and the caller cannot number them.
+    let retries = named(policy, "retry").count();
+    let tagged = named(policy, "retry").flat_map(headers).collect::<Vec<_>>();
+    assert_eq!(tagged, vec![("x-apim-attempt", "override"); retries], "{name}");
+    assert_eq!(headers(policy), tagged, "{name}: nothing else is set here");
+    if let Some(retry) = named(policy, "retry").next() {
+        let condition = attribute(retry, "condition");
+        assert!(
+            !condition.contains("5xx") && !condition.contains(">= 500"),
+            "{name}: an answer may be on its way"
+        );
+        let forward = named(retry, "forward-request").next().expect("what is retried");
+        assert_eq!(attribute(forward, "buffer-request-body"), "true", "{name}: a body can be sent again");
+    }
+}
+
 #[test]
-fn the_backend_is_one_that_the_policies_name() {
+fn without_tokenweir_nothing_is_streamed_and_no_key_passes() {
+    with_policy(FALLBACK, |policy| {
+        let when = named(policy, "when").next().expect("a condition");
+        assert!(attribute(when, "condition").contains("[\"stream\"]"));
+        assert_eq!(attribute(named(when, "set-status").next().expect("a refusal"), "code"), "503");
+        let rest: Vec<_> =
+            named(policy, "set-header").filter(|node| !node.ancestors().any(|up| up == when)).collect();
+        let deleted = rest.into_iter().chain(named(policy, "set-query-parameter"));
+        let deleted: Vec<_> =
+            deleted.map(|node| (attribute(node, "name"), attribute(node, "exists-action"))).collect();
+        assert_eq!(deleted, KEYS.iter().map(|key| (*key, "delete")).collect::<Vec<_>>());
+        assert!(named(policy, "azure-openai-emit-token-metric").next().is_some());
+        assert!(named(policy, "include-fragment").next().is_none());
+    });
+}
+
+fn properties(name: &str) -> serde_json::Value {
     let backend: serde_json::Value =
-        serde_json::from_str(&read("deploy/apim/backend.json")).expect("the backend is JSON");
-    let properties = &backend["properties"];
-    assert_eq!(properties["protocol"], "http");
-    assert!(
-        properties["url"].as_str().is_some_and(|url| url.starts_with("https://") && url.ends_with("/openai"))
-    );
-    assert_eq!(properties["title"], "tokenweir");
-    assert!(properties["circuitBreaker"]["rules"].as_array().is_some_and(|rules| !rules.is_empty()));
+        serde_json::from_str(&read(format!("deploy/apim/{name}"))).expect("JSON");
+    backend["properties"].clone()
+}
+
+#[test]
+fn the_backends_are_those_that_the_policies_name() {
+    let one = properties("backend.json");
+    assert_eq!((&one["protocol"], &one["title"]), (&"http".into(), &"tokenweir".into()));
+    assert!(one["url"].as_str().is_some_and(|url| url.starts_with("https://") && url.ends_with("/openai")));
+    assert!(one["circuitBreaker"]["rules"].as_array().is_some_and(|rules| !rules.is_empty()));
+    let pool = properties("backend-pool.json");
+    assert_eq!((&pool["type"], &pool["title"]), (&"Pool".into(), &"tokenweir-pool".into()));
+    let services = pool["pool"]["services"].as_array().expect("members");
+    assert!(services.len() >= 2);
+    for service in services {
+        let id = service["id"].as_str().expect("an id");
+        assert!(id.starts_with("APIM_RESOURCE_ID/backends/tokenweir-"), "{id}");
+        assert_eq!((&service["priority"], &service["weight"]), (&1.into(), &1.into()), "in turns");
+    }
+}
+
+/// Every setting that the steps name exists.
+#[test]
+fn the_readme_names_settings_that_there_are() {
+    let text = read("deploy/apim/README.md");
+    let keys = text.split('`').skip(1).step_by(2).filter_map(|code| code.split(" = ").next());
+    let keys: Vec<&str> = keys
+        .filter(|key| {
+            let begins =
+                ["caller_", "listen_", "gateway_", "on_", "api_"].iter().any(|begin| key.starts_with(begin));
+            begins && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        })
+        .collect();
+    assert!(keys.len() >= 10, "{keys:?}");
+    for key in keys {
+        let name = key.replace('_', "-");
+        assert!(tokenweir::config::settings::find(&name).is_some(), "there is no setting {key}");
+    }
 }
 
 #[test]

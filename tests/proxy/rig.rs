@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use tokenweir::caller::{Caller, Trust};
+use tokenweir::caller::{Caller, Resolved, Trust};
 use tokenweir::ledger::{Ledger, Options};
 use tokenweir::meter::Rules;
 use tokenweir::pool::Pool;
@@ -73,6 +73,7 @@ pub(crate) struct Setup {
     pub(crate) reject_when_full: bool,
     pub(crate) drain_timeout: Duration,
     pub(crate) threads: usize,
+    pub(crate) policy: Policy,
     pub(crate) limits: Limits,
 }
 
@@ -89,6 +90,7 @@ impl Setup {
             reject_when_full: false,
             drain_timeout: PATIENCE,
             threads: 1,
+            policy: Policy::default(),
             limits: Limits::default(),
         }
     }
@@ -119,7 +121,7 @@ impl Setup {
             drain_timeout: self.drain_timeout,
             reject_when_full: self.reject_when_full,
             limits: self.limits,
-            policy: Policy::default(),
+            policy: self.policy,
         };
         let shared = Shared {
             accounts: Arc::clone(&accounts),
@@ -129,7 +131,7 @@ impl Setup {
                 if let Some(id) = headers.get("x-apim-subscription-id") {
                     caller.id = id.to_str().unwrap().to_owned();
                 }
-                caller
+                Resolved { caller, trusted: true }
             }),
             boot: "boot".to_owned(),
         };

@@ -8,6 +8,7 @@
 //! - `outage`: the broker is gone under load, comes back, and what a dead instance left is drained
 //! - `drift`: the service bills otherwise than the rules say, and labels follow
 //! - `memory`: more large prompts at once than may be kept
+//! - `identity`: who pays, whatever headers, hops and files say
 //! - `canary`: no content and no credential in anything that the program writes
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
@@ -18,6 +19,7 @@ mod disk;
 mod drift;
 mod full;
 mod http;
+mod identity;
 mod latency;
 mod memory;
 mod mixed;

@@ -7,13 +7,13 @@
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::http::{Message, connect, exchange, get, post, read_chunk, read_head};
-use super::sidecar::{Sidecar, binary, long, usage_events, wait_for};
+use super::sidecar::{Sidecar, binary, left, long, usage_events, wait_for};
 use super::support::follower::{Held, Topic};
 use super::support::forwarder::{Forwarder, Mode};
 use super::upstream;
@@ -307,16 +307,6 @@ fn a_broker_that_freezes_again_and_again_costs_nothing() {
         calm.percentile(99)
     );
     assert!(slowest < RECOVERY && grown < MEMORY_MIB, "{slowest:?}, {grown} MiB");
-}
-
-/// The number of events that the exit says are left, and where.
-fn left(log: &[String], ledger: &Path) -> u64 {
-    let dir = ledger.display().to_string();
-    let line = log.iter().find(|line| line.contains("are not delivered") && line.contains(&dir));
-    let line = line.unwrap_or_else(|| panic!("nothing is said of {dir}: {:?}", log.last()));
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let events = words.iter().position(|&word| word == "events").unwrap();
-    words[events - 1].parse().unwrap()
 }
 
 /// With events under way that nobody answers: an end within its time, and what is left is named.

@@ -2,14 +2,13 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::http::{connect, get, post, read_message};
 use super::mixed::{self, Call, Load, MIXED, Service, Signs};
 use super::oracle::{End, Oracle};
 use super::random::Random;
-use super::sidecar::{Sidecar, event_lines, verified, wait_for};
+use super::sidecar::{Sidecar, event_lines, left, verified, wait_for};
 use super::topic::Topic;
 
 const STREAMS: usize = 56;
@@ -99,16 +98,6 @@ fn case_51_streams_end_and_everything_is_delivered() {
         found.outcomes,
         last.elapsed()
     );
-}
-
-/// The number of events that the exit says are left.
-fn left(log: &[String], ledger: &Path) -> u64 {
-    let dir = ledger.display().to_string();
-    let line = log.iter().find(|line| line.contains("are not delivered") && line.contains(&dir));
-    let line = line.unwrap_or_else(|| panic!("nothing is said of {dir}: {:?}", log.last()));
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let events = words.iter().position(|&word| word == "events").unwrap();
-    words[events - 1].parse().unwrap()
 }
 
 #[test]

@@ -128,6 +128,11 @@ impl Sidecar {
         assert!(Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().unwrap().success());
     }
 
+    /// SIGHUP: files are read again.
+    pub(crate) fn hang_up(&self) {
+        assert!(Command::new("kill").args(["-HUP", &self.pid.to_string()]).status().unwrap().success());
+    }
+
     /// Its exit status, once it has ended.
     pub(crate) fn ended(&self) -> Option<ExitStatus> {
         self.child.lock().unwrap().try_wait().unwrap()
@@ -165,6 +170,16 @@ pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The number of events that the exit says are left in this ledger.
+pub(crate) fn left(log: &[String], ledger: &Path) -> u64 {
+    let dir = ledger.display().to_string();
+    let line = log.iter().find(|line| line.contains("are not delivered") && line.contains(&dir));
+    let line = line.unwrap_or_else(|| panic!("nothing is said of {dir}: {:?}", log.last()));
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let events = words.iter().position(|&word| word == "events").unwrap();
+    words[events - 1].parse().unwrap()
 }
 
 /// `tokenweir events`: every stored event, a line each.

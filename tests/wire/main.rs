@@ -114,7 +114,7 @@ const OUT_OF_SCOPE: &[(usize, &str)] =
     &[(63, "both sides speak HTTP/1.1 only, by design: ALPN offers nothing else")];
 
 /// Cases whose tests are not there yet.
-const PENDING: &[usize] = &[11, 46, 47, 48, 49, 66, 67, 79, 80, 81, 82, 83, 88];
+const PENDING: &[usize] = &[11, 66, 67];
 
 /// Every `fn case_NN_..` under a folder, by number.
 fn tests_by_case(folder: &Path, found: &mut BTreeMap<usize, Vec<String>>) {

@@ -215,7 +215,7 @@ fn sending<B: Body>(body: &B, had_length: bool) -> Sending {
 }
 
 /// Reads and drops the rest of a request whose answer is already complete.
-async fn linger<B: Body<Data = Bytes> + Unpin>(mut body: B) {
+pub(in crate::proxy) async fn linger<B: Body<Data = Bytes> + Unpin>(mut body: B) {
     let drain = async {
         let mut left = LINGER_BYTES_MAX;
         while let Some(Ok(frame)) = poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {

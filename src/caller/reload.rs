@@ -1,0 +1,134 @@
+//! A value that is read from a file, and read again while calls use it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use ring::digest::{SHA256, digest};
+
+/// Something that is made from the text of a file.
+pub trait FromFile: Sized {
+    /// Longer files are refused.
+    const BYTES_MAX: u64;
+
+    /// Makes it.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text; the file is named by who asks.
+    fn parse(text: &str) -> Result<Self, String>;
+}
+
+/// A value, and the file that it comes from.
+#[derive(Debug)]
+pub struct Reload<T> {
+    path: Option<PathBuf>,
+    /// With the hash of its text. The lock is held for as long as it takes to count a reference.
+    current: RwLock<([u8; 32], Arc<T>)>,
+}
+
+impl<T: FromFile> Reload<T> {
+    /// A value that stays as it is.
+    ///
+    /// # Errors
+    /// As [`FromFile::parse`].
+    pub fn fixed(text: &str) -> Result<Reload<T>, String> {
+        Ok(Reload { path: None, current: RwLock::new((hash(text), Arc::new(T::parse(text)?))) })
+    }
+
+    /// The value in a file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is too long, or makes no sense; names the file.
+    pub fn file(path: &Path) -> Result<Reload<T>, String> {
+        let loaded = load(path, None)?.ok_or_else(|| format!("{} is gone", path.display()))?;
+        Ok(Reload { path: Some(path.to_owned()), current: RwLock::new(loaded) })
+    }
+
+    /// The value now.
+    pub fn current(&self) -> Arc<T> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).1)
+    }
+
+    /// Reads the file again. True if it says something else than before.
+    ///
+    /// # Errors
+    /// As [`Reload::file`]; the value stays what it was.
+    pub fn read_again(&self) -> Result<bool, String> {
+        let Some(path) = &self.path else { return Ok(false) };
+        let before = self.current.read().unwrap_or_else(PoisonError::into_inner).0;
+        let Some(loaded) = load(path, Some(before))? else { return Ok(false) };
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(true)
+    }
+}
+
+/// Reads and makes the value; `None` if the text has this hash.
+fn load<T: FromFile>(path: &Path, known: Option<[u8; 32]>) -> Result<Option<([u8; 32], Arc<T>)>, String> {
+    let named = |problem: String| format!("{} {problem}", path.display());
+    let unreadable = |error: std::io::Error| named(format!("cannot be read: {error}"));
+    let mut text = String::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(T::BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > T::BYTES_MAX {
+        return Err(named(format!("is longer than {} bytes", T::BYTES_MAX)));
+    }
+    let hash = hash(&text);
+    if known == Some(hash) {
+        return Ok(None);
+    }
+    Ok(Some((hash, Arc::new(T::parse(&text).map_err(named)?))))
+}
+
+fn hash(text: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Number(u32);
+
+    impl FromFile for Number {
+        const BYTES_MAX: u64 = 8;
+
+        fn parse(text: &str) -> Result<Number, String> {
+            text.trim().parse().map(Number).map_err(|_| format!("{text:?} is no number"))
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_leaves_the_old_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("number");
+        let error = Reload::<Number>::file(&path).unwrap_err();
+        assert!(error.contains("number cannot be read"), "{error}");
+        std::fs::write(&path, "1").unwrap();
+        let number = Reload::<Number>::file(&path).unwrap();
+        assert_eq!(number.read_again(), Ok(false));
+        std::fs::write(&path, "2\n").unwrap();
+        assert_eq!((number.read_again(), number.current().0), (Ok(true), 2));
+        for (bad, needle) in [
+            ("x", "no number"),
+            ("123456789", "longer than 8 bytes"),
+            ("\0\u{e9}\u{e9}\u{e9}\u{e9}", "longer"),
+        ] {
+            std::fs::write(&path, bad).unwrap();
+            let error = number.read_again().unwrap_err();
+            assert!(error.contains(needle) && error.contains("number"), "{error}");
+            assert_eq!(number.current().0, 2);
+        }
+        std::fs::write(&path, b"\xff").unwrap();
+        assert!(number.read_again().is_err());
+        std::fs::remove_file(&path).unwrap();
+        assert!(number.read_again().is_err());
+        assert_eq!(number.current().0, 2);
+        std::fs::write(&path, "3").unwrap();
+        assert_eq!((number.read_again(), number.current().0), (Ok(true), 3));
+        assert_eq!(Reload::<Number>::fixed("4").unwrap().read_again(), Ok(false));
+    }
+}

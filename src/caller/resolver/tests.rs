@@ -1,0 +1,265 @@
+use std::net::IpAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderName;
+use proptest::prelude::*;
+
+use super::super::fields::{ID_BYTES_MAX, SHARED_SECRET};
+use super::super::{IdSource, Network, Secrets, Trust, UNATTRIBUTED};
+use super::*;
+
+const DEFAULT: &str = "apim-subscription,entra-app,api-key";
+
+fn config(sources: &str, trust: HopTest) -> ResolverConfig {
+    ResolverConfig {
+        sources: sources.split(',').map(|s| s.parse().unwrap()).collect(),
+        trust,
+        gateway_app_ids: vec!["the-gateway".to_owned()],
+        user_ids: UserIds::Hash,
+        hash_key: HashKey::new(b"test"),
+        map: None,
+    }
+}
+
+fn secrets(text: &str) -> HopTest {
+    HopTest::SharedSecret(Arc::new(Reload::<Secrets>::fixed(text).unwrap()))
+}
+
+fn peer() -> Peer {
+    Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), None)
+}
+
+fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in pairs {
+        map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+    }
+    map
+}
+
+fn resolve(config: ResolverConfig, pairs: &[(&str, &str)]) -> Caller {
+    Resolver::new(config).resolve(&headers(pairs), &peer(), Timestamp::UNIX_EPOCH).caller
+}
+
+fn resolve_default(pairs: &[(&str, &str)]) -> Caller {
+    resolve(config(DEFAULT, HopTest::None), pairs)
+}
+
+fn bearer(claims: &str) -> String {
+    format!("Bearer e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
+}
+
+fn app(id: &str) -> String {
+    bearer(&format!(r#"{{"appid":"{id}"}}"#))
+}
+
+#[test]
+fn the_first_source_that_names_somebody_wins() {
+    let token = app("app-7");
+    let caller = resolve_default(&[("x-apim-subscription-id", "team-a"), ("authorization", &token)]);
+    assert_eq!((caller.id.as_str(), caller.id_source), ("team-a", IdSource::ApimSubscription));
+    assert!(caller.conflict);
+    assert_eq!(caller.entra_app_id.as_deref(), Some("app-7"));
+
+    let caller = resolve_default(&[("authorization", &token)]);
+    assert_eq!((caller.id.as_str(), caller.id_source), ("app-7", IdSource::EntraApp));
+    assert!(!caller.conflict);
+
+    let caller = resolve_default(&[("api-key", "0123456789abcdef")]);
+    assert_eq!(caller.id_source, IdSource::ApiKey);
+    assert!(caller.id.starts_with("key-") && caller.id.len() == 16, "{}", caller.id);
+    assert!(!caller.id.contains("0123456789"));
+}
+
+#[test]
+fn the_gateways_own_application_is_no_caller() {
+    let token = bearer(r#"{"azp":"The-Gateway","tid":"t","oid":"o"}"#);
+    for sources in [DEFAULT, "entra-user", "header:x-app"] {
+        let caller =
+            resolve(config(sources, HopTest::None), &[("authorization", &token), ("x-app", "the-gateway")]);
+        assert_eq!(caller.id, UNATTRIBUTED);
+        assert_eq!((caller.entra_app_id, caller.entra_oid, caller.entra_tid), (None, None, None));
+    }
+}
+
+#[test]
+fn a_malformed_name_is_nobody_and_not_the_next_source() {
+    let long = "x".repeat(ID_BYTES_MAX + 1);
+    let (token, wrong) = (app("a"), bearer(r#"{"appid":7}"#));
+    for bad in [
+        &[("x-apim-subscription-id", "a"), ("x-apim-subscription-id", "b"), ("api-key", "k")][..],
+        &[("x-apim-subscription-id", long.as_str()), ("api-key", "k")],
+        &[("x-apim-subscription-id", "caf\u{e9}"), ("api-key", "k")],
+        &[("authorization", &app(&long)), ("api-key", "k")],
+        &[("authorization", &token), ("authorization", &token), ("api-key", "k")],
+        &[("authorization", &wrong), ("api-key", "k")],
+        &[("api-key", "k"), ("api-key", "k")],
+        &[("api-key", &long)],
+    ] {
+        let caller = resolve_default(bad);
+        assert_eq!((caller.id.as_str(), caller.id_source), (UNATTRIBUTED, IdSource::None), "{bad:?}");
+    }
+    let empty = [("x-apim-subscription-id", ""), ("api-key", "k")];
+    assert_eq!(resolve_default(&empty).id_source, IdSource::ApiKey);
+    let longest = "x".repeat(ID_BYTES_MAX);
+    assert_eq!(resolve_default(&[("x-apim-subscription-id", &longest)]).id, longest);
+}
+
+#[test]
+fn a_hop_without_the_secret_names_nobody() {
+    let token = bearer(r#"{"azp":"app","tid":"t","oid":"o"}"#);
+    let resolve = |pairs: &[(&str, &str)]| {
+        let resolver = Resolver::new(config(DEFAULT, secrets("new,old")));
+        resolver.resolve(&headers(pairs), &peer(), Timestamp::UNIX_EPOCH)
+    };
+    for secret in ["new", "old"] {
+        let found = resolve(&[("x-apim-subscription-id", "a"), ("x-tokenweir-auth", secret)]);
+        assert_eq!((found.caller.id.as_str(), found.caller.trust), ("a", Trust::SharedSecret));
+        assert!(found.trusted);
+    }
+    let name = ("x-apim-subscription-id", "a");
+    for bad in [
+        &[name, ("authorization", &token), ("api-key", "k")][..],
+        &[name, ("x-tokenweir-auth", "ne")],
+        &[name, ("x-tokenweir-auth", "new"), ("x-tokenweir-auth", "new")],
+    ] {
+        let found = resolve(bad);
+        assert!(!found.trusted);
+        assert_eq!(found.caller, Caller::unattributed(Trust::None), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_certificate_or_a_network_proves_the_hop() {
+    let shown = certificate("gw.bank");
+    let at = |ip: &str, certificate: Option<&[u8]>| Peer::new(ip.parse::<IpAddr>().unwrap(), certificate);
+    let names = |names: &[&str]| HopTest::Mtls(names.iter().map(|name| (*name).to_owned()).collect());
+    let networks =
+        || HopTest::Network(["10.0.0.0/8", "fd00::/8"].map(|n| n.parse::<Network>().unwrap()).into());
+    for (test, peer, trust) in [
+        (names(&[]), at("10.0.0.1", Some(&shown)), Some(Trust::Mtls)),
+        (names(&["x", "GW.bank"]), at("10.0.0.1", Some(&shown)), Some(Trust::Mtls)),
+        (names(&["x"]), at("10.0.0.1", Some(&shown)), None),
+        (names(&[]), at("10.0.0.1", None), None),
+        (networks(), at("::ffff:10.0.0.1", None), Some(Trust::Network)),
+        (networks(), at("fd12::1", None), Some(Trust::Network)),
+        (networks(), at("11.0.0.1", Some(&shown)), None),
+    ] {
+        let resolver = Resolver::new(config(DEFAULT, test.clone()));
+        let found =
+            resolver.resolve(&headers(&[("x-apim-subscription-id", "a")]), &peer, Timestamp::UNIX_EPOCH);
+        let expected = (if trust.is_some() { "a" } else { UNATTRIBUTED }, trust.unwrap_or_default());
+        assert_eq!((found.caller.id.as_str(), found.caller.trust), expected, "{test:?} {peer:?}");
+        assert_eq!(found.trusted, trust.is_some());
+    }
+}
+
+fn certificate(dns: &str) -> Vec<u8> {
+    let params = rcgen::CertificateParams::new(vec![dns.to_owned()]).unwrap();
+    params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec()
+}
+
+#[test]
+fn a_certificate_names_its_owner() {
+    let resolver = Resolver::new(config("client-cert,api-key", HopTest::Mtls(Vec::new())));
+    let peer = Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), Some(&certificate("team-a.bank")));
+    let caller = resolver.resolve(&headers(&[("api-key", "k")]), &peer, Timestamp::UNIX_EPOCH).caller;
+    assert_eq!((caller.id.as_str(), caller.id_source), ("team-a.bank", IdSource::ClientCert));
+    assert!(!caller.conflict, "a key contradicts nobody");
+}
+
+#[test]
+fn a_configured_header_is_a_source_and_is_removed() {
+    let config = config("header:x-team,apim-subscription", HopTest::None);
+    let caller = resolve(config.clone(), &[("x-team", "blue"), ("x-apim-subscription-id", "blue")]);
+    assert_eq!((caller.id.as_str(), caller.id_source, caller.conflict), ("blue", IdSource::Header, false));
+    let removed = Resolver::new(config).removed_headers();
+    assert!(removed.contains(&HeaderName::from_static("x-team")) && removed.contains(&SHARED_SECRET));
+}
+
+#[test]
+fn ids_of_people_stand_as_the_operator_wants() {
+    let token = bearer(r#"{"azp":"app","tid":"tenant","oid":"object","scp":"s"}"#);
+    let pairs = [("authorization", token.as_str()), ("x-apim-user-id", "jane")];
+    let of = |user_ids| {
+        let config = ResolverConfig { user_ids, ..config("entra-user,entra-app", HopTest::None) };
+        resolve(config, &pairs)
+    };
+    let plain = of(UserIds::Plain);
+    assert_eq!((plain.id.as_str(), plain.id_source), ("tenant/object", IdSource::EntraUser));
+    assert_eq!((plain.entra_oid.as_deref(), plain.apim_user_id.as_deref()), (Some("object"), Some("jane")));
+    assert_eq!((plain.entra_tid.as_deref(), plain.entra_app_id.as_deref()), (Some("tenant"), Some("app")));
+    assert!(!plain.conflict, "one token, two views of it");
+    let hashed = of(UserIds::Hash);
+    let hashes = [Some(hashed.id), hashed.entra_oid, hashed.apim_user_id].map(Option::unwrap);
+    assert!(hashes.iter().all(|id| id.starts_with("user-") && id.len() == 17), "{hashes:?}");
+    assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2]);
+    assert_eq!(hashed.entra_tid.as_deref(), Some("tenant"), "a tenant is no person");
+    let dropped = of(UserIds::Drop);
+    assert_eq!((dropped.id.as_str(), dropped.id_source), ("app", IdSource::EntraApp));
+    assert_eq!((dropped.entra_oid, dropped.apim_user_id), (None, None));
+}
+
+#[test]
+fn an_application_that_acts_for_nobody_is_no_user() {
+    let token = bearer(r#"{"azp":"app","tid":"t","oid":"o","sub":"o"}"#);
+    let caller = resolve(config("entra-user,entra-app", HopTest::None), &[("authorization", &token)]);
+    assert_eq!((caller.id.as_str(), caller.id_source), ("app", IdSource::EntraApp));
+    assert_eq!(caller.entra_oid, None);
+}
+
+#[test]
+fn the_map_adds_what_it_knows_of_the_caller() {
+    let text = "caller,department,cost_center\nteam-a,Retail,CC-1\nunattributed,IT,CC-0\n";
+    let map = Arc::new(Reload::<CallerMap>::fixed(text).unwrap());
+    let version = map.current().version().to_owned();
+    for (secret, department) in [("s", "Retail"), ("wrong", "IT")] {
+        let config = ResolverConfig { map: Some(Arc::clone(&map)), ..config(DEFAULT, secrets("s")) };
+        let caller = resolve(config, &[("x-apim-subscription-id", "team-a"), ("x-tokenweir-auth", secret)]);
+        assert_eq!(caller.department.as_deref(), Some(department));
+        assert_eq!(caller.map_version.as_deref(), Some(version.as_str()));
+    }
+}
+
+/// Some header of those that matter, with a value that may matter.
+fn field() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
+    let names = prop::sample::select(vec![
+        "x-apim-subscription-id",
+        "x-apim-user-id",
+        "x-team",
+        "authorization",
+        "api-key",
+        "x-tokenweir-auth",
+    ]);
+    let value = prop_oneof![
+        prop::sample::select(vec![&b""[..], b"a", b"s", b"team-a", b"\xff"]).prop_map(<[u8]>::to_vec),
+        prop::sample::select(vec![r#"{"azp":"a"}"#, r#"{"oid":"o","tid":"t"}"#, r#"{"azp":1}"#, "["])
+            .prop_map(|claims| bearer(claims).into_bytes()),
+        prop::collection::vec(prop_oneof![0x20_u8..0x7f, Just(b'\t'), 0x80_u8..=0xff], 0..200),
+    ];
+    (names, value)
+}
+
+proptest! {
+    /// Whatever the headers: an id is short and printable, somebody is named if and only if a source
+    /// says so, and a hop that fails names nobody.
+    #[test]
+    fn any_headers_give_a_caller_that_can_be_charged(fields in prop::collection::vec(field(), 0..8)) {
+        let mut map = HeaderMap::new();
+        for (name, value) in &fields {
+            map.append(*name, http::HeaderValue::from_bytes(value).unwrap());
+        }
+        let sources = "header:x-team,apim-subscription,entra-user,entra-app,client-cert,api-key";
+        let resolver = Resolver::new(config(sources, secrets("s")));
+        let Resolved { caller, trusted } = resolver.resolve(&map, &peer(), Timestamp::UNIX_EPOCH);
+        prop_assert!(!caller.id.is_empty() && caller.id.len() <= ID_BYTES_MAX);
+        prop_assert!(caller.id.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
+        prop_assert_eq!(caller.id_source == IdSource::None, caller.id == UNATTRIBUTED);
+        let given: Vec<_> = map.get_all(SHARED_SECRET).iter().collect();
+        prop_assert_eq!(trusted, given == ["s"]);
+        if !trusted {
+            prop_assert_eq!(caller, Caller::unattributed(Trust::None));
+        }
+    }
+}

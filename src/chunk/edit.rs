@@ -1,0 +1,370 @@
+//! The one edit of a request: it is made to ask for usage.
+//!
+//! [`Inspection`] reads a body as it arrives and says whether it asks for a stream, and where a few
+//! bytes must be put for the answer to carry usage. All other bytes stay what and where they are.
+//! It is strict where [`super::Scanner`] is tolerant: what is not plainly JSON as everybody reads it
+//! gets no edit, so that no reader can see another request than the caller wrote.
+
+use bytes::Bytes;
+
+use super::json::Text;
+
+/// Bytes of a key, a number or the model's name that are looked at. `stream_options` has 84 when
+/// each character is escaped; what is longer is no name that we know.
+const TOKEN_BYTES_MAX: usize = 128;
+
+/// Brackets that may be open at once: what fits a `u128`. serde_json has the same limit.
+const DEPTH_MAX: u32 = 127;
+
+/// Bytes to be put into a body, in the place of a `null` or `false` or of nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// Where.
+    pub at: usize,
+    /// How many bytes are taken out there: none, or those of `null` or `false`.
+    pub cut: usize,
+    /// What is put there.
+    pub insert: &'static str,
+}
+
+impl Edit {
+    /// The edited body. Nothing is copied: pieces are split.
+    pub fn apply(&self, pieces: &[Bytes]) -> Vec<Bytes> {
+        let mut edited = Vec::with_capacity(pieces.len() + 2);
+        let (mut start, mut inserted) = (0, false);
+        for piece in pieces {
+            let end = start + piece.len();
+            let place = |at: usize| at.clamp(start, end) - start;
+            let (before, behind) = (piece.slice(..place(self.at)), piece.slice(place(self.at + self.cut)..));
+            edited.push(before);
+            if !inserted && self.at <= end {
+                inserted = true;
+                edited.push(Bytes::from_static(self.insert.as_bytes()));
+            }
+            edited.push(behind);
+            start = end;
+        }
+        edited.retain(|piece| !piece.is_empty());
+        edited
+    }
+}
+
+/// What a request says of streams.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspected {
+    /// The body is one JSON object and nothing else.
+    pub readable: bool,
+    /// It has a `stream` that is neither `false` nor `null`: not the way to say no to a stream.
+    pub may_stream: bool,
+    /// `data_sources` is there: with them the service takes no `stream_options`.
+    pub data_sources: bool,
+    /// There is an image in it.
+    pub images: bool,
+    /// `model`
+    pub model: Option<String>,
+    /// What makes it ask for usage: only if it is a stream for certain that does not ask yet.
+    ///
+    /// A caller that says `false` says what is the default, so it is edited like one that says nothing:
+    /// it gets no usage either way, since the event that carries it is taken out of the answer.
+    pub edit: Option<Edit>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Value,
+    FirstValue,
+    Key,
+    FirstKey,
+    Colon,
+    AfterValue,
+    Text,
+    Escape,
+    Hex(u8),
+    Scalar,
+    End,
+    Bad,
+}
+
+/// The keys that matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Key {
+    Stream,
+    StreamOptions,
+    DataSources,
+    Model,
+    #[default]
+    Other,
+}
+
+/// A member that may be there once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Member {
+    #[default]
+    Absent,
+    /// `true`
+    True,
+    /// `false` or `null`, from here to there.
+    No(usize, usize),
+    /// An object whose brace closes here; whether it has members.
+    Object(usize, bool),
+}
+
+/// Reads a request's body, in any pieces and in constant memory.
+#[derive(Debug, Default)]
+pub struct Inspection {
+    state: State,
+    /// The text that is being read is a key.
+    in_key: bool,
+    depth: u32,
+    /// Which of the open brackets are `[`, the innermost lowest.
+    arrays: u128,
+    at: usize,
+    token: Vec<u8>,
+    token_at: usize,
+    key: Key,
+    /// The key within `stream_options` is `include_usage`.
+    inner: bool,
+    /// The last bracket that opened has had a member.
+    has_members: bool,
+    stream: Member,
+    options: Member,
+    include: Member,
+    end: usize,
+    /// A key that matters came twice, or has a value that it cannot have.
+    odd: bool,
+    found: Inspected,
+}
+
+impl Inspection {
+    /// The next bytes of the body.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while let Some((&byte, tail)) = rest.split_first() {
+            if self.state == State::Text {
+                let run = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+                let run = run.unwrap_or(rest.len());
+                self.keep(&rest[..run]);
+                self.at += run;
+                rest = &rest[run..];
+                if let Some((&byte, tail)) = rest.split_first() {
+                    self.in_text(byte);
+                    self.at += 1;
+                    rest = tail;
+                }
+                continue;
+            }
+            match self.state {
+                State::Bad => return,
+                State::Escape | State::Hex(_) => self.in_escape(byte),
+                State::Scalar if is_scalar(byte) => self.keep(&[byte]),
+                State::Scalar => {
+                    self.scalar_ends();
+                    continue; // the byte is still to be read
+                }
+                _ if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') => {}
+                _ => self.structure(byte),
+            }
+            self.at += 1;
+            rest = tail;
+        }
+    }
+
+    /// The body is whole.
+    pub fn finish(mut self) -> Inspected {
+        self.found.readable = self.state == State::End;
+        if self.found.readable && !self.odd && self.stream == Member::True && !self.found.data_sources {
+            self.found.edit = self.edit();
+        }
+        self.found
+    }
+
+    fn edit(&self) -> Option<Edit> {
+        const MEMBER: &str = r#","stream_options":{"include_usage":true}"#;
+        let edit = |at, cut, insert| Some(Edit { at, cut, insert });
+        match (self.options, self.include) {
+            // A body that says `stream` has a member before its end.
+            (Member::Absent, _) => edit(self.end, 0, MEMBER),
+            (Member::No(from, to), _) => edit(from, to - from, r#"{"include_usage":true}"#),
+            (Member::Object(close, false), _) => edit(close, 0, r#""include_usage":true"#),
+            (Member::Object(close, true), Member::Absent) => edit(close, 0, r#","include_usage":true"#),
+            (Member::Object(..), Member::No(from, to)) => edit(from, to - from, "true"),
+            (Member::Object(..) | Member::True, _) => None,
+        }
+    }
+
+    fn structure(&mut self, byte: u8) {
+        let array = self.arrays & 1 == 1;
+        match (self.state, byte) {
+            (State::Value, byte) if self.depth == 0 && byte != b'{' => self.state = State::Bad,
+            (State::Value | State::FirstValue, b'{' | b'[') => self.open(byte == b'['),
+            (State::Value | State::FirstValue, b'"') => self.text(false),
+            (State::Key | State::FirstKey, b'"') => self.text(true),
+            (State::Colon, b':') => self.state = State::Value,
+            (State::AfterValue, b',') => self.state = if array { State::Value } else { State::Key },
+            (State::AfterValue | State::FirstKey, b'}') if !array => self.close(),
+            (State::AfterValue | State::FirstValue, b']') if array => self.close(),
+            (State::Value | State::FirstValue, byte) if is_scalar(byte) => {
+                self.token.clear();
+                self.token.push(byte);
+                self.token_at = self.at;
+                self.state = State::Scalar;
+            }
+            _ => self.state = State::Bad,
+        }
+    }
+
+    fn open(&mut self, array: bool) {
+        if self.depth == DEPTH_MAX {
+            self.state = State::Bad;
+            return;
+        }
+        match (self.depth, self.key) {
+            (1, Key::StreamOptions) => self.odd |= array,
+            (1, Key::Stream) => (self.odd, self.found.may_stream) = (true, true),
+            (1, Key::DataSources) => self.found.data_sources = true,
+            (2, Key::StreamOptions) if self.inner => self.odd = true,
+            _ => {}
+        }
+        self.depth += 1;
+        self.arrays = self.arrays << 1 | u128::from(array);
+        self.state = if array { State::FirstValue } else { State::FirstKey };
+        self.has_members = false;
+    }
+
+    fn close(&mut self) {
+        self.depth -= 1;
+        self.arrays >>= 1;
+        if self.depth == 0 {
+            self.end = self.at;
+            self.state = State::End;
+            return;
+        }
+        if self.depth == 1 && self.key == Key::StreamOptions {
+            self.options = Member::Object(self.at, self.has_members);
+        }
+        self.has_members = true;
+        self.state = State::AfterValue;
+    }
+
+    fn text(&mut self, key: bool) {
+        self.token.clear();
+        self.in_key = key;
+        self.state = State::Text;
+    }
+
+    fn in_text(&mut self, byte: u8) {
+        match byte {
+            b'\\' => {
+                self.keep(b"\\");
+                self.state = State::Escape;
+            }
+            b'"' if self.in_key => {
+                self.key_ends();
+                self.state = State::Colon;
+            }
+            b'"' => {
+                self.value_ends(false);
+                self.state = State::AfterValue;
+            }
+            _ => self.state = State::Bad, // a control character
+        }
+    }
+
+    fn in_escape(&mut self, byte: u8) {
+        self.keep(&[byte]);
+        self.state = match (self.state, byte) {
+            (State::Escape, b'u') => State::Hex(4),
+            (State::Escape, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => State::Text,
+            (State::Hex(1), byte) if byte.is_ascii_hexdigit() => State::Text,
+            (State::Hex(left), byte) if byte.is_ascii_hexdigit() => State::Hex(left - 1),
+            _ => State::Bad,
+        };
+    }
+
+    /// The name of a member, on whatever level.
+    fn key_ends(&mut self) {
+        let name = Text::between_quotes(&self.token).key();
+        self.found.images |= *name == *b"image_url";
+        self.has_members = true;
+        match self.depth {
+            1 => {
+                let (key, again) = match &*name {
+                    b"stream" => (Key::Stream, self.stream != Member::Absent),
+                    b"stream_options" => (Key::StreamOptions, self.options != Member::Absent),
+                    b"data_sources" => (Key::DataSources, false),
+                    b"model" => (Key::Model, false),
+                    _ => (Key::Other, false),
+                };
+                self.key = key;
+                self.odd |= again;
+            }
+            2 if self.key == Key::StreamOptions => {
+                self.inner = *name == *b"include_usage";
+                self.odd |= self.inner && self.include != Member::Absent;
+            }
+            _ => {}
+        }
+    }
+
+    fn scalar_ends(&mut self) {
+        let valid = serde_json::from_slice::<serde::de::IgnoredAny>(&self.token).is_ok();
+        if !valid || self.token.len() == TOKEN_BYTES_MAX {
+            self.state = State::Bad;
+            return;
+        }
+        self.value_ends(true);
+        self.state = State::AfterValue;
+    }
+
+    /// A text, or a scalar, that is a value.
+    fn value_ends(&mut self, scalar: bool) {
+        self.has_members = true;
+        let value = match (scalar, &self.token[..]) {
+            (true, b"true") => Some(Member::True),
+            (true, b"false" | b"null") => Some(Member::No(self.token_at, self.at)),
+            _ => None,
+        };
+        match (self.depth, self.key) {
+            (1, Key::Stream) => {
+                self.stream = value.unwrap_or_default();
+                self.odd |= value.is_none();
+                self.found.may_stream |= !matches!(value, Some(Member::No(..)));
+            }
+            (1, Key::StreamOptions) => {
+                // Only `null` says the same as nothing.
+                self.odd |= !scalar || self.token != b"null";
+                self.options = value.unwrap_or_default();
+            }
+            (1, Key::DataSources) => self.found.data_sources |= !scalar || self.token != b"null",
+            (1, Key::Model) if !scalar && self.token.len() < TOKEN_BYTES_MAX => {
+                self.found.model = Some(Text::between_quotes(&self.token).lossy().into_owned());
+            }
+            (2, Key::StreamOptions) if self.inner => {
+                self.include = value.unwrap_or_default();
+                self.odd |= value.is_none();
+            }
+            _ => {}
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = TOKEN_BYTES_MAX - self.token.len();
+        self.token.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+/// What numbers and the three words are made of.
+fn is_scalar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
+}
+
+/// What makes a body ask for usage, if that is possible.
+pub fn edit(body: &[u8]) -> Option<Edit> {
+    let mut inspection = Inspection::default();
+    inspection.push(body);
+    inspection.finish().edit
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! Takes the one event with the usage out of a stream whose caller did not ask for it.
+//!
+//! The event is removed as a whole, from its first field to the blank line that ends it; all other
+//! bytes go on as they came. An event that arrives in pieces waits only as long as it may be the one:
+//! until a choice, a `usage` that is no object, something else that it never has, or its own end.
+
+use std::mem;
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
+
+use super::scan::{Scanner, Sink, Token};
+
+/// The longest event that is taken out. Real ones have some 700 bytes; one that is longer goes on.
+const EVENT_BYTES_MAX: usize = 16 * 1024;
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// The fields of an event. Anything else, and a comment too, is not worth waiting for.
+const FIELDS: [&[u8]; 4] = [b"data", b"event", b"id", b"retry"];
+
+/// The filter of one stream.
+#[derive(Debug, Default)]
+pub struct HideUsage {
+    /// The event was taken out: there is only one.
+    done: bool,
+    /// It ended in CR: an LF that follows went with it.
+    eat_lf: bool,
+    /// Bytes of a byte order mark seen; all of them once it can be none.
+    bom: usize,
+    /// The last line ended in CR: an LF that follows belongs to it.
+    after_cr: bool,
+    event: Event,
+    line: Line,
+    /// The event so far, of earlier pieces.
+    held: BytesMut,
+    document: Document,
+}
+
+/// What is known of the event that is being read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Event {
+    /// It has not begun: comments and blank lines pass.
+    #[default]
+    Between,
+    /// It may be the one.
+    Maybe,
+    /// It is not.
+    Other,
+}
+
+/// What is known of the line that is being read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Line {
+    #[default]
+    Empty,
+    /// So many bytes of the name of this field.
+    Field(&'static [u8], usize),
+    Data,
+    /// Nothing that is looked at.
+    Passed,
+}
+
+impl HideUsage {
+    /// The next bytes of the stream. `out` gets what goes on, in order.
+    pub fn push(&mut self, piece: &Bytes, mut out: impl FnMut(Bytes)) {
+        let mut out = |bytes: Bytes| {
+            if !bytes.is_empty() {
+                out(bytes)
+            }
+        };
+        // Where what is still to go on begins, and the event that is being read.
+        let (mut start, mut begin, mut at) = (0, 0, 0);
+        while at < piece.len() && !self.done {
+            let was_between = self.event == Event::Between;
+            let (bytes, event_ends) = self.step(&piece[at..]);
+            if was_between && self.event != Event::Between {
+                begin = at;
+            }
+            at += bytes;
+            if self.event == Event::Maybe && self.held.len() + at - begin > EVENT_BYTES_MAX {
+                self.event = Event::Other;
+            }
+            if event_ends {
+                if self.event == Event::Maybe && self.document.is_usage() {
+                    out(piece.slice(start..begin));
+                    (self.held, self.done, self.eat_lf) = (BytesMut::new(), true, self.after_cr);
+                    start = at;
+                }
+                self.event = Event::Between;
+                self.document.restart();
+            }
+            if self.event != Event::Maybe && !self.held.is_empty() {
+                out(mem::take(&mut self.held).freeze());
+            }
+        }
+        if self.eat_lf && start < piece.len() {
+            self.eat_lf = false;
+            start += usize::from(piece[start] == b'\n');
+        }
+        let end = if self.event == Event::Maybe { begin } else { piece.len() };
+        out(piece.slice(start.min(end)..end));
+        self.held.extend_from_slice(&piece[end..]);
+    }
+
+    /// The stream has ended, or broken: what was held goes on, since it is no whole event.
+    pub fn finish(&mut self) -> Bytes {
+        self.event = Event::Other;
+        mem::take(&mut self.held).freeze()
+    }
+
+    /// Reads one byte, or more of the same. Returns how many, and whether an event ends with them.
+    fn step(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let byte = bytes[0];
+        if self.bom < BOM.len() {
+            if byte == BOM[self.bom] {
+                self.bom += 1;
+                return (1, false);
+            }
+            if mem::replace(&mut self.bom, BOM.len()) > 0 {
+                (self.event, self.line) = (Event::Other, Line::Passed);
+            }
+        }
+        if mem::take(&mut self.after_cr) && byte == b'\n' {
+            return (1, false);
+        }
+        if matches!(byte, b'\r' | b'\n') {
+            self.after_cr = byte == b'\r';
+            let line = mem::take(&mut self.line);
+            if line == Line::Data {
+                self.data(b"\n");
+            }
+            return (1, line == Line::Empty);
+        }
+        match self.line {
+            Line::Empty => self.line_begins(byte),
+            Line::Field(name, seen) => self.line = self.field(name, seen, byte),
+            Line::Data | Line::Passed => {
+                let run = memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
+                if self.line == Line::Data {
+                    self.data(&bytes[..run]);
+                }
+                return (run, false);
+            }
+        }
+        (1, false)
+    }
+
+    fn line_begins(&mut self, byte: u8) {
+        if byte == b':' {
+            self.line = Line::Passed; // a comment, which begins no event
+            return;
+        }
+        if self.event == Event::Between {
+            self.event = Event::Maybe;
+        }
+        let field = FIELDS.into_iter().find(|name| name[0] == byte);
+        self.line = field.map_or_else(|| self.other_line(), |name| Line::Field(name, 1));
+    }
+
+    fn field(&mut self, name: &'static [u8], seen: usize, byte: u8) -> Line {
+        match name.get(seen) {
+            Some(&next) if next == byte => Line::Field(name, seen + 1),
+            None if byte == b':' && name == b"data" => Line::Data,
+            None if byte == b':' => Line::Passed,
+            _ => self.other_line(),
+        }
+    }
+
+    fn other_line(&mut self) -> Line {
+        self.event = Event::Other;
+        Line::Passed
+    }
+
+    fn data(&mut self, bytes: &[u8]) {
+        if self.event == Event::Maybe {
+            self.document.push(bytes);
+            if self.document.is_other() {
+                self.event = Event::Other;
+            }
+        }
+    }
+}
+
+/// The JSON of an event.
+#[derive(Debug, Default)]
+struct Document {
+    scanner: Scanner,
+    finds: Finds,
+}
+
+/// What it says of itself.
+#[derive(Debug, Default)]
+struct Finds {
+    key: Key,
+    /// `choices` is an array, without entries so far.
+    choices: bool,
+    /// `usage` is an object.
+    usage: bool,
+    /// It says something that the event with the usage does not.
+    other: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Key {
+    Choices,
+    Usage,
+    #[default]
+    Other,
+}
+
+impl Document {
+    fn push(&mut self, bytes: &[u8]) {
+        self.scanner.push(bytes, &mut self.finds);
+    }
+
+    fn is_usage(&self) -> bool {
+        self.scanner.complete() && self.finds.choices && self.finds.usage && !self.finds.other
+    }
+
+    fn is_other(&self) -> bool {
+        self.finds.other || self.scanner.is_malformed()
+    }
+
+    fn restart(&mut self) {
+        self.scanner.restart();
+        self.finds = Finds::default();
+    }
+}
+
+impl Sink for Finds {
+    fn token(&mut self, depth: usize, token: Token<'_>) {
+        match (depth, token, self.key) {
+            (1, Token::Key(key), _) => {
+                self.key = match key {
+                    b"choices" => Key::Choices,
+                    b"usage" => Key::Usage,
+                    _ => Key::Other,
+                };
+                // Azure's first event has no choices either; an error is for the caller.
+                self.other |= matches!(key, b"prompt_filter_results" | b"prompt_annotations" | b"error");
+            }
+            (1, Token::Close, _) => {}
+            (1, token, Key::Choices) => {
+                self.choices = token == (Token::Open { array: true });
+                self.other |= !self.choices;
+            }
+            (1, token, Key::Usage) => {
+                self.usage = token == (Token::Open { array: false });
+                self.other |= !self.usage;
+            }
+            (2.., _, Key::Choices) => self.other = true,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

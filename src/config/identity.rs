@@ -1,0 +1,229 @@
+//! The settings that say who pays, and who may say so.
+
+use std::sync::Arc;
+
+use super::Values;
+use crate::caller::{CallerMap, CallerSource, HashKey, HopTest, Network, Reload, Secrets, UserIds};
+use crate::serve;
+
+pub(super) fn caller(values: &mut Values) -> Option<serve::CallerConfig> {
+    let sources = sources(values);
+    let user_ids = user_ids(values, &sources);
+    let trust = trust(values);
+    let map = map(values);
+    let hash_key = values.secret("caller-hash-key", "caller-hash-key-file");
+    Some(serve::CallerConfig {
+        sources,
+        trust: trust?,
+        gateway_app_ids: values.list("gateway-app-ids"),
+        user_ids,
+        hash_key: hash_key.map(|key| HashKey::new(key.as_bytes())),
+        map,
+    })
+}
+
+fn sources(values: &mut Values) -> Vec<CallerSource> {
+    let mut found: Vec<CallerSource> = Vec::new();
+    let keys = values.list("subscription-key-names");
+    for text in values.list("caller-sources") {
+        match text.parse() {
+            Ok(CallerSource::Header(name))
+                if keys.iter().any(|key| key.eq_ignore_ascii_case(name.as_str())) =>
+            {
+                let problem =
+                    format!("{text:?} is not allowed: --subscription-key-names says that it holds a key");
+                values.error_in("caller-sources", problem);
+            }
+            Ok(source) => found.push(source),
+            Err(error) => values.error_in("caller-sources", format!("{error}")),
+        }
+    }
+    if values.list("caller-sources").is_empty() {
+        values.error_in("caller-sources", "names no source; every call would be unattributed");
+    }
+    if found.contains(&CallerSource::ClientCert) && values.text("listen-client-ca-file").is_none() {
+        let problem = "\"client-cert\" needs --listen-client-ca-file: without it nobody shows a certificate";
+        values.error_in("caller-sources", problem);
+    }
+    found
+}
+
+fn user_ids(values: &mut Values, sources: &[CallerSource]) -> UserIds {
+    match values.text("caller-user-ids") {
+        Some("plain") => UserIds::Plain,
+        Some("drop") => {
+            if sources.contains(&CallerSource::EntraUser) {
+                let problem =
+                    "\"drop\" leaves the source entra-user nobody to name; allowed with it: plain, hash";
+                values.error_in("caller-user-ids", problem);
+            }
+            UserIds::Drop
+        }
+        _ => UserIds::Hash,
+    }
+}
+
+/// The test of the hop; `None` if it makes no sense: then `values` says why.
+fn trust(values: &mut Values) -> Option<HopTest> {
+    let mode = values.text("caller-trust").unwrap_or_default().to_owned();
+    for (name, needed) in [("caller-networks", "network"), ("caller-cert-names", "mtls")] {
+        if values.text(name).is_some() && mode != needed {
+            values.error_in(
+                name,
+                format!("needs --caller-trust {needed}, which is {mode}: nothing would be checked"),
+            );
+        }
+    }
+    if values.text("on-untrusted") == Some("reject") && mode == "none" {
+        values.error_in(
+            "on-untrusted",
+            "\"reject\" needs a --caller-trust other than none, with which every hop passes",
+        );
+    }
+    match mode.as_str() {
+        "shared-secret" => secrets(values).map(|secrets| HopTest::SharedSecret(Arc::new(secrets))),
+        "mtls" => {
+            if values.text("listen-client-ca-file").is_none() {
+                let problem = "\"mtls\" needs --listen-client-ca-file: without it nobody shows a certificate";
+                values.error_in("caller-trust", problem);
+            }
+            Some(HopTest::Mtls(values.list("caller-cert-names")))
+        }
+        "network" => Some(HopTest::Network(networks(values))),
+        _ => Some(HopTest::None),
+    }
+}
+
+fn secrets(values: &mut Values) -> Option<Reload<Secrets>> {
+    let (name, file) = ("caller-shared-secret", "caller-shared-secret-file");
+    let loaded = match (values.text(name), values.path(file)) {
+        (Some(text), _) => Reload::fixed(text).map_err(|problem| (name, problem)),
+        (None, Some(path)) => Reload::file(&path).map_err(|problem| (file, problem)),
+        (None, None) => {
+            let problem = "\"shared-secret\" needs 1 or 2 secrets; set --caller-shared-secret-file or \
+                           TOKENWEIR_CALLER_SHARED_SECRET";
+            Err(("caller-trust", problem.to_owned()))
+        }
+    };
+    loaded.map_err(|(name, problem)| values.error_in(name, problem)).ok()
+}
+
+fn networks(values: &mut Values) -> Vec<Network> {
+    let mut found = Vec::new();
+    for text in values.list("caller-networks") {
+        match text.parse() {
+            Ok(network) => found.push(network),
+            Err(error) => values.error_in("caller-networks", format!("{error}")),
+        }
+    }
+    if values.list("caller-networks").is_empty() {
+        values.error_in("caller-trust", "\"network\" needs --caller-networks, such as 10.1.0.0/16");
+    }
+    found
+}
+
+fn map(values: &mut Values) -> Option<Arc<Reload<CallerMap>>> {
+    let path = values.path("caller-map-file")?;
+    Reload::file(&path).map(Arc::new).map_err(|problem| values.error_in("caller-map-file", problem)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(flags: &[(&str, &str)]) -> (Option<serve::CallerConfig>, Vec<String>) {
+        let flag = |name: &str| {
+            let found: Vec<_> =
+                flags.iter().filter(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()).collect();
+            (!found.is_empty()).then_some(found)
+        };
+        let mut values = Values::resolve(flag, |_| None, None);
+        let config = caller(&mut values);
+        (config, values.errors().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_what_it_needs() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let (three, map) =
+            (file("three", "a\nb\nc"), file("map.csv", "caller,department\na,Retail\na,Retail"));
+        let gone = dir.path().join("gone").to_str().unwrap().to_owned();
+        let cases: &[(&[(&str, &str)], &str, &str)] = &[
+            (&[("caller-trust", "shared-secret")], "--caller-trust", "TOKENWEIR_CALLER_SHARED_SECRET"),
+            (
+                &[("caller-trust", "shared-secret"), ("caller-shared-secret-file", &three)],
+                "--caller-shared-secret-file",
+                "three holds 3 secrets",
+            ),
+            (
+                &[("caller-trust", "shared-secret"), ("caller-shared-secret-file", &gone)],
+                "--caller-shared-secret-file",
+                "gone cannot be read",
+            ),
+            (&[("caller-trust", "mtls")], "--caller-trust", "--listen-client-ca-file"),
+            (&[("caller-trust", "network")], "--caller-trust", "--caller-networks"),
+            (
+                &[("caller-trust", "network"), ("caller-networks", "10.1.0.0/16,10.1")],
+                "--caller-networks",
+                "\"10.1\" is no network",
+            ),
+            (
+                &[("caller-trust", "network"), ("caller-networks", "10.1.0.1/16")],
+                "--caller-networks",
+                "10.1.0.0/16",
+            ),
+            (&[("caller-networks", "10.1.0.0/16")], "--caller-networks", "needs --caller-trust network"),
+            (&[("caller-cert-names", "gw.bank")], "--caller-cert-names", "needs --caller-trust mtls"),
+            (&[("on-untrusted", "reject")], "--on-untrusted", "--caller-trust"),
+            (&[("caller-sources", "client-cert")], "--caller-sources", "--listen-client-ca-file"),
+            (&[("caller-sources", "header:authorization")], "--caller-sources", "credential"),
+            (
+                &[("caller-sources", "header:X-Key"), ("subscription-key-names", "x-key")],
+                "--caller-sources",
+                "--subscription-key-names",
+            ),
+            (&[("caller-sources", ",")], "--caller-sources", "names no source"),
+            (&[("caller-sources", "jwt")], "--caller-sources", "\"jwt\" is no caller source"),
+            (
+                &[("caller-sources", "entra-user"), ("caller-user-ids", "drop")],
+                "--caller-user-ids",
+                "plain, hash",
+            ),
+            (&[("caller-map-file", &gone)], "--caller-map-file", "gone cannot be read"),
+            (&[("caller-map-file", &map)], "--caller-map-file", "map.csv line 3: has the caller \"a\""),
+        ];
+        for (flags, thing, needle) in cases {
+            let (_, errors) = read(flags);
+            let [error] = errors.as_slice() else { panic!("{flags:?}: {errors:?}") };
+            assert!(error.starts_with(&format!("{thing}: ")) && error.contains(needle), "{flags:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn each_trust_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        std::fs::write(&path, "hunter2\n").unwrap();
+        let path = path.to_str().unwrap();
+        let of = |flags: &[(&str, &str)]| {
+            let (config, errors) = read(flags);
+            assert_eq!(errors, Vec::<String>::new());
+            config.unwrap()
+        };
+        assert!(matches!(of(&[]).trust, HopTest::None));
+        assert_eq!(of(&[]).user_ids, UserIds::Hash);
+        let secret = of(&[("caller-trust", "shared-secret"), ("caller-shared-secret-file", path)]);
+        assert!(matches!(secret.trust, HopTest::SharedSecret(_)));
+        assert!(!format!("{secret:?}").contains("hunter2"));
+        let ca = ("listen-client-ca-file", "ca.pem");
+        let mtls = of(&[("caller-trust", "mtls"), ca, ("caller-cert-names", "a.bank,b.bank")]).trust;
+        assert!(matches!(mtls, HopTest::Mtls(names) if names == ["a.bank", "b.bank"]));
+        let network = of(&[("caller-trust", "network"), ("caller-networks", "10.1.0.0/16, ::1")]).trust;
+        assert!(matches!(network, HopTest::Network(networks) if networks.len() == 2));
+    }
+}

@@ -1,0 +1,77 @@
+//! Who may name a caller, and how callers are told apart: from the configuration to a resolver, and
+//! what of it is read again while the process runs.
+
+use std::sync::Arc;
+
+use super::reload::Reload;
+use crate::caller::{
+    self, CallerMap, CallerSource, FromFile, HashKey, HopTest, Resolver, ResolverConfig, UserIds,
+};
+use crate::ledger::Ledger;
+
+/// File in the ledger's directory that holds the key of the hashes, if none is configured.
+const HASH_KEY_FILE: &str = "caller-hash-key";
+
+/// How callers are told apart.
+#[derive(Clone, Debug)]
+pub struct CallerConfig {
+    /// Asked in order.
+    pub sources: Vec<CallerSource>,
+    /// How the hop that names the caller proves itself.
+    pub trust: HopTest,
+    /// Applications that are the gateway itself.
+    pub gateway_app_ids: Vec<String>,
+    /// How ids of people stand in events.
+    pub user_ids: UserIds,
+    /// Key of the hashes. `None`: a random one, kept in the ledger's directory.
+    pub hash_key: Option<HashKey>,
+    /// Cost centres and departments.
+    pub map: Option<Arc<caller::Reload<CallerMap>>>,
+}
+
+impl CallerConfig {
+    /// Says what of it one should know at the start.
+    pub(super) fn warn(&self) {
+        if matches!(self.trust, HopTest::None) {
+            tracing::warn!(
+                "caller identity is not verified (--caller-trust none): anyone who reaches this port can name a payer"
+            );
+        }
+        let hashes = self.sources.contains(&CallerSource::ApiKey) || self.user_ids == UserIds::Hash;
+        if self.hash_key.is_none() && hashes {
+            tracing::warn!(
+                "no --caller-hash-key-file: ids of API keys and of people differ between instances"
+            );
+        }
+    }
+
+    pub(super) fn resolver(&self, ledger: &Ledger) -> anyhow::Result<Resolver> {
+        let hash_key = match &self.hash_key {
+            Some(key) => key.clone(),
+            None => HashKey::load_or_create(&ledger.dir().join(HASH_KEY_FILE))?,
+        };
+        Ok(Resolver::new(ResolverConfig {
+            sources: self.sources.clone(),
+            trust: self.trust.clone(),
+            gateway_app_ids: self.gateway_app_ids.clone(),
+            user_ids: self.user_ids,
+            hash_key,
+            map: self.map.clone(),
+        }))
+    }
+
+    /// What is read from files, and read again.
+    pub(super) fn reloads(&self) -> Vec<Reload> {
+        let map = self.map.as_ref().map(|map| again("caller-map-file", map));
+        let secrets = match &self.trust {
+            HopTest::SharedSecret(secrets) => Some(again("caller-shared-secret-file", secrets)),
+            _ => None,
+        };
+        map.into_iter().chain(secrets).collect()
+    }
+}
+
+fn again<T: FromFile + Send + Sync + 'static>(what: &'static str, value: &Arc<caller::Reload<T>>) -> Reload {
+    let value = Arc::clone(value);
+    Reload { what, read: Box::new(move || value.read_again().map_err(anyhow::Error::msg)) }
+}

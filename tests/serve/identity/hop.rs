@@ -1,0 +1,195 @@
+//! The hop: how it proves itself, and what it may not say if it does not.
+
+use serde_json::Value;
+
+use super::{Left, PATH, Rig, bearer, line, lines, request};
+use crate::sidecar::{binary, wait_for};
+
+const SECRET: &str = "x-tokenweir-auth";
+const SUB: (&str, &str) = ("x-apim-subscription-id", "team-a");
+
+/// What one hop says, and whether it is believed.
+struct Case {
+    what: &'static str,
+    fields: Vec<u8>,
+    believed: bool,
+}
+
+fn secrets() -> Vec<Case> {
+    let case =
+        |what, fields: Vec<u8>, believed| Case { what, fields: [lines(&[SUB]), fields].concat(), believed };
+    let secret = |value: &str| line(SECRET, value);
+    vec![
+        case("the new secret", secret("new-secret"), true),
+        case("the old secret", secret("old-secret"), true),
+        case("white space around it", secret("  new-secret "), true),
+        case("Connection names it", [line("connection", SECRET), secret("new-secret")].concat(), true),
+        case("none", vec![], false),
+        case("an empty one", secret(""), false),
+        case("another", secret("xxx-secret"), false),
+        case("its beginning", secret("new-secre"), false),
+        case("more than it", secret("new-secret1"), false),
+        case("another case", secret("NEW-SECRET"), false),
+        case("both in one field", secret("new-secret,old-secret"), false),
+        case("both in two fields", [secret("new-secret"), secret("old-secret")].concat(), false),
+        case("the same twice", [secret("new-secret"), secret("new-secret")].concat(), false),
+        case("a wrong one beside it", [secret("wrong"), secret("new-secret")].concat(), false),
+        case("no text", line(SECRET, b"\xff"), false),
+        case("much too long", secret(&"s".repeat(8_000)), false),
+        case("in Authorization", line("authorization", "Bearer new-secret"), false),
+        case("in another field", line("x-tokenweir-secret", "new-secret"), false),
+        case("a token instead", line("authorization", bearer(r#"{"azp":"app","tid":"t","oid":"o"}"#)), false),
+        case("a key instead", line("api-key", "k"), false),
+    ]
+}
+
+fn run(rig: &Rig, cases: &[Case]) {
+    for (n, case) in cases.iter().enumerate() {
+        let fields = [&case.fields[..], b"x-apim-request-id: gateway-1\r\nx-apim-attempt: 7\r\n"].concat();
+        assert_eq!(rig.call(&format!("case-{n}"), &fields), 200, "{}", case.what);
+    }
+}
+
+/// A hop that is not believed names nobody, and joins its call to no other's.
+fn check(left: &Left, cases: &[Case], trust: &str) {
+    for (n, case) in cases.iter().enumerate() {
+        let event = &left.events[&format!("case-{n}")];
+        let caller = event["caller"].as_object().unwrap();
+        let (id, source, trust) = if case.believed {
+            ("team-a", "apim_subscription", trust)
+        } else {
+            assert_eq!(caller.len(), 3, "{}: nothing else is said: {caller:?}", case.what);
+            ("unattributed", "none", "none")
+        };
+        assert_eq!(
+            (&caller["id"], &caller["id_source"], &caller["trust"]),
+            (&id.into(), &source.into(), &trust.into()),
+            "{}",
+            case.what
+        );
+        let gateway = (event["ids"]["gateway_request_id"].as_str(), event["request"]["attempt"].as_u64());
+        assert_eq!(
+            gateway,
+            if case.believed { (Some("gateway-1"), Some(7)) } else { (None, None) },
+            "{}",
+            case.what
+        );
+    }
+    for (_, fields) in &left.arrived {
+        assert!(!fields.iter().any(|(name, _)| name == SECRET || name.starts_with("x-apim-")), "{fields:?}");
+    }
+}
+
+#[test]
+fn case_79_a_hop_without_the_secret_names_nobody() {
+    let cases = secrets();
+    let rig = Rig::start_with(
+        &["--caller-trust", "shared-secret"],
+        &[("TOKENWEIR_CALLER_SHARED_SECRET", "new-secret,old-secret")],
+    );
+    run(&rig, &cases);
+    check(&rig.stop(), &cases, "shared_secret");
+}
+
+#[test]
+fn a_network_proves_the_hop_whatever_it_says_of_itself() {
+    for (networks, believed) in [("10.0.0.0/8, 127.0.0.0/8", true), ("10.0.0.0/8,::1", false)] {
+        let case = |what, fields: &[(&str, &str)]| Case {
+            what,
+            fields: [lines(&[SUB]), lines(fields)].concat(),
+            believed,
+        };
+        let cases = [
+            case("nothing", &[]),
+            case("X-Forwarded-For", &[("x-forwarded-for", "10.1.1.1"), ("x-real-ip", "10.1.1.1")]),
+            case("Forwarded", &[("forwarded", "for=10.1.1.1")]),
+        ];
+        let rig = Rig::start(&["--caller-trust", "network", "--caller-networks", networks]);
+        run(&rig, &cases);
+        check(&rig.stop(), &cases, "network");
+    }
+}
+
+/// A refusal is in the service's shape; the event costs nobody anything, and reports leave it out.
+#[test]
+fn an_untrusted_hop_is_refused_if_the_operator_says_so() {
+    let rig = Rig::start_with(
+        &["--caller-trust", "shared-secret", "--on-untrusted", "reject"],
+        &[("TOKENWEIR_CALLER_SHARED_SECRET", "s")],
+    );
+    assert_eq!(rig.call("good", &lines(&[SUB, (SECRET, "s")])), 200);
+    let answer = rig.send(&request(PATH, "bad", &lines(&[SUB, (SECRET, "x")]))).unwrap();
+    assert_eq!((answer.status(), answer.field("content-type")), (403, Some("application/json")));
+    let error: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert!(error["error"]["code"].is_string() && error["error"]["message"].is_string(), "{error}");
+    let get = rig.send(b"GET /openai/models?api-version=1 HTTP/1.1\r\nHost: gw\r\n\r\n").unwrap();
+    assert_eq!(get.status(), 403, "reading is for the gateway only, too");
+    let left = rig.stop();
+    assert_eq!((left.events.len(), left.arrived.len()), (2, 1), "the service has seen one");
+    assert_rejected(&left, "bad");
+    let report = std::process::Command::new(binary())
+        .args(["report", "--format", "json", "--by", "caller", "--ledger"])
+        .arg(&left.ledger)
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    let lines = report["lines"].as_array().unwrap();
+    assert_eq!(lines.len(), 1, "{report}");
+    assert_eq!((&lines[0]["caller"], &lines[0]["calls"]), (&"team-a".into(), &1.into()));
+    crate::sidecar::verified(&left.ledger);
+}
+
+/// The event of a call that was refused.
+pub(super) fn assert_rejected(left: &Left, name: &str) {
+    let event = &left.events[name];
+    assert_eq!((&event["stream"]["outcome"], &event["request"]["status"]), (&"rejected".into(), &403.into()));
+    assert_eq!((&event["tokens"]["input"], &event["tokens"]["output"]), (&0.into(), &0.into()));
+    let accounting = &event["accounting"];
+    assert_eq!(
+        (&accounting["input_quality"], &accounting["output_quality"]),
+        (&"exact".into(), &"exact".into())
+    );
+    assert_eq!(accounting["reasons"], serde_json::json!(["input:not_billed", "output:not_billed"]));
+}
+
+#[test]
+fn a_secret_is_replaced_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret");
+    std::fs::write(&file, "hunter1\n").unwrap();
+    let rig = Rig::start(&[
+        "--caller-trust",
+        "shared-secret",
+        "--caller-shared-secret-file",
+        file.to_str().unwrap(),
+    ]);
+    let call = |name: &str, secret: &str| assert_eq!(rig.call(name, &lines(&[SUB, (SECRET, secret)])), 200);
+    call("first", "hunter1");
+    call("early", "hunter2");
+    let told = |needle: &str| {
+        rig.sidecar
+            .log()
+            .iter()
+            .filter(|line| line.contains("caller-shared-secret-file") && line.contains(needle))
+            .count()
+    };
+    std::fs::write(&file, "hunter2\nhunter1\n").unwrap();
+    rig.sidecar.hang_up();
+    wait_for("the secret to be read again", || (told("read again") == 1).then_some(()));
+    call("both-1", "hunter1");
+    call("both-2", "hunter2");
+    std::fs::write(&file, "\n").unwrap();
+    rig.sidecar.hang_up();
+    wait_for("the log to say why not", || (told("holds 0 secrets") == 1).then_some(()));
+    call("kept", "hunter2");
+    std::fs::write(&file, "hunter2\n").unwrap();
+    rig.sidecar.hang_up();
+    wait_for("the secret to be read again", || (told("\"changed\":true") == 2).then_some(()));
+    call("late", "hunter1");
+    let left = rig.stop();
+    let id = |name: &str| left.events[name]["caller"]["id"].as_str().unwrap().to_owned();
+    let named = ["first", "both-1", "both-2", "kept"].map(id);
+    assert!(named.iter().all(|id| id == "team-a"), "{named:?}");
+    assert_eq!(["early", "late"].map(id), ["unattributed", "unattributed"]);
+    assert!(!left.log.iter().any(|line| line.contains("hunter")), "a secret is logged");
+}
