@@ -3,6 +3,8 @@
 
 #[path = "support/certs.rs"]
 mod certs;
+#[path = "proxy/cuts.rs"]
+mod cuts;
 #[path = "proxy/denied.rs"]
 mod denied;
 #[path = "proxy/door.rs"]
@@ -17,8 +19,12 @@ mod identity;
 mod injected;
 #[path = "proxy/limits.rs"]
 mod limits;
+#[path = "proxy/lives.rs"]
+mod lives;
 #[path = "proxy/many.rs"]
 mod many;
+#[path = "proxy/nginx.rs"]
+mod nginx;
 #[path = "proxy/pooling.rs"]
 mod pooling;
 #[path = "proxy/rig.rs"]
@@ -27,5 +33,9 @@ mod rig;
 mod rules;
 #[path = "proxy/secure.rs"]
 mod secure;
+#[path = "proxy/smuggling.rs"]
+mod smuggling;
+#[path = "proxy/streams.rs"]
+mod streams;
 #[path = "proxy/waits.rs"]
 mod waits;

@@ -99,6 +99,8 @@ pub struct Meter {
     rules: Rules,
     /// Usage objects are not looked at: what would we say without them?
     blind: bool,
+    /// The call makes nothing of its own: it has no numbers, whatever is reported.
+    unmetered: bool,
     /// The model to go by where the answer names none.
     assumed: Option<String>,
     request: RequestScan,
@@ -121,6 +123,7 @@ impl Meter {
             draft,
             rules,
             blind: false,
+            unmetered: false,
             assumed: None,
             request: RequestScan::default(),
             facts: RequestFacts::default(),
@@ -139,6 +142,14 @@ impl Meter {
     #[must_use]
     pub fn blind(mut self) -> Meter {
         self.blind = true;
+        self
+    }
+
+    /// A meter for a call that makes nothing of its own, such as one that repeats the usage of another:
+    /// its numbers are `null`, reason `unmetered`.
+    #[must_use]
+    pub fn unmetered(mut self) -> Meter {
+        self.unmetered = true;
         self
     }
 
@@ -268,7 +279,7 @@ impl Meter {
     pub fn prompt_need(&self) -> PromptNeed {
         let settled = !matches!(self.prompt, Prompt::Waiting);
         let reported = self.reported().is_some_and(|reported| reported.input.is_some());
-        if settled || reported || !settle::is_computed(self.draft.target.api) {
+        if settled || reported || !self.is_computed() {
             return PromptNeed::No;
         }
         if !self.request_ended {
@@ -353,14 +364,14 @@ impl Meter {
     pub fn prompt_sample(&self) -> Option<PromptSample> {
         let reported = self.reported()?.input?;
         let answered = self.status.is_some_and(|status| status.is_success());
-        let known = self.body.seen.answer.rules.is_some() && settle::is_computed(self.draft.target.api);
+        let known = self.body.seen.answer.rules.is_some() && self.is_computed();
         let waiting = matches!(self.prompt, Prompt::Waiting) && self.request_ended;
         (answered && known && waiting).then(|| PromptSample { target: self.target(), reported })
     }
 
     /// The service's word, if it counts.
     fn reported(&self) -> Option<&Reported> {
-        self.body.seen.answer.reported.as_ref().filter(|_| !self.blind)
+        self.body.seen.answer.reported.as_ref().filter(|_| !self.blind && !self.unmetered)
     }
 
     /// The answer does not say which model gave it. In Responses Azure says the deployment's name.

@@ -209,13 +209,20 @@ impl Meter {
         Some(Side::reported(tokens, Quality::Exact, vec![]))
     }
 
+    /// Rules of prompt and answer are known.
+    pub(super) fn is_computed(&self) -> bool {
+        let api = self.draft.target.api;
+        let known = matches!(api, Api::ChatCompletions | Api::Responses | Api::Completions | Api::Embeddings);
+        known && !self.unmetered
+    }
+
     /// What we say of the prompt where the service says nothing.
     fn own_input(&self, ending: Option<Ending>) -> Side {
         let billing = self.billing(ending);
         if let Some(side) = not_billed(billing) {
             return side;
         }
-        if !is_computed(self.draft.target.api) {
+        if !self.is_computed() {
             return Side::unknown(vec!["unmetered"]);
         }
         match &self.prompt {
@@ -265,12 +272,14 @@ impl Meter {
         }
         match billing {
             // There is no output to be billed, however it ends.
-            _ if api == Api::Embeddings => return Side::computed(Some(0), Quality::Exact, vec![]),
+            _ if api == Api::Embeddings && !self.unmetered => {
+                return Side::computed(Some(0), Quality::Exact, vec![]);
+            }
             Billing::PerhapsPrompt => return Side::computed(Some(0), Quality::Exact, vec![]),
             Billing::PerhapsBoth => return Side::unknown(vec!["billing_uncertain"]),
             _ => {}
         }
-        if !is_computed(api) {
+        if !self.is_computed() {
             return Side::unknown(vec!["unmetered"]);
         }
         let mut reasons = computed.reasons.clone();
@@ -292,7 +301,7 @@ impl Meter {
         let whole = seen.whole && answer.error.is_none();
         let unknown = |reason| Computed { reasons: vec![reason], ..Computed::default() };
         let answered = self.status.is_some_and(|status| status.is_success());
-        if !is_computed(self.draft.target.api) {
+        if !self.is_computed() {
             return Computed::default();
         }
         if self.draft.target.api == Api::Embeddings {
@@ -368,9 +377,4 @@ fn not_billed(billing: Billing) -> Option<Side> {
         Billing::MostLikelyNothing => Some(Side::computed(Some(0), Quality::Estimated, vec!["not_billed"])),
         _ => None,
     }
-}
-
-/// Rules of prompt and answer are known.
-pub(super) fn is_computed(api: Api) -> bool {
-    matches!(api, Api::ChatCompletions | Api::Responses | Api::Completions | Api::Embeddings)
 }

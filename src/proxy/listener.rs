@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use super::counts::{Counts, Limit, Subject};
 use super::gate::Gate;
 use super::patience::{Patience, Stage};
+use super::reset::Close;
 use super::service::Service;
 use super::socket::{self, Door, Socket};
 use super::upstream::prepare;
@@ -153,13 +154,15 @@ async fn connection(
     if prepare(&tcp, service.tcp_keepalive()).is_err() {
         return; // the peer has gone already
     }
+    let close = Close::default();
     let opened = tokio::select! {
-        opened = port.door.open(tcp, from) => opened,
+        opened = port.door.open(tcp, from, &close) => opened,
         _ = closing.wait_for(|&close| close) => None,
     };
     let Some((io, peer)) = opened else { return };
     let (peer, tunnel, patience) = (Arc::new(peer), TunnelSlot::default(), Patience::new(&port.limits));
     let requests = service_fn(|request: Request<Incoming>| {
+        close.saw(request.version());
         let (service, peer, tunnel) = (Arc::clone(&service), Arc::clone(&peer), tunnel.clone());
         async move { Ok::<_, Infallible>(service.handle(request, &peer, tunnel).await) }
     });
@@ -191,6 +194,9 @@ async fn connection(
             (&mut connection).await
         }
     };
+    if ended.is_ok() {
+        close.ended_well();
+    }
     if let Err(error) = ended
         && let Some(parts) = connection.into_parts()
     {

@@ -20,6 +20,7 @@ mod passing;
 mod patience;
 mod policy;
 mod refused;
+mod reset;
 mod service;
 mod socket;
 pub mod surface;

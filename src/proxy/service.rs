@@ -226,6 +226,7 @@ impl Service {
             rules: upstream.rules(),
             slot,
             keep_prompt: routed.surface.treatment == Treatment::Metered,
+            unmetered: routed.surface.treatment == Treatment::Unmetered,
             began,
         };
         Ok(Call::begin(begin, Arc::clone(&self.shared.accounts), Arc::clone(&self.live)))

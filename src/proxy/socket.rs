@@ -13,6 +13,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::counts::{Counts, Limit, Side, Subject};
 use super::patience::TLS_HANDSHAKE;
+use super::reset::{CallerSocket, Close};
 use super::tls::{self, CallerTls, Cause};
 use crate::caller::Peer;
 
@@ -33,8 +34,8 @@ pub(super) const TOO_SLOW: &[u8] =
 /// A caller's connection.
 #[derive(Debug)]
 pub(super) enum Socket {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(CallerSocket),
+    Tls(Box<TlsStream<CallerSocket>>),
 }
 
 /// Makes connections ready for HTTP.
@@ -48,12 +49,18 @@ pub(super) struct Door {
 
 impl Door {
     /// The connection and who stands at its other end; `None` if there is nothing to talk about.
-    pub(super) async fn open(&self, tcp: TcpStream, from: SocketAddr) -> Option<(Socket, Peer)> {
+    pub(super) async fn open(
+        &self,
+        tcp: TcpStream,
+        from: SocketAddr,
+        close: &Close,
+    ) -> Option<(Socket, Peer)> {
         let Some(tls) = &self.tls else {
-            return Some((Socket::Plain(tcp), Peer::new(from.ip(), None)));
+            return Some((Socket::Plain(CallerSocket::new(tcp, close)), Peer::new(from.ip(), None)));
         };
         // In a box of its own: a connection should not keep room for it all its life.
-        let shaken = Box::pin(tokio::time::timeout(self.timeout, self.shake_hands(tls, tcp, from))).await;
+        let shaken =
+            Box::pin(tokio::time::timeout(self.timeout, self.shake_hands(tls, tcp, from, close))).await;
         let Ok(shaken) = shaken else {
             self.counts.met(Limit::HeaderTimeout);
             return None;
@@ -69,7 +76,8 @@ impl Door {
         tls: &CallerTls,
         mut tcp: TcpStream,
         from: SocketAddr,
-    ) -> Option<TlsStream<TcpStream>> {
+        close: &Close,
+    ) -> Option<TlsStream<CallerSocket>> {
         let mut first = [0];
         match tcp.peek(&mut first).await {
             Ok(1..) => {}
@@ -82,7 +90,7 @@ impl Door {
             }
             return None;
         }
-        match tls.acceptor().accept(tcp).await {
+        match tls.acceptor().accept(CallerSocket::new(tcp, close)).await {
             Ok(stream) => Some(stream),
             Err(error) => {
                 self.failed(from, tls::from_caller(&error));

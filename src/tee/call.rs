@@ -44,6 +44,8 @@ pub struct Begin {
     pub slot: Option<Slot>,
     /// The prompt may be needed for counting.
     pub keep_prompt: bool,
+    /// The call has no numbers, whatever is reported.
+    pub unmetered: bool,
     /// When the request's head had arrived.
     pub began: Instant,
 }
@@ -136,7 +138,7 @@ pub(super) enum Seat {
 impl Call {
     /// Begins a call: the ledger is told, nobody waits for it.
     pub fn begin(begin: Begin, accounts: Arc<Accounts>, live: Arc<Live>) -> Arc<Call> {
-        let Begin { draft, rules, slot, keep_prompt, began } = begin;
+        let Begin { draft, rules, slot, keep_prompt, unmetered, began } = begin;
         let id = Uuid::now_v7();
         accounts.counters.calls_accepted.fetch_add(1, Ordering::AcqRel);
         let state = State {
@@ -164,7 +166,10 @@ impl Call {
         };
         let api = draft.target.api;
         let call = Arc::new(Call { id, api, began, accounts, live, state: Mutex::new(state) });
-        let meter = catch_unwind(AssertUnwindSafe(|| Meter::new(draft, rules)));
+        let meter = catch_unwind(AssertUnwindSafe(|| {
+            let meter = Meter::new(draft, rules);
+            if unmetered { meter.unmetered() } else { meter }
+        }));
         let mut state = call.lock();
         call.put_back(&mut state, meter.ok().map(Box::new));
         state.place = call.live.add(Arc::clone(&call));

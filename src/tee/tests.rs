@@ -45,6 +45,9 @@ impl Meter {
         assert_ne!(draft.target.region.as_deref(), Some("PANIC in new"));
         Meter { usage: draft, request: Vec::new(), response: Vec::new(), largest_look: 0, ended: false }
     }
+    pub(super) fn unmetered(self) -> Meter {
+        self
+    }
     pub(super) fn request_bytes(&mut self, bytes: &[u8]) {
         assert!(!holds(bytes, "PANIC"));
         self.request.extend_from_slice(bytes);
@@ -244,7 +247,7 @@ impl Rig {
 
     fn call_of(&self, draft: Usage, slot: Option<crate::ledger::Slot>) -> Arc<Call> {
         let rules = Rules { end_of_turn: true };
-        let begin = Begin { draft, rules, slot, keep_prompt: true, began: Instant::now() };
+        let begin = Begin { draft, rules, slot, keep_prompt: true, unmetered: false, began: Instant::now() };
         Call::begin(begin, Arc::clone(&self.accounts), Arc::clone(&self.live))
     }
 

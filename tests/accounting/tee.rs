@@ -93,7 +93,8 @@ fn every_stream_byte_by_byte_through_the_tee() {
         let mut draft = draft_of(&event);
         draft.target.deployment = event.target.deployment.clone();
         let rules = Rules { end_of_turn: case["azure"] == true };
-        let begin = Begin { draft, rules, slot: None, keep_prompt: true, began: Instant::now() };
+        let begin =
+            Begin { draft, rules, slot: None, keep_prompt: true, unmetered: false, began: Instant::now() };
         let call = Call::begin(begin, Arc::clone(&accounts), Arc::clone(&live));
         let request = Full::new(Bytes::from(case["request"].to_string()));
         drive(RequestTap::new(request, Some(Arc::clone(&call))));

@@ -22,7 +22,7 @@ fn breaking(answer: &'static str, reset: bool) -> (Rig, Script) {
 }
 
 #[test]
-fn a_broken_answer_is_broken_for_the_caller_too() {
+fn case_43_a_broken_answer_is_broken_for_the_caller_too() {
     for (answer, body) in [
         (format!("{CHUNKED}5\r\nhello\r\n"), "hello"),
         (format!("{CHUNKED}5\r\nhello\r\n0\r\n"), "hello"),
@@ -45,6 +45,24 @@ fn a_broken_answer_is_broken_for_the_caller_too() {
 }
 
 #[test]
+fn case_43_a_broken_answer_is_broken_for_a_caller_of_http_1_0_too() {
+    // Without chunks the end of the connection is the end of the answer: only a reset is a break.
+    let old = "POST /v1/chat/completions HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}";
+    for (end, whole) in [("5\r\nhello\r\n", false), ("5\r\nhello\r\n0\r\n\r\n", true)] {
+        let (rig, _script) = breaking(format!("{CHUNKED}{end}").leak(), false);
+        let mut wire = rig.send(old);
+        let mut got = Vec::new();
+        let read = std::io::Read::read_to_end(&mut wire.tcp, &mut got);
+        if whole {
+            assert!(read.is_ok() && got.ends_with(b"hello"));
+        } else {
+            assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+        }
+        rig.heard.calls(1);
+    }
+}
+
+#[test]
 fn an_answer_up_to_the_end_of_the_connection_is_whole() {
     let (rig, _script) = breaking("HTTP/1.1 200 OK\r\nContent-Type: a/b\r\n\r\nhello", false);
     let got = rig.send(post("{}")).message();
@@ -54,7 +72,7 @@ fn an_answer_up_to_the_end_of_the_connection_is_whole() {
 }
 
 #[test]
-fn no_valid_answer_is_a_502() {
+fn case_55_no_valid_answer_is_a_502() {
     for answer in [
         "",
         "HTTP/1.1 200 OK\r\nContent-Le",

@@ -129,7 +129,7 @@ fn any_bodies_in_any_framing_cut_anywhere_pass_unchanged() {
 }
 
 #[test]
-fn each_piece_of_a_stream_arrives_before_the_next_is_sent() {
+fn case_15_each_piece_of_a_stream_arrives_before_the_next_is_sent() {
     let (go, gone) = std::sync::mpsc::channel::<()>();
     let gone = Mutex::new(gone);
     let script = Script::start(move |mut wire, _| {
@@ -212,7 +212,7 @@ fn a_large_upload_and_a_large_answer_cross() {
 }
 
 #[test]
-fn a_slow_caller_slows_the_service() {
+fn case_50_a_slow_caller_slows_the_service() {
     let (sent, total) = std::sync::mpsc::channel();
     let script = Script::start(move |mut wire, _| {
         wire.message();

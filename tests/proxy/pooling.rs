@@ -90,7 +90,7 @@ fn a_connection_that_says_close_or_holds_more_than_its_answer_is_not_kept() {
 }
 
 #[test]
-fn a_request_that_was_written_is_never_sent_again() {
+fn case_61_a_request_that_was_written_is_never_sent_again() {
     let requests = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&requests);
     let script = Script::start(move |mut wire, _| {
@@ -136,7 +136,7 @@ fn idle_connections_are_watched() {
 }
 
 #[test]
-fn an_early_answer_reaches_a_caller_that_is_still_sending() {
+fn case_56_an_early_answer_reaches_a_caller_that_is_still_sending() {
     for reset in [false, true] {
         let script = Script::start(move |mut wire, _| {
             wire.head();

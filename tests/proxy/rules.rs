@@ -29,7 +29,7 @@ fn rig(answer: &'static str) -> (Rig, Receiver<Message>) {
 }
 
 #[test]
-fn fields_of_this_hop_and_of_the_payer_do_not_reach_the_service() {
+fn case_53_fields_of_this_hop_and_of_the_payer_do_not_reach_the_service() {
     let (rig, told) = rig(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nDate: d\r\n\r\nok",
     );
@@ -59,7 +59,7 @@ fn fields_of_this_hop_and_of_the_payer_do_not_reach_the_service() {
 }
 
 #[test]
-fn paths_and_queries_keep_their_bytes() {
+fn case_60_paths_and_queries_keep_their_bytes() {
     let (rig, told) = rig("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     for target in [
         "//openai//x%2Fy;z/?a=&&b=%3D+",
@@ -110,7 +110,7 @@ fn the_first_segment_chooses_among_named_upstreams() {
 }
 
 #[test]
-fn reading_calls_make_no_event() {
+fn case_90_reading_calls_make_no_event() {
     let (rig, told) = rig("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     for method in ["GET", "DELETE", "OPTIONS"] {
         let answer = rig.send(format!("{method} /openai/models HTTP/1.1\r\nHost: gw\r\n\r\n")).message();
@@ -122,7 +122,7 @@ fn reading_calls_make_no_event() {
 }
 
 #[test]
-fn answers_without_a_body_keep_their_framing() {
+fn case_58_answers_without_a_body_keep_their_framing() {
     for (method, answer, length) in [
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 123\r\n\r\n", vec!["123"]),
         ("POST", "HTTP/1.1 204 No Content\r\n\r\n", vec![]),
@@ -141,7 +141,7 @@ fn answers_without_a_body_keep_their_framing() {
 }
 
 #[test]
-fn interim_answers_are_taken_off() {
+fn case_57_interim_answers_are_taken_off() {
     let (rig, _told) = rig(
         "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     );
@@ -154,7 +154,7 @@ fn interim_answers_are_taken_off() {
 }
 
 #[test]
-fn a_1_0_caller_gets_the_body_without_chunks() {
+fn case_58_a_1_0_caller_gets_the_body_without_chunks() {
     let script = Script::start(|mut wire, _| {
         let head = wire.message().head;
         assert!(head.contains("via: 1.0 tokenweir") && head.contains(" HTTP/1.1\n"), "{head}");
@@ -170,7 +170,7 @@ fn a_1_0_caller_gets_the_body_without_chunks() {
 }
 
 #[test]
-fn trailers_are_dropped_and_never_become_fields() {
+fn case_59_trailers_are_dropped_and_never_become_fields() {
     let (rig, told) = rig(
         "HTTP/1.1 200 OK\r\nTrailer: x-t\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n",
     );
@@ -182,7 +182,7 @@ fn trailers_are_dropped_and_never_become_fields() {
 }
 
 #[test]
-fn requests_that_two_readers_could_read_differently_are_refused() {
+fn case_54_requests_that_two_readers_could_read_differently_are_refused() {
     let (rig, told) = rig("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let inner = "GET /smuggled HTTP/1.1\r\nHost: gw\r\n\r\n";
     for (fields, status) in [
@@ -207,7 +207,7 @@ fn requests_that_two_readers_could_read_differently_are_refused() {
 }
 
 #[test]
-fn both_framings_at_once_mean_chunked_and_the_end_of_the_connection() {
+fn case_54_both_framings_at_once_mean_chunked_and_the_end_of_the_connection() {
     // RFC 9112 6.3: Transfer-Encoding wins, Content-Length is removed, the connection is closed.
     let (rig, told) = rig("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     let inner = "POST /smuggled HTTP/1.1\r\nHost: gw\r\nContent-Length: 0\r\n\r\n";
@@ -226,7 +226,7 @@ fn both_framings_at_once_mean_chunked_and_the_end_of_the_connection() {
 }
 
 #[test]
-fn an_expectation_is_the_services_to_meet() {
+fn case_56_an_expectation_is_the_services_to_meet() {
     let request =
         "POST /v1/chat/completions HTTP/1.1\r\nHost: gw\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
     let script = Script::start(|mut wire, n| {
@@ -267,7 +267,7 @@ fn an_expectation_is_the_services_to_meet() {
 }
 
 #[test]
-fn a_websocket_is_a_tunnel_and_one_call() {
+fn case_62_a_websocket_is_a_tunnel_and_one_call() {
     let (tell, told) = channel();
     let script = Script::start(move |mut wire, n| {
         tell.send(wire.message()).unwrap();

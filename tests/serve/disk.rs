@@ -157,7 +157,7 @@ fn a_disk_that_is_full_for_seconds_costs_nothing() {
 const JUMP_S: i32 = 3_600;
 
 #[test]
-fn a_wall_clock_that_jumps_changes_no_order_and_no_duration() {
+fn case_89_a_wall_clock_that_jumps_changes_no_order_and_no_duration() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("ledger");
     let Some(shim) = Shim::new(dir.path(), &ledger) else { return };

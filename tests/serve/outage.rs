@@ -225,7 +225,7 @@ fn outage(mode: Mode, rounds: usize, time: Duration) {
 }
 
 #[test]
-fn nobody_notices_that_the_broker_is_away() {
+fn case_52_nobody_notices_that_the_broker_is_away() {
     outage(Mode::Refuse, 3, Duration::from_millis(1_500));
 }
 

@@ -58,7 +58,7 @@ fn is_answered_and_closed(connection: &mut std::io::BufReader<TcpStream>, reques
 }
 
 #[test]
-fn streams_end_and_everything_is_delivered() {
+fn case_51_streams_end_and_everything_is_delivered() {
     let mut random = Random::new("SIGTERM");
     let (service, topic, dir) = (Service::start(), Topic::start(), tempfile::tempdir().unwrap());
     let ledger = dir.path().join("ledger");
