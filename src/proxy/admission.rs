@@ -1,7 +1,7 @@
 //! Whether a call may go on: what the operator has refused before the service hears of it.
 
-use http::header::{HeaderMap, HeaderName};
 use http::Uri;
+use http::header::{HeaderMap, HeaderName};
 
 use super::answer::Refusal;
 use super::headers::decode;
