@@ -1,8 +1,12 @@
 //! The data path over real sockets: bytes, connections, and every way in which they end.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // helpers of a test may stop it and speak
 
+#[path = "support/certs.rs"]
+mod certs;
 #[path = "proxy/denied.rs"]
 mod denied;
+#[path = "proxy/door.rs"]
+mod door;
 #[path = "proxy/drained.rs"]
 mod drained;
 #[path = "proxy/ends.rs"]
@@ -11,6 +15,8 @@ mod ends;
 mod identity;
 #[path = "proxy/injected.rs"]
 mod injected;
+#[path = "proxy/limits.rs"]
+mod limits;
 #[path = "proxy/many.rs"]
 mod many;
 #[path = "proxy/pooling.rs"]
@@ -21,3 +27,5 @@ mod rig;
 mod rules;
 #[path = "proxy/secure.rs"]
 mod secure;
+#[path = "proxy/waits.rs"]
+mod waits;

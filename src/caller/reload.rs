@@ -23,9 +23,12 @@ pub trait FromFile: Sized {
 #[derive(Debug)]
 pub struct Reload<T> {
     path: Option<PathBuf>,
-    /// With the hash of its text. The lock is held for as long as it takes to count a reference.
-    current: RwLock<([u8; 32], Arc<T>)>,
+    /// The lock is held for as long as it takes to count a reference.
+    current: RwLock<Loaded<T>>,
 }
+
+/// A value with the SHA-256 of the text that it was made from.
+type Loaded<T> = ([u8; 32], Arc<T>);
 
 impl<T: FromFile> Reload<T> {
     /// A value that stays as it is.
@@ -64,7 +67,7 @@ impl<T: FromFile> Reload<T> {
 }
 
 /// Reads and makes the value; `None` if the text has this hash.
-fn load<T: FromFile>(path: &Path, known: Option<[u8; 32]>) -> Result<Option<([u8; 32], Arc<T>)>, String> {
+fn load<T: FromFile>(path: &Path, known: Option<[u8; 32]>) -> Result<Option<Loaded<T>>, String> {
     let named = |problem: String| format!("{} {problem}", path.display());
     let unreadable = |error: std::io::Error| named(format!("cannot be read: {error}"));
     let mut text = String::new();

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use http::HeaderName;
 
-use super::{Values, identity, settings, traffic};
+use super::{Values, identity, settings, tls, traffic};
 use crate::meter::Rules;
 use crate::publish::{Auth, Secret, TokenSource};
 use crate::tee::Share;
@@ -19,22 +19,24 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
     let admin_listen = address(values, "admin-listen");
     let query_names = values.list("subscription-key-names");
     let header_names = header_names(values, &query_names);
+    let listen_tls = tls::caller_tls(values);
+    let tls = tls::service_tls(values);
     if !values.errors().is_empty() {
         return None;
     }
     Some(serve::Config {
         proxy: proxy::Config {
             listen: listen?,
+            listen_tls,
             threads: values.count("threads"),
             upstreams,
-            tls: None,
+            tls,
             removals: proxy::Removals { headers: header_names, query: query_names },
             drain_timeout: values.time("drain-timeout"),
             reject_when_full: values.text("on-ledger-failure") == Some("reject"),
             limits: traffic::limits(values),
             policy: traffic::policy(values),
         },
-        upstream_ca_file: values.path("upstream-ca-file"),
         admin_listen: admin_listen?,
         ledger: ledger::Options {
             dir: values.path("ledger")?,

@@ -63,6 +63,7 @@ impl Settings {
                 listen: LOOPBACK,
                 threads: 1,
                 upstreams: vec![Upstream::new(None, &self.upstream, Rules { end_of_turn: true })?],
+                listen_tls: None,
                 tls: None,
                 removals: Removals::default(),
                 drain_timeout: STOP_MAX,
@@ -70,7 +71,6 @@ impl Settings {
                 limits: proxy::Limits::default(),
                 policy: proxy::Policy::default(),
             },
-            upstream_ca_file: None,
             admin_listen: LOOPBACK,
             ledger: ledger::Options {
                 slots: CALLS_MAX,

@@ -47,6 +47,8 @@ pub(super) enum Refusal {
     TransferCoding,
     /// The ledger has no place and the configuration wants no unrecorded call.
     LedgerFull,
+    /// As many calls as may be at once are running.
+    TooManyCalls,
     /// The hop has not proved itself, and the configuration wants proof.
     Untrusted,
     /// The call carries an API key, and the configuration wants none.
@@ -59,8 +61,12 @@ pub(super) enum Refusal {
     StreamingDenied,
     /// The body is too long to know whether it asks for one.
     TooLongToInspect,
-    /// The caller broke its request off. It is not there to be told.
-    RequestBroke,
+    /// No answer in the time that the configuration allows.
+    Timeout,
+    /// No `Host`, or more than one (RFC 9112 3.2).
+    Host,
+    /// The request's body broke off or its framing is not valid.
+    Body,
 }
 
 impl Refusal {
@@ -69,12 +75,13 @@ impl Refusal {
             Refusal::UnknownUpstream => StatusCode::NOT_FOUND,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::TransferCoding => StatusCode::NOT_IMPLEMENTED,
-            Refusal::LedgerFull => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::LedgerFull | Refusal::TooManyCalls => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Untrusted | Refusal::ApiKey => StatusCode::FORBIDDEN,
             Refusal::Unreachable | Refusal::NoAnswer => StatusCode::BAD_GATEWAY,
             Refusal::StreamingDenied => StatusCode::FORBIDDEN,
             Refusal::TooLongToInspect => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::RequestBroke => StatusCode::BAD_REQUEST,
+            Refusal::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Host | Refusal::Body => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -92,6 +99,9 @@ impl Refusal {
             }
             Refusal::LedgerFull => {
                 r#"{"error":{"code":"ledger_full","message":"Usage cannot be recorded now. Try again."}}"#
+            }
+            Refusal::TooManyCalls => {
+                r#"{"error":{"code":"too_many_calls","message":"Too many calls are running. Try again."}}"#
             }
             Refusal::Untrusted => {
                 r#"{"error":{"code":"untrusted_hop","message":"Calls must come through the gateway."}}"#
@@ -111,8 +121,12 @@ impl Refusal {
             Refusal::TooLongToInspect => {
                 r#"{"error":{"code":"request_too_long","message":"Streams are not allowed here, and this request is too long to be inspected."}}"#
             }
-            Refusal::RequestBroke => {
-                r#"{"error":{"code":"request_incomplete","message":"The request's body broke off."}}"#
+            Refusal::Timeout => {
+                r#"{"error":{"code":"upstream_timeout","message":"The service did not answer in time."}}"#
+            }
+            Refusal::Body => r#"{"error":{"code":"bad_body","message":"The request's body is not whole."}}"#,
+            Refusal::Host => {
+                r#"{"error":{"code":"bad_host","message":"A request needs exactly one Host field."}}"#
             }
         }
     }
@@ -121,11 +135,11 @@ impl Refusal {
         let mut response = Response::new(Answer::Own(Full::new(Bytes::from_static(self.json().as_bytes()))));
         *response.status_mut() = self.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self == Refusal::TransferCoding {
+        if matches!(self, Refusal::TransferCoding | Refusal::Host | Refusal::Body) {
             // Where the message ends is not certain, so nothing behind it is read.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if self == Refusal::LedgerFull {
+        if matches!(self, Refusal::LedgerFull | Refusal::TooManyCalls) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

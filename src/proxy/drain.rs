@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::DrainBounds;
 use super::answer::Answer;
-use crate::tee::{Accounts, Call, Left, ResponseTap};
+use crate::tee::{Accounts, Call, Cause, Left, ResponseTap};
 
 /// Reads answers on, from one network thread. The number is counted over all.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Drains {
     /// The caller has left in mid-answer.
     fn read_on<B>(&self, tap: ResponseTap<B>)
     where
-        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B: Body<Data = Bytes, Error: Cause> + Unpin + Send + 'static,
     {
         let Some(slot) = tap.call().and_then(|call| self.slot(call)) else { return };
         let (bounds, end) = (self.bounds, Instant::now() + self.bounds.time);
@@ -91,7 +91,7 @@ fn finished(accounts: &Accounts) {
 /// Reads to the end, or to a bound. Dropping what has not ended ends the call at the service.
 async fn read<B>(mut tap: ResponseTap<B>, bytes_max: u64, end: Instant, slot: Slot)
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes, Error: Cause> + Unpin,
 {
     let call = tap.call().cloned();
     let reading = async {
@@ -114,13 +114,13 @@ where
 
 /// An answer's body that is read on if it is dropped before its end.
 #[derive(Debug)]
-pub(super) struct Leaving<B: Body<Data = Bytes> + Unpin + Send + 'static> {
+pub(super) struct Leaving<B: Body<Data = Bytes, Error: Cause> + Unpin + Send + 'static> {
     tap: Option<ResponseTap<B>>,
     /// `None`: it ends where its caller leaves.
     drains: Option<Arc<Drains>>,
 }
 
-impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Leaving<B> {
+impl<B: Body<Data = Bytes, Error: Cause> + Unpin + Send + 'static> Leaving<B> {
     pub(super) fn new(tap: ResponseTap<B>, drains: Option<Arc<Drains>>) -> Leaving<B> {
         Leaving { tap: Some(tap), drains }
     }
@@ -131,7 +131,7 @@ impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Leaving<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Drop for Leaving<B> {
+impl<B: Body<Data = Bytes, Error: Cause> + Unpin + Send + 'static> Drop for Leaving<B> {
     fn drop(&mut self) {
         if let (Some(tap), Some(drains)) = (self.tap.take(), &self.drains) {
             drains.read_on(tap);
@@ -139,7 +139,7 @@ impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Drop for Leaving<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Body for Leaving<B> {
+impl<B: Body<Data = Bytes, Error: Cause> + Unpin + Send + 'static> Body for Leaving<B> {
     type Data = Bytes;
     type Error = B::Error;
 

@@ -140,7 +140,7 @@ where
     parts.headers.remove(EXPECT);
     let (pieces, _) = ahead.kept.take();
     if ahead.broken {
-        return Err((Refusal::RequestBroke, None));
+        return Err((Refusal::Body, None));
     }
     let found = ahead.inspection.finish();
     if plan.deny

@@ -4,38 +4,36 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Protocol, Socket, Type};
+use hyper_util::rt::TokioIo;
+use socket2::{Domain, Protocol, Socket as Bare, Type};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 
+use super::counts::{Counts, Limit, Subject};
+use super::gate::Gate;
+use super::patience::{Patience, Stage};
 use super::service::Service;
+use super::socket::{self, Door, Socket};
 use super::upstream::prepare;
 use super::websocket::TunnelSlot;
-use super::{Phase, READ_BYTES_MAX};
-use crate::caller::Peer;
+use super::{Limits, Phase, READ_BYTES_MAX, tls};
 
 /// Connections that may wait to be accepted: a gateway that reconnects all at once.
 const BACKLOG_CONNECTIONS: i32 = 4096;
 
-/// Connections of one thread; more wait in the backlog. Four times the streams that the memory
-/// goals are set for.
-const CONNECTIONS_MAX: usize = 20_000;
-
-/// How long a connection may take over a request's head, or wait for its next request. Longer than
-/// any gateway keeps an idle connection, so that it is the gateway that closes first and no request
-/// is lost on its way to a closing socket.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
+/// Fields for which hyper has room without an allocation of its own.
+const HEADERS_AT_HAND: usize = 100;
 
 /// Rest after a failed accept: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -50,7 +48,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// A listening socket. With `shared`, several may have the same address, and the kernel spreads
 /// connections over them; alone it is not set, so that a second process is an error.
 pub(super) fn bind(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Bare::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
@@ -59,27 +57,43 @@ pub(super) fn bind(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// What all connections of all threads share.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) limits: Limits,
+    pub(super) door: Door,
+    pub(super) gate: Arc<Gate>,
+    pub(super) counts: Arc<Counts>,
+}
+
+/// A connection that has come, and its place among them.
+struct Arrived {
+    tcp: TcpStream,
+    from: SocketAddr,
+    place: Option<OwnedSemaphorePermit>,
+}
+
 /// Serves until told to stop; then lets calls finish, and breaks those that do not.
 pub(super) async fn serve(
     listener: tokio::net::TcpListener,
     service: Arc<Service>,
+    port: Arc<Port>,
     drain_timeout: Duration,
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut connections = JoinSet::new();
     let (close, closing) = watch::channel(false);
-    loop {
-        tokio::select! {
-            () = reached(&mut phase, Phase::Draining) => break,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                Ok((tcp, from)) => {
-                    let peer = Arc::new(Peer::new(from.ip(), None));
-                    connections.spawn(connection(tcp, peer, Arc::clone(&service), closing.clone()));
+    {
+        let mut arriving = pin!(arrive(&listener, &port));
+        loop {
+            tokio::select! {
+                () = reached(&mut phase, Phase::Draining) => break,
+                Some(_) = connections.join_next() => {}
+                arrived = &mut arriving => {
+                    connections.spawn(connection(arrived, Arc::clone(&port), Arc::clone(&service), closing.clone()));
+                    arriving.set(arrive(&listener, &port));
                 }
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            },
+            }
         }
     }
     drop(listener);
@@ -91,6 +105,27 @@ pub(super) async fn serve(
     }
     service.stop();
     connections.shutdown().await;
+}
+
+/// Waits for a connection, then for room for it: one of each thread waits here, the others in the
+/// backlog.
+async fn arrive(listener: &tokio::net::TcpListener, port: &Port) -> Arrived {
+    loop {
+        match listener.accept().await {
+            Ok((tcp, from)) => return Arrived { tcp, from, place: port.gate.connection().await },
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                port.counts.met(Limit::Files);
+                if let Some(kept_back) = port.counts.may_say(Subject::Accept) {
+                    tracing::error!(
+                        %error, kept_back,
+                        "no connection can be accepted; raise the limit of open files, or lower --max-connections"
+                    );
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
 /// Lets calls end, then closes the connections that wait for another one. Until then a connection
@@ -106,39 +141,38 @@ async fn finish(service: &Service, close: &watch::Sender<bool>, connections: &mu
     while connections.join_next().await.is_some() {}
 }
 
-/// One connection of the gateway, from its first request to its last, or to the end of the tunnel
-/// that it became.
+/// One connection of the gateway, from its handshake to its last request, or to the end of the
+/// tunnel that it became.
 async fn connection(
-    tcp: TcpStream,
-    peer: Arc<Peer>,
+    arrived: Arrived,
+    port: Arc<Port>,
     service: Arc<Service>,
     mut closing: watch::Receiver<bool>,
 ) {
-    if prepare(&tcp).is_err() {
+    let Arrived { tcp, from, place: _place } = arrived;
+    if prepare(&tcp, service.tcp_keepalive()).is_err() {
         return; // the peer has gone already
     }
-    let tunnel = TunnelSlot::default();
+    let opened = tokio::select! {
+        opened = port.door.open(tcp, from) => opened,
+        _ = closing.wait_for(|&close| close) => None,
+    };
+    let Some((io, peer)) = opened else { return };
+    let (peer, tunnel, patience) = (Arc::new(peer), TunnelSlot::default(), Patience::new(&port.limits));
     let requests = service_fn(|request: Request<Incoming>| {
         let (service, peer, tunnel) = (Arc::clone(&service), Arc::clone(&peer), tunnel.clone());
         async move { Ok::<_, Infallible>(service.handle(request, &peer, tunnel).await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(READ_BYTES_MAX)
-        .writev(false) // copies small chunks together: one write per burst
-        .auto_date_header(false) // the service's own is passed on
-        .serve_connection(TokioIo::new(tcp), requests)
-        .with_upgrades();
-    let mut connection = pin!(connection);
+    let io = TokioIo::new(patience.watch(io));
+    let mut connection = http(&port.limits, &patience).serve_connection(io, requests).with_upgrades();
     // How a connection ends is the callers' business; what it was used for has been recorded.
     let ended = {
         let news = closing.clone();
         let mut told = pin!(closing.wait_for(|&close| close));
         let mut waiting = false;
         poll_fn(|cx| {
-            if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(true);
+            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
+                return Poll::Ready(Some(ended));
             }
             // A connection is polled for every chunk, and told to close once in a life: once it waits
             // for that, looking for news is one load and no lock.
@@ -146,16 +180,76 @@ async fn connection(
                 return Poll::Pending;
             }
             waiting = true;
-            told.as_mut().poll(cx).map(|_| false)
+            told.as_mut().poll(cx).map(|_| None)
         })
         .await
     };
-    if !ended {
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
+        }
+    };
+    if let Err(error) = ended
+        && let Some(parts) = connection.into_parts()
+    {
+        let refused = Refused { error, unread: parts.read_buf, io: parts.io.into_inner().into_inner() };
+        // In a box of its own: most connections never need it.
+        return Box::pin(refused.end(&port, &patience, from)).await;
     }
     if let Some(tunnel) = tunnel.take() {
+        let _pass = port.gate.count();
         tunnel.await;
+    }
+}
+
+/// Hyper as it faces callers.
+fn http(limits: &Limits, patience: &Patience) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(patience.clone())
+        .header_read_timeout(limits.idle_timeout) // and patience makes two of it
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(READ_BYTES_MAX.max(limits.header_bytes))
+        .writev(false) // copies small chunks together: one write per burst
+        .auto_date_header(false); // the service's own is passed on
+    if limits.headers != HEADERS_AT_HAND {
+        builder.max_headers(limits.headers);
+    }
+    builder
+}
+
+/// A connection that hyper has given up: what was wrong, and what is left of it.
+struct Refused {
+    error: hyper::Error,
+    unread: Bytes,
+    io: Socket,
+}
+
+impl Refused {
+    /// Counts why, says what hyper has not said, and lets the caller read it.
+    async fn end(mut self, port: &Port, patience: &Patience, from: SocketAddr) {
+        if self.error.is_timeout() {
+            if patience.stage() == Stage::Head {
+                port.counts.met(Limit::HeaderTimeout);
+                socket::say_last(&mut self.io, socket::TOO_SLOW).await;
+            } else {
+                port.counts.met(Limit::IdleTimeout);
+            }
+            return;
+        }
+        if !self.error.is_parse() {
+            return; // the caller has gone, or broke off within a message
+        }
+        if self.error.is_parse_too_large() {
+            let end = memchr::memmem::find(&self.unread, b"\r\n\r\n").map_or(self.unread.len(), |at| at + 4);
+            let bytes = end >= port.limits.header_bytes;
+            port.counts.met(if bytes { Limit::HeaderBytes } else { Limit::Headers });
+        } else if patience.saw_tls() && port.door.tls.is_none() {
+            port.door.failed(from, tls::not_plain());
+        }
+        socket::linger(&mut self.io).await;
     }
 }
 

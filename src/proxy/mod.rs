@@ -6,17 +6,22 @@
 
 mod admission;
 mod answer;
+mod counts;
 mod draft;
 mod drain;
+mod gate;
 pub mod headers;
 mod inspect;
 mod limits;
 mod listener;
+mod outages;
 mod outbound;
 mod passing;
+mod patience;
 mod policy;
 mod refused;
 mod service;
+mod socket;
 pub mod surface;
 pub mod tls;
 pub mod upstream;
@@ -32,10 +37,14 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+pub use self::counts::{Counts, Limit, Side};
+use self::gate::Gate;
 pub use self::headers::Removals;
 pub use self::limits::Limits;
+use self::listener::Port;
 pub use self::policy::{ApiKey, DrainBounds, Policy};
-pub use self::tls::Tls;
+use self::socket::Door;
+pub use self::tls::{CallerTls, Tls};
 pub use self::upstream::Upstream;
 use crate::caller::{Peer, Resolved};
 use crate::ledger::Ledger;
@@ -53,6 +62,8 @@ pub type CallerResolver = Arc<dyn Fn(&HeaderMap, &Peer, Timestamp) -> Resolved +
 pub struct Config {
     /// Where calls arrive; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// TLS of that port; `None`: plain HTTP.
+    pub listen_tls: Option<CallerTls>,
     /// Network threads, at least one.
     pub threads: usize,
     /// Where calls go. With names, the first path segment chooses.
@@ -98,6 +109,7 @@ pub struct Running {
     addr: SocketAddr,
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
+    counts: Arc<Counts>,
 }
 
 /// Binds, and serves on threads named `tw-net-0`, `tw-net-1`, ... until told to stop.
@@ -115,10 +127,12 @@ pub fn start(config: Config, shared: Shared) -> io::Result<Running> {
         listeners.push(listener);
     }
     let (phase, _) = watch::channel(Phase::Serving);
-    let mut running = Running { addr, phase, threads: Vec::with_capacity(threads) };
+    let counts = Arc::new(Counts::default());
+    let port = Arc::new(port(&config, &counts));
+    let mut running = Running { addr, phase, threads: Vec::with_capacity(threads), counts };
     let context = Arc::new((config, shared, Arc::default()));
     for (n, listener) in listeners.into_iter().enumerate() {
-        match start_thread(n, listener, Arc::clone(&context), running.phase.subscribe()) {
+        match start_thread(n, listener, Arc::clone(&context), Arc::clone(&port), running.phase.subscribe()) {
             Ok(thread) => running.threads.push(thread),
             Err(error) => {
                 running.end();
@@ -130,10 +144,25 @@ pub fn start(config: Config, shared: Shared) -> io::Result<Running> {
     Ok(running)
 }
 
+/// What the threads share.
+fn port(config: &Config, counts: &Arc<Counts>) -> Port {
+    Port {
+        limits: config.limits,
+        door: Door {
+            tls: config.listen_tls.clone(),
+            timeout: config.limits.header_timeout,
+            counts: Arc::clone(counts),
+        },
+        gate: Arc::new(Gate::new(&config.limits, Arc::clone(counts))),
+        counts: Arc::clone(counts),
+    }
+}
+
 fn start_thread(
     n: usize,
     listener: TcpListener,
     context: Arc<(Config, Shared, Arc<inspect::Common>)>,
+    port: Arc<Port>,
     phase: watch::Receiver<Phase>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -146,8 +175,8 @@ fn start_thread(
     };
     std::thread::Builder::new().name(format!("tw-net-{n}")).spawn(move || {
         runtime.block_on(async move {
-            let service = service::Service::start(&context.0, &context.1, &context.2);
-            listener::serve(listener, Arc::new(service), context.0.drain_timeout, phase).await;
+            let service = service::Service::start(&context.0, &context.1, &context.2, &port);
+            listener::serve(listener, Arc::new(service), port, context.0.drain_timeout, phase).await;
         });
     })
 }
@@ -156,6 +185,11 @@ impl Running {
     /// The address that calls arrive at.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// What has been refused and has failed at the edges so far.
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
     }
 
     /// Takes no more connections and lets streams finish, for [`Config::drain_timeout`] at most;

@@ -3,27 +3,32 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 
 use super::answer::{Answer, Refusal, Wire};
 use super::drain::{Drains, Leaving, Staying};
+use super::gate::{Gate, Held};
 use super::inspect::{self, Common, Outgoing, Plan};
+use super::listener::Port;
+use super::outages::Outages;
 use super::outbound::Outbound;
 use super::passing::Passing;
 use super::refused::{Asked, Looked, look};
 use super::surface::{Surface, Treatment, classify};
 use super::upstream::{Answer as Answered, Broken, Client, Upstream, head::only_chunked, linger};
 use super::websocket::{self, TunnelSlot};
-use super::{Config, Policy, Removals, Shared, admission, draft, headers};
+use super::{BoxError, Config, Policy, Removals, Shared, admission, draft, headers};
 use crate::caller::{Peer, Resolved};
 use crate::ledger::Slot;
 use crate::meter::Ending;
-use crate::tee::{Begin, Call, Conclude, Live, RequestTap, ResponseTap};
+use crate::tee::{Begin, Call, Cause, Conclude, Live, RequestTap, ResponseTap};
 use crate::usage::IncludeUsage;
 
 /// Forwards the requests of one network thread.
@@ -38,7 +43,10 @@ pub(super) struct Service {
     common: Arc<Common>,
     /// `None`: what callers abandon ends.
     drains: Option<Arc<Drains>>,
+    tcp_keepalive: Duration,
     draining: AtomicBool,
+    gate: Arc<Gate>,
+    outages: Outages,
 }
 
 /// A request with its way before it.
@@ -51,22 +59,30 @@ struct Routed {
 
 impl Service {
     /// Must be called within the thread's runtime: starts its keeper and its sweep.
-    pub(super) fn start(config: &Config, shared: &Shared, common: &Arc<Common>) -> Service {
+    pub(super) fn start(config: &Config, shared: &Shared, common: &Arc<Common>, port: &Port) -> Service {
         let upstreams: Arc<[Upstream]> = config.upstreams.clone().into();
         let live = Arc::new(Live::default());
         tokio::spawn(Arc::clone(&live).sweep(shared.ledger.clone()));
         Service {
-            client: Client::start(Arc::clone(&upstreams), config.tls.clone()),
+            client: Client::start(Arc::clone(&upstreams), config.tls.clone(), config.limits),
             live,
-            upstreams,
+            upstreams: Arc::clone(&upstreams),
             removals: admission::removals(config),
             policy: config.policy,
             reject_when_full: config.reject_when_full,
             common: Arc::clone(common),
             drains: config.policy.drain.map(|bounds| Drains::new(bounds, Arc::clone(&shared.accounts))),
+            tcp_keepalive: config.limits.tcp_keepalive,
             draining: AtomicBool::new(false),
+            gate: Arc::clone(&port.gate),
+            outages: Outages::new(upstreams, config.tls.clone(), Arc::clone(&port.counts)),
             shared: shared.clone(),
         }
+    }
+
+    /// Silence after which the connections of callers are probed.
+    pub(super) fn tcp_keepalive(&self) -> Duration {
+        self.tcp_keepalive
     }
 
     /// From now on what is broken off is broken by us.
@@ -90,13 +106,17 @@ impl Service {
         request: Request<Incoming>,
         peer: &Peer,
         tunnel: TunnelSlot,
-    ) -> Response<Answer> {
-        let mut response = self.answer(request, peer, tunnel).await;
+    ) -> Response<Held<Answer>> {
+        let pass = self.gate.call();
+        let mut response = match &pass {
+            Some(_) => self.answer(request, peer, tunnel).await,
+            None => Refusal::TooManyCalls.response(),
+        };
         let last = self.draining.load(Ordering::Relaxed);
         if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
+        response.map(|answer| Held::new(answer, pass))
     }
 
     async fn answer(
@@ -156,6 +176,9 @@ impl Service {
         }
         if fields.contains_key(TRANSFER_ENCODING) && !only_chunked(fields) {
             return Err(Refusal::TransferCoding);
+        }
+        if request.version() >= Version::HTTP_11 && fields.get_all(HOST).iter().count() != 1 {
+            return Err(Refusal::Host);
         }
         let first = uri.path().split('/').nth(1).unwrap_or("");
         let named = self.upstreams.iter().position(|upstream| upstream.name() == Some(first));
@@ -260,8 +283,8 @@ impl Service {
         match self.exchange(outgoing, &routed, call.as_ref()).await {
             Ok(Some((response, injected))) => self.respond(response, call, injected),
             // Nobody asked for another protocol.
-            Ok(None) => give_up(call, Refusal::NoAnswer),
-            Err(broken) => give_up(call, refusal(&broken)),
+            Ok(None) => give_up(call, Refusal::NoAnswer, Ending::UpstreamError),
+            Err(broken) => give_up(call, refusal(&broken), broken.ending()),
         }
     }
 
@@ -273,7 +296,7 @@ impl Service {
         routed: &Routed,
         call: Option<&Conclude>,
     ) -> Result<Option<(Response<Wire>, bool)>, Broken> {
-        let answer = self.client.send(routed.upstream, &routed.target, outgoing.request).await?;
+        let answer = self.send(routed, outgoing.request).await?;
         let Answered::Response(response) = answer else { return Ok(None) };
         let Some(again) = outgoing.again else { return Ok(Some((response.map(Passing::plain), false))) };
         if let Looked::Other(response) = look(response).await {
@@ -289,7 +312,7 @@ impl Service {
                 return Err(Broken::Unsent(io::Error::other("the caller has left")));
             }
         }
-        match self.client.send(routed.upstream, &routed.target, request).await? {
+        match self.send(routed, request).await? {
             Answered::Response(response) => Ok(Some((response.map(Passing::plain), false))),
             Answered::Upgraded(_) => Ok(None),
         }
@@ -325,7 +348,7 @@ impl Service {
         let caller = hyper::upgrade::on(&mut request);
         let mut request = self.to_upstream(request, call.as_ref()).map(Outbound::new);
         websocket::switch(request.headers_mut());
-        match self.client.send(routed.upstream, &routed.target, request).await {
+        match self.send(&routed, request).await {
             Ok(Answered::Response(response)) => self.respond(response.map(Passing::plain), call, false),
             Ok(Answered::Upgraded(upgraded)) => {
                 let (mut response, service, beyond) = *upgraded;
@@ -335,8 +358,18 @@ impl Service {
                 tunnel.set(websocket::tunnel(caller, service, beyond, call));
                 response.map(|()| Answer::Own(http_body_util::Full::default()))
             }
-            Err(broken) => give_up(call, refusal(&broken)),
+            Err(broken) => give_up(call, refusal(&broken), broken.ending()),
         }
+    }
+
+    /// Sends a request; a service that cannot be spoken to is told of.
+    async fn send<B>(&self, routed: &Routed, request: Request<B>) -> Result<Answered<B>, Broken>
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let sent = self.client.send(routed.upstream, &routed.target, request).await;
+        sent.inspect_err(|broken| self.outages.tell(routed.upstream, broken))
     }
 
     /// The request with the fields that go on, its body shown to the call.
@@ -363,17 +396,17 @@ fn reject(call: Option<Conclude>, refusal: Refusal) -> Response<Answer> {
     if let Some(call) = call {
         call.call().answered_by_us(refusal.status(), true);
         // A request that its caller broke off ends as any other that is: by the caller.
-        let broke = refusal == Refusal::RequestBroke;
-        call.end(if broke { Ending::UpstreamError } else { Ending::Rejected });
+        let broke = refusal == Refusal::Body;
+        call.end(if broke { Ending::ClientDisconnect } else { Ending::Rejected });
     }
     refusal.response()
 }
 
 /// There is no answer to pass on.
-fn give_up(call: Option<Conclude>, refusal: Refusal) -> Response<Answer> {
+fn give_up(call: Option<Conclude>, refusal: Refusal, ending: Ending) -> Response<Answer> {
     if let Some(call) = call {
         call.call().answered_by_us(refusal.status(), refusal == Refusal::Unreachable);
-        call.end(Ending::UpstreamError);
+        call.end(ending);
     }
     refusal.response()
 }
@@ -381,6 +414,8 @@ fn give_up(call: Option<Conclude>, refusal: Refusal) -> Response<Answer> {
 fn refusal(broken: &Broken) -> Refusal {
     match broken {
         Broken::Unsent(_) => Refusal::Unreachable,
+        Broken::Timeout => Refusal::Timeout,
+        Broken::Caller(_) => Refusal::Body,
         _ => Refusal::NoAnswer,
     }
 }

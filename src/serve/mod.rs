@@ -8,7 +8,6 @@ mod callers;
 mod reload;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,15 +20,15 @@ use crate::admin::{self, Pages, Readiness};
 use crate::caller::Resolver;
 use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
-use crate::proxy::{self, Tls};
+use crate::proxy;
 use crate::publish::{self, Publisher};
-use crate::tee::{Accounts, Compared, Observer, Share};
-use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics, PublishSnapshot};
+use crate::tee::{Accounts, Compared, Observer, Phase, Share};
+use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics, ProxySnapshot, PublishSnapshot};
 use crate::tokens;
 use crate::usage::Settled;
 
 pub use self::callers::CallerConfig;
-use self::reload::Reloader;
+use self::reload::{Reload, Reloader};
 
 /// Prompts and bursts are counted here. Two: one long prompt does not hold up all others, and
 /// more would take the cores that the streams need.
@@ -40,10 +39,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// What `serve` needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The data path. `tls` and the identity headers of `removals` are filled in at start.
+    /// The data path. The identity headers of `removals` are filled in at start.
     pub proxy: proxy::Config,
-    /// Roots to trust instead of the system's.
-    pub upstream_ca_file: Option<PathBuf>,
     /// The admin port.
     pub admin_listen: SocketAddr,
     /// The ledger.
@@ -73,19 +70,25 @@ pub struct Running {
     flush_timeout: Duration,
 }
 
-/// Runs until SIGTERM or SIGINT, then stops in order; SIGHUP reads again what comes from files. A second signal ends the process at once,
-/// which loses nothing that `kill -9` would not.
+/// Runs until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once, which
+/// loses nothing that `kill -9` would not. SIGHUP reads again what comes from files; `log_level` reads
+/// the configuration again for it: it gives the level that holds now, or what is wrong.
 ///
 /// # Errors
 /// If something cannot be started, or events are left undelivered at the end.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(
+    config: Config,
+    log_level: impl Fn() -> anyhow::Result<String> + Send + 'static,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut signals, mut hangup) = {
         let _guard = runtime.enter();
         let ends = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         (ends, signal(SignalKind::hangup())?)
     };
-    let running = start(config)?;
+    let log_level =
+        Reload { what: "log-level", read: Box::new(move || Ok(telemetry::log::set_level(&log_level()?))) };
+    let running = start_reloading(config, vec![log_level])?;
     runtime.block_on(async {
         let mut ended = std::pin::pin!(either(&mut signals));
         loop {
@@ -116,6 +119,10 @@ async fn either(signals: &mut (Signal, Signal)) {
 /// # Errors
 /// If the ledger, an address or a file cannot be used; the message names it.
 pub fn start(config: Config) -> anyhow::Result<Running> {
+    start_reloading(config, Vec::new())
+}
+
+fn start_reloading(config: Config, mut reloads: Vec<Reload>) -> anyhow::Result<Running> {
     warn_of_defaults(&config);
     let vocabularies = std::thread::Builder::new().name("tw-vocabulary".to_owned()).spawn(tokens::load)?;
     let metrics = Arc::new(Metrics::new()?);
@@ -136,12 +143,14 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     // earlier would wait for the disk on its own thread.
     vocabularies.join().map_err(|_| anyhow::anyhow!("the vocabularies could not be loaded"))?;
     let proxy = start_proxy(&config, resolver, &accounts, &ledger)?;
+    let reloads_seen = Arc::clone(&metrics);
     let ready = Arc::new(AtomicBool::new(true));
     let pages = pages(
         metrics,
         ledger.clone(),
         Arc::clone(&accounts),
         publisher.as_ref().map(Publisher::watch),
+        proxy.counts(),
         Arc::clone(&ready),
         config.proxy.reject_when_full,
     );
@@ -154,9 +163,22 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
         boot = %ledger.boot(),
         "listening"
     );
-    let reloader = Reloader::start(config.caller.reloads())?;
+    reloads.extend(files(&config));
+    let reloader = Reloader::start(reloads, move |what, result| reloads_seen.reloaded(what, result))?;
     let flush_timeout = config.flush_timeout;
     Ok(Running { proxy, admin, accounts, publisher, ledger, reloader, ready, flush_timeout })
+}
+
+/// What comes from files.
+fn files(config: &Config) -> Vec<Reload> {
+    let mut all = config.caller.reloads();
+    if let Some(tls) = config.proxy.listen_tls.clone() {
+        all.push(Reload { what: "listen-cert-file", read: Box::new(move || Ok(tls.reload()?)) });
+    }
+    if let Some(tls) = config.proxy.tls.clone() {
+        all.push(Reload { what: "upstream-ca-file", read: Box::new(move || Ok(tls.reload()?)) });
+    }
+    all
 }
 
 fn warn_of_defaults(config: &Config) {
@@ -174,7 +196,6 @@ fn start_proxy(
 ) -> anyhow::Result<proxy::Running> {
     let mut proxy = config.proxy.clone();
     proxy.removals.headers.extend(resolver.removed_headers());
-    proxy.tls = Some(Tls::new(config.upstream_ca_file.as_deref())?);
     let listen = proxy.listen;
     let shared = proxy::Shared {
         accounts: Arc::clone(accounts),
@@ -248,6 +269,10 @@ impl Observer for Record {
         self.settled(settled);
     }
 
+    fn held(&self, phase: Phase, time: Duration) {
+        self.metrics.held(phase.as_str(), time);
+    }
+
     fn compared(&self, compared: &Compared) {
         let Compared { kind, residual, turned, wrong_calls } = compared;
         let comparison = Comparison {
@@ -269,6 +294,7 @@ fn pages(
     ledger: Ledger,
     accounts: Arc<Accounts>,
     publisher: Option<publish::Watch>,
+    edges: Arc<proxy::Counts>,
     ready: Arc<AtomicBool>,
     needs_ledger: bool,
 ) -> Pages {
@@ -277,7 +303,7 @@ fn pages(
         metrics: Box::new(move || {
             let publish = publisher.as_ref().map(published).unwrap_or_default();
             metrics
-                .render(snapshot(&ledger, &accounts), publish)
+                .render(snapshot(&ledger, &accounts), publish, &refused(&edges))
                 .unwrap_or_else(|error| format!("# {error}\n"))
         }),
         readiness: Box::new(move || {
@@ -310,6 +336,12 @@ fn snapshot(ledger: &Ledger, accounts: &Accounts) -> LedgerSnapshot {
         drains_finished: counters.drains_finished.load(Ordering::Relaxed),
         drains_cut: counters.drains_cut.load(Ordering::Relaxed),
         usage_refused: counters.usage_refused.load(Ordering::Relaxed),
+        prompts_not_kept: counters.prompts_not_kept.load(Ordering::Relaxed),
+        backlog_bytes: counters.backlog_bytes() as u64,
+        streams: counters.answers_open.load(Ordering::Relaxed) as u64,
+        request_bytes: counters.request_bytes.load(Ordering::Relaxed),
+        answer_bytes: counters.answer_bytes.load(Ordering::Relaxed),
+        not_accepted: counters.calls_refused.load(Ordering::Relaxed),
     }
 }
 
@@ -329,6 +361,10 @@ fn published(publisher: &publish::Watch) -> PublishSnapshot {
         errors: publish::Class::ALL.iter().map(|class| class.as_str()).zip(stats.errors).collect(),
         token_failures: stats.token_failures,
     }
+}
+
+fn refused(edges: &proxy::Counts) -> ProxySnapshot {
+    ProxySnapshot { limits: edges.limits().collect(), tls_failures: edges.tls_failures().collect() }
 }
 
 /// The admin port's thread.

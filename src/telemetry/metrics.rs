@@ -1,5 +1,7 @@
 //! Every Prometheus metric, declared once. Units last in the names; base units.
 
+use std::time::Duration;
+
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -33,6 +35,24 @@ const COMMIT_S: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 const DELIVERY_S: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
+/// What accounting holds: from a frame that is only looked at to the limit of a turn.
+const HELD_S: &[f64] = &[
+    0.000_000_5,
+    0.000_001,
+    0.000_002,
+    0.000_005,
+    0.000_01,
+    0.000_02,
+    0.000_05,
+    0.000_1,
+    0.000_2,
+    0.000_5,
+    0.001,
+    0.002,
+    0.005,
+    0.01,
+];
+
 /// Every metric.
 #[derive(Debug)]
 pub struct Metrics {
@@ -51,7 +71,16 @@ pub struct Metrics {
     residual_tokens: HistogramVec,
     rules_drifted: IntGaugeVec,
     parse_errors: IntCounter,
+    unknown_fields: IntCounter,
     unattributed: IntCounter,
+    conflicts: IntCounter,
+    overhead_seconds: HistogramVec,
+    streams: IntGauge,
+    body_bytes: IntCounterVec,
+    not_accepted: IntCounterVec,
+    backlog_bytes: IntGauge,
+    prompts_not_kept: IntCounter,
+    reloads: IntCounterVec,
     accepted: IntCounter,
     settled: IntCounter,
     summed: IntCounter,
@@ -76,6 +105,8 @@ pub struct Metrics {
     backing_off: IntGauge,
     publish_errors: IntCounterVec,
     token_failures: IntCounter,
+    limits: IntCounterVec,
+    tls_failures: IntCounterVec,
     /// From handing an event to the Kafka client to its acknowledgement.
     pub event_delivery_seconds: Histogram,
     /// Time of one ledger commit.
@@ -123,6 +154,18 @@ pub struct LedgerSnapshot {
     pub drains_cut: u64,
     /// Requests that were sent again without being made to ask for usage.
     pub usage_refused: u64,
+    /// Calls whose prompt was not kept.
+    pub prompts_not_kept: u64,
+    /// Bytes of answers that wait for the counting threads.
+    pub backlog_bytes: u64,
+    /// Answers that are passing.
+    pub streams: u64,
+    /// Bytes of request bodies, of calls that ended.
+    pub request_bytes: u64,
+    /// Bytes of answers, of calls that ended.
+    pub answer_bytes: u64,
+    /// Requests refused because the ledger had no place.
+    pub not_accepted: u64,
 }
 
 /// Counts that the publisher keeps itself, read at each scrape.
@@ -140,6 +183,15 @@ pub struct PublishSnapshot {
     pub errors: Vec<(&'static str, u64)>,
     /// Requests for a token that brought none.
     pub token_failures: u64,
+}
+
+/// Counts that the data path keeps itself, read at each scrape.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxySnapshot {
+    /// How often each limit was met.
+    pub limits: Vec<(&'static str, u64)>,
+    /// TLS connections that failed, by side and cause.
+    pub tls_failures: Vec<(&'static str, &'static str, u64)>,
 }
 
 /// Makes metrics and registers them; the first error is kept.
@@ -285,6 +337,47 @@ impl Metrics {
             )?,
             parse_errors: d
                 .counter("tokenweir_sse_parse_errors_total", "Events or bodies that could not be read.")?,
+            unknown_fields: d.counter(
+                "tokenweir_unknown_usage_fields_total",
+                "Details of reported usage that have no field of their own: the service has news.",
+            )?,
+            conflicts: d.counter(
+                "tokenweir_caller_conflicts_total",
+                "Calls of which two sources named different callers; the first won.",
+            )?,
+            overhead_seconds: d.histograms(
+                "tokenweir_overhead_seconds",
+                "Time that accounting holds bytes back. phase: request (from the head's arrival until it may be sent, of every call: routing, identity, a place in the ledger, and what an opt-in waits for), chunk (a frame of an answer in the meter, one of 16). Neither reading and writing sockets nor waiting for the thread is in it.",
+                HELD_S,
+                &["phase"],
+            )?,
+            streams: d.gauge(
+                "tokenweir_streams_in_flight",
+                "Answers whose head has come and whose body has not ended: what to scale by.",
+            )?,
+            body_bytes: d.counters(
+                "tokenweir_body_bytes_total",
+                "Bytes of bodies as they passed, of calls that ended. direction: request, answer.",
+                &["direction"],
+            )?,
+            not_accepted: d.counters(
+                "tokenweir_requests_refused_total",
+                "Requests that got 503 before they were calls. reason: ledger_full (--on-ledger-failure reject).",
+                &["reason"],
+            )?,
+            backlog_bytes: d.gauge(
+                "tokenweir_meter_backlog_bytes",
+                "Bytes of answers that wait for the counting threads.",
+            )?,
+            prompts_not_kept: d.counter(
+                "tokenweir_prompts_not_kept_total",
+                "Calls whose prompt was not kept to be counted (--prompt-memory): input null.",
+            )?,
+            reloads: d.counters(
+                "tokenweir_reloads_total",
+                "Files read again. result: changed, failed (what was read before stays in force).",
+                &["setting", "result"],
+            )?,
             unattributed: d
                 .counter("tokenweir_unattributed_requests_total", "Calls that nobody can be charged for.")?,
             accepted: d.counter("tokenweir_calls_accepted_total", "Calls that the ledger was told of.")?,
@@ -351,6 +444,16 @@ impl Metrics {
                 "tokenweir_token_refresh_failures_total",
                 "Requests for a token of Entra ID that brought none.",
             )?,
+            limits: d.counters(
+                "tokenweir_limits_total",
+                "Limits that were met. limit: connections (had to wait), files (no descriptor), in_flight (503), header_bytes and headers (431), header_timeout (408), idle_timeout.",
+                &["limit"],
+            )?,
+            tls_failures: d.counters(
+                "tokenweir_tls_failures_total",
+                "TLS connections that failed. side: caller, service. cause: untrusted, expired, wrong_name, certificate, client_certificate (none shown), not_accepted, protocol, not_tls, not_plain, closed, other.",
+                &["side", "cause"],
+            )?,
             event_delivery_seconds: d.histogram(
                 "tokenweir_event_delivery_seconds",
                 "From handing an event to the Kafka client to its acknowledgement.",
@@ -378,7 +481,9 @@ impl Metrics {
         if usage.caller.id == crate::caller::UNATTRIBUTED {
             self.unattributed.inc();
         }
+        self.conflicts.inc_by(u64::from(usage.caller.conflict));
         self.parse_errors.inc_by(usage.stream.parse_errors);
+        self.unknown_fields.inc_by(usage.tokens.other.len() as u64);
         self.count_tokens(usage, deployment, model);
         self.count_times(usage, api, deployment);
     }
@@ -410,6 +515,16 @@ impl Metrics {
             .inc();
     }
 
+    /// Accounting held a request or a frame for so long.
+    pub fn held(&self, phase: &str, time: Duration) {
+        self.overhead_seconds.with_label_values(&[phase]).observe(time.as_secs_f64());
+    }
+
+    /// A setting's file was read again.
+    pub fn reloaded(&self, setting: &str, result: &str) {
+        self.reloads.with_label_values(&[setting, result]).inc();
+    }
+
     /// Counts a number that the service reported and the rules computed.
     pub fn compared(&self, comparison: &Comparison<'_>) {
         let Comparison { deployment, model, class, residual_tokens, turned, .. } = *comparison;
@@ -438,7 +553,12 @@ impl Metrics {
     ///
     /// # Errors
     /// If the text cannot be encoded.
-    pub fn render(&self, now: LedgerSnapshot, publish: PublishSnapshot) -> prometheus::Result<String> {
+    pub fn render(
+        &self,
+        now: LedgerSnapshot,
+        publish: PublishSnapshot,
+        proxy: &ProxySnapshot,
+    ) -> prometheus::Result<String> {
         for (counter, value) in [
             (&self.accepted, now.accepted),
             (&self.settled, now.settled),
@@ -452,6 +572,10 @@ impl Metrics {
             (&self.replaced, publish.replaced),
             (&self.resent, publish.resent),
             (&self.token_failures, publish.token_failures),
+            (&self.prompts_not_kept, now.prompts_not_kept),
+            (&self.body_bytes.with_label_values(&["request"]), now.request_bytes),
+            (&self.body_bytes.with_label_values(&["answer"]), now.answer_bytes),
+            (&self.not_accepted.with_label_values(&["ledger_full"]), now.not_accepted),
         ] {
             counter.inc_by(value.saturating_sub(counter.get()));
         }
@@ -464,6 +588,8 @@ impl Metrics {
             (&self.ledger_degraded, u64::from(now.degraded)),
             (&self.prompt_memory_bytes, now.prompt_memory_bytes),
             (&self.drains_running, now.drains_running),
+            (&self.backlog_bytes, now.backlog_bytes),
+            (&self.streams, now.streams),
             (&self.in_flight, publish.in_flight),
             (&self.backing_off, publish.backing_off.into()),
         ] {
@@ -476,6 +602,14 @@ impl Metrics {
         for (class, errors) in publish.errors {
             let counter = self.publish_errors.with_label_values(&[class]);
             counter.inc_by(errors.saturating_sub(counter.get()));
+        }
+        for (limit, met) in &proxy.limits {
+            let counter = self.limits.with_label_values(&[limit]);
+            counter.inc_by(met.saturating_sub(counter.get()));
+        }
+        for (side, cause, failures) in &proxy.tls_failures {
+            let counter = self.tls_failures.with_label_values(&[side, cause]);
+            counter.inc_by(failures.saturating_sub(counter.get()));
         }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
@@ -518,12 +652,18 @@ mod tests {
             .render(
                 LedgerSnapshot { accepted: 3, settled: 2, open: 1, ..Default::default() },
                 PublishSnapshot { errors: vec![("again", 4)], backing_off: true, ..Default::default() },
+                &ProxySnapshot {
+                    limits: vec![("in_flight", 7)],
+                    tls_failures: vec![("caller", "not_tls", 2)],
+                },
             )
             .unwrap();
         assert!(text.contains("tokenweir_calls_accepted_total 3"), "{text}");
         assert!(text.contains("tokenweir_calls_open 1"), "{text}");
         assert!(text.contains("tokenweir_publish_errors_total{class=\"again\"} 4"), "{text}");
         assert!(text.contains("tokenweir_publish_backing_off 1"), "{text}");
+        assert!(text.contains("tokenweir_limits_total{limit=\"in_flight\"} 7"), "{text}");
+        assert!(text.contains("tokenweir_tls_failures_total{cause=\"not_tls\",side=\"caller\"} 2"), "{text}");
         assert!(text.contains("tokenweir_build_info{version="), "{text}");
         assert!(text.contains("process_resident_memory_bytes"), "{text}");
         for row in &metrics.rows {
@@ -552,7 +692,9 @@ mod tests {
         assert_eq!((drifting("eu", 0, None), drifting("eu", 1, Some(true))), (0, 1));
         assert_eq!((drifting("us", -1, Some(true)), drifting("us", 2, None)), (2, 2));
         assert_eq!((drifting("us", 0, Some(false)), drifting("eu", 0, Some(false))), (1, 0));
-        let text = metrics.render(LedgerSnapshot::default(), PublishSnapshot::default()).unwrap();
+        let text = metrics
+            .render(LedgerSnapshot::default(), PublishSnapshot::default(), &ProxySnapshot::default())
+            .unwrap();
         let labels = r#"class="chat_completions:output:text",deployment="d",model="gpt-4o""#;
         for (edge, at_most) in [("-1.5", 0), ("-0.5", 1), ("0.5", 4), ("1.5", 5), ("3.5", 6)] {
             let line =
@@ -566,7 +708,11 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         for stored in [1, 5, 5, 9] {
             let text = metrics
-                .render(LedgerSnapshot { stored, ..Default::default() }, PublishSnapshot::default())
+                .render(
+                    LedgerSnapshot { stored, ..Default::default() },
+                    PublishSnapshot::default(),
+                    &ProxySnapshot::default(),
+                )
                 .unwrap();
             assert!(text.contains(&format!("tokenweir_events_stored_total {stored}\n")), "{text}");
         }

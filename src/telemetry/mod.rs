@@ -7,7 +7,7 @@ mod labels;
 pub mod log;
 mod metrics;
 
-pub use metrics::{LedgerSnapshot, Metrics, PublishSnapshot};
+pub use metrics::{LedgerSnapshot, Metrics, ProxySnapshot, PublishSnapshot};
 
 /// A number that the service reported, held against the computed one.
 #[derive(Clone, Copy, Debug)]

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use tokenweir::caller::{Caller, Resolved, Trust};
+use tokenweir::caller::{Caller, Peer, Resolved, Trust};
 use tokenweir::ledger::{Ledger, Options};
 use tokenweir::meter::Rules;
 use tokenweir::pool::Pool;
-use tokenweir::proxy::{self, Config, Limits, Policy, Removals, Running, Shared, Tls, Upstream};
+use tokenweir::proxy::{
+    self, CallerTls, Config, Limit, Limits, Policy, Removals, Running, Shared, Tls, Upstream,
+};
 use tokenweir::tee::{Accounts, Compared, Observer};
 use tokenweir::usage::Settled;
 
@@ -62,6 +64,8 @@ pub(crate) struct Rig {
     pub(crate) heard: Arc<Heard>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) ledger: Ledger,
+    /// The hop of each call.
+    pub(crate) peers: Arc<Mutex<Vec<Peer>>>,
     _dir: tempfile::TempDir,
 }
 
@@ -69,11 +73,13 @@ pub(crate) struct Rig {
 pub(crate) struct Setup {
     pub(crate) upstreams: Vec<(Option<&'static str>, String)>,
     pub(crate) tls: Option<Tls>,
+    pub(crate) listen_tls: Option<CallerTls>,
     pub(crate) slots: usize,
     pub(crate) reject_when_full: bool,
     pub(crate) drain_timeout: Duration,
     pub(crate) threads: usize,
     pub(crate) policy: Policy,
+    pub(crate) limits: Limits,
 }
 
 impl Setup {
@@ -85,11 +91,13 @@ impl Setup {
         Setup {
             upstreams,
             tls: None,
+            listen_tls: None,
             slots: 10_000,
             reject_when_full: false,
             drain_timeout: PATIENCE,
             threads: 1,
             policy: Policy::default(),
+            limits: Limits::default(),
         }
     }
 
@@ -107,6 +115,7 @@ impl Setup {
         let upstreams = self.upstreams.iter();
         let config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
+            listen_tls: self.listen_tls,
             threads: self.threads,
             upstreams: upstreams
                 .map(|(name, url)| Upstream::new(name.map(str::to_owned), url, rules).unwrap())
@@ -118,13 +127,16 @@ impl Setup {
             },
             drain_timeout: self.drain_timeout,
             reject_when_full: self.reject_when_full,
-            limits: Limits::default(),
+            limits: self.limits,
             policy: self.policy,
         };
+        let peers = Arc::new(Mutex::new(Vec::<Peer>::new()));
+        let seen = Arc::clone(&peers);
         let shared = Shared {
             accounts: Arc::clone(&accounts),
             ledger: ledger.clone(),
-            resolver: Arc::new(|headers, _, _| {
+            resolver: Arc::new(move |headers, peer, _| {
+                seen.lock().unwrap().push(peer.clone());
                 let mut caller = Caller::unattributed(Trust::None);
                 if let Some(id) = headers.get("x-apim-subscription-id") {
                     caller.id = id.to_str().unwrap().to_owned();
@@ -134,7 +146,7 @@ impl Setup {
             boot: "boot".to_owned(),
         };
         let running = proxy::start(config, shared).unwrap();
-        Rig { addr: running.addr(), running: Some(running), heard, accounts, ledger, _dir: dir }
+        Rig { addr: running.addr(), running: Some(running), heard, accounts, ledger, peers, _dir: dir }
     }
 }
 
@@ -148,6 +160,17 @@ impl Rig {
         let mut wire = self.connect();
         wire.send(request);
         wire
+    }
+
+    /// How often a limit was met.
+    pub(crate) fn met(&self, limit: Limit) -> u64 {
+        self.running().counts().limits().find(|(name, _)| *name == limit.as_str()).unwrap().1
+    }
+
+    /// TLS failures of this side and cause.
+    pub(crate) fn failures(&self, side: &str, cause: &str) -> u64 {
+        let mut failures = self.running().counts().tls_failures().collect::<Vec<_>>().into_iter();
+        failures.find(|(s, c, _)| (*s, *c) == (side, cause)).map_or(0, |(_, _, count)| count)
     }
 
     pub(crate) fn running(&self) -> &Running {

@@ -2,12 +2,14 @@
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::PrivateKeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 use tokenweir::proxy::Tls;
+use tokenweir::proxy::tls::{NamedFile, ServiceFiles};
 
 use crate::rig::{CHUNKED, Setup, post};
 
@@ -16,6 +18,8 @@ struct Secure {
     port: u16,
     roots: tempfile::NamedTempFile,
     connections: Arc<AtomicUsize>,
+    /// How each connection that answered was made.
+    handshakes: Arc<Mutex<Vec<HandshakeKind>>>,
 }
 
 fn secure(close_notify: bool) -> Secure {
@@ -36,21 +40,28 @@ fn secure(close_notify: bool) -> Secure {
     let port = listener.local_addr().unwrap().port();
     let connections = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&connections);
+    let handshakes = Arc::new(Mutex::new(Vec::new()));
+    let kinds = Arc::clone(&handshakes);
     std::thread::spawn(move || {
         for tcp in listener.incoming() {
             counter.fetch_add(1, Ordering::SeqCst);
-            let config = Arc::clone(&config);
+            let (config, kinds) = (Arc::clone(&config), Arc::clone(&kinds));
             std::thread::spawn(move || {
-                serve(StreamOwned::new(ServerConnection::new(config).unwrap(), tcp.unwrap()), close_notify)
+                let tls = StreamOwned::new(ServerConnection::new(config).unwrap(), tcp.unwrap());
+                serve(tls, close_notify, &kinds)
             });
         }
     });
-    Secure { port, roots, connections }
+    Secure { port, roots, connections, handshakes }
 }
 
 /// Answers each request with 100 kB in chunks; `/close` with a body up to the end of the
-/// connection.
-fn serve(mut tls: StreamOwned<ServerConnection, std::net::TcpStream>, close_notify: bool) {
+/// connection; `/once` and closes.
+fn serve(
+    mut tls: StreamOwned<ServerConnection, std::net::TcpStream>,
+    close_notify: bool,
+    kinds: &Mutex<Vec<HandshakeKind>>,
+) {
     loop {
         let mut seen = Vec::new();
         while !seen.ends_with(b"\r\n\r\n{}") {
@@ -70,6 +81,12 @@ fn serve(mut tls: StreamOwned<ServerConnection, std::net::TcpStream>, close_noti
             tls.flush().unwrap();
             return;
         }
+        kinds.lock().unwrap().push(tls.conn.handshake_kind().unwrap());
+        if seen.starts_with(b"POST /once") {
+            tls.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            tls.flush().unwrap();
+            return;
+        }
         tls.write_all(CHUNKED.as_bytes()).unwrap();
         for n in 0..100u8 {
             tls.write_all(b"3e8\r\n").unwrap();
@@ -82,14 +99,19 @@ fn serve(mut tls: StreamOwned<ServerConnection, std::net::TcpStream>, close_noti
     }
 }
 
+pub(crate) fn trusting(roots: &Path) -> Tls {
+    let ca = Some(NamedFile::new("upstream-ca-file", roots));
+    Tls::load(ServiceFiles { ca, identity: None }).unwrap()
+}
+
 fn setup(secure: &Secure, host: &str, tls: Tls) -> Setup {
     Setup { tls: Some(tls), ..Setup::urls(vec![(None, format!("https://{host}:{}", secure.port))]) }
 }
 
 #[test]
-fn streams_pass_and_connections_are_reused() {
+fn case_60_the_upstreams_name_is_sent_as_sni_and_connections_are_reused() {
     let secure = secure(true);
-    let rig = setup(&secure, "localhost", Tls::new(Some(secure.roots.path())).unwrap()).start();
+    let rig = setup(&secure, "localhost", trusting(secure.roots.path())).start();
     let mut wire = rig.connect();
     for _ in 0..20 {
         wire.send(post("{}"));
@@ -102,10 +124,10 @@ fn streams_pass_and_connections_are_reused() {
 }
 
 #[test]
-fn an_early_end_is_broken_with_or_without_close_notify() {
+fn case_43_over_tls_an_early_end_is_broken_with_or_without_close_notify() {
     for close_notify in [true, false] {
         let secure = secure(close_notify);
-        let rig = setup(&secure, "localhost", Tls::new(Some(secure.roots.path())).unwrap()).start();
+        let rig = setup(&secure, "localhost", trusting(secure.roots.path())).start();
         let answer = rig.send("POST /close HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}").message();
         assert!(answer.broken);
         assert_eq!(answer.body, b"hello");
@@ -117,7 +139,7 @@ fn an_early_end_is_broken_with_or_without_close_notify() {
 fn a_certificate_that_is_not_trusted_or_not_the_hosts_is_a_502() {
     let (one, other) = (secure(true), secure(true));
     for (host, roots) in [("localhost", &other.roots), ("127.0.0.1", &one.roots)] {
-        let rig = setup(&one, host, Tls::new(Some(roots.path())).unwrap()).start();
+        let rig = setup(&one, host, trusting(roots.path())).start();
         let answer = rig.send(post("{}")).message();
         assert_eq!(answer.status(), 502, "{host}");
         assert!(String::from_utf8(answer.body).unwrap().contains("upstream_unreachable"));
@@ -127,8 +149,38 @@ fn a_certificate_that_is_not_trusted_or_not_the_hosts_is_a_502() {
 }
 
 #[test]
-fn roots_that_are_none_are_an_error() {
-    let empty = tempfile::NamedTempFile::new().unwrap();
-    assert!(Tls::new(Some(empty.path())).is_err());
-    assert!(Tls::new(Some(std::path::Path::new("/nonexistent"))).is_err());
+fn sessions_are_resumed_also_after_a_reading_that_found_nothing_new() {
+    let secure = secure(true);
+    let tls = trusting(secure.roots.path());
+    let rig = setup(&secure, "localhost", tls.clone()).start();
+    for _ in 0..4 {
+        assert_eq!(
+            rig.send("POST /once HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}").message().body,
+            b"ok"
+        );
+        assert!(!tls.reload().unwrap());
+    }
+    let handshakes = secure.handshakes.lock().unwrap().clone();
+    assert_eq!(handshakes[1..], [HandshakeKind::Resumed; 3], "{handshakes:?}");
+}
+
+#[test]
+fn roots_that_are_replaced_are_for_new_connections_and_bad_ones_change_nothing() {
+    let (one, other) = (secure(true), secure(true));
+    let pem = |secure: &Secure| std::fs::read_to_string(secure.roots.path()).unwrap();
+    let roots = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(roots.path(), pem(&other)).unwrap();
+    let tls = trusting(roots.path());
+    let rig = setup(&one, "localhost", tls.clone()).start();
+    let status =
+        || rig.send("POST /once HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}").message().status();
+    assert_eq!(status(), 502);
+    std::fs::write(roots.path(), "garbage").unwrap();
+    let problem = tls.reload().unwrap_err().to_string();
+    assert!(problem.contains("--upstream-ca-file") && !problem.contains("garbage"), "{problem}");
+    assert_eq!(status(), 502);
+    std::fs::write(roots.path(), pem(&one)).unwrap();
+    assert!(tls.reload().unwrap());
+    assert_eq!(status(), 200);
+    assert_eq!(rig.running().counts().tls_failures().map(|(_, _, count)| count).sum::<u64>(), 2);
 }

@@ -8,12 +8,17 @@
 //! - `outage`: the broker is gone under load, comes back, and what a dead instance left is drained
 //! - `drift`: the service bills otherwise than the rules say, and labels follow
 //! - `memory`: more large prompts at once than may be kept
+//! - `tls`: certificates that are replaced, files that are wrong, services that cannot be trusted
 //! - `identity`: who pays, whatever headers, hops and files say
+//! - `observed`: the line of a call, and its metrics
+//! - `reload`: SIGHUP reads the log level again
 //! - `canary`: no content and no credential in anything that the program writes
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
 mod canary;
+#[path = "../support/certs.rs"]
+mod certs;
 mod crash;
 mod disk;
 mod drift;
@@ -23,15 +28,20 @@ mod identity;
 mod latency;
 mod memory;
 mod mixed;
+mod observed;
 mod oracle;
 mod outage;
 mod random;
+mod reload;
 mod replay;
+#[path = "../support/schema.rs"]
+mod schema;
 mod shim;
 mod shutdown;
 mod sidecar;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod topic;
 mod upstream;
 mod volume;

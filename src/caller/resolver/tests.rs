@@ -207,6 +207,9 @@ fn an_application_that_acts_for_nobody_is_no_user() {
     let caller = resolve(config("entra-user,entra-app", HopTest::None), &[("authorization", &token)]);
     assert_eq!((caller.id.as_str(), caller.id_source), ("app", IdSource::EntraApp));
     assert_eq!(caller.entra_oid, None);
+    let token = bearer(r#"{"azp":"app","oid":"o"}"#);
+    let caller = resolve(config("entra-user,entra-app", HopTest::None), &[("authorization", &token)]);
+    assert_eq!(caller.id_source, IdSource::EntraApp, "an object's id is unique only within its tenant");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use bytes::{Buf, Bytes, BytesMut};
 /// Digits of a chunk size; sixteen hold any `u64`, more are an attack.
 const SIZE_DIGITS_MAX: u32 = 16;
 
-/// Bytes of all chunk extensions and trailers of one answer. They carry nothing that we pass on.
+/// Bytes of one chunk's extensions, or of all trailers. They carry nothing that we pass on; some
+/// services sign every chunk, so a long answer may have many.
 const OVERHEAD_BYTES_MAX: u32 = 16 * 1024;
 
 /// Where in the grammar the next byte stands.
@@ -107,7 +108,7 @@ impl Chunked {
             (State::SizeLf, b'\n') => State::Data,
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => {
-                self.digits = 0;
+                (self.digits, self.overhead) = (0, 0);
                 State::Size
             }
             (State::TrailerStart, b'\r') => State::EndLf,

@@ -4,7 +4,6 @@
 //! still running goes on. There is no task and no channel in between, so a burst that arrives in
 //! one read leaves in one write.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,13 +13,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
 
 use super::head::{self, BadHead, Framing, Head};
 use super::idle::Idle;
 use super::io::Io;
+use super::patience::{Deadline, Silence};
 use super::upload::{Upload, UploadError};
-use crate::proxy::{BoxError, READ_BYTES_MAX};
+use crate::meter::Ending;
+use crate::proxy::{BoxError, Limits, READ_BYTES_MAX};
+use crate::tee::Cause;
 
 /// First size of the read buffer. A token's event is about 500 bytes; 5,000 open streams hold one
 /// buffer each.
@@ -29,6 +30,9 @@ const READ_BYTES_MIN: usize = 4 * 1024;
 /// How long the body of a request that expects `100 Continue` waits for the service's word
 /// (RFC 9110 10.1.1: a client SHOULD NOT wait for ever). .NET clients wait as long themselves.
 const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Interim answers before the final one. A service sends one or two; more only keep us busy.
+const INTERIM_ANSWERS_MAX: u32 = 32;
 
 /// Why there is no answer, or no more of it.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,19 @@ pub(in crate::proxy) enum Broken {
     /// The answer's chunks are not.
     #[error("the answer's chunked coding is broken")]
     Chunks,
+    /// The service kept us waiting for longer than [`Limits`] allow.
+    #[error("the service was silent for too long")]
+    Timeout,
+}
+
+impl Cause for Broken {
+    fn ending(&self) -> Ending {
+        match self {
+            Broken::Timeout => Ending::Timeout,
+            Broken::Caller(_) => Ending::ClientDisconnect,
+            _ => Ending::UpstreamError,
+        }
+    }
 }
 
 /// Hides the kind of a bad head, which nobody asks for.
@@ -67,7 +84,12 @@ pub(super) struct Exchange<B> {
     read: BytesMut,
     read_bytes: usize,
     /// Runs while the upload is held.
-    hold: Option<Pin<Box<Sleep>>>,
+    hold: Deadline,
+    response_timeout: Option<Duration>,
+    /// Runs from the request's last byte to the head of the answer.
+    patience: Deadline,
+    idle_timeout: Option<Duration>,
+    interim_answers: u32,
 }
 
 impl<B> Exchange<B>
@@ -75,9 +97,19 @@ where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn new(io: Io, upload: Upload<B>, method: Method) -> Exchange<B> {
-        let hold = upload.held().then(|| Box::pin(tokio::time::sleep(CONTINUE_TIMEOUT)));
-        Exchange { io, upload, method, read: BytesMut::new(), read_bytes: READ_BYTES_MIN, hold }
+    pub(super) fn new(io: Io, upload: Upload<B>, method: Method, limits: &Limits) -> Exchange<B> {
+        Exchange {
+            io,
+            hold: Deadline::after(upload.held().then_some(CONTINUE_TIMEOUT)),
+            upload,
+            method,
+            read: BytesMut::new(),
+            read_bytes: READ_BYTES_MIN,
+            response_timeout: limits.response_timeout,
+            patience: Deadline::default(),
+            idle_timeout: limits.stream_idle_timeout,
+            interim_answers: 0,
+        }
     }
 
     /// The request, to be sent again elsewhere: only after [`Broken::Unsent`].
@@ -96,17 +128,39 @@ where
         loop {
             self.poll_upload(cx)?;
             if let Some(head) = head::read(&mut self.read, &self.method).map_err(HeadError)? {
-                if head.status == StatusCode::CONTINUE {
-                    self.release();
-                } else if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    self.patience = Deadline::default();
                     return Poll::Ready(Ok(head));
                 }
+                self.interim(head.status)?;
                 continue;
             }
-            if ready!(self.poll_read(cx))? == 0 {
-                return Poll::Ready(Err(Broken::Eof));
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Broken::Eof)),
+                Poll::Ready(read) => drop(read?),
+                Poll::Pending => return self.poll_patience(cx).map(|()| Err(Broken::Timeout)),
             }
         }
+    }
+
+    /// An answer that is not the last word.
+    fn interim(&mut self, status: StatusCode) -> Result<(), Broken> {
+        self.interim_answers += 1;
+        if self.interim_answers > INTERIM_ANSWERS_MAX {
+            return Err(Broken::Head(HeadError(BadHead("too many interim answers"))));
+        }
+        if status == StatusCode::CONTINUE {
+            self.release();
+        }
+        Ok(())
+    }
+
+    /// Ready once the service has had the whole request for too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.upload.done() {
+            self.patience.begin(self.response_timeout.take());
+        }
+        self.patience.poll(cx)
     }
 
     /// Moves the upload on. A service that takes no more may have answered, so that alone is no
@@ -115,7 +169,7 @@ where
         if self.upload.done() {
             return Ok(());
         }
-        if self.hold.as_mut().is_some_and(|hold| hold.as_mut().poll(cx).is_ready()) {
+        if self.hold.poll(cx).is_ready() {
             self.release();
         }
         match self.upload.poll(cx, &mut self.io) {
@@ -132,7 +186,7 @@ where
     }
 
     fn release(&mut self) {
-        self.hold = None;
+        self.hold = Deadline::default();
         self.upload.release();
     }
 
@@ -157,6 +211,8 @@ pub(in crate::proxy) struct Download<B> {
     framing: Framing,
     /// Where the connection goes if it may serve again.
     home: Option<(Arc<Idle>, usize)>,
+    /// Set if silence is limited.
+    silence: Option<Silence>,
     /// The error that the next poll gives.
     failed: Option<Broken>,
 }
@@ -171,7 +227,8 @@ where
         framing: Framing,
         home: Option<(Arc<Idle>, usize)>,
     ) -> Download<B> {
-        let mut download = Download { exchange: Some(exchange), framing, home, failed: None };
+        let silence = exchange.idle_timeout.map(Silence::new);
+        let mut download = Download { exchange: Some(exchange), framing, home, silence, failed: None };
         if matches!(download.framing, Framing::Length(0)) {
             download.finish();
         }
@@ -263,11 +320,16 @@ where
                 return this.fail(cx, Broken::Chunks);
             }
             let Some(exchange) = &mut this.exchange else { return Poll::Ready(None) };
-            match ready!(exchange.poll_read(cx)) {
-                Ok(0) if matches!(this.framing, Framing::Close) => this.finish(),
-                Ok(0) => return this.fail(cx, Broken::Eof),
-                Ok(_) => {}
-                Err(error) => return this.fail(cx, Broken::Io(error)),
+            match exchange.poll_read(cx) {
+                Poll::Ready(Ok(0)) if matches!(this.framing, Framing::Close) => this.finish(),
+                Poll::Ready(Ok(0)) => return this.fail(cx, Broken::Eof),
+                Poll::Ready(Ok(_)) => this.silence.iter_mut().for_each(Silence::end),
+                Poll::Ready(Err(error)) => return this.fail(cx, Broken::Io(error)),
+                Poll::Pending => {
+                    let Some(silence) = &mut this.silence else { return Poll::Pending };
+                    ready!(silence.poll(cx));
+                    return this.fail(cx, Broken::Timeout);
+                }
             }
         }
     }

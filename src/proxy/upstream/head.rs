@@ -47,7 +47,7 @@ pub(super) struct Head {
 /// Why an answer's head cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer's head is not valid HTTP: {0}")]
-pub(super) struct BadHead(&'static str);
+pub(super) struct BadHead(pub(super) &'static str);
 
 /// Writes a request's head. `headers` must be free of `Host` and of hop-by-hop fields.
 pub(super) fn write(

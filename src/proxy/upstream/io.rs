@@ -11,15 +11,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::Upstream;
+use crate::proxy::Limits;
 use crate::proxy::tls::Tls;
 
-/// For name, TCP and TLS together. Longer than any healthy handshake, shorter than the patience of
-/// a gateway that could turn to another backend.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Silence after which the kernel asks whether the peer still lives. Reasoning models are silent
-/// for minutes; the load balancer in front of the service cuts after four.
-const KEEP_ALIVE_TIME: Duration = Duration::from_secs(60);
+/// How often the kernel asks a silent peer, per time of silence, and how long it waits each time at
+/// least (the smallest that can be set).
+const PROBES_PER_TIME: u32 = 6;
+const PROBE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// A connection to the service.
 #[derive(Debug)]
@@ -29,11 +27,12 @@ pub(in crate::proxy) enum Io {
 }
 
 impl Io {
-    /// Connects within [`CONNECT_TIMEOUT`], trying the addresses of the name in turn.
-    pub(super) async fn connect(upstream: &Upstream, tls: Option<&Tls>) -> io::Result<Io> {
+    /// Connects, trying the addresses of the name in turn: name, TCP and TLS together take no
+    /// longer than [`Limits::connect_timeout`].
+    pub(super) async fn connect(upstream: &Upstream, tls: Option<&Tls>, limits: &Limits) -> io::Result<Io> {
         let connecting = async {
             let tcp = TcpStream::connect((upstream.host(), upstream.port())).await?;
-            prepare(&tcp)?;
+            prepare(&tcp, limits.tcp_keepalive)?;
             match (upstream.server_name(), tls) {
                 (None, _) => Ok(Io::Plain(tcp)),
                 (Some(name), Some(tls)) => {
@@ -42,7 +41,7 @@ impl Io {
                 (Some(_), None) => Err(io::Error::other("no TLS is set up")),
             }
         };
-        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        match tokio::time::timeout(limits.connect_timeout, connecting).await {
             Ok(connected) => connected,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")),
         }
@@ -61,11 +60,12 @@ impl Io {
     }
 }
 
-/// Sets what each TCP connection of ours has, on either side.
-pub(in crate::proxy) fn prepare(tcp: &TcpStream) -> io::Result<()> {
+/// Sets what each TCP connection of ours has, on either side: nothing waits for a full segment, and
+/// after `silence` the kernel asks whether the peer still lives.
+pub(in crate::proxy) fn prepare(tcp: &TcpStream, silence: Duration) -> io::Result<()> {
     tcp.set_nodelay(true)?;
-    let keep_alive =
-        socket2::TcpKeepalive::new().with_time(KEEP_ALIVE_TIME).with_interval(KEEP_ALIVE_TIME / 6);
+    let interval = (silence / PROBES_PER_TIME).max(PROBE_INTERVAL_MIN);
+    let keep_alive = socket2::TcpKeepalive::new().with_time(silence).with_interval(interval);
     socket2::SockRef::from(tcp).set_tcp_keepalive(&keep_alive)
 }
 

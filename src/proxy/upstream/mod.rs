@@ -11,6 +11,7 @@ mod exchange;
 pub(in crate::proxy) mod head;
 mod idle;
 mod io;
+mod patience;
 mod upload;
 
 use std::future::poll_fn;
@@ -31,8 +32,8 @@ use self::io::Io;
 pub(in crate::proxy) use self::io::prepare;
 use self::upload::Upload;
 use crate::meter::Rules;
-use crate::proxy::BoxError;
 use crate::proxy::tls::Tls;
+use crate::proxy::{BoxError, Limits};
 
 /// How long, and how much of, a request is still read after its answer has ended early. A socket
 /// closed with unread data sends a reset, which can destroy the answer on its way to the caller.
@@ -116,7 +117,8 @@ impl Upstream {
         self.port
     }
 
-    fn server_name(&self) -> Option<&ServerName<'static>> {
+    /// The name in its certificate; `None` without TLS.
+    pub(in crate::proxy) fn server_name(&self) -> Option<&ServerName<'static>> {
         self.server_name.as_ref()
     }
 }
@@ -135,15 +137,16 @@ pub(in crate::proxy) enum Answer<B> {
 pub(in crate::proxy) struct Client {
     upstreams: Arc<[Upstream]>,
     tls: Option<Tls>,
+    limits: Limits,
     idle: Arc<Idle>,
 }
 
 impl Client {
     /// A client for these upstreams; starts the keeper of its idle connections.
-    pub(in crate::proxy) fn start(upstreams: Arc<[Upstream]>, tls: Option<Tls>) -> Client {
+    pub(in crate::proxy) fn start(upstreams: Arc<[Upstream]>, tls: Option<Tls>, limits: Limits) -> Client {
         let idle = Idle::new(upstreams.len());
         tokio::spawn(Arc::clone(&idle).keep());
-        Client { upstreams, tls, idle }
+        Client { upstreams, tls, limits, idle }
     }
 
     /// Sends a request to the upstream of this index and waits for the head of the answer.
@@ -170,20 +173,20 @@ impl Client {
         let mut upload = Upload::new(head, body, sending, parts.headers.contains_key(EXPECT));
 
         if let Some(io) = self.idle.take(index) {
-            let mut exchange = Box::new(Exchange::new(io, upload, parts.method.clone()));
+            let mut exchange = Box::new(Exchange::new(io, upload, parts.method.clone(), &self.limits));
             match poll_fn(|cx| exchange.poll_head(cx)).await {
                 Err(Broken::Unsent(_)) => upload = exchange.into_upload(),
                 head => return Ok(self.answer(index, exchange, head?)),
             }
         }
         let io = self.connect(upstream).await.map_err(Broken::Unsent)?;
-        let mut exchange = Box::new(Exchange::new(io, upload, parts.method));
+        let mut exchange = Box::new(Exchange::new(io, upload, parts.method, &self.limits));
         let head = poll_fn(|cx| exchange.poll_head(cx)).await?;
         Ok(self.answer(index, exchange, head))
     }
 
     async fn connect(&self, upstream: &Upstream) -> std::io::Result<Io> {
-        Io::connect(upstream, self.tls.as_ref()).await
+        Io::connect(upstream, self.tls.as_ref(), &self.limits).await
     }
 
     fn answer<B>(&self, index: usize, exchange: Box<Exchange<B>>, head: head::Head) -> Answer<B>
@@ -274,7 +277,7 @@ mod tests {
             let addr = listener.local_addr().unwrap();
             let upstreams =
                 [Upstream::new(None, &format!("http://{addr}"), Rules { end_of_turn: true }).unwrap()];
-            let client = Client::start(Arc::new(upstreams), None);
+            let client = Client::start(Arc::new(upstreams), None, Limits::default());
             client.idle.give(0, dead(addr).await);
             let (stale, _) = listener.accept().await.unwrap();
             let service = tokio::spawn(async move {

@@ -1,0 +1,159 @@
+//! A caller's connection, plain or TLS, until HTTP begins on it and after HTTP has ended on it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::counts::{Counts, Limit, Side, Subject};
+use super::patience::TLS_HANDSHAKE;
+use super::tls::{self, CallerTls, Cause};
+use crate::caller::Peer;
+
+/// How long, and how much of, what a caller still sends is read after our last word. A socket closed
+/// with unread data sends a reset, which can destroy that word on its way.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+const LINGER_READ_BYTES: usize = 4 * 1024;
+
+/// What a caller gets who speaks plain HTTP to a TLS port.
+const TLS_WANTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json\r\n\
+    Content-Length: 78\r\n\r\n{\"error\":{\"code\":\"tls_required\",\"message\":\"This port speaks TLS: use https.\"}}";
+
+/// What a caller gets who has not sent the whole head in time.
+pub(super) const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// A caller's connection.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Makes connections ready for HTTP.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) tls: Option<CallerTls>,
+    /// For the whole handshake.
+    pub(super) timeout: Duration,
+    pub(super) counts: Arc<Counts>,
+}
+
+impl Door {
+    /// The connection and who stands at its other end; `None` if there is nothing to talk about.
+    pub(super) async fn open(&self, tcp: TcpStream, from: SocketAddr) -> Option<(Socket, Peer)> {
+        let Some(tls) = &self.tls else {
+            return Some((Socket::Plain(tcp), Peer::new(from.ip(), None)));
+        };
+        // In a box of its own: a connection should not keep room for it all its life.
+        let shaken = Box::pin(tokio::time::timeout(self.timeout, self.shake_hands(tls, tcp, from))).await;
+        let Ok(shaken) = shaken else {
+            self.counts.met(Limit::HeaderTimeout);
+            return None;
+        };
+        let stream = shaken?;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let peer = Peer::new(from.ip(), certificate.map(AsRef::as_ref));
+        Some((Socket::Tls(Box::new(stream)), peer))
+    }
+
+    async fn shake_hands(
+        &self,
+        tls: &CallerTls,
+        mut tcp: TcpStream,
+        from: SocketAddr,
+    ) -> Option<TlsStream<TcpStream>> {
+        let mut first = [0];
+        match tcp.peek(&mut first).await {
+            Ok(1..) => {}
+            _ => return None, // a load balancer that looks whether the port is open
+        }
+        if first[0] != TLS_HANDSHAKE {
+            self.failed(from, tls::not_tls());
+            if first[0].is_ascii_uppercase() {
+                say_last(&mut tcp, TLS_WANTED).await;
+            }
+            return None;
+        }
+        match tls.acceptor().accept(tcp).await {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                self.failed(from, tls::from_caller(&error));
+                None
+            }
+        }
+    }
+
+    /// Counts and, now and then, tells that TLS with a caller failed.
+    pub(super) fn failed(&self, from: SocketAddr, (cause, why): (Cause, String)) {
+        self.counts.failed(Side::Caller, cause);
+        if let Some(kept_back) = self.counts.may_say(Subject::Caller(cause)) {
+            tracing::warn!(caller_ip = %from.ip(), cause = cause.as_str(), why, kept_back, "no TLS with a caller");
+        }
+    }
+}
+
+/// Writes a last word and closes in such a way that it can be read.
+pub(super) async fn say_last<T: AsyncRead + AsyncWrite + Unpin>(io: &mut T, word: &[u8]) {
+    let said = async {
+        io.write_all(word).await?;
+        io.shutdown().await
+    };
+    if let Ok(Ok(())) = tokio::time::timeout(LINGER_TIMEOUT, said).await {
+        linger(io).await;
+    }
+}
+
+/// Reads and drops what still comes. Our sending side is shut, so a caller that has read it closes.
+pub(super) async fn linger<T: AsyncRead + Unpin>(io: &mut T) {
+    let drain = async {
+        let mut dropped = vec![0; LINGER_READ_BYTES];
+        let mut left = LINGER_BYTES_MAX;
+        while let Ok(n @ 1..) = io.read(&mut dropped).await {
+            left = left.saturating_sub(n);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER_TIMEOUT, drain).await;
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Socket::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Socket::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Socket::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Socket::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}

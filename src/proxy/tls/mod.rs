@@ -1,0 +1,63 @@
+//! TLS on both sides: rustls with ring, TLS 1.2 and 1.3, HTTP/1.1 by ALPN.
+//!
+//! What comes from files may be read again while calls run. A connection keeps what it was made
+//! with; the next one gets the new. Files that cannot be used change nothing.
+
+mod caller;
+mod cause;
+mod files;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::crypto::CryptoProvider;
+
+pub use self::caller::{CallerFiles, CallerTls};
+pub use self::cause::Cause;
+pub(in crate::proxy) use self::cause::{from_caller, from_service, not_plain, not_tls};
+use self::files::Print;
+pub use self::files::{FileError, NamedFile};
+pub use self::service::{ServiceFiles, Tls};
+
+/// The only protocol that is spoken inside.
+const ALPN: &[u8] = b"http/1.1";
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// The files of an identity cannot be used together.
+fn mismatch(cert: &NamedFile, key: &NamedFile, error: &rustls::Error) -> FileError {
+    match error {
+        rustls::Error::InconsistentKeys(_) => key.error(format_args!(
+            "is not the key of the certificate in {} (--{}); replace both files together",
+            cert.path.display(),
+            cert.setting
+        )),
+        // Rustls speaks of kinds and sizes here, never of contents.
+        error => key.error(format_args!("and {} cannot be used: {error}", cert.path.display())),
+    }
+}
+
+/// A configuration in force, and the print of the files that it was made of.
+struct Current<C>(RwLock<(Arc<C>, Print)>);
+
+impl<C> Current<C> {
+    fn new(config: C, print: Print) -> Current<C> {
+        Current(RwLock::new((Arc::new(config), print)))
+    }
+
+    fn get(&self) -> Arc<C> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    fn print(&self) -> Print {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    fn set(&self, config: C, print: Print) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(config), print);
+    }
+}

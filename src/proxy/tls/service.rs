@@ -1,0 +1,137 @@
+//! TLS to the services: the name of the upstream as SNI, sessions resumed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
+
+use super::files::{Contents, FileError, NamedFile, Print};
+use super::{ALPN, Current, mismatch, provider};
+
+/// The files that TLS to services is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceFiles {
+    /// Roots to trust instead of the system's.
+    pub ca: Option<NamedFile>,
+    /// The certificate chain to show to a service that asks for one, and its key.
+    pub identity: Option<(NamedFile, NamedFile)>,
+}
+
+/// How to speak TLS to services. Clones share it, so sessions are resumed across threads.
+#[derive(Clone)]
+pub struct Tls(Arc<Shared>);
+
+struct Shared {
+    files: ServiceFiles,
+    current: Current<ClientConfig>,
+}
+
+/// The files, read.
+struct Read<'a> {
+    ca: Option<Contents<'a>>,
+    /// Those of the system, if there is no file.
+    system: RootCertStore,
+    identity: Option<(Contents<'a>, Contents<'a>)>,
+}
+
+impl Tls {
+    /// Reads the files, and the system's roots if none are given.
+    ///
+    /// # Errors
+    /// A file cannot be read or is not what it should be; the key is not the certificate's; the
+    /// system has no roots.
+    pub fn load(files: ServiceFiles) -> Result<Tls, FileError> {
+        let read = files.read()?;
+        let current = Current::new(files.config(&read)?, read.print());
+        drop(read);
+        Ok(Tls(Arc::new(Shared { files, current })))
+    }
+
+    /// Reads all of it again, for connections to come. True if it has changed.
+    ///
+    /// # Errors
+    /// As [`Tls::load`]; what was in force before stays so.
+    pub fn reload(&self) -> Result<bool, FileError> {
+        let Shared { files, current } = &*self.0;
+        let read = files.read()?;
+        let print = read.print();
+        if current.print() == print {
+            return Ok(false);
+        }
+        current.set(files.config(&read)?, print);
+        Ok(true)
+    }
+
+    pub(in crate::proxy) fn connector(&self) -> TlsConnector {
+        TlsConnector::from(self.0.current.get())
+    }
+
+    pub(in crate::proxy) fn files(&self) -> &ServiceFiles {
+        &self.0.files
+    }
+}
+
+impl ServiceFiles {
+    fn read(&self) -> Result<Read<'_>, FileError> {
+        let ca = self.ca.as_ref().map(NamedFile::read).transpose()?;
+        let system = if ca.is_none() { system_roots()? } else { RootCertStore::empty() };
+        let identity = match &self.identity {
+            Some((cert, key)) => Some((cert.read()?, key.read()?)),
+            None => None,
+        };
+        Ok(Read { ca, system, identity })
+    }
+
+    fn config(&self, read: &Read<'_>) -> Result<ClientConfig, FileError> {
+        let roots = match &read.ca {
+            Some(ca) => ca.roots()?,
+            None => read.system.clone(),
+        };
+        let unusable = |error: rustls::Error| FileError {
+            setting: "upstream-ca-file",
+            problem: format!("TLS cannot be set up: {error}"),
+        };
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
+            .with_root_certificates(roots);
+        let mut config = match (&read.identity, &self.identity) {
+            (Some((cert, key)), Some((cert_file, key_file))) => builder
+                .with_client_auth_cert(cert.certificates()?, key.key()?)
+                .map_err(|error| mismatch(cert_file, key_file, &error))?,
+            _ => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(config)
+    }
+}
+
+impl Read<'_> {
+    fn print(&self) -> Print {
+        let identity = self.identity.iter().flat_map(|(cert, key)| [cert, key]);
+        let files = Print::files(self.ca.iter().chain(identity));
+        let roots = self.system.roots.iter().map(|root| root.subject_public_key_info.as_ref());
+        Print::of(std::iter::once(files.as_bytes()).chain(roots))
+    }
+}
+
+fn system_roots() -> Result<RootCertStore, FileError> {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if store.is_empty() {
+        return Err(FileError {
+            setting: "upstream-ca-file",
+            problem: "is not set, and the system has no root certificates; install ca-certificates, or give \
+                      a PEM file with the roots to trust"
+                .to_owned(),
+        });
+    }
+    Ok(store)
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tls").field(&self.0.files).finish()
+    }
+}

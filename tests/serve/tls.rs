@@ -1,0 +1,353 @@
+//! TLS as operators meet it: certificates that are replaced, files that are wrong, and services that
+//! cannot be trusted, each with words in the log that help.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion, version};
+use serde_json::Value;
+
+use super::certs::{Authority, Files, Issued, Secured, client, provider, roots};
+use super::sidecar::{PATIENCE, Sidecar, binary, wait_for};
+
+/// `serve` with these arguments, on free ports.
+fn command(ledger: &Path, arguments: &[String]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--ledger"]);
+    command.arg(ledger).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+fn flags(pairs: &[(&str, &Path)]) -> Vec<String> {
+    pairs.iter().flat_map(|(flag, path)| [format!("--{flag}"), path.display().to_string()]).collect()
+}
+
+/// A service that answers every request on every connection.
+fn service() -> SocketAddr {
+    serve_with(|mut tcp| answer(&mut tcp))
+}
+
+fn serve_with(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let serve = Arc::new(serve);
+    std::thread::spawn(move || {
+        for tcp in listener.incoming() {
+            let serve = Arc::clone(&serve);
+            std::thread::spawn(move || serve(tcp.unwrap()));
+        }
+    });
+    addr
+}
+
+fn answer(stream: &mut (impl Read + Write)) {
+    let mut seen = Vec::new();
+    let mut byte = [0];
+    while matches!(stream.read(&mut byte), Ok(1)) {
+        seen.push(byte[0]);
+        if seen.ends_with(b"\r\n\r\n{}") {
+            seen.clear();
+            if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").is_err()
+                || stream.flush().is_err()
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// A TLS service.
+fn secure(
+    issued: &Issued,
+    clients: Option<&Authority>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> u16 {
+    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions).unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)), provider());
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let config = Arc::new(builder.with_single_cert(issued.chain(), issued.key_der()).unwrap());
+    let addr = serve_with(move |tcp| {
+        let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+        answer(&mut StreamOwned::new(session, tcp));
+    });
+    addr.port()
+}
+
+const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+
+fn request(path: &str) -> String {
+    format!("POST {path}/v1/chat/completions HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{{}}")
+}
+
+/// The status of a call.
+fn status(addr: SocketAddr, path: &str) -> u16 {
+    let mut tcp = TcpStream::connect(addr).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    tcp.write_all(request(path).as_bytes()).unwrap();
+    let mut head = [0; 12];
+    tcp.read_exact(&mut head).unwrap();
+    std::str::from_utf8(&head[9..]).unwrap().parse().unwrap()
+}
+
+/// Log lines of this message.
+fn lines(sidecar: &Sidecar, message: &str) -> Vec<Value> {
+    let parsed = sidecar.log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    parsed.filter(|line| line["message"] == message).collect()
+}
+
+/// The value of a metric whose line starts so.
+fn metric(sidecar: &Sidecar, start: &str) -> Option<f64> {
+    let mut tcp = TcpStream::connect(sidecar.admin).unwrap();
+    tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    tcp.read_to_string(&mut page).unwrap();
+    let line = page.lines().find(|line| line.starts_with(start))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+fn hang_up(sidecar: &Sidecar) {
+    let signalled = Command::new("kill").args(["-HUP", &sidecar.pid().to_string()]).status().unwrap();
+    assert!(signalled.success());
+}
+
+#[test]
+fn certificates_are_read_again_on_a_signal_and_bad_ones_change_nothing() {
+    let (authority, files) = (Authority::new("roots"), Files::new());
+    let [first, second] = [0, 1].map(|_| authority.issue(&["localhost"]));
+    let (cert, key) = files.put_pair(&first);
+    let mut arguments = flags(&[("listen-cert-file", &cert), ("listen-key-file", &key)]);
+    arguments.extend(["--upstream".to_owned(), format!("http://{}", service())]);
+    let sidecar = Sidecar::run(&mut command(&files.path("ledger"), &arguments));
+    let shown = || {
+        let mut caller = Secured::connect(sidecar.addr, &client(&authority, None, &[]), PATIENCE);
+        caller.ask(&request("")).unwrap();
+        caller.shown()
+    };
+    let mut running = Secured::connect(sidecar.addr, &client(&authority, None, &[]), PATIENCE);
+    running.ask(&request("")).unwrap();
+    assert_eq!(shown(), first.der());
+
+    files.put_pair(&second);
+    hang_up(&sidecar);
+    wait_for("the second certificate", || (shown() == second.der()).then_some(()));
+    files.put("cert.pem", "garbage, or a secret that stands in the wrong file");
+    hang_up(&sidecar);
+    let said = "cannot be read again; what was read before stays in force";
+    let line = wait_for("a complaint", || lines(&sidecar, said).pop());
+    let error = line["error"].as_str().unwrap();
+    assert!(error.contains("--listen-cert-file") && error.contains("cert.pem"), "{error}");
+    assert!(error.contains("BEGIN CERTIFICATE"), "{error}");
+    assert_eq!(shown(), second.der());
+    files.put_pair(&first);
+    hang_up(&sidecar);
+    wait_for("the first certificate", || (shown() == first.der()).then_some(()));
+    running.ask(&request("")).unwrap();
+    assert!(sidecar.log().iter().all(|line| !line.contains("garbage")));
+    assert_eq!(sidecar.stop().0, Some(0));
+}
+
+#[test]
+fn files_that_cannot_be_used_end_with_78_and_what_to_do() {
+    let (authority, files) = (Authority::new("roots"), Files::new());
+    let issued = authority.issue(&["localhost"]);
+    let (cert, key) = files.put_pair(&issued);
+    let other = files.put("other.pem", &authority.issue(&["localhost"]).key);
+    let garbage = files.put("garbage.pem", "no PEM");
+    let encrypted = files.put(
+        "encrypted.pem",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    );
+    let absent = files.path("absent.pem");
+    for (side, given, says) in [
+        ("listen", vec![("cert-file", &cert)], vec!["--listen-cert-file", "--listen-key-file"]),
+        ("upstream", vec![("key-file", &key)], vec!["--upstream-key-file", "--upstream-cert-file"]),
+        (
+            "listen",
+            vec![("cert-file", &absent), ("key-file", &key)],
+            vec!["absent.pem cannot be read", "check the path"],
+        ),
+        (
+            "listen",
+            vec![("cert-file", &garbage), ("key-file", &key)],
+            vec!["garbage.pem holds no certificate", "BEGIN CERTIFICATE"],
+        ),
+        (
+            "listen",
+            vec![("cert-file", &key), ("key-file", &cert)],
+            vec!["key.pem holds no certificate", "are the files swapped"],
+        ),
+        (
+            "listen",
+            vec![("cert-file", &cert), ("key-file", &encrypted)],
+            vec!["encrypted.pem", "openssl pkey"],
+        ),
+        (
+            "listen",
+            vec![("cert-file", &cert), ("key-file", &other)],
+            vec!["other.pem is not the key of the certificate in", "cert.pem"],
+        ),
+        (
+            "upstream",
+            vec![("cert-file", &cert), ("key-file", &other)],
+            vec!["other.pem is not the key of the certificate in", "--upstream-cert-file"],
+        ),
+        ("listen", vec![("client-ca-file", &cert)], vec!["--listen-client-ca-file", "--listen-cert-file"]),
+        (
+            "listen",
+            vec![("cert-file", &cert), ("key-file", &key), ("client-ca-file", &garbage)],
+            vec!["--listen-client-ca-file", "garbage.pem"],
+        ),
+        (
+            "upstream",
+            vec![("ca-file", &garbage)],
+            vec!["--upstream-ca-file", "garbage.pem holds no certificate"],
+        ),
+    ] {
+        let mut arguments: Vec<String> = given
+            .iter()
+            .flat_map(|(name, path)| [format!("--{side}-{name}"), path.display().to_string()])
+            .collect();
+        arguments.extend(["--upstream".to_owned(), "https://localhost".to_owned()]);
+        let output = command(&files.path("ledger"), &arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{arguments:?}: {said}");
+        for needle in says {
+            assert!(said.contains(needle), "{arguments:?}: {said}");
+        }
+    }
+    let arguments = ["--upstream", "http://localhost", "--caller-trust", "mtls"].map(str::to_owned);
+    let output = command(&files.path("ledger"), &arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("--caller-trust") && said.contains("--listen-client-ca-file"), "{said}");
+}
+
+#[test]
+fn a_service_without_tls_that_we_can_trust_is_a_502_and_told_with_what_to_do() {
+    let (authority, stranger, files) = (Authority::new("roots"), Authority::new("stranger"), Files::new());
+    let good = authority.issue(&["localhost", "127.0.0.1"]);
+    let expired = authority.issue_with(&["localhost"], |params| {
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 2, 3);
+    });
+    let early =
+        authority.issue_with(&["localhost"], |params| params.not_before = rcgen::date_time_ymd(2094, 1, 1));
+    let https = |port: u16| format!("https://localhost:{port}");
+    let upstreams = [
+        ("good", https(secure(&good, None, BOTH))),
+        ("address", format!("https://127.0.0.1:{}", secure(&good, None, BOTH))),
+        ("untrusted", https(secure(&stranger.issue(&["localhost"]), None, BOTH))),
+        ("expired", https(secure(&expired, None, BOTH))),
+        ("early", https(secure(&early, None, BOTH))),
+        ("name", https(secure(&authority.issue(&["a.example", "b.example"]), None, BOTH))),
+        ("mutual13", https(secure(&good, Some(&authority), &[&version::TLS13]))),
+        ("mutual12", https(secure(&good, Some(&authority), &[&version::TLS12]))),
+        (
+            "plain",
+            https(
+                serve_with(|mut tcp| {
+                    let _ = tcp.read(&mut [0; 1000]);
+                    let _ = tcp.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+                })
+                .port(),
+            ),
+        ),
+        ("closed", https(serve_with(drop).port())),
+        ("refused", https(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port())),
+    ];
+    let mut arguments = flags(&[("upstream-ca-file", &files.put("ca.pem", &authority.pem))]);
+    for (name, url) in &upstreams {
+        arguments.extend(["--upstream".to_owned(), format!("{name}={url}")]);
+    }
+    let sidecar = Sidecar::run(&mut command(&files.path("ledger"), &arguments));
+    assert_eq!((status(sidecar.addr, "/good"), status(sidecar.addr, "/address")), (200, 200));
+    for (name, cause, says) in [
+        ("untrusted", "untrusted", vec!["ca.pem", "--upstream-ca-file"]),
+        ("expired", "expired", vec!["expired on 2021-02-03"]),
+        ("early", "expired", vec!["valid from 2094-01-01", "clock"]),
+        ("name", "wrong_name", vec!["a.example, b.example", "not for localhost"]),
+        ("mutual13", "client_certificate", vec!["--upstream-cert-file"]),
+        ("mutual12", "client_certificate", vec!["--upstream-cert-file"]),
+        ("plain", "not_tls", vec!["http://"]),
+        ("closed", "closed", vec!["hung up within the handshake"]),
+    ] {
+        for _ in 0..5 {
+            assert_eq!(status(sidecar.addr, &format!("/{name}")), 502, "{name}");
+        }
+        let told = || {
+            lines(&sidecar, "no TLS with the service")
+                .into_iter()
+                .filter(|line| line["upstream"] == name)
+                .collect::<Vec<_>>()
+        };
+        let line = wait_for("a line", || told().pop());
+        assert_eq!(line["cause"], cause, "{line}");
+        for needle in says {
+            assert!(line["why"].as_str().unwrap().contains(needle), "{line}");
+        }
+        assert!(told().len() <= 2, "five failures in a moment are not five lines: {:?}", told());
+    }
+    assert_eq!(status(sidecar.addr, "/refused"), 502);
+    wait_for("a line", || lines(&sidecar, "no connection to the service").pop());
+    let asked =
+        metric(&sidecar, "tokenweir_tls_failures_total{cause=\"client_certificate\",side=\"service\"}");
+    assert!(asked >= Some(2.0), "{asked:?}"); // a reset may overtake the alert
+    assert_eq!(
+        metric(&sidecar, "tokenweir_tls_failures_total{cause=\"expired\",side=\"service\"}"),
+        Some(10.0)
+    );
+}
+
+#[test]
+fn a_client_certificate_is_shown_to_a_service_that_asks_and_is_replaced_while_it_runs() {
+    let (authority, gone, files) = (Authority::new("roots"), Authority::new("gone"), Files::new());
+    let good = authority.issue(&["localhost"]);
+    let (cert, key) = files.put_pair(&gone.issue(&["us"]));
+    let mut arguments = flags(&[
+        ("upstream-ca-file", &files.put("ca.pem", &authority.pem)),
+        ("upstream-cert-file", &cert),
+        ("upstream-key-file", &key),
+    ]);
+    arguments.extend([
+        "--upstream".to_owned(),
+        format!("https://localhost:{}", secure(&good, Some(&authority), BOTH)),
+    ]);
+    let sidecar = Sidecar::run(&mut command(&files.path("ledger"), &arguments));
+    assert_eq!(status(sidecar.addr, ""), 502);
+    let line = wait_for("a line", || lines(&sidecar, "no TLS with the service").pop());
+    assert_eq!(line["cause"], "not_accepted", "{line}");
+    files.put_pair(&authority.issue(&["us"]));
+    hang_up(&sidecar);
+    wait_for("the new certificate", || (status(sidecar.addr, "") == 200).then_some(()));
+}
+
+#[test]
+fn the_wrong_protocol_at_the_port_is_told_with_what_to_do() {
+    let (authority, files) = (Authority::new("roots"), Files::new());
+    let (cert, key) = files.put_pair(&authority.issue(&["localhost"]));
+    let upstream = ["--upstream".to_owned(), format!("http://{}", service())];
+    let secured = [&flags(&[("listen-cert-file", &cert), ("listen-key-file", &key)])[..], &upstream].concat();
+    let sidecar = Sidecar::run(&mut command(&files.path("one"), &secured));
+    assert_eq!(status(sidecar.addr, ""), 400);
+    let line = wait_for("a line", || lines(&sidecar, "no TLS with a caller").pop());
+    assert!(line["why"].as_str().unwrap().contains("https://") && line["caller_ip"] == "127.0.0.1", "{line}");
+    let sidecar = Sidecar::run(&mut command(&files.path("two"), &upstream));
+    Secured::connect(sidecar.addr, &client(&authority, None, &[]), PATIENCE).ask(&request("")).unwrap_err();
+    let line = wait_for("a line", || lines(&sidecar, "no TLS with a caller").pop());
+    assert!(line["why"].as_str().unwrap().contains("--listen-cert-file"), "{line}");
+    assert_eq!(
+        metric(&sidecar, "tokenweir_tls_failures_total{cause=\"not_plain\",side=\"caller\"}"),
+        Some(1.0)
+    );
+    assert_eq!(metric(&sidecar, "tokenweir_limits_total{limit=\"connections\"}"), Some(0.0));
+}
