@@ -8,8 +8,10 @@ use crate::rig::{Rig, Script, Setup, ok, post};
 
 fn denying() -> (Rig, Script) {
     let script = Script::start(|mut wire, _| {
-        wire.message();
-        wire.send(ok(r#"{"ok":1}"#));
+        // Until the proxy closes: a connection that is kept must be fit for the next request.
+        while !wire.message().head.is_empty() {
+            wire.send(ok(r#"{"ok":1}"#));
+        }
     });
     let policy = Policy { deny_streaming: true, inspect_bytes_max: 4096, ..Policy::default() };
     (Setup { policy, ..Setup::to(script.addr) }.start(), script)
