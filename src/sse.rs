@@ -60,6 +60,11 @@ impl Decoder {
         self.skipped
     }
 
+    /// Bytes of the unfinished event that it holds: they are read all at once when it ends.
+    pub fn held_bytes(&self) -> usize {
+        self.line.len() + self.data.len()
+    }
+
     /// The next bytes of the stream. Each event that they complete goes to `sink`.
     pub fn push(&mut self, bytes: &[u8], mut sink: impl FnMut(Event<'_>)) {
         let mut rest = self.after_bom(bytes);

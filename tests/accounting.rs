@@ -10,6 +10,8 @@ mod hidden;
 mod mutated;
 #[path = "support/recordings.rs"]
 mod recordings;
+#[path = "support/schema.rs"]
+mod schema;
 #[path = "accounting/tee.rs"]
 mod tee;
 
@@ -25,6 +27,7 @@ use tokenweir::usage::{Accounting, Stream, Target, Tokens, Usage};
 fn reported_is_what_the_service_said() {
     let Some(lines) = recordings() else { return };
     for (line, case) in account(lines.iter().map(String::as_str)).iter().zip(lines) {
+        assert_eq!(schema::misfits(&line["event"]), [""; 0], "{}", line["id"]);
         let case: Value = serde_json::from_str(case).unwrap();
         let usage = &case["usage"];
         let pick = |a: &str, b: &str| usage.get(a).or(usage.get(b)).cloned().unwrap_or(Value::Null);

@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_a_pair_meet_across_strings() {
+    fn case_34_halves_of_a_pair_meet_across_strings() {
         let (mut joiner, mut bytes) = (Joiner::default(), Vec::new());
         elements(br#"["x\ud83d", "", "\ude00", "\ud83d", "y", "\ud83d"]"#, |value| {
             joiner.feed(value.text().unwrap(), |part| bytes.extend_from_slice(part));

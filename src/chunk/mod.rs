@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_equal_keys_wins_and_keys_may_be_escaped() {
+    fn case_35_the_last_of_equal_keys_wins_and_keys_may_be_escaped() {
         let chunk = r#"{"choices":[{"delta":{"content":"no"}}],"ch\u006fices":[{"delta":{"content":"a","content":"b"}}]}"#;
         assert_eq!(choices(chunk), [one(0, "b", "")]);
     }
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn logprobs_say_how_many_tokens_and_bytes() {
+    fn case_28_logprobs_say_how_many_tokens_and_bytes() {
         let of = |json: &str| {
             let mut found = None;
             Chunk::parse(json.as_bytes()).unwrap().choices(|choice| found = choice.logprobs()).unwrap();

@@ -143,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn unknown_details_are_kept_by_name() {
+    fn case_33_unknown_details_are_kept_by_name() {
         let reported =
             parse(r#"{"input_tokens":1,"completion_tokens_details":{"text_tokens":5,"x y":1,"new":{}}}"#);
         assert_eq!(reported.other, BTreeMap::from([("completion_tokens_details.text_tokens".to_owned(), 5)]));
     }
 
     #[test]
-    fn absurd_numbers_and_zeros_cannot_be_charged_by() {
+    fn case_35_absurd_numbers_and_zeros_cannot_be_charged_by() {
         assert!(parse(r#"{"prompt_tokens":5,"completion_tokens":0,"total_tokens":5}"#).usable());
         assert!(parse(r#"{"prompt_tokens":1e2,"completion_tokens":3.0}"#).usable());
         for json in [

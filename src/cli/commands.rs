@@ -25,7 +25,7 @@ pub(super) fn command() -> Command {
         .after_help("Exit codes: 0 fine, 1 failed while running, 2 usage, 3 verify found something, 78 bad configuration.")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([serve(), demo(), events(), report(), verify(), drain(), account(), count(), check(), health()])
+        .subcommands([serve(), demo(), events(), report(), verify(), drain(), account(), count(), check(), schema(), health()])
 }
 
 fn serve() -> Command {
@@ -123,6 +123,14 @@ fn check() -> Command {
         .arg(config_file())
         .arg(switch("print", "Print the settings in force and where they come from"));
     SETTINGS.iter().filter_map(argument).fold(command, Command::arg)
+}
+
+fn schema() -> Command {
+    Command::new("schema").about("JSON Schema of the events, or of the configuration file").arg(
+        Arg::new("of").value_name("OF").default_value("event").value_parser(["event", "config"]).help(
+            "event: a whole CloudEvent of any of the three types; config: the file that --config names",
+        ),
+    )
 }
 
 fn health() -> Command {

@@ -14,7 +14,7 @@ use clap::parser::ValueSource;
 use crate::config::{self, Origin, Values, settings};
 use crate::report::{self, DrainOptions, EventsOptions, Format, Input, ReportError, ReportOptions};
 use crate::report::{Prices, Progress, VerdictFormat, VerifyOptions};
-use crate::{account, demo, ledger, serve, telemetry};
+use crate::{account, demo, ledger, serve, telemetry, usage};
 
 /// Failed while running.
 const FAILED: u8 = 1;
@@ -46,6 +46,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         "account" => run_account(matches),
         "count" => run_count(matches),
         "check" => run_check(matches),
+        "schema" => run_schema(matches),
         "health" => health::run(matches),
         _ => Err(Failure::usage(format!("{name} is no command"))),
     };
@@ -110,13 +111,51 @@ fn checked(values: &Values) -> Result<(), Failure> {
 fn run_serve(matches: &ArgMatches) -> Done {
     let mut values = values(matches)?;
     let config = config::serve_config(&mut values).ok_or_else(|| Failure::config(values.errors()))?;
-    let _lines = telemetry::log::init(values.text("log-level").unwrap_or("info"));
-    serve::run(config)?;
+    let _lines = telemetry::log::init(log_level(&values));
+    telemetry::log::hush_panics();
+    for variable in unknown_variables() {
+        tracing::warn!("{variable}");
+    }
+    let again = matches.clone();
+    serve::run(config, move || read_again(&again))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn log_level(values: &Values) -> &str {
+    values.text("log-level").unwrap_or("info")
+}
+
+/// The log level that file and environment ask for now. All of the file must be right.
+fn read_again(matches: &ArgMatches) -> anyhow::Result<String> {
+    let read = || {
+        let mut values = values(matches)?;
+        config::serve_config(&mut values).ok_or_else(|| Failure::config(values.errors()))?;
+        Ok(log_level(&values).to_owned())
+    };
+    read().map_err(|failure: Failure| anyhow::anyhow!(failure.message))
+}
+
+fn unknown_variables() -> Vec<config::ConfigError> {
+    config::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+}
+
+fn run_schema(matches: &ArgMatches) -> Done {
+    let of_config = matches.get_one::<String>("of").is_some_and(|of| of == "config");
+    to_stdout(|out| {
+        if of_config {
+            serde_json::to_writer_pretty(&mut *out, &config::json_schema())?;
+            writeln!(out)
+        } else {
+            write!(out, "{}", usage::SCHEMA)
+        }
+    })
 }
 
 fn run_check(matches: &ArgMatches) -> Done {
     let mut values = values(matches)?;
+    for variable in unknown_variables() {
+        writeln!(io::stderr(), "tokenweir check: warning: {variable}")?;
+    }
     if config::serve_config(&mut values).is_none() {
         return Err(Failure::config(values.errors()));
     }

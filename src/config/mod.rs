@@ -2,10 +2,12 @@
 
 mod identity;
 mod resolve;
+mod schema;
 mod serve;
 pub mod settings;
 mod traffic;
 pub mod value;
 
-pub use resolve::{ConfigError, Origin, Values};
+pub use resolve::{ConfigError, Origin, Values, unknown_variables};
+pub use schema::json_schema;
 pub use serve::{end_of_turn, publish_config, serve_config};

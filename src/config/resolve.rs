@@ -109,7 +109,8 @@ impl Values {
     fn reject(&mut self, setting: &Setting, origin: Origin, text: &str) {
         let thing = thing(setting, origin);
         let shown = if matches!(setting.kind, Kind::Secret) { "the value" } else { &format!("{text:?}") };
-        self.error(thing, format!("{shown} is not allowed; allowed: {}", setting.kind.allowed()));
+        let (allowed, hint) = (setting.kind.allowed(), hint(setting.kind, text));
+        self.error(thing, format!("{shown} is not allowed; allowed: {allowed}{hint}"));
     }
 
     /// Adds an error.
@@ -222,10 +223,56 @@ fn texts(item: &toml::Value) -> Option<Vec<String>> {
 }
 
 fn unknown_key(key: &str) -> String {
-    let near = |s: &&Setting| strsim::damerau_levenshtein(&s.key(), key) <= 3;
-    match SETTINGS.iter().find(near) {
-        Some(setting) => format!("is not a setting; did you mean {}?", setting.key()),
+    let keys = SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::Secret)).map(Setting::key);
+    match nearest(key, keys) {
+        Some(known) => format!("is not a setting; did you mean {known}?"),
+        None if SETTINGS.iter().any(|setting| setting.key() == key) => {
+            "is a secret and stands in no file; give it in the environment, or name a file that holds it"
+                .to_owned()
+        }
         None => "is not a setting; `tokenweir serve --help` lists them".to_owned(),
+    }
+}
+
+/// Environment variables that are nearly the name of a setting. Others that begin alike are none of our
+/// business: Kubernetes makes such for a service that is called tokenweir.
+pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<ConfigError> {
+    let known = |name: &str| name == CONFIG_VARIABLE || SETTINGS.iter().any(|setting| setting.env() == name);
+    let ours = names.into_iter().filter(|name| name.starts_with("TOKENWEIR_") && !known(name));
+    let mut found: Vec<_> = ours
+        .filter_map(|name| {
+            let near = nearest(&name, SETTINGS.iter().map(Setting::env))?;
+            Some(ConfigError { thing: name, problem: format!("is not a setting; did you mean {near}?") })
+        })
+        .collect();
+    found.sort_by(|one, other| one.thing.cmp(&other.thing));
+    found
+}
+
+/// The configuration file's own variable, which is no setting of the file.
+const CONFIG_VARIABLE: &str = "TOKENWEIR_CONFIG";
+
+/// Letters that may be wrong in a name that was meant: three, and no more than a third.
+fn nearest(given: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    let edits_max = 3.min(given.len() / 3);
+    let with_edits = known.map(|name| (strsim::damerau_levenshtein(&name, given), name));
+    with_edits.filter(|(edits, _)| (1..=edits_max).contains(edits)).min().map(|(_, name)| name)
+}
+
+/// What to say after the range: the word that was meant, or how a number gets its unit.
+fn hint(kind: Kind, text: &str) -> String {
+    let unit = |unit: &str| format!("; a number needs its unit, such as {text}{unit}");
+    match kind {
+        Kind::Choice(words) => {
+            let lower = text.trim().to_ascii_lowercase().replace('_', "-");
+            let same = words.iter().find(|word| **word == lower).map(|word| (*word).to_owned());
+            let meant = same.or_else(|| nearest(&lower, words.iter().map(|word| (*word).to_owned())));
+            meant.map_or(String::new(), |word| format!("; did you mean {word}?"))
+        }
+        Kind::Time(..) if text.parse::<u64>().is_ok() => unit("s"),
+        Kind::Size(..) if text.parse::<u64>().is_ok() => unit("MiB"),
+        Kind::Share if text.parse::<f64>().is_ok() => unit("%"),
+        _ => String::new(),
     }
 }
 
@@ -285,6 +332,47 @@ mod tests {
         assert!(has(&["--drain-timeout:", "\"300\"", "0ms to 1d"]), "{shown:?}");
         assert!(has(&["TOKENWEIR_THREADS:", "\"99\"", "1 to 64"]), "{shown:?}");
         assert_eq!(shown.len(), 5, "{shown:?}");
+    }
+
+    #[test]
+    fn what_was_meant_is_suggested() {
+        let said = |text: &str| {
+            let values = resolve(&[], &[], Some(text));
+            values.errors().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        for (text, meant) in [
+            ("log_level = \"INFO\"", "did you mean info?"),
+            ("log_level = \"wran\"", "did you mean warn?"),
+            ("caller_trust = \"shared_secret\"", "did you mean shared-secret?"),
+            ("drain_timeout = 300", "such as 300s"),
+            ("ledger_max_bytes = 64", "such as 64MiB"),
+            ("drift_sample = 1", "such as 1%"),
+            ("lisen = \"127.0.0.1:1\"", "did you mean listen?"),
+            ("kafka_sasl_password = \"x\"", "is a secret and stands in no file"),
+        ] {
+            assert!(said(text).contains(meant), "{text}: {}", said(text));
+        }
+        assert!(!said("log_level = \"quiet\"").contains("did you mean"), "nothing is near");
+        assert!(!said("xyz = 1").contains("did you mean"), "nothing is near");
+    }
+
+    #[test]
+    fn a_variable_that_is_nearly_a_setting_is_told() {
+        let names = [
+            "TOKENWEIR_THREDS",
+            "TOKENWEIR_THREADS",
+            "TOKENWEIR_CONFIG",
+            "TOKENWEIR_SERVICE_HOST",
+            "TOKENWEIR_PORT_8080_TCP",
+            "HOME",
+        ];
+        let told = unknown_variables(names.map(str::to_owned));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0]
+                .to_string()
+                .contains("TOKENWEIR_THREDS: is not a setting; did you mean TOKENWEIR_THREADS?")
+        );
     }
 
     #[test]

@@ -9,14 +9,22 @@ use crate::tokens::Encoding;
 /// Choices of one answer; the API's limit for `n` is 128.
 const CHOICES_MAX: usize = 128;
 
-/// Tool calls of one choice; the API's limit for tools is 128.
+/// Tool calls of one choice, and of all choices together; the API's limit for tools is 128.
 const CALLS_MAX: usize = 128;
+const CALLS_OF_ALL_MAX: usize = 1024;
 
 /// Bytes of a function's name; the API's limit is 64.
 const NAME_BYTES_MAX: usize = 256;
 
-/// Bytes of arguments that a choice keeps: several calls are billed on their compact JSON.
+/// Bytes of arguments that a choice keeps, and all choices together: several calls are billed on their
+/// compact JSON.
 const ARGUMENTS_BYTES_MAX: usize = 256 << 10;
+const ARGUMENTS_OF_ALL_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of all texts that are kept while no event has named the model: each may be long, and there may
+/// be many. Looked at every so many bytes of events.
+const UNNAMED_BYTES_MAX: usize = 512 << 10;
+const UNNAMED_LOOK_BYTES: usize = 64 << 10;
 
 /// Characters of a label (model, id, error code) that goes into an event.
 const LABEL_CHARS_MAX: usize = 128;
@@ -46,6 +54,17 @@ pub(super) struct Answer {
     pub(super) overflow: bool,
     /// Some usage was negative, fractional or beyond reason.
     pub(super) implausible: bool,
+    /// What all choices hold together.
+    held: Held,
+    /// Bytes of events since it was looked at how much is kept while no model is known.
+    unnamed_bytes: usize,
+}
+
+/// What the choices of an answer hold together.
+#[derive(Debug, Default)]
+struct Held {
+    calls: usize,
+    argument_bytes: usize,
 }
 
 /// One choice so far.
@@ -64,6 +83,8 @@ pub(super) struct Choice {
     pub(super) odd: bool,
     /// Not all arguments could be kept.
     pub(super) arguments_cut: bool,
+    /// Bytes of arguments that are kept.
+    argument_bytes: usize,
 }
 
 /// One tool call so far.
@@ -98,6 +119,28 @@ impl Answer {
             self.report(reported, !choices || chunk.no_choices());
         }
         read
+    }
+
+    /// An event of so many bytes has been read. Texts that no vocabulary is known for are let go of
+    /// once there is too much of them.
+    pub(super) fn event_read(&mut self, bytes: usize) {
+        if self.rules.is_some() {
+            return;
+        }
+        self.unnamed_bytes = self.unnamed_bytes.saturating_add(bytes);
+        if self.unnamed_bytes < UNNAMED_LOOK_BYTES {
+            return;
+        }
+        self.unnamed_bytes = 0;
+        if self.uncounted_bytes() > UNNAMED_BYTES_MAX {
+            self.choices.iter_mut().for_each(Choice::lose_unnamed);
+            self.items.lose_unnamed();
+        }
+    }
+
+    /// What an assessment counts anew, in bytes.
+    pub(super) fn uncounted_bytes(&self) -> usize {
+        self.items.uncounted_bytes() + self.choices.iter().map(Choice::uncounted_bytes).sum::<usize>()
     }
 
     /// More content of a choice that has begun, and nothing else.
@@ -167,7 +210,7 @@ impl Answer {
     fn choices(&mut self, chunk: &Chunk<'_>) -> Result<(), Malformed> {
         let mut all_read = Ok(());
         let encoding = self.rules.map(|model| model.encoding);
-        let (choices, overflow) = (&mut self.choices, &mut self.overflow);
+        let (choices, overflow, held) = (&mut self.choices, &mut self.overflow, &mut self.held);
         let mut last = None;
         chunk.choices(|part| {
             let again = last.replace(part.index) == Some(part.index);
@@ -181,7 +224,7 @@ impl Answer {
                 choices.len() - 1
             });
             choices[place].odd |= again; // which of them the next chunk goes on with is not said
-            let read = choices[place].feed(&part, encoding);
+            let read = choices[place].feed(&part, encoding, held);
             all_read = all_read.and(read);
         })?;
         all_read
@@ -189,7 +232,12 @@ impl Answer {
 }
 
 impl Choice {
-    fn feed(&mut self, part: &chunk::Choice<'_>, encoding: Option<Encoding>) -> Result<(), Malformed> {
+    fn feed(
+        &mut self,
+        part: &chunk::Choice<'_>,
+        encoding: Option<Encoding>,
+        held: &mut Held,
+    ) -> Result<(), Malformed> {
         if let Some(reason) = part.finish_reason {
             self.finish = Some(finish_label(&reason.lossy()));
         }
@@ -209,34 +257,39 @@ impl Choice {
         push(&mut self.reasoning, message.reasoning);
         self.audio |= message.audio;
         self.odd |= message.odd;
-        self.feed_calls(&message, encoding)
+        self.feed_calls(&message, encoding, held)
     }
 
-    fn feed_calls(&mut self, message: &Message<'_>, encoding: Option<Encoding>) -> Result<(), Malformed> {
+    fn feed_calls(
+        &mut self,
+        message: &Message<'_>,
+        encoding: Option<Encoding>,
+        held: &mut Held,
+    ) -> Result<(), Malformed> {
         if let Some(call) = &message.function_call {
-            self.feed_call(call, encoding);
+            self.feed_call(call, encoding, held);
         }
         let (mut last, mut again) = (None, false);
         let read = message.tool_calls(|call| {
             again |= last.replace(call.index) == Some(call.index);
-            self.feed_call(&call, encoding);
+            self.feed_call(&call, encoding, held);
         });
         self.odd |= again;
         read
     }
 
-    fn feed_call(&mut self, part: &chunk::Call<'_>, encoding: Option<Encoding>) {
+    fn feed_call(&mut self, part: &chunk::Call<'_>, encoding: Option<Encoding>, held: &mut Held) {
         self.odd |= part.odd;
         let place = self.calls.iter().position(|call| call.index == part.index);
-        if place.is_none() && self.calls.len() == CALLS_MAX {
+        if place.is_none() && (self.calls.len() == CALLS_MAX || held.calls == CALLS_OF_ALL_MAX) {
             self.arguments_cut = true;
             return;
         }
         let place = place.unwrap_or_else(|| {
+            held.calls += 1;
             self.calls.push(Call { index: part.index, ..Call::default() });
             self.calls.len() - 1
         });
-        let held: usize = self.calls.iter().map(|call| call.kept.len()).sum();
         let call = &mut self.calls[place];
         if let Some(name) = part.name {
             let name = name.lossy();
@@ -248,14 +301,36 @@ impl Choice {
         }
         let Some(arguments) = part.arguments else { return };
         call.arguments.push(arguments, encoding);
-        let room = (call.kept.len() + ARGUMENTS_BYTES_MAX).saturating_sub(held);
+        let room =
+            (ARGUMENTS_BYTES_MAX - self.argument_bytes).min(ARGUMENTS_OF_ALL_BYTES_MAX - held.argument_bytes);
+        let mut kept = 0;
         Joiner::default().feed(arguments, |part| {
-            if call.kept.len() + part.len() <= room {
+            if kept + part.len() <= room {
                 call.kept.extend_from_slice(part);
+                kept += part.len();
             } else {
                 self.arguments_cut = true;
             }
         });
+        self.argument_bytes += kept;
+        held.argument_bytes += kept;
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &Text> {
+        let calls = self.calls.iter().map(|call| &call.arguments);
+        [&self.content, &self.refusal, &self.reasoning].into_iter().chain(calls)
+    }
+
+    fn lose_unnamed(&mut self) {
+        let calls = self.calls.iter_mut().map(|call| &mut call.arguments);
+        let texts = [&mut self.content, &mut self.refusal, &mut self.reasoning];
+        texts.into_iter().chain(calls).for_each(Text::lose_unnamed);
+    }
+
+    fn uncounted_bytes(&self) -> usize {
+        // Several calls are counted as one, from what is kept of them.
+        let several = if self.calls.len() > 1 { self.argument_bytes } else { 0 };
+        several + self.texts().map(Text::uncounted_bytes).sum::<usize>()
     }
 
     /// A delta with text, a refusal or a tool call has been seen.

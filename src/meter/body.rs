@@ -15,6 +15,10 @@ use crate::usage::Api;
 /// megabytes, but nothing counts of them except `model` and `usage`: none of them is ever kept.
 const JSON_BYTES_MAX: usize = 4 << 20;
 
+/// No piece that is shown on the data path is longer: what is kept of a document is read there at once
+/// only if this much more would be too much.
+const LAST_PIECE_BYTES_MAX: usize = 64 << 10;
+
 /// Bytes that must tell what a body is.
 const SNIFF_BYTES_MAX: usize = 64;
 
@@ -101,7 +105,25 @@ impl Body {
 
     /// Bytes that [`Body::finish`] has yet to read.
     pub(super) fn unread_bytes(&self) -> usize {
-        if let Shape::Json(bytes) = &self.shape { bytes.len() } else { 0 }
+        match &self.shape {
+            Shape::Json(kept) => kept.len(),
+            Shape::Events(decoder) => decoder.held_bytes(),
+            Shape::Unknown(_) | Shape::LongJson(_) | Shape::Opaque => 0,
+        }
+    }
+
+    /// Bytes that the next piece may make it read at once: those of an event that the piece may end,
+    /// or of a document that it may make too long to be kept.
+    pub(super) fn held_bytes(&self) -> usize {
+        match &self.shape {
+            Shape::Json(kept) if kept.len() + LAST_PIECE_BYTES_MAX <= JSON_BYTES_MAX => 0,
+            _ => self.unread_bytes(),
+        }
+    }
+
+    /// Lets go of what [`Body::finish`] would have read: nobody has the time.
+    pub(super) fn forget_unread(&mut self) {
+        self.shape = Shape::Opaque;
     }
 
     /// The next decoded bytes.
@@ -176,6 +198,7 @@ impl Seen {
             self.answer.error = Some(String::new());
         }
         self.parse_errors += u64::from(strict && read.is_err());
+        self.answer.event_read(data.len());
     }
 
     /// A chunk of a chat, or an event of an API that is not computed.

@@ -251,6 +251,23 @@ impl Items {
         }
     }
 
+    /// Lets go of the texts that no vocabulary is known for.
+    pub(super) fn lose_unnamed(&mut self) {
+        for item in &mut self.items {
+            item.arguments.lose_unnamed();
+            item.parts.iter_mut().for_each(|part| part.text.lose_unnamed());
+        }
+    }
+
+    /// What a count takes, in bytes of text that it counts anew.
+    pub(super) fn uncounted_bytes(&self) -> usize {
+        let arguments = self.items.iter().map(|item| &item.arguments);
+        let texts = self.parts().map(|part| &part.text).chain(arguments);
+        // Several calls are counted as one, from what is kept of them.
+        let several = if self.calls().nth(1).is_some() { self.kept_bytes } else { 0 };
+        several + texts.map(Text::uncounted_bytes).sum::<usize>()
+    }
+
     /// No item has been seen.
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()

@@ -191,6 +191,30 @@ impl Meter {
         if self.body.is_skimmed() { SKIMMED_BYTES_PER_COUNTED } else { 1 }
     }
 
+    /// Work that the answer has caused so far, in bytes: those of its body, and those that undoing its
+    /// coding read and gave.
+    pub fn work_bytes(&self) -> u64 {
+        self.decoder.work_bytes()
+    }
+
+    /// Bytes that the next piece of the answer may make it read at once, on top of the piece itself.
+    pub fn held_bytes(&self) -> usize {
+        self.body.held_bytes()
+    }
+
+    /// Bytes of text that [`Meter::progress`] and [`Meter::settle`] count anew: much is better counted
+    /// off the data path.
+    pub fn uncounted_bytes(&self) -> usize {
+        self.body.seen.answer.uncounted_bytes()
+    }
+
+    /// Nobody has the time to read what only [`Meter::end`] would read: the output is unknown, reason
+    /// `meter_overload`.
+    pub fn forget_unread(&mut self) {
+        self.body.forget_unread();
+        self.overloaded();
+    }
+
     /// A delta with text, a refusal or a tool call has been seen.
     pub fn first_token_seen(&self) -> bool {
         self.body.seen.answer.has_begun()

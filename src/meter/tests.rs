@@ -1,6 +1,7 @@
 //! The meter against exchanges of our own: every ending, shape, coding and split.
 
 mod answers;
+mod cases;
 mod fast_way;
 mod plain;
 mod responses;
@@ -170,7 +171,7 @@ fn reported_usage_wins_from_whatever_chunk() {
 }
 
 #[test]
-fn choices_and_calls_are_counted_each_for_itself() {
+fn case_26_choices_and_calls_are_counted_each_for_itself() {
     let two = [
         content(1, "Hel"),
         content(0, "Hello"),
@@ -424,7 +425,7 @@ fn the_prompt_is_asked_for_when_it_is_clear_that_it_is_needed() {
 }
 
 #[test]
-fn other_apis_report_or_are_unknown() {
+fn case_71_other_apis_report_or_are_unknown() {
     let embeddings = r#"{"data":[{"embedding":"AAAA"}],"model":"text-embedding-3-small","usage":{"prompt_tokens":5,"total_tokens":5}}"#;
     let event = Exchange { api: Api::Embeddings, ..Exchange::json(embeddings) }.run();
     assert_eq!((event.tokens.input, event.tokens.output, event.tokens.total), (Some(5), Some(0), Some(5)));

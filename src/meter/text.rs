@@ -7,6 +7,9 @@ use crate::tokens::{self, Counter, Encoding};
 /// The first or second chunk does.
 const UNNAMED_BYTES_MAX: usize = 64 << 10;
 
+/// Every count looks at the last piece of its text again; more than this is rare.
+const PIECE_BYTES_USUAL: usize = 64;
+
 /// One text, counted as a whole: deltas are joined before they are counted.
 #[derive(Debug, Default)]
 pub(super) struct Text {
@@ -38,10 +41,25 @@ impl Text {
             *last = part.last().copied().or(*last);
             match counter {
                 Some(counter) => counter.push(part),
-                None if unnamed.len() + part.len() <= UNNAMED_BYTES_MAX => unnamed.extend_from_slice(part),
+                None if !*lost && unnamed.len() + part.len() <= UNNAMED_BYTES_MAX => {
+                    unnamed.extend_from_slice(part);
+                }
                 None => *lost = true,
             }
         });
+    }
+
+    /// Lets go of a text whose vocabulary is not known: the answer has too much of the kind.
+    pub(super) fn lose_unnamed(&mut self) {
+        if self.counter.is_none() && !self.unnamed.is_empty() {
+            (self.unnamed, self.lost) = (Vec::new(), true);
+        }
+    }
+
+    /// What [`Text::count`] takes, in bytes of text that it counts anew.
+    pub(super) fn uncounted_bytes(&self) -> usize {
+        let piece = if self.counter.is_some() { PIECE_BYTES_USUAL } else { 0 };
+        piece + self.unnamed.len()
     }
 
     /// No delta with text has come.

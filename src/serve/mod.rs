@@ -23,13 +23,13 @@ use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
 use crate::proxy::{self, Tls};
 use crate::publish::{self, Publisher};
-use crate::tee::{Accounts, Compared, Observer, Share};
+use crate::tee::{Accounts, Compared, Observer, Phase, Share};
 use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics, PublishSnapshot};
 use crate::tokens;
 use crate::usage::Settled;
 
 pub use self::callers::CallerConfig;
-use self::reload::Reloader;
+use self::reload::{Reload, Reloader};
 
 /// Prompts and bursts are counted here. Two: one long prompt does not hold up all others, and
 /// more would take the cores that the streams need.
@@ -73,19 +73,25 @@ pub struct Running {
     flush_timeout: Duration,
 }
 
-/// Runs until SIGTERM or SIGINT, then stops in order; SIGHUP reads again what comes from files. A second signal ends the process at once,
-/// which loses nothing that `kill -9` would not.
+/// Runs until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once, which
+/// loses nothing that `kill -9` would not. SIGHUP reads again what comes from files; `log_level` reads
+/// the configuration again for it: it gives the level that holds now, or what is wrong.
 ///
 /// # Errors
 /// If something cannot be started, or events are left undelivered at the end.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(
+    config: Config,
+    log_level: impl Fn() -> anyhow::Result<String> + Send + 'static,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut signals, mut hangup) = {
         let _guard = runtime.enter();
         let ends = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         (ends, signal(SignalKind::hangup())?)
     };
-    let running = start(config)?;
+    let log_level =
+        Reload { what: "log-level", read: Box::new(move || Ok(telemetry::log::set_level(&log_level()?))) };
+    let running = start_reloading(config, vec![log_level])?;
     runtime.block_on(async {
         let mut ended = std::pin::pin!(either(&mut signals));
         loop {
@@ -116,6 +122,10 @@ async fn either(signals: &mut (Signal, Signal)) {
 /// # Errors
 /// If the ledger, an address or a file cannot be used; the message names it.
 pub fn start(config: Config) -> anyhow::Result<Running> {
+    start_reloading(config, Vec::new())
+}
+
+fn start_reloading(config: Config, mut reloads: Vec<Reload>) -> anyhow::Result<Running> {
     warn_of_defaults(&config);
     let vocabularies = std::thread::Builder::new().name("tw-vocabulary".to_owned()).spawn(tokens::load)?;
     let metrics = Arc::new(Metrics::new()?);
@@ -136,6 +146,7 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     // earlier would wait for the disk on its own thread.
     vocabularies.join().map_err(|_| anyhow::anyhow!("the vocabularies could not be loaded"))?;
     let proxy = start_proxy(&config, resolver, &accounts, &ledger)?;
+    let reloads_seen = Arc::clone(&metrics);
     let ready = Arc::new(AtomicBool::new(true));
     let pages = pages(
         metrics,
@@ -154,7 +165,8 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
         boot = %ledger.boot(),
         "listening"
     );
-    let reloader = Reloader::start(config.caller.reloads())?;
+    reloads.extend(config.caller.reloads());
+    let reloader = Reloader::start(reloads, move |what, result| reloads_seen.reloaded(what, result))?;
     let flush_timeout = config.flush_timeout;
     Ok(Running { proxy, admin, accounts, publisher, ledger, reloader, ready, flush_timeout })
 }
@@ -248,6 +260,10 @@ impl Observer for Record {
         self.settled(settled);
     }
 
+    fn held(&self, phase: Phase, time: Duration) {
+        self.metrics.held(phase.as_str(), time);
+    }
+
     fn compared(&self, compared: &Compared) {
         let Compared { kind, residual, turned, wrong_calls } = compared;
         let comparison = Comparison {
@@ -310,6 +326,12 @@ fn snapshot(ledger: &Ledger, accounts: &Accounts) -> LedgerSnapshot {
         drains_finished: counters.drains_finished.load(Ordering::Relaxed),
         drains_cut: counters.drains_cut.load(Ordering::Relaxed),
         usage_refused: counters.usage_refused.load(Ordering::Relaxed),
+        prompts_not_kept: counters.prompts_not_kept.load(Ordering::Relaxed),
+        backlog_bytes: counters.backlog_bytes() as u64,
+        streams: counters.answers_open.load(Ordering::Relaxed) as u64,
+        request_bytes: counters.request_bytes.load(Ordering::Relaxed),
+        answer_bytes: counters.answer_bytes.load(Ordering::Relaxed),
+        not_accepted: counters.calls_refused.load(Ordering::Relaxed),
     }
 }
 

@@ -27,7 +27,11 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    pub(super) fn start(all: Vec<Reload>) -> std::io::Result<Reloader> {
+    /// `seen` hears of every change, `changed`, and of every error, `failed`.
+    pub(super) fn start(
+        all: Vec<Reload>,
+        seen: impl Fn(&'static str, &'static str) + Send + 'static,
+    ) -> std::io::Result<Reloader> {
         let (asks, asked) = channel();
         let thread = std::thread::Builder::new().name("tw-reload".to_owned()).spawn(move || {
             let mut said: Vec<Option<String>> = all.iter().map(|_| None).collect();
@@ -38,7 +42,7 @@ impl Reloader {
                     Err(RecvTimeoutError::Disconnected) => return,
                 };
                 for (reload, said) in all.iter().zip(&mut said) {
-                    read_again(reload, on_request, said);
+                    read_again(reload, on_request, said, &seen);
                 }
             }
         })?;
@@ -57,15 +61,24 @@ impl Reloader {
 }
 
 /// An error is told once, and again when somebody asks.
-fn read_again(reload: &Reload, on_request: bool, said: &mut Option<String>) {
+fn read_again(
+    reload: &Reload,
+    on_request: bool,
+    said: &mut Option<String>,
+    seen: &impl Fn(&'static str, &'static str),
+) {
     match (reload.read)() {
         Ok(changed) => {
             *said = None;
+            if changed {
+                seen(reload.what, "changed");
+            }
             if changed || on_request {
                 tracing::info!(setting = reload.what, changed, "read again");
             }
         }
         Err(error) => {
+            seen(reload.what, "failed");
             let error = format!("{error:#}");
             if on_request || said.as_ref() != Some(&error) {
                 tracing::error!(setting = reload.what, %error, "cannot be read again; what was read before stays in force");

@@ -26,9 +26,9 @@ use super::tests::Meter;
 use crate::ledger::{OpenCall, Slot};
 #[cfg(not(test))]
 use crate::meter::Meter;
-use crate::meter::{Ending, Left, Rules};
+use crate::meter::{Checks, Ending, Left, Rules};
 use crate::pool::Task;
-use crate::usage::{Api, Progress, Usage};
+use crate::usage::{Api, Progress, Target, Usage};
 
 /// What of one call's answer may wait for the counting pool: half a minute of the fastest stream.
 const CALL_BACKLOG_BYTES_MAX: usize = 1024 * 1024;
@@ -78,6 +78,8 @@ pub(super) struct State {
     pub(super) owes_prompt: bool,
     /// A checkpoint was due while the meter was away: it is made up for as soon as it is back.
     pub(super) owes_checkpoint: bool,
+    /// The next checkpoint, found out by the pool.
+    pub(super) assessed: Option<Box<Assessed>>,
     /// There is news since the last checkpoint.
     pub(super) changed: bool,
     /// The caller's request broke off.
@@ -93,6 +95,18 @@ pub(super) struct State {
     pub(super) settled: bool,
 }
 
+/// What a call knew at some point.
+pub(super) struct Assessed {
+    progress: Progress,
+    checks: Checks,
+    target: Target,
+}
+
+pub(super) fn assess(meter: &Meter) -> Assessed {
+    let (progress, checks) = meter.progress();
+    Assessed { progress, checks, target: meter.target() }
+}
+
 /// What the data path itself knows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
@@ -104,6 +118,9 @@ pub(super) struct Facts {
     pub(super) own_status: bool,
     /// Not a byte of the request reached the service.
     pub(super) unsent: bool,
+    /// Bytes of the request's body, and of the answer's as it came.
+    pub(super) request_bytes: u64,
+    pub(super) answer_bytes: u64,
 }
 
 /// Where the meter is.
@@ -134,6 +151,7 @@ impl Call {
             owes_overload: false,
             owes_prompt: false,
             owes_checkpoint: false,
+            assessed: None,
             changed: false,
             caller_left: false,
             request_whole: false,
@@ -160,6 +178,7 @@ impl Call {
         if state.ended.is_some() {
             return;
         }
+        state.facts.request_bytes += bytes.len() as u64;
         if matches!(state.meter, Seat::Away) {
             // The answer already fills the pool while the request still runs: so rare that the
             // prompt is given up rather than kept in a second queue.
@@ -220,6 +239,7 @@ impl Call {
     /// The next bytes of the answer; at most `inline_bytes` of them are counted here and now.
     pub(super) fn response_frame(self: &Arc<Self>, bytes: &Bytes, inline_bytes: &mut usize) {
         let mut state = self.lock();
+        state.facts.answer_bytes += bytes.len() as u64;
         if state.ended.is_some() || matches!(state.meter, Seat::Lost) {
             return;
         }
@@ -227,13 +247,11 @@ impl Call {
         let mut taken = 0;
         if state.backlog.is_empty() && matches!(state.meter, Seat::Here(_)) && *inline_bytes > 0 {
             let budget_bytes = *inline_bytes;
-            let shown = self.look(&mut state, |meter| {
-                let ease = meter.ease();
-                (meter.response_bytes(bytes, budget_bytes * ease), ease)
-            });
-            let ease;
-            (taken, ease) = shown.unwrap_or((bytes.len(), 1));
-            *inline_bytes = if taken < bytes.len() { 0 } else { inline_bytes.saturating_sub(taken / ease) };
+            let shown = self.look(&mut state, |meter| inline(meter, bytes, budget_bytes));
+            let work_bytes;
+            (taken, work_bytes) = shown.unwrap_or((bytes.len(), 0));
+            let left = inline_bytes.saturating_sub(work_bytes);
+            *inline_bytes = if taken < bytes.len() { 0 } else { left };
             self.note_first_token(&mut state);
         }
         if taken < bytes.len() {
@@ -255,9 +273,13 @@ impl Call {
         if state.queued {
             return; // the pool has some of it still, and settles
         }
-        let unread_bytes = self.look(&mut state, |meter| meter.unread_bytes()).unwrap_or(0);
-        if unread_bytes > INLINE_BYTES_MAX && self.enqueue(&mut state) {
-            return;
+        let to_read = |meter: &mut Meter| meter.unread_bytes() + meter.uncounted_bytes();
+        if self.look(&mut state, to_read).unwrap_or(0) > INLINE_BYTES_MAX {
+            if self.enqueue(&mut state) {
+                return;
+            }
+            self.overload(&mut state);
+            self.look(&mut state, Meter::forget_unread);
         }
         state.meter_ended = true;
         self.look(&mut state, |meter| meter.end(ending));
@@ -271,20 +293,36 @@ impl Call {
         self.settle(state);
     }
 
-    /// What is known of the call, if there is news since the last time.
-    pub(super) fn checkpoint(&self) -> Option<(Uuid, Progress)> {
+    /// What is known of the call, if there is news since the last time. Where that takes long, the pool
+    /// finds out first.
+    pub(super) fn checkpoint(self: &Arc<Self>) -> Option<(Uuid, Progress)> {
         let mut state = self.lock();
-        if !state.changed || state.ended.is_some() || state.opened.is_none() {
+        if state.ended.is_some() || state.opened.is_none() {
+            return None;
+        }
+        if let Some(ready) = state.assessed.take() {
+            return Some(self.labelled(*ready));
+        }
+        if !state.changed {
             return None;
         }
         state.owes_checkpoint = matches!(state.meter, Seat::Away);
-        let (mut progress, checks) = self.look(&mut state, |meter| meter.progress())?;
+        if self.look(&mut state, |meter| meter.uncounted_bytes())? > INLINE_BYTES_MAX {
+            state.owes_checkpoint = self.enqueue(&mut state);
+            return None;
+        }
+        let assessed = self.look(&mut state, |meter| assess(meter))?;
         state.changed = false;
+        Some(self.labelled(assessed))
+    }
+
+    /// A checkpoint with the quality that the rules have now.
+    fn labelled(&self, assessed: Assessed) -> (Uuid, Progress) {
+        let Assessed { mut progress, checks, target } = assessed;
         if self.accounts.drift.any() {
-            let target = self.look(&mut state, |meter| meter.target())?;
             self.accounts.drift.label(&mut progress.accounting, &checks, &target);
         }
-        Some((self.id, progress))
+        (self.id, progress)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -373,7 +411,10 @@ impl Call {
             self.look(&mut state, |meter| meter.caller_left(left));
         }
         let opened = state.opened.take();
-        let place = state.place;
+        let (place, facts) = (state.place, state.facts);
+        let counters = self.accounts.counters();
+        counters.request_bytes.fetch_add(facts.request_bytes, Ordering::Relaxed);
+        counters.answer_bytes.fetch_add(facts.answer_bytes, Ordering::Relaxed);
         let Final { mut usage, checks, panicked } = settle::usage(&mut state, ending);
         drop(state);
         if panicked {
@@ -383,6 +424,18 @@ impl Call {
         settle::hand_over(&self.accounts, opened, self.id, usage, Timestamp::now());
         self.live.remove(place);
     }
+}
+
+/// Shows an answer's bytes to its meter on the network thread, for as much work as the budget allows.
+/// Returns how many were taken, and the work.
+fn inline(meter: &mut Meter, bytes: &[u8], budget_bytes: usize) -> (usize, usize) {
+    if meter.held_bytes() > INLINE_BYTES_MAX {
+        return (0, 0); // it may be read as a whole now
+    }
+    let (ease, before) = (meter.ease(), meter.work_bytes());
+    let taken = meter.response_bytes(bytes, budget_bytes * ease);
+    let work_bytes = usize::try_from(meter.work_bytes() - before).unwrap_or(usize::MAX);
+    (taken, work_bytes / ease)
 }
 
 impl std::fmt::Debug for Call {

@@ -19,6 +19,7 @@ mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 pub use self::body::{Cause, RequestTap, ResponseTap};
 pub use self::call::{Begin, Call, Conclude};
@@ -49,6 +50,29 @@ pub trait Observer: Send + Sync {
     fn summed(&self, settled: &Settled);
     /// The service's number was held against ours: once for each side of a call that allows it.
     fn compared(&self, compared: &Compared);
+    /// Accounting held a request or a frame for so long.
+    fn held(&self, phase: Phase, time: Duration) {
+        let _ = (phase, time);
+    }
+}
+
+/// What accounting held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// A request, from its head's arrival until it may be sent: routing, identity, a place in the ledger.
+    Request,
+    /// A frame of an answer, while it was looked at.
+    Chunk,
+}
+
+impl Phase {
+    /// Its name as a label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Request => "request",
+            Phase::Chunk => "chunk",
+        }
+    }
 }
 
 /// Numbers that the data path counts, since the start of the process.
@@ -80,9 +104,20 @@ pub struct Counters {
     pub usage_refused: AtomicU64,
     /// Memory that answers waiting for the pool pin now.
     backlog_bytes: AtomicUsize,
+    /// Answers whose head has come and whose body has not ended.
+    pub answers_open: AtomicUsize,
+    /// Bytes of request bodies of the calls that ended.
+    pub request_bytes: AtomicU64,
+    /// Bytes of their answers' bodies, as they came.
+    pub answer_bytes: AtomicU64,
 }
 
 impl Counters {
+    /// Memory that answers waiting for the counting pool pin now.
+    pub fn backlog_bytes(&self) -> usize {
+        self.backlog_bytes.load(Ordering::Acquire)
+    }
+
     /// Calls that run now.
     pub fn calls_open(&self) -> u64 {
         let done = self.calls_settled.load(Ordering::Acquire) + self.calls_summed.load(Ordering::Acquire);

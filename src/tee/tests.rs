@@ -78,6 +78,18 @@ impl Meter {
     pub(super) fn ease(&self) -> usize {
         1
     }
+    pub(super) fn work_bytes(&self) -> u64 {
+        self.response.len() as u64
+    }
+    pub(super) fn held_bytes(&self) -> usize {
+        0
+    }
+    pub(super) fn uncounted_bytes(&self) -> usize {
+        if holds(&self.response, "UNCOUNTED") { self.response.len() } else { 0 }
+    }
+    pub(super) fn forget_unread(&mut self) {
+        self.tell("forgotten");
+    }
     pub(super) fn first_token_seen(&self) -> bool {
         holds(&self.response, "token")
     }
@@ -640,4 +652,64 @@ fn changed_calls_are_checkpointed_all_together_and_once() {
     assert_eq!((changed(), rig.heard.now().len()), (0, 400));
     drop(bodies);
     assert_eq!(rig.accounts.counters().calls_settled.load(Ordering::SeqCst), 500);
+}
+
+#[test]
+fn a_checkpoint_that_takes_long_is_found_out_by_the_pool() {
+    let dir = tempfile::tempdir().unwrap();
+    let options =
+        Options { slots: 10, control_interval: PATIENCE, ..Options::new(dir.path().join("ledger")) };
+    let ledger = Ledger::open(options).unwrap();
+    let rig = rig(1);
+    let call = rig.call_of(draft("no"), ledger.reserve());
+    let text = format!("UNCOUNTED{}", "x".repeat(3 * INLINE_BYTES_MAX));
+    let mut body = answer(&call, &[&text, "rest"]);
+    assert!(poll(&mut body).is_ready());
+    let began = Instant::now();
+    let wait = || {
+        assert!(began.elapsed() < PATIENCE, "no checkpoint");
+        std::thread::yield_now();
+    };
+    while rig.memory().1 > 0 {
+        wait();
+    }
+    assert!(call.checkpoint().is_none(), "found out on the network thread");
+    let progress = loop {
+        if let Some((_, progress)) = rig.live.hurried().pop() {
+            break progress;
+        }
+        wait();
+    };
+    assert_eq!(progress.tokens.output, Some(text.len() as u64));
+    assert!(call.checkpoint().is_none(), "nothing is new since");
+    drop(body);
+}
+
+/// Nobody has the time to count it: said, and not counted on the network thread.
+#[test]
+fn what_only_the_pool_may_count_is_given_up_if_the_pool_takes_nothing() {
+    let rig = rig(1);
+    let call = rig.call("no");
+    let half = "x".repeat(INLINE_BYTES_MAX / 2);
+    let frames = ["UNCOUNTED", &half, "pause", &half, "end"];
+    let mut script = Scripted::of(&frames);
+    script.0[2] = None; // a new turn
+    let mut body = ResponseTap::new(script, Some(Conclude::new(Arc::clone(&call))));
+    rig.accounts.close();
+    drain(&mut body);
+    let usage = rig.heard.wait();
+    assert_eq!((told(&usage, "overloaded"), told(&usage, "forgotten")), (1, 1));
+}
+
+#[test]
+fn a_large_request_lets_others_go_first() {
+    let rig = rig(0);
+    let call = rig.call("no");
+    let frame = "x".repeat(64 << 10);
+    let mut body = RequestTap::new(Scripted::of(&[frame.as_str(); 5]), Some(Arc::clone(&call)));
+    let turns: Vec<bool> = (0..7).map(|_| poll(&mut body).is_ready()).collect();
+    assert_eq!(turns, [true, true, false, true, true, false, true]);
+    assert!(poll(&mut body).is_ready(), "and ends");
+    drain(&mut answer(&call, &["token"]));
+    assert_eq!(rig.heard.wait().ids.client_request_id.unwrap().len(), 5 * frame.len());
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::call::{Call, Seat, State};
+use super::call::{Call, Seat, State, assess};
 use super::prompt::Prompt;
 #[cfg(test)]
 use super::tests::{Meter, count_prompt};
@@ -18,6 +18,7 @@ use crate::pool::Task;
 /// What the pool is to do next.
 enum Step {
     Show(Box<Meter>, Vec<Bytes>, usize),
+    Assess(Box<Meter>),
     End(Box<Meter>, Ending),
     Count(Vec<Bytes>, usize, String),
     Settle,
@@ -47,6 +48,18 @@ impl Task for Call {
                         self.live.hurry(Arc::clone(&self));
                     }
                     self.consider_prompt(&mut state);
+                }
+                Step::Assess(meter) => {
+                    drop(state);
+                    let assessed = catch_unwind(AssertUnwindSafe(|| {
+                        let assessed = assess(&meter);
+                        (meter, assessed)
+                    }));
+                    let (meter, assessed) = assessed.map_or((None, None), |(m, a)| (Some(m), Some(a)));
+                    let mut state = self.lock();
+                    state.assessed = assessed.map(Box::new);
+                    self.put_back(&mut state, meter);
+                    self.live.hurry(Arc::clone(&self));
                 }
                 Step::End(mut meter, ending) => {
                     drop(state);
@@ -80,6 +93,15 @@ impl Call {
                 elsewhere => state.meter = elsewhere,
             }
             self.accounts.release_backlog(pinned_bytes);
+        }
+        if state.ended.is_none() && std::mem::take(&mut state.owes_checkpoint) {
+            match std::mem::replace(&mut state.meter, Seat::Away) {
+                Seat::Here(meter) => {
+                    state.changed = false;
+                    return Step::Assess(meter);
+                }
+                elsewhere => state.meter = elsewhere,
+            }
         }
         if let Some(ending) = state.ended {
             if !std::mem::replace(&mut state.meter_ended, true) {

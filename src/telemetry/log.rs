@@ -1,11 +1,14 @@
 //! Log lines: JSON on stderr, one per call, never content.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Registry, reload};
 
 use super::Comparison;
 use crate::usage::{Settled, Usage};
@@ -13,17 +16,19 @@ use crate::usage::{Settled, Usage};
 /// Lines that may wait for stderr; beyond it lines are dropped rather than a request delayed.
 const LINES_MAX: usize = 8_192;
 
+/// The level of the lines that are written, to be changed while the process runs.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+
 /// Starts logging. Lines are written by a thread of their own until the guard is dropped.
 ///
 /// A second call in the same process does nothing: tests and the demo start more than one
 /// sidecar.
 pub fn init(level: &str) -> Option<WorkerGuard> {
-    let level: LevelFilter = level.parse().unwrap_or(LevelFilter::INFO);
     let (writer, guard): (NonBlocking, WorkerGuard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LINES_MAX)
         .thread_name("tw-log")
         .finish(std::io::stderr());
-    let subscriber = tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt::layer()
         .json()
         .fmt_fields(JsonFields::new())
         .flatten_event(true)
@@ -32,10 +37,32 @@ pub fn init(level: &str) -> Option<WorkerGuard> {
         .with_target(false)
         .with_timer(SystemTime)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_max_level(level)
-        .with_writer(writer)
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).ok().map(|()| guard)
+        .with_writer(writer);
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    tracing::subscriber::set_global_default(subscriber).ok()?;
+    let _ = LEVEL.set(handle);
+    Some(guard)
+}
+
+/// Changes the level. True if it was another; false also where logging was not started.
+pub fn set_level(level: &str) -> bool {
+    let Some(handle) = LEVEL.get() else { return false };
+    let wanted = filter(level);
+    handle.clone_current() != Some(wanted) && handle.reload(wanted).is_ok()
+}
+
+fn filter(level: &str) -> LevelFilter {
+    level.parse().unwrap_or(LevelFilter::INFO)
+}
+
+/// From now on a panic's line names its place and not its message, which may quote what was being read.
+pub fn hush_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let thread = std::thread::current();
+        tracing::error!(place, thread = thread.name(), "a panic");
+    }));
 }
 
 /// The line of one call. Its fields are the event's.
@@ -97,6 +124,26 @@ fn trace_id(traceparent: Option<&str>) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A process of its own, because the hook and the log are the process's.
+    #[test]
+    fn a_panic_names_its_place_and_quotes_nothing() {
+        const CHILD: &str = "TOKENWEIR_LOG_TEST_CHILD";
+        if std::env::var_os(CHILD).is_some() {
+            let lines = init("error");
+            hush_panics();
+            let quoted = std::panic::catch_unwind(|| std::hint::black_box("a canary é")[..10].len());
+            drop(lines);
+            assert!(quoted.is_err());
+            return;
+        }
+        let name = "telemetry::log::tests::a_panic_names_its_place_and_quotes_nothing";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && said.contains("log.rs:"), "{said}");
+        assert!(!said.contains("canary"), "{said}");
+    }
 
     #[test]
     fn the_trace_id_is_the_second_part() {

@@ -1,5 +1,7 @@
 //! Every Prometheus metric, declared once. Units last in the names; base units.
 
+use std::time::Duration;
+
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -33,6 +35,24 @@ const COMMIT_S: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 const DELIVERY_S: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
+/// What accounting holds: from a frame that is only looked at to the limit of a turn.
+const HELD_S: &[f64] = &[
+    0.000_000_5,
+    0.000_001,
+    0.000_002,
+    0.000_005,
+    0.000_01,
+    0.000_02,
+    0.000_05,
+    0.000_1,
+    0.000_2,
+    0.000_5,
+    0.001,
+    0.002,
+    0.005,
+    0.01,
+];
+
 /// Every metric.
 #[derive(Debug)]
 pub struct Metrics {
@@ -51,7 +71,16 @@ pub struct Metrics {
     residual_tokens: HistogramVec,
     rules_drifted: IntGaugeVec,
     parse_errors: IntCounter,
+    unknown_fields: IntCounter,
     unattributed: IntCounter,
+    conflicts: IntCounter,
+    overhead_seconds: HistogramVec,
+    streams: IntGauge,
+    body_bytes: IntCounterVec,
+    not_accepted: IntCounterVec,
+    backlog_bytes: IntGauge,
+    prompts_not_kept: IntCounter,
+    reloads: IntCounterVec,
     accepted: IntCounter,
     settled: IntCounter,
     summed: IntCounter,
@@ -123,6 +152,18 @@ pub struct LedgerSnapshot {
     pub drains_cut: u64,
     /// Requests that were sent again without being made to ask for usage.
     pub usage_refused: u64,
+    /// Calls whose prompt was not kept.
+    pub prompts_not_kept: u64,
+    /// Bytes of answers that wait for the counting threads.
+    pub backlog_bytes: u64,
+    /// Answers that are passing.
+    pub streams: u64,
+    /// Bytes of request bodies, of calls that ended.
+    pub request_bytes: u64,
+    /// Bytes of answers, of calls that ended.
+    pub answer_bytes: u64,
+    /// Requests refused because the ledger had no place.
+    pub not_accepted: u64,
 }
 
 /// Counts that the publisher keeps itself, read at each scrape.
@@ -285,6 +326,47 @@ impl Metrics {
             )?,
             parse_errors: d
                 .counter("tokenweir_sse_parse_errors_total", "Events or bodies that could not be read.")?,
+            unknown_fields: d.counter(
+                "tokenweir_unknown_usage_fields_total",
+                "Details of reported usage that have no field of their own: the service has news.",
+            )?,
+            conflicts: d.counter(
+                "tokenweir_caller_conflicts_total",
+                "Calls of which two sources named different callers; the first won.",
+            )?,
+            overhead_seconds: d.histograms(
+                "tokenweir_overhead_seconds",
+                "Time that accounting holds bytes back. phase: request (from the head's arrival until it may be sent, of every call: routing, identity, a place in the ledger, and what an opt-in waits for), chunk (a frame of an answer in the meter, one of 16). Neither reading and writing sockets nor waiting for the thread is in it.",
+                HELD_S,
+                &["phase"],
+            )?,
+            streams: d.gauge(
+                "tokenweir_streams_in_flight",
+                "Answers whose head has come and whose body has not ended: what to scale by.",
+            )?,
+            body_bytes: d.counters(
+                "tokenweir_body_bytes_total",
+                "Bytes of bodies as they passed, of calls that ended. direction: request, answer.",
+                &["direction"],
+            )?,
+            not_accepted: d.counters(
+                "tokenweir_requests_refused_total",
+                "Requests that got 503 before they were calls. reason: ledger_full (--on-ledger-failure reject).",
+                &["reason"],
+            )?,
+            backlog_bytes: d.gauge(
+                "tokenweir_meter_backlog_bytes",
+                "Bytes of answers that wait for the counting threads.",
+            )?,
+            prompts_not_kept: d.counter(
+                "tokenweir_prompts_not_kept_total",
+                "Calls whose prompt was not kept to be counted (--prompt-memory): input null.",
+            )?,
+            reloads: d.counters(
+                "tokenweir_reloads_total",
+                "Files read again. result: changed, failed (what was read before stays in force).",
+                &["setting", "result"],
+            )?,
             unattributed: d
                 .counter("tokenweir_unattributed_requests_total", "Calls that nobody can be charged for.")?,
             accepted: d.counter("tokenweir_calls_accepted_total", "Calls that the ledger was told of.")?,
@@ -378,7 +460,9 @@ impl Metrics {
         if usage.caller.id == crate::caller::UNATTRIBUTED {
             self.unattributed.inc();
         }
+        self.conflicts.inc_by(u64::from(usage.caller.conflict));
         self.parse_errors.inc_by(usage.stream.parse_errors);
+        self.unknown_fields.inc_by(usage.tokens.other.len() as u64);
         self.count_tokens(usage, deployment, model);
         self.count_times(usage, api, deployment);
     }
@@ -408,6 +492,16 @@ impl Metrics {
                 quality(accounting.output_quality),
             ])
             .inc();
+    }
+
+    /// Accounting held a request or a frame for so long.
+    pub fn held(&self, phase: &str, time: Duration) {
+        self.overhead_seconds.with_label_values(&[phase]).observe(time.as_secs_f64());
+    }
+
+    /// A setting's file was read again.
+    pub fn reloaded(&self, setting: &str, result: &str) {
+        self.reloads.with_label_values(&[setting, result]).inc();
     }
 
     /// Counts a number that the service reported and the rules computed.
@@ -452,6 +546,10 @@ impl Metrics {
             (&self.replaced, publish.replaced),
             (&self.resent, publish.resent),
             (&self.token_failures, publish.token_failures),
+            (&self.prompts_not_kept, now.prompts_not_kept),
+            (&self.body_bytes.with_label_values(&["request"]), now.request_bytes),
+            (&self.body_bytes.with_label_values(&["answer"]), now.answer_bytes),
+            (&self.not_accepted.with_label_values(&["ledger_full"]), now.not_accepted),
         ] {
             counter.inc_by(value.saturating_sub(counter.get()));
         }
@@ -464,6 +562,8 @@ impl Metrics {
             (&self.ledger_degraded, u64::from(now.degraded)),
             (&self.prompt_memory_bytes, now.prompt_memory_bytes),
             (&self.drains_running, now.drains_running),
+            (&self.backlog_bytes, now.backlog_bytes),
+            (&self.streams, now.streams),
             (&self.in_flight, publish.in_flight),
             (&self.backing_off, publish.backing_off.into()),
         ] {

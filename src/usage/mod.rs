@@ -9,9 +9,11 @@
 
 mod control;
 mod envelope;
+mod schema;
 
 pub use control::{Control, Summary, SummaryPeriod, TokenTotals};
 pub use envelope::{CloudEvent, EventType, SPEC_VERSION};
+pub use schema::SCHEMA;
 
 use std::collections::BTreeMap;
 

@@ -1,17 +1,19 @@
 //! No content and no credential in anything that the program writes.
 //!
-//! Random words stand in every free-text place of request, answer and headers; afterwards they
-//! are looked for in the events, the log at its most verbose, the metrics, and the raw bytes of
-//! the ledger and its write-ahead log.
+//! Words stand in every free-text place of 30 shapes of requests, of their answers and of headers;
+//! afterwards they are looked for in the events, the log at its most verbose, the metrics, the bodies of
+//! our own errors, what other commands print, and the raw bytes of the ledger and its write-ahead log.
 
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::http::{Message, connect, exchange, get, post};
-use super::sidecar::{Sidecar, events};
+use super::sidecar::{Sidecar, binary, events};
 use super::upstream;
 
 /// Begins every word that must not be seen again.
@@ -21,75 +23,394 @@ fn word(place: &str) -> String {
     format!("{CANARY}{place}")
 }
 
+/// One request: where to, and what. The answer is made by what the body asks for.
+struct Shape {
+    name: &'static str,
+    path: &'static str,
+    content_type: &'static str,
+    body: String,
+}
+
+fn shape(name: &'static str, path: &'static str, body: Value) -> Shape {
+    Shape { name, path, content_type: "application/json", body: body.to_string() }
+}
+
+const CHAT: &str = "/openai/deployments/d/chat/completions?api-version=1";
+const RESPONSES: &str = "/openai/v1/responses?api-version=preview";
+
+/// A chat request with words everywhere; `more` is added or put over it.
+fn chat(more: Value) -> Value {
+    let mut body = json!({
+        "model": "gpt-4o", "stream": true, "user": word("user"), "stop": [word("stop")],
+        "metadata": {word("metakey"): word("metadata")}, "safety_identifier": word("safety"),
+        "prompt_cache_key": word("cachekey"), "store": true,
+        "messages": [
+            {"role": "system", "name": word("name"), "content": word("system")},
+            {"role": "user", "content": word("prompt")},
+            {"role": "assistant", "content": null, "tool_calls": [{"id": word("callid"), "type": "function", "function": {"name": word("called"), "arguments": word("arguments")}}]},
+            {"role": "tool", "tool_call_id": word("callid"), "content": word("result")},
+        ],
+    });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+fn chats() -> Vec<Shape> {
+    let function = json!({"name": word("offered"), "description": word("description"), "parameters": {
+        "type": "object", "title": word("title"), "properties": {word("property"): {"type": "string", "enum": [word("enum")], "default": word("default")}}}});
+    let schema = json!({"type": "json_schema", "json_schema": {"name": word("schema"), "description": word("about"), "schema": {"properties": {word("field"): {"const": word("const")}}}}});
+    let image = |url: String| json!({"messages": [{"role": "user", "content": [{"type": "text", "text": word("caption")}, {"type": "image_url", "image_url": {"url": url}}]}]});
+    vec![
+        shape("chat, streamed", CHAT, chat(json!({}))),
+        shape("chat, usage asked for", CHAT, chat(json!({"stream_options": {"include_usage": true}}))),
+        shape("chat, whole", CHAT, chat(json!({"stream": false}))),
+        shape(
+            "chat, tools",
+            CHAT,
+            chat(
+                json!({"tools": [{"type": "function", "function": function}], "tool_choice": {"type": "function", "function": {"name": word("chosen")}}}),
+            ),
+        ),
+        shape(
+            "chat, functions",
+            CHAT,
+            chat(json!({"functions": [function], "function_call": {"name": word("chosen")}})),
+        ),
+        shape("chat, schema", CHAT, chat(json!({"response_format": schema}))),
+        shape(
+            "chat, image in the web",
+            CHAT,
+            chat(image(format!("https://{}.example/{}", word("host"), word("path")))),
+        ),
+        shape("chat, image within", CHAT, chat(image(format!("data:image/png;base64,{}", word("image"))))),
+        shape(
+            "chat, audio",
+            CHAT,
+            chat(
+                json!({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": word("audio"), "format": word("format")}}]}]}),
+            ),
+        ),
+        shape(
+            "chat, file",
+            CHAT,
+            chat(
+                json!({"messages": [{"role": "user", "content": [{"type": "file", "file": {"filename": word("file"), "file_data": word("filedata")}}]}]}),
+            ),
+        ),
+        shape(
+            "chat, own data",
+            CHAT,
+            chat(
+                json!({"data_sources": [{"type": "azure_search", "parameters": {"endpoint": word("endpoint"), "index_name": word("index"), "authentication": {"type": "api_key", "key": word("searchkey")}}}]}),
+            ),
+        ),
+        shape(
+            "chat, prediction",
+            CHAT,
+            chat(
+                json!({"prediction": {"type": "content", "content": word("prediction")}, "logit_bias": {word("bias"): 1}}),
+            ),
+        ),
+        shape(
+            "chat, web search",
+            CHAT,
+            chat(json!({"web_search_options": {"user_location": {"approximate": {"city": word("city")}}}})),
+        ),
+        shape("chat, refused by the service", CHAT, chat(json!({"x": "fail"}))),
+        shape("chat, an error in the stream", CHAT, chat(json!({"x": "break"}))),
+        Shape { body: format!("{{ {}", word("raw")), ..shape("chat, no JSON", CHAT, json!({})) },
+        Shape {
+            body: format!("{{\"messages\":[{{\"content\":\"{}\\ud83d", word("cut")),
+            ..shape("chat, cut JSON", CHAT, json!({}))
+        },
+    ]
+}
+
+fn others() -> Vec<Shape> {
+    let at = |path: &'static str, name: &'static str, body: Value| shape(name, path, body);
+    let multipart = |field: &str, file: &str| {
+        let part = |head: String, body: String| {
+            format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{body}\r\n")
+        };
+        let parts = [
+            part(format!("name=\"{field}\"; filename=\"{}\"", word("filename")), word(file)),
+            part("name=\"prompt\"".to_owned(), word("hint")),
+            part("name=\"model\"".to_owned(), "whisper-1".to_owned()),
+        ];
+        format!("{}--b--\r\n", parts.concat())
+    };
+    let form = |name, path, field: &str| Shape {
+        content_type: "multipart/form-data; boundary=b",
+        body: multipart(field, "bytes"),
+        ..shape(name, path, json!({}))
+    };
+    let response = |more: Value| {
+        let mut body = json!({"model": "gpt-4o", "stream": true, "instructions": word("instructions"), "user": word("user"), "metadata": {"a": word("metadata")}, "input": [{"role": "user", "content": [{"type": "input_text", "text": word("input")}]}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    vec![
+        at(
+            "/openai/deployments/d/completions",
+            "completion",
+            json!({"prompt": word("prompt"), "suffix": word("suffix"), "user": word("user"), "stop": word("stop"), "stream": true}),
+        ),
+        at(
+            "/openai/deployments/d/completions",
+            "completions, several",
+            json!({"prompt": [word("one"), word("two")], "echo": true}),
+        ),
+        at(
+            "/openai/deployments/d/embeddings",
+            "embedding",
+            json!({"input": word("input"), "user": word("user")}),
+        ),
+        at(
+            "/openai/deployments/d/embeddings",
+            "embeddings",
+            json!({"input": [word("one"), word("two")], "model": "text-embedding-3-small"}),
+        ),
+        at(RESPONSES, "response", response(json!({}))),
+        at(
+            RESPONSES,
+            "response, text alone",
+            response(
+                json!({"input": word("text"), "stream": false, "previous_response_id": word("previous")}),
+            ),
+        ),
+        at(
+            RESPONSES,
+            "response, tools",
+            response(
+                json!({"tools": [{"type": "function", "name": word("tool"), "description": word("description"), "parameters": {"properties": {word("property"): {}}}}, {"type": "mcp", "server_label": word("label"), "server_url": word("url"), "headers": {"authorization": word("mcptoken")}}], "text": {"format": {"type": "json_schema", "name": word("schema"), "schema": {}}}}),
+            ),
+        ),
+        at(
+            "/openai/deployments/d/images/generations",
+            "image",
+            json!({"prompt": word("prompt"), "user": word("user")}),
+        ),
+        form("image, edited", "/openai/deployments/d/images/edits", "image"),
+        form("transcript", "/openai/deployments/d/audio/transcriptions", "file"),
+        at(
+            "/openai/deployments/d/audio/speech",
+            "speech",
+            json!({"input": word("input"), "voice": word("voice"), "instructions": word("instructions")}),
+        ),
+        at(
+            "/openai/assistants",
+            "assistant",
+            json!({"name": word("name"), "description": word("description"), "instructions": word("instructions"), "metadata": {"a": word("metadata")}}),
+        ),
+        at(
+            "/openai/threads/t1/messages",
+            "message of a thread",
+            json!({"role": "user", "content": word("content"), "attachments": [{"file_id": word("file")}]}),
+        ),
+        at(
+            "/openai/batches",
+            "batch",
+            json!({"input_file_id": word("file"), "metadata": {"a": word("metadata")}}),
+        ),
+        at(
+            "/openai/files/import",
+            "something else",
+            json!({"filename": word("file"), "content_url": word("url")}),
+        ),
+    ]
+}
+
 fn answer(request: &Message, to: &mut TcpStream) -> io::Result<()> {
     let body = String::from_utf8_lossy(&request.body).into_owned();
-    if body.contains("fail") {
-        let error =
-            json!({"error": {"code": "content_filter", "message": word("message"), "param": word("param")}});
-        let error = error.to_string();
-        let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n";
-        return write!(to, "{head}Content-Length: {}\r\n\r\n{error}", error.len());
+    if body.contains("\"fail\"") {
+        return error(to);
     }
-    to.write_all(upstream::STREAM_HEAD.as_bytes())?;
-    let call = json!({"id": "x", "model": "gpt-4o", "choices": [{"index": 0, "delta": {"tool_calls": [
-        {"index": 0, "id": word("callid"), "function": {"name": word("tool"), "arguments": word("arguments")}}]}}]});
-    let refusal = json!({"id": "x", "model": "gpt-4o", "choices": [{"index": 0, "delta": {"refusal": word("refusal")}}]});
-    for event in [upstream::delta(&word("text")), format!("data: {call}\n\ndata: {refusal}\n\n")] {
-        upstream::write_chunk(to, event.as_bytes())?;
+    if request.first_line.contains("/speech") {
+        let audio = word("sound");
+        return write!(
+            to,
+            "HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: {}\r\n\r\n{audio}",
+            audio.len()
+        );
     }
-    // What cannot be read must not be quoted either.
-    upstream::write_chunk(to, format!("data: {{\"broken {}\n\n", word("broken")).as_bytes())?;
-    if body.contains("reported") {
-        let usage = json!({"id": "x", "model": "gpt-4o", "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 9}});
-        upstream::write_chunk(to, format!("data: {usage}\n\n").as_bytes())?;
+    if body.contains("\"stream\":true") {
+        let events =
+            if request.first_line.contains("/responses") { response_events() } else { chat_events(&body) };
+        to.write_all(upstream::STREAM_HEAD.as_bytes())?;
+        upstream::write_chunk(to, events.as_bytes())?;
+        return upstream::write_end(to);
     }
-    upstream::write_chunk(to, upstream::stop().as_bytes())?;
-    upstream::write_end(to)
+    let whole = json!({
+        "id": "x", "model": "gpt-4o", "text": word("transcript"), "output_text": word("said"),
+        "choices": [{"index": 0, "text": word("text"), "finish_reason": word("finish"), "message": {"content": word("content"), "refusal": word("refusal"), "annotations": [word("note")]}}],
+        "data": [{"b64_json": word("image"), "revised_prompt": word("revised"), "url": word("url")}],
+        "output": [{"type": "message", "content": [{"type": "output_text", "text": word("output")}]}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 4, word("detail"): word("value")},
+    });
+    let whole = whole.to_string();
+    write!(
+        to,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-secret: {}\r\nSet-Cookie: {}\r\nContent-Length: {}\r\n\r\n{whole}",
+        word("field"),
+        word("setcookie"),
+        whole.len()
+    )
+}
+
+fn error(to: &mut TcpStream) -> io::Result<()> {
+    let error = json!({"error": {"code": "content_filter", "message": word("message"), "param": word("param"), "innererror": {"content_filter_result": {"custom_blocklists": word("blocklist")}}}});
+    let error = error.to_string();
+    write!(
+        to,
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{error}",
+        error.len()
+    )
+}
+
+fn chat_events(body: &str) -> String {
+    let chunk = |delta: Value| {
+        format!(
+            "data: {}\n\n",
+            json!({"id": "x", "model": "gpt-4o", "choices": [{"index": 0, "delta": delta}], "obfuscation": word("padding")})
+        )
+    };
+    let call = json!({"tool_calls": [{"index": 0, "id": word("callid"), "function": {"name": word("tool"), "arguments": word("arguments")}}]});
+    let filtered = json!({"id": "", "model": "", "choices": [], "prompt_filter_results": [{"custom_blocklists": word("blocklist")}]});
+    let mut events = [
+        format!(": {}\nevent: {}\nid: {}\n\n", word("comment"), word("event"), word("eventid")),
+        format!("data: {filtered}\n\n"),
+        upstream::delta(&word("text")),
+        chunk(call),
+        chunk(json!({"refusal": word("refusal")})),
+        chunk(json!({"reasoning_content": word("thought"), "context": {"citations": [word("citation")]}})),
+        // What cannot be read must not be quoted either.
+        format!("data: {{\"broken {}\n\n", word("broken")),
+    ]
+    .concat();
+    if body.contains("\"break\"") {
+        events.push_str(&format!(
+            "data: {}\n\n",
+            json!({"error": {"message": word("message"), "type": "server_error", "code": 500}})
+        ));
+    }
+    if body.contains("include_usage") {
+        events.push_str(&format!("data: {}\n\n", json!({"id": "x", "model": "gpt-4o", "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 9}})));
+    }
+    events + &upstream::stop()
+}
+
+fn response_events() -> String {
+    let event = |value: Value| format!("event: {}\ndata: {value}\n\n", value["type"].as_str().unwrap());
+    [
+        event(json!({"type": "response.created", "response": {"id": "r", "model": "gpt-4o", "instructions": word("instructions")}})),
+        event(json!({"type": "response.output_text.delta", "item_id": word("item"), "output_index": 0, "content_index": 0, "delta": word("delta")})),
+        event(json!({"type": "response.mcp_call.failed", "error": word("mcperror")})),
+        event(json!({"type": "response.completed", "response": {"id": "r", "model": "gpt-4o", "status": "completed", "output": [{"type": "message", "content": [{"type": "output_text", "text": word("delta")}]}], "user": word("user")}})),
+    ]
+    .concat()
+}
+
+/// Headers with words: credentials, keys, cookies, and what nobody reads.
+fn fields() -> [(&'static str, String); 11] {
+    [
+        ("api-key", word("key")),
+        ("authorization", format!("Bearer {}.{}.x", word("head"), word("claims"))),
+        ("ocp-apim-subscription-key", word("sub")),
+        ("x-tokenweir-auth", word("secret")),
+        ("cookie", format!("a={}", word("cookie"))),
+        ("proxy-authorization", word("proxy")),
+        ("x-ms-user-agent", word("agent")),
+        ("user-agent", word("agent")),
+        ("referer", format!("https://{}.example/", word("referer"))),
+        ("x-forwarded-for", word("forwarded")),
+        (CANARY, word("unknown")),
+    ]
+}
+
+fn send(addr: SocketAddr, shape: &Shape) -> Message {
+    let sign = if shape.path.contains('?') { '&' } else { '?' };
+    let path =
+        format!("{}{sign}subscription-key={}&q={}&sig={}", shape.path, word("query"), word("q"), word("sig"));
+    let fields = fields();
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let request = post(&path, &fields, &shape.body);
+    let request = String::from_utf8(request).unwrap();
+    let request = request.replacen(
+        "Content-Type: application/json",
+        &format!("Content-Type: {}", shape.content_type),
+        1,
+    );
+    exchange(&mut connect(addr), request.as_bytes())
+}
+
+/// What other programs of ours print of the ledger.
+fn printed(ledger: &Path) -> Vec<u8> {
+    let mut all = Vec::new();
+    for command in ["events", "report", "verify"] {
+        let output = Command::new(binary()).arg(command).arg("--ledger").arg(ledger).output().unwrap();
+        all.extend([output.stdout, output.stderr].concat());
+    }
+    all
 }
 
 #[test]
 fn no_word_of_a_call_is_written_anywhere() {
-    let upstream = upstream::start(Arc::new(answer));
+    let shapes: Vec<Shape> = chats().into_iter().chain(others()).collect();
+    assert!(shapes.len() >= 30, "{} shapes", shapes.len());
+    for shape in &shapes {
+        assert!(shape.body.contains(CANARY), "{}: no word", shape.name);
+    }
+    let service = upstream::start(Arc::new(answer));
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("ledger");
-    let sidecar = Sidecar::start(upstream, &ledger, &["--log-level", "trace", "--drift-sample", "100%"]);
-    let mut connection = connect(sidecar.addr);
-    for kind in ["stream", "reported stream", "fail", "not json"] {
-        let body = json!({"stream": kind.ends_with("stream"), "stream_options": {"include_usage": kind.starts_with("reported")}, "user": word("user"), "stop": [word("stop")],
-            "messages": [{"role": "user", "name": word("name"), "content": format!("{kind} {}", word("prompt"))}],
-            "tools": [{"type": "function", "function": {"name": word("offered"), "description": word("description")}}]});
-        let body = if kind == "not json" { format!("{{ {}", word("raw")) } else { body.to_string() };
-        let (key, token, secret) =
-            (word("key"), format!("Bearer {}.{}.x", word("head"), word("claims")), word("sub"));
-        let fields = [
-            ("api-key", key.as_str()),
-            ("authorization", token.as_str()),
-            ("ocp-apim-subscription-key", secret.as_str()),
-            ("x-tokenweir-auth", secret.as_str()),
-            ("cookie", secret.as_str()),
-        ];
-        let path = format!(
-            "/openai/deployments/d/chat/completions?api-version=1&subscription-key={}",
-            word("query")
-        );
-        exchange(&mut connection, &post(&path, &fields, &body));
+    let sidecar = Sidecar::start(service, &ledger, &["--log-level", "trace", "--drift-sample", "100%"]);
+    for shape in &shapes {
+        let answer = send(sidecar.addr, shape);
+        // What the service says passes: the words are in there, so they have been on their way.
+        let said = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(said.contains(CANARY), "{}: {} {said}", shape.name, answer.first_line);
     }
     let metrics = get(sidecar.admin, "/metrics").body;
     let files = ledger_bytes(&ledger);
     let (code, log) = sidecar.stop();
     assert_eq!(code, Some(0));
-    assert!(log.iter().any(|line| line.contains("\"call\"")), "nothing was logged");
+    let lines = log.iter().filter(|line| line.contains("\"call\"")).count();
+    assert_eq!(lines, shapes.len(), "each call has its line");
     absent("the metrics", &metrics);
     absent("the log", log.join("\n").as_bytes());
     for (name, bytes) in files.into_iter().chain(ledger_bytes(&ledger)) {
         absent(&name, &bytes);
     }
+    absent("what commands print", &printed(&ledger));
     let events = events(&ledger);
-    assert!(events.len() >= 4);
+    assert!(events.len() >= shapes.len());
     absent("the events", serde_json::to_string(&events).unwrap().as_bytes());
 }
 
-fn ledger_bytes(ledger: &std::path::Path) -> Vec<(String, Vec<u8>)> {
+/// Our own errors quote nothing: no service there, no such upstream, no such method.
+#[test]
+fn no_word_is_in_an_error_of_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let sidecar = Sidecar::start(nobody, &dir.path().join("ledger"), &["--log-level", "trace"]);
+    for shape in chats() {
+        let answer = send(sidecar.addr, &shape);
+        assert_eq!(answer.status(), 502, "{}", shape.name);
+        absent("the body of a 502", &answer.body);
+        absent("the head of a 502", format!("{} {:?}", answer.first_line, answer.fields).as_bytes());
+    }
+    let broken = format!(
+        "POST /{} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {}\r\n\r\n",
+        word("path"),
+        word("coding")
+    );
+    let answer = exchange(&mut connect(sidecar.addr), broken.as_bytes());
+    absent("the body of a refusal", &answer.body);
+    let (_, log) = sidecar.stop();
+    absent("the log", log.join("\n").as_bytes());
+}
+
+fn ledger_bytes(ledger: &Path) -> Vec<(String, Vec<u8>)> {
     let files = std::fs::read_dir(ledger).unwrap().map(|entry| entry.unwrap().path());
     files.map(|path| (path.display().to_string(), std::fs::read(&path).unwrap())).collect()
 }

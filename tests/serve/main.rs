@@ -9,6 +9,8 @@
 //! - `drift`: the service bills otherwise than the rules say, and labels follow
 //! - `memory`: more large prompts at once than may be kept
 //! - `identity`: who pays, whatever headers, hops and files say
+//! - `observed`: the line of a call, and its metrics
+//! - `reload`: SIGHUP reads the log level again
 //! - `canary`: no content and no credential in anything that the program writes
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
@@ -23,10 +25,14 @@ mod identity;
 mod latency;
 mod memory;
 mod mixed;
+mod observed;
 mod oracle;
 mod outage;
 mod random;
+mod reload;
 mod replay;
+#[path = "../support/schema.rs"]
+mod schema;
 mod shim;
 mod shutdown;
 mod sidecar;

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::schema::misfits;
+
 /// How long anything may take before a test gives up: far more than it needs on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -189,9 +191,14 @@ pub(crate) fn event_lines(ledger: &Path) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// The same, parsed.
+/// The same, parsed; each fits the schema that `tokenweir schema` prints.
 pub(crate) fn events(ledger: &Path) -> Vec<Value> {
-    event_lines(ledger).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let events: Vec<Value> =
+        event_lines(ledger).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for event in &events {
+        assert_eq!(misfits(event), [""; 0], "{event}");
+    }
+    events
 }
 
 /// Only the usage events.

@@ -50,7 +50,7 @@ fn what_is_not_sure_is_said() {
 }
 
 #[test]
-fn a_repeated_prompt_is_taken_off() {
+fn case_36_a_repeated_prompt_is_taken_off() {
     let echo = r#""echo":true,"#;
     let repeated = choice(0, "Hello, world Hello", "stop");
     assert_eq!(completed(echo, &repeated), (Some(1), Quality::Estimated, "output:echo".to_owned()));
@@ -95,7 +95,7 @@ fn choices_of_a_stream_may_be_mixed() {
 }
 
 #[test]
-fn embeddings_have_no_output() {
+fn case_70_embeddings_have_no_output() {
     let request = r#"{"model":"d","input":["Hello, world","Hello"]}"#;
     let floats = "0.0123456789,".repeat(400_000);
     let long = format!(

@@ -1,0 +1,180 @@
+//! The JSON Schema of every event: what `tokenweir schema` prints.
+//!
+//! Written by hand, because its descriptions are for people; the tests hold every field of the types
+//! against it, and every event that tests make.
+
+/// JSON Schema, draft 2020-12, of a whole CloudEvent of any of the three types.
+pub const SCHEMA: &str = include_str!("schema.json");
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::SCHEMA;
+    use crate::caller::{Caller, Trust};
+    use crate::usage::*;
+
+    fn part<'a>(schema: &'a Value, schema_root: &'a Value) -> &'a Value {
+        match schema["$ref"].as_str() {
+            Some(path) => &schema_root["$defs"][path.trim_start_matches("#/$defs/")],
+            None => schema,
+        }
+    }
+
+    /// Every member has a schema, and every schema a member: `whole` has all that there is.
+    fn same_fields(place: &str, value: &Value, schema: &Value, root: &Value, whole: bool) {
+        let schema = part(schema, root);
+        let (Some(members), Some(properties)) = (value.as_object(), schema["properties"].as_object()) else {
+            return;
+        };
+        for (name, member) in members {
+            let place = format!("{place}.{name}");
+            let schema = properties.get(name).unwrap_or_else(|| panic!("{place} is not in the schema"));
+            same_fields(&place, member, schema, root, whole && name != "caller");
+        }
+        for name in properties.keys().filter(|_| whole) {
+            assert!(members.contains_key(name), "{place}.{name} of the schema is in no event");
+        }
+        for name in schema["required"].as_array().into_iter().flatten() {
+            assert!(members.contains_key(name.as_str().unwrap()), "{place}.{name} is required and absent");
+        }
+    }
+
+    fn caller() -> Caller {
+        Caller { conflict: true, entra_app_id: Some("a".to_owned()), ..Caller::unattributed(Trust::None) }
+    }
+
+    fn text() -> Option<String> {
+        Some("a".to_owned())
+    }
+
+    fn target() -> Target {
+        Target {
+            provider: PROVIDER.to_owned(),
+            api: Api::ChatCompletions,
+            operation: text(),
+            resource: "r".to_owned(),
+            deployment: text(),
+            deployment_served: text(),
+            spillover_from: text(),
+            service_tier: text(),
+            model: text(),
+            model_requested: text(),
+            region: text(),
+            api_version: text(),
+        }
+    }
+
+    fn accounting() -> Accounting {
+        let mut accounting = Accounting {
+            rules: "1".to_owned(),
+            tokenizer: text(),
+            computed_input: Some(1),
+            computed_output: Some(1),
+            reported_input: Some(1),
+            reported_output: Some(1),
+            ..Accounting::default()
+        };
+        accounting.add_reason("output:shutdown");
+        accounting
+    }
+
+    fn event(kind: EventType, data: impl serde::Serialize) -> Value {
+        let data = serde_json::to_value(data).unwrap();
+        let mut event = CloudEvent::new(kind, "//tokenweir/x", "i".to_owned(), text(), "s".to_owned(), data);
+        event.traceparent = text();
+        serde_json::to_value(event.with_sequence(1)).unwrap()
+    }
+
+    #[test]
+    fn every_field_is_in_the_schema_and_the_schema_has_no_other() {
+        let root: Value = serde_json::from_str(SCHEMA).unwrap();
+        let mut usage = Usage::draft(caller(), target());
+        usage.accounting = accounting();
+        usage.request.error_type = text();
+        (usage.request.choices, usage.request.attempt) = (Some(1), Some(1));
+        usage.tokens = Tokens {
+            input: Some(1),
+            output: Some(1),
+            total: Some(1),
+            input_cached: Some(1),
+            input_cache_write: Some(1),
+            input_audio: Some(1),
+            input_image: Some(1),
+            input_text: Some(1),
+            output_reasoning: Some(1),
+            output_audio: Some(1),
+            output_image: Some(1),
+            output_prediction_accepted: Some(1),
+            output_prediction_rejected: Some(1),
+            other: BTreeMap::from([("details.new".to_owned(), 1)]),
+        };
+        usage.stream.finish_reasons.push("stop".to_owned());
+        usage.timing = Timing {
+            started_at: Some(Timestamp::UNIX_EPOCH),
+            upstream_headers_ms: Some(1),
+            first_token_ms: Some(1),
+            duration_ms: Some(1),
+        };
+        usage.ids = Ids {
+            gateway_request_id: text(),
+            client_request_id: text(),
+            upstream_apim_request_id: text(),
+            upstream_request_id: text(),
+            response_id: text(),
+            traceparent: text(),
+        };
+        let period = SummaryPeriod { from: "f".to_owned(), to: "t".to_owned() };
+        let summary = Summary {
+            schema_version: SCHEMA_VERSION.to_owned(),
+            caller: caller(),
+            target: target(),
+            calls: 1,
+            tokens: TokenTotals::default(),
+            accounting: accounting(),
+            period,
+            reporter: Reporter::default(),
+        };
+        for (event, name) in [
+            (event(EventType::Usage, usage), "usage"),
+            (event(EventType::Summary, summary), "summary"),
+            (event(EventType::Control, Control::default()), "control"),
+        ] {
+            same_fields("event", &event, &root, &root, false);
+            same_fields(name, &event["data"], &root["$defs"][name], &root, true);
+        }
+    }
+
+    #[test]
+    fn every_word_is_in_the_schema() {
+        let root: Value = serde_json::from_str(SCHEMA).unwrap();
+        let words = |at: &str| root.pointer(at).and_then(|schema| schema["enum"].as_array()).unwrap().clone();
+        let has = |at: &str, word: &str| assert!(words(at).contains(&json!(word)), "{word} is not in {at}");
+        let usage = "/$defs/usage/properties";
+        for outcome in [
+            Outcome::Complete,
+            Outcome::ClientDisconnect,
+            Outcome::UpstreamError,
+            Outcome::UpstreamEof,
+            Outcome::Timeout,
+            Outcome::Shutdown,
+            Outcome::Crashed,
+            Outcome::Rejected,
+            Outcome::UpstreamStatus,
+        ] {
+            has(&format!("{usage}/stream/properties/outcome"), outcome.as_str());
+        }
+        for quality in [Quality::Exact, Quality::LowerBound, Quality::Estimated, Quality::Unknown] {
+            has("/$defs/quality", quality.as_str());
+        }
+        for source in [Source::Reported, Source::Computed, Source::Unknown] {
+            has("/$defs/source", source.as_str());
+        }
+        for kind in [EventType::Usage, EventType::Summary, EventType::Control] {
+            has("/properties/type", kind.as_str());
+        }
+    }
+}

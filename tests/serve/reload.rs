@@ -1,0 +1,82 @@
+//! SIGHUP: the log level is read again; a file that is wrong changes nothing and says why.
+
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::http::{Message, connect, exchange, get, post};
+use super::sidecar::{Sidecar, wait_for};
+use super::upstream;
+
+fn answer(_: &Message, to: &mut TcpStream) -> io::Result<()> {
+    to.write_all(upstream::STREAM_HEAD.as_bytes())?;
+    upstream::write_chunk(to, upstream::delta("Hi").as_bytes())?;
+    upstream::write_chunk(to, upstream::stop().as_bytes())?;
+    upstream::write_end(to)
+}
+
+fn hang_up(sidecar: &Sidecar) {
+    let done = std::process::Command::new("kill").args(["-HUP", &sidecar.pid().to_string()]).status();
+    assert!(done.unwrap().success());
+}
+
+fn lines(sidecar: &Sidecar, message: &str) -> Vec<Value> {
+    let log = sidecar.log();
+    let lines = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["message"].as_str().is_some_and(|said| said.contains(message))).collect()
+}
+
+fn write(file: &Path, text: &str) {
+    std::fs::write(file, text).unwrap();
+}
+
+fn reloads(sidecar: &Sidecar, result: &str) -> u64 {
+    let metrics = get(sidecar.admin, "/metrics").body;
+    let metrics = String::from_utf8(metrics).unwrap();
+    let name = format!("tokenweir_reloads_total{{result=\"{result}\",setting=\"log-level\"}} ");
+    metrics.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.parse().unwrap())
+}
+
+#[test]
+fn the_log_level_is_read_again_and_a_broken_file_keeps_the_old() {
+    let upstream = upstream::start(Arc::new(answer));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tokenweir.toml");
+    write(&file, "log_level = \"info\"\n");
+    let path = file.to_str().unwrap();
+    let sidecar = Sidecar::start(upstream, &dir.path().join("ledger"), &["--config", path]);
+    let call = || {
+        let body = "{\"stream\":true,\"messages\":[]}";
+        let path = "/openai/deployments/d/chat/completions?api-version=1";
+        exchange(&mut connect(sidecar.addr), &post(path, &[], body));
+    };
+    call();
+    wait_for("the first call's line", || (lines(&sidecar, "call").len() == 1).then_some(()));
+
+    write(&file, "log_level = \"error\"\n");
+    hang_up(&sidecar);
+    wait_for("the new level", || (reloads(&sidecar, "changed") == 1).then_some(()));
+    call();
+    // What is wrong is told at every level, with all that is wrong; and what was right before holds.
+    write(&file, "log_level = \"quiet\"\nthreds = 1\n");
+    hang_up(&sidecar);
+    let said = wait_for("what is wrong", || lines(&sidecar, "cannot be read again").pop());
+    let error = said["error"].as_str().unwrap();
+    for part in ["log_level", "\"quiet\"", "error | warn | info", "threds", "did you mean threads?"] {
+        assert!(error.contains(part), "{part} is not in {error}");
+    }
+    assert_eq!((said["level"].as_str(), said["setting"].as_str()), (Some("ERROR"), Some("log-level")));
+    assert!(reloads(&sidecar, "failed") > 0);
+    call();
+
+    write(&file, "log_level = \"info\"\n");
+    hang_up(&sidecar);
+    wait_for("the old level again", || (reloads(&sidecar, "changed") == 2).then_some(()));
+    call();
+    wait_for("the last call's line", || (lines(&sidecar, "call").len() == 2).then_some(()));
+    let (code, _) = sidecar.stop();
+    assert_eq!(code, Some(0));
+}
