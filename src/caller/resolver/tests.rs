@@ -62,6 +62,11 @@ fn the_first_source_that_names_somebody_wins() {
     assert!(caller.conflict);
     assert_eq!(caller.entra_app_id.as_deref(), Some("app-7"));
 
+    let malformed =
+        [("x-apim-subscription-id", "team-a"), ("authorization", token.as_str()), ("authorization", &token)];
+    let caller = resolve_default(&malformed);
+    assert!(caller.id == "team-a" && caller.conflict, "what is malformed agrees with nobody");
+
     let caller = resolve_default(&[("authorization", &token)]);
     assert_eq!((caller.id.as_str(), caller.id_source), ("app-7", IdSource::EntraApp));
     assert!(!caller.conflict);
@@ -91,6 +96,7 @@ fn a_malformed_name_is_nobody_and_not_the_next_source() {
         &[("x-apim-subscription-id", "a"), ("x-apim-subscription-id", "b"), ("api-key", "k")][..],
         &[("x-apim-subscription-id", long.as_str()), ("api-key", "k")],
         &[("x-apim-subscription-id", "caf\u{e9}"), ("api-key", "k")],
+        &[("x-apim-subscription-id", "a\tb"), ("api-key", "k")],
         &[("authorization", &app(&long)), ("api-key", "k")],
         &[("authorization", &token), ("authorization", &token), ("api-key", "k")],
         &[("authorization", &wrong), ("api-key", "k")],
