@@ -153,7 +153,8 @@ mod tests {
         let (three, map) =
             (file("three", "a\nb\nc"), file("map.csv", "caller,department\na,Retail\na,Retail"));
         let gone = dir.path().join("gone").to_str().unwrap().to_owned();
-        let cases: &[(&[(&str, &str)], &str, &str)] = &[
+        type Given<'a> = &'a [(&'a str, &'a str)];
+        let cases: &[(Given, &str, &str)] = &[
             (&[("caller-trust", "shared-secret")], "--caller-trust", "TOKENWEIR_CALLER_SHARED_SECRET"),
             (
                 &[("caller-trust", "shared-secret"), ("caller-shared-secret-file", &three)],

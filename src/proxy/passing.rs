@@ -60,6 +60,9 @@ impl<B: Body<Data = Bytes>> Passing<B> {
     }
 }
 
+/// What a body says when it is asked for its next frame.
+type Polled<E> = Poll<Option<Result<Frame<Bytes>, E>>>;
+
 impl<E> Extra<E> {
     fn take_in(&mut self, data: Bytes) {
         match &mut self.hide {
@@ -77,7 +80,7 @@ impl<E> Extra<E> {
     }
 
     /// What is due of the end.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<Poll<Option<Result<Frame<Bytes>, E>>>> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<Polled<E>> {
         match self.end.take()? {
             End::Clean => {
                 self.end = Some(End::Clean);

@@ -21,7 +21,7 @@ pub(crate) fn words(bytes: usize) -> String {
         let letters: String =
             (0..state % 9 + 1).map(|n| char::from(b'a' + (state >> (n * 5) & 15) as u8)).collect();
         text.push_str(&letters);
-        text.push(if state % 7 == 0 { '_' } else { ' ' });
+        text.push(if state.is_multiple_of(7) { '_' } else { ' ' });
     }
     text
 }

@@ -116,7 +116,14 @@ pub(crate) fn run(case: &Case) -> Outcome {
     PEAK.store(before, Ordering::Relaxed);
     let target = Target { api: case.api, ..Target::default() };
     let draft = Usage::draft(Caller::unattributed(Trust::None), target);
-    let begin = Begin { draft, rules: Rules { end_of_turn: true }, slot: None, keep_prompt: true, unmetered: false, began };
+    let begin = Begin {
+        draft,
+        rules: Rules { end_of_turn: true },
+        slot: None,
+        keep_prompt: true,
+        unmetered: false,
+        began,
+    };
     let mut turns = Turns { longest: Duration::ZERO, accounts: Arc::clone(&accounts) };
     let call = turns.time(|| Call::begin(begin, accounts, live));
     let request = Frames::of(&case.request, case.frame_bytes);

@@ -125,6 +125,7 @@ impl Upstream {
 
 /// What became of a request.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // the large one is the rule, and is moved on at once
 pub(in crate::proxy) enum Answer<B> {
     /// The service answered.
     Response(Response<Download<B>>),
