@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use tokenweir::proxy::Tls;
 use tokenweir::usage::Outcome;
 
 use crate::rig::{CHUNKED, PATIENCE, Rig, Script, Setup, Wire, post};
+use crate::secure::trusting;
 
 /// Offsets between two cuts; all of them with `TOKENWEIR_LONG=1`.
 fn stride() -> usize {
@@ -152,7 +152,7 @@ fn secure(answer: &Arc<Answer>) -> Rig {
     });
     let mut roots = tempfile::NamedTempFile::new().unwrap();
     roots.write_all(made.cert.pem().as_bytes()).unwrap();
-    let tls = Some(Tls::new(Some(roots.path())).unwrap());
+    let tls = Some(trusting(roots.path()));
     Setup { tls, ..Setup::urls(vec![(None, format!("https://localhost:{port}"))]) }.start()
 }
 
