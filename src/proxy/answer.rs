@@ -135,7 +135,7 @@ impl Refusal {
         let mut response = Response::new(Answer::Own(Full::new(Bytes::from_static(self.json().as_bytes()))));
         *response.status_mut() = self.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if matches!(self, Refusal::TransferCoding | Refusal::Host | Refusal::Body) {
+        if matches!(self, Refusal::TransferCoding | Refusal::Host | Refusal::Body | Refusal::Method) {
             // Where the message ends is not certain, so nothing behind it is read.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -161,6 +161,7 @@ fn lines_and_names() -> Vec<Vector> {
             Open,
         ),
         refused("a space in the target", get("GET /x GET /hidden HTTP/1.1"), 400),
+        refused("CONNECT", format!("{}{HIDDEN}", get("CONNECT other.example:443 HTTP/1.1")), 405),
         refused("HTTP/0.9", get("GET /x"), 400),
         refused("HTTP/2 in clear", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0),
         passed(

@@ -78,7 +78,8 @@ pub(in crate::proxy) fn from_service(error: &io::Error, files: &ServiceFiles) ->
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     let shown = files.identity.is_some();
     Some(match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // The second: an authority of that name is among the roots, with another key.
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             let roots = match &files.ca {
                 Some(ca) => format!("none of the roots in {} (--upstream-ca-file)", ca.path.display()),
                 None => "no root of the system".to_owned(),
@@ -152,7 +153,7 @@ pub(in crate::proxy) fn from_caller(error: &io::Error) -> (Cause, String) {
             Cause::ClientCertificate,
             "the caller shows no certificate, which --listen-client-ca-file asks for; give the gateway's backend one".to_owned(),
         ),
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => (
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => (
             Cause::Untrusted,
             "the caller's certificate leads to none of the roots in --listen-client-ca-file".to_owned(),
         ),
