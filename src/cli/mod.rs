@@ -125,11 +125,12 @@ fn log_level(values: &Values) -> &str {
     values.text("log-level").unwrap_or("info")
 }
 
-/// The log level that file and environment ask for now. All of the file must be right.
+/// The log level that file and environment ask for now. All of the file must be right; what the
+/// files hold that it names is not looked at: they are read again for themselves.
 fn read_again(matches: &ArgMatches) -> anyhow::Result<String> {
     let read = || {
-        let mut values = values(matches)?;
-        config::serve_config(&mut values).ok_or_else(|| Failure::config(values.errors()))?;
+        let values = values(matches)?;
+        checked(&values)?;
         Ok(log_level(&values).to_owned())
     };
     read().map_err(|failure: Failure| anyhow::anyhow!(failure.message))

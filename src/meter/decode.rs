@@ -20,6 +20,9 @@ const STEP_BYTES: usize = 4 << 10;
 /// microsecond to pass over it.
 const STEP_WORK_BYTES: usize = 256;
 
+/// Work between two looks at what a body has cost so far.
+const PULL_WORK_BYTES_MAX: usize = 64 << 10;
+
 /// Work that any body may cause, and what each of its bytes may cause on top. JSON shrinks to a tenth,
 /// a stream of like chunks to a thirtieth; a bomb to a thousandth and less.
 const WORK_BYTES_MIN: u64 = 16 << 20;
@@ -153,18 +156,20 @@ impl Decoder {
         let (mut out, mut left) = ([0; STEP_BYTES], budget_bytes);
         while left > 0 {
             let room = STEP_BYTES.min(left);
-            let (unread, before) = (input.len(), left);
-            let pulled = pull(&mut self.stages, &mut input, &mut out[..room], &mut left);
+            let (unread, share) = (input.len(), left.min(PULL_WORK_BYTES_MAX));
+            let mut unused = share;
+            let pulled = pull(&mut self.stages, &mut input, &mut out[..room], &mut unused);
+            left -= share - unused;
             self.read_bytes += (unread - input.len()) as u64;
-            self.work_bytes += (before - left) as u64;
+            self.work_bytes += (share - unused) as u64;
             let allowed = WORK_BYTES_MIN.saturating_add(self.read_bytes.saturating_mul(WORK_PER_CODED_BYTE));
             self.bad = self.work_bytes > allowed;
             match pulled {
                 // What is left of the input follows the coded body.
                 Ok(Pulled::Dry) => return bytes.len(),
-                Ok(Pulled::Tired) => break,
+                Ok(Pulled::Tired) if !self.bad => {}
                 Ok(Pulled::Bytes(count)) if !self.bad => sink(&out[..count]),
-                Ok(Pulled::Bytes(_)) | Err(BadCoding) => {
+                Ok(_) | Err(BadCoding) => {
                     self.give_up();
                     return bytes.len();
                 }
@@ -478,8 +483,9 @@ mod tests {
             let mut given = 0;
             assert_eq!(decoder.push(&coded, usize::MAX, |bytes| given += bytes.len()), coded.len());
             let allowed = WORK_BYTES_MIN as usize + coded.len() * WORK_PER_CODED_BYTE as usize;
-            assert!(decoder.is_bad() && given <= allowed, "{coding}: {given} of {}", coded.len());
-            assert!(decoder.work_bytes() as usize <= allowed + 2 * STEP_BYTES, "{coding}");
+            assert!(decoder.is_bad(), "{coding}: {} of {}", decoder.work_bytes(), coded.len());
+            assert!(given <= allowed, "{coding}: {given} of {}", coded.len());
+            assert!(decoder.work_bytes() as usize <= allowed + PULL_WORK_BYTES_MAX, "{coding}");
             assert!(decoder.stages.is_empty(), "{coding}: its memory is kept");
         }
     }

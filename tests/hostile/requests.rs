@@ -4,7 +4,7 @@ use tokenweir::usage::{Quality, Source};
 
 use super::answers::words;
 use super::drive;
-use super::rig::Case;
+use super::rig::{Case, alone};
 
 /// The answer to all of them: one word, and no usage, so that the prompt must be counted.
 const ANSWER: &str = concat!(
@@ -18,6 +18,7 @@ const COUNTING_BYTES_MAX: usize = 600 << 20;
 
 #[test]
 fn requests_that_are_hard_to_read() {
+    let _alone = alone();
     let deep =
         |open: &str, close: &str, times: usize| format!("{}1{}", open.repeat(times), close.repeat(times));
     let schema = |inner: String| format!("{{\"type\":\"object\",\"properties\":{{\"a\":{inner}}}}}");

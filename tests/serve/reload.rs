@@ -18,15 +18,14 @@ fn answer(_: &Message, to: &mut TcpStream) -> io::Result<()> {
     upstream::write_end(to)
 }
 
-fn hang_up(sidecar: &Sidecar) {
-    let done = std::process::Command::new("kill").args(["-HUP", &sidecar.pid().to_string()]).status();
-    assert!(done.unwrap().success());
-}
-
 fn lines(sidecar: &Sidecar, message: &str) -> Vec<Value> {
     let log = sidecar.log();
     let lines = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter(|line| line["message"].as_str().is_some_and(|said| said.contains(message))).collect()
+}
+
+fn calls(sidecar: &Sidecar) -> usize {
+    lines(sidecar, "call").iter().filter(|line| line["message"] == "call").count()
 }
 
 fn write(file: &Path, text: &str) {
@@ -54,15 +53,15 @@ fn the_log_level_is_read_again_and_a_broken_file_keeps_the_old() {
         exchange(&mut connect(sidecar.addr), &post(path, &[], body));
     };
     call();
-    wait_for("the first call's line", || (lines(&sidecar, "call").len() == 1).then_some(()));
+    wait_for("the first call's line", || (calls(&sidecar) == 1).then_some(()));
 
     write(&file, "log_level = \"error\"\n");
-    hang_up(&sidecar);
+    sidecar.hang_up();
     wait_for("the new level", || (reloads(&sidecar, "changed") == 1).then_some(()));
     call();
     // What is wrong is told at every level, with all that is wrong; and what was right before holds.
     write(&file, "log_level = \"quiet\"\nthreds = 1\n");
-    hang_up(&sidecar);
+    sidecar.hang_up();
     let said = wait_for("what is wrong", || lines(&sidecar, "cannot be read again").pop());
     let error = said["error"].as_str().unwrap();
     for part in ["log_level", "\"quiet\"", "error | warn | info", "threds", "did you mean threads?"] {
@@ -73,10 +72,10 @@ fn the_log_level_is_read_again_and_a_broken_file_keeps_the_old() {
     call();
 
     write(&file, "log_level = \"info\"\n");
-    hang_up(&sidecar);
+    sidecar.hang_up();
     wait_for("the old level again", || (reloads(&sidecar, "changed") == 2).then_some(()));
     call();
-    wait_for("the last call's line", || (lines(&sidecar, "call").len() == 2).then_some(()));
+    wait_for("the last call's line", || (calls(&sidecar) == 2).then_some(()));
     let (code, _) = sidecar.stop();
     assert_eq!(code, Some(0));
 }

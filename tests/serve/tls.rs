@@ -115,11 +115,6 @@ fn metric(sidecar: &Sidecar, start: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-fn hang_up(sidecar: &Sidecar) {
-    let signalled = Command::new("kill").args(["-HUP", &sidecar.pid().to_string()]).status().unwrap();
-    assert!(signalled.success());
-}
-
 #[test]
 fn certificates_are_read_again_on_a_signal_and_bad_ones_change_nothing() {
     let (authority, files) = (Authority::new("roots"), Files::new());
@@ -138,10 +133,10 @@ fn certificates_are_read_again_on_a_signal_and_bad_ones_change_nothing() {
     assert_eq!(shown(), first.der());
 
     files.put_pair(&second);
-    hang_up(&sidecar);
+    sidecar.hang_up();
     wait_for("the second certificate", || (shown() == second.der()).then_some(()));
     files.put("cert.pem", "garbage, or a secret that stands in the wrong file");
-    hang_up(&sidecar);
+    sidecar.hang_up();
     let said = "cannot be read again; what was read before stays in force";
     let line = wait_for("a complaint", || lines(&sidecar, said).pop());
     let error = line["error"].as_str().unwrap();
@@ -149,7 +144,7 @@ fn certificates_are_read_again_on_a_signal_and_bad_ones_change_nothing() {
     assert!(error.contains("BEGIN CERTIFICATE"), "{error}");
     assert_eq!(shown(), second.der());
     files.put_pair(&first);
-    hang_up(&sidecar);
+    sidecar.hang_up();
     wait_for("the first certificate", || (shown() == first.der()).then_some(()));
     running.ask(&request("")).unwrap();
     assert!(sidecar.log().iter().all(|line| !line.contains("garbage")));
@@ -327,7 +322,7 @@ fn a_client_certificate_is_shown_to_a_service_that_asks_and_is_replaced_while_it
     let line = wait_for("a line", || lines(&sidecar, "no TLS with the service").pop());
     assert_eq!(line["cause"], "not_accepted", "{line}");
     files.put_pair(&authority.issue(&["us"]));
-    hang_up(&sidecar);
+    sidecar.hang_up();
     wait_for("the new certificate", || (status(sidecar.addr, "") == 200).then_some(()));
 }
 
