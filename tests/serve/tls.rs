@@ -346,3 +346,48 @@ fn the_wrong_protocol_at_the_port_is_told_with_what_to_do() {
     );
     assert_eq!(metric(&sidecar, "tokenweir_limits_total{limit=\"connections\"}"), Some(0.0));
 }
+
+/// From the handshake to the event: who the certificate names pays, if the hop is the gateway.
+#[test]
+fn a_certificate_names_the_payer_and_proves_the_hop() {
+    let (authority, files) = (Authority::new("roots"), Files::new());
+    let (cert, key) = files.put_pair(&authority.issue(&["localhost"]));
+    let mut arguments = flags(&[
+        ("listen-cert-file", &cert),
+        ("listen-key-file", &key),
+        ("listen-client-ca-file", &files.put("ca.pem", &authority.pem)),
+    ]);
+    for (flag, value) in [
+        ("--upstream", format!("http://{}", service())),
+        ("--caller-trust", "mtls".to_owned()),
+        ("--caller-cert-names", "gateway.example".to_owned()),
+        ("--caller-sources", "header:x-team,client-cert".to_owned()),
+    ] {
+        arguments.extend([flag.to_owned(), value]);
+    }
+    let ledger = files.path("ledger");
+    let sidecar = Sidecar::run(&mut command(&ledger, &arguments));
+    let ask = |shows: Option<&Issued>, fields: &str| {
+        let request = request("").replace("Host: gw", &format!("Host: gw{fields}"));
+        Secured::connect(sidecar.addr, &client(&authority, shows, &[]), PATIENCE).ask(&request)
+    };
+    let (gateway, stranger) = (authority.issue(&["gateway.example"]), authority.issue(&["app.example"]));
+    ask(Some(&gateway), "\r\nX-Team: blue").unwrap();
+    ask(Some(&gateway), "").unwrap();
+    ask(Some(&stranger), "\r\nX-Team: red").unwrap();
+    assert!(ask(None, "\r\nX-Team: red").is_err(), "without a certificate there is no connection");
+    assert_eq!(sidecar.stop().0, Some(0));
+    let mut callers: Vec<[String; 3]> = super::sidecar::usage_events(&ledger)
+        .iter()
+        .map(|event| {
+            ["id", "id_source", "trust"].map(|key| event["data"]["caller"][key].as_str().unwrap().to_owned())
+        })
+        .collect();
+    callers.sort();
+    let expected = [
+        ["blue", "header", "mtls"],
+        ["gateway.example", "client_cert", "mtls"],
+        ["unattributed", "none", "none"],
+    ];
+    assert_eq!(callers, expected);
+}
