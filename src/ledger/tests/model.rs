@@ -113,6 +113,9 @@ type Totals = BTreeMap<String, (u64, u64)>;
 
 struct World {
     dir: tempfile::TempDir,
+    /// Connections of processes that died. What closing does a kill would not, so they are closed when
+    /// their files are gone.
+    dead: Vec<crate::ledger::store::Store>,
     max_bytes: u64,
     running: Option<(Writer, Arc<Shared>, DirLock)>,
     boot: usize,
@@ -153,6 +156,7 @@ impl World {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let mut world = World {
             dir,
+            dead: Vec::new(),
             max_bytes,
             running: None,
             boot: 0,
@@ -364,8 +368,9 @@ impl World {
     /// The process dies, whatever its state, and the next one recovers.
     fn crash(&mut self) {
         let degraded = self.marked;
-        // What a connection of the dead process would do when it is closed, a kill would not.
-        std::mem::forget(self.running.take().map(|(writer, _, lock)| (writer.store, drop(lock))));
+        if let Some((writer, _, _lock)) = self.running.take() {
+            self.dead.extend(writer.store);
+        }
         let (open, maybe_summed) = (self.rows_open(), std::mem::take(&mut self.maybe_summed));
         let died = self.boot;
         self.tally.crashed += open.len();
