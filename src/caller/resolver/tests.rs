@@ -1,3 +1,5 @@
+//! Who pays, for headers that are right, forged, doubled and malformed.
+
 use std::net::IpAddr;
 
 use base64::Engine;

@@ -1,3 +1,5 @@
+//! The edited body is the same JSON with one field more, and nothing else, however it arrives.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

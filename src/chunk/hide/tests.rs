@@ -1,3 +1,5 @@
+//! What goes on is the stream without exactly one event, however it is cut.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Which requests are looked into, and what becomes of those that are.
+
 use http_body_util::Full;
 
 use super::*;
