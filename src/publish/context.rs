@@ -10,7 +10,9 @@ use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::statistics::Statistics;
 
+use super::cluster::{self, Broker};
 use super::token::Keeper;
 
 /// How often librdkafka's own complaints are worth a line: it repeats them at every reconnect.
@@ -24,6 +26,8 @@ pub struct Context {
     /// The token that the client has: its number, or one of the two below.
     given: AtomicU64,
     denied: AtomicBool,
+    /// What the client has seen of the brokers and nobody has taken yet.
+    brokers: Mutex<Option<Vec<Broker>>>,
 }
 
 /// The client has not asked for a token.
@@ -36,7 +40,8 @@ impl Context {
     /// The ear of a client; `keeper` has the tokens, if it needs any.
     pub(super) fn new(keeper: Option<Arc<Keeper>>) -> Context {
         let given = AtomicU64::new(NOT_ASKED);
-        Context { keeper, said: Mutex::default(), given, denied: AtomicBool::default() }
+        let (said, denied, brokers) = Default::default();
+        Context { keeper, said, given, denied, brokers }
     }
 
     /// Whether the client has been given a token.
@@ -66,6 +71,11 @@ impl Context {
         }
         let other = keeper.tokens.number().is_some_and(|number| number != given);
         other && (given == IN_VAIN || denied && given != NOT_ASKED)
+    }
+
+    /// The brokers, if the client has looked at them since the last time.
+    pub(super) fn take_brokers(&self) -> Option<Vec<Broker>> {
+        self.brokers.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn say(&self, serious: bool, what: &str, why: &str) {
@@ -99,6 +109,11 @@ impl ClientContext for Context {
                 | RDKafkaLogLevel::Error
         );
         self.say(serious, facility, message);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let seen = cluster::brokers(&statistics);
+        *self.brokers.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -16,6 +16,7 @@
 //! | `tracker` | which positions are sent, acknowledged, to be sent again |
 //! | `classify` | what an error of the broker calls for |
 //! | `pace` | how much to send, and when to try again |
+//! | `cluster` | the brokers, as the client's statistics show them |
 //! | `context` | what librdkafka tells and asks about a connection |
 //! | `link` | one producer, and what it reports |
 //! | `probe` | whether a new connection gets an answer while the old one says nothing |
@@ -24,6 +25,7 @@
 
 mod auth;
 mod classify;
+mod cluster;
 mod config;
 mod connection_string;
 mod context;
@@ -50,6 +52,7 @@ use worker::Worker;
 
 pub use auth::Auth;
 pub use classify::Class;
+pub use cluster::Broker;
 pub use config::{Config, ConfigError};
 pub use context::Context;
 pub use secret::Secret;
@@ -70,7 +73,7 @@ pub enum StartError {
 }
 
 /// Counters since start, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
     /// Events handed to the producer, repeats included.
     pub sent: u64,
@@ -88,6 +91,8 @@ pub struct Stats {
     pub token_failures: u64,
     /// The broker has denied the login, and nothing has got through since.
     pub login_denied: bool,
+    /// The brokers, as the client last saw them: every ten seconds, or `statistics.interval.ms`.
+    pub brokers: Vec<Broker>,
 }
 
 /// What the handle and the thread share.
@@ -102,6 +107,7 @@ struct Shared {
     backing_off: AtomicBool,
     login_denied: AtomicBool,
     errors: [AtomicU64; Class::ALL.len()],
+    brokers: Mutex<Vec<Broker>>,
     stop: Mutex<Option<Instant>>,
     stopped: Condvar,
     on_delivered: OnceLock<Observer>,
@@ -155,6 +161,7 @@ impl Watch {
             login_denied: self.shared.login_denied.load(Ordering::Relaxed),
             token_failures: self.tokens.as_ref().map_or(0, |tokens| tokens.failures()),
             errors: std::array::from_fn(|class| of(&self.shared.errors[class])),
+            brokers: self.shared.brokers.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }

@@ -22,15 +22,17 @@ const ANSWER_MAX: Duration = Duration::from_millis(300);
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// How long the old connection has to wake up once the broker is back. A broker that was only
-/// frozen answers both at once.
+/// frozen answers both at once, and a client that was refused tries again within 750 ms
+/// (`reconnect.backoff.max.ms` and half of it).
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Time-outs of the second client: an attempt that the broker does not answer must not keep the next
 /// one waiting. A network where a login takes longer has no use of the probe, and the requests'
-/// own time-outs count.
+/// own time-outs count. The first request of a connection has half of that, since it hangs where a
+/// way swallows everything: so the one that was begun just before the broker's return is over in time.
 const SETTINGS: [(&str, &str); 6] = [
     ("socket.connection.setup.timeout.ms", "1000"),
-    ("api.version.request.timeout.ms", "1000"),
+    ("api.version.request.timeout.ms", "500"),
     ("socket.timeout.ms", "1000"),
     ("reconnect.backoff.ms", "100"),
     ("reconnect.backoff.max.ms", "250"),
@@ -53,6 +55,8 @@ pub(super) enum Finding {
     Away,
     /// It answers, and nothing speaks for a dead connection.
     There,
+    /// It was away and is back: the old connection has a moment to wake up.
+    Returning,
     /// It was away and has been back for long enough: the old connection is dead.
     Returned,
 }
@@ -91,8 +95,9 @@ impl Probe {
     fn finding(&self, now: Instant) -> Finding {
         match self.back {
             None => Finding::Away,
-            Some(back) if self.was_away && now.duration_since(back) >= GRACE => Finding::Returned,
-            Some(_) => Finding::There,
+            Some(_) if !self.was_away => Finding::There,
+            Some(back) if now.duration_since(back) < GRACE => Finding::Returning,
+            Some(_) => Finding::Returned,
         }
     }
 }
@@ -123,7 +128,7 @@ mod tests {
         away.note(false, now);
         assert_eq!(away.finding(now), Finding::Away);
         away.note(true, now + ASK_EVERY);
-        assert_eq!(away.finding(now + GRACE), Finding::There, "the old connection may wake up");
+        assert_eq!(away.finding(now + GRACE), Finding::Returning, "the old connection may wake up");
         assert_eq!(away.finding(now + ASK_EVERY + GRACE), Finding::Returned);
         away.note(false, now + 2 * GRACE);
         assert_eq!(away.finding(now + 3 * GRACE), Finding::Away);

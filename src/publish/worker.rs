@@ -1,8 +1,8 @@
 //! The loop: collect answers, move the mark, send what failed, send what is new, wait.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::classify::{Class, classify};
@@ -60,6 +60,8 @@ pub(super) struct Worker {
     pub(super) answered: Instant,
     /// Asks how the broker is while nothing is answered.
     probe: Option<Probe>,
+    /// The next producer, made ready while the old one has its last chance.
+    next: Option<Link>,
     warned: bool,
     marked: Instant,
     pub(super) asked: bool,
@@ -96,6 +98,7 @@ impl Worker {
             began: now,
             answered: now,
             probe: None,
+            next: None,
             warned: false,
             marked: now,
             asked: false,
@@ -106,6 +109,7 @@ impl Worker {
         loop {
             self.collect();
             self.shared.in_flight.store(self.tracker.in_flight() as u64, Ordering::Relaxed);
+            self.look_at_brokers();
             self.save_mark(false);
             if self.over() {
                 break;
@@ -279,6 +283,13 @@ impl Worker {
         self.tracker.give_up(position);
     }
 
+    /// Shows what the client has seen of the brokers.
+    fn look_at_brokers(&self) {
+        if let Some(seen) = self.link.as_ref().and_then(|link| link.context.take_brokers()) {
+            *self.shared.brokers.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        }
+    }
+
     /// Hands the mark to the ledger, now and then or at the end.
     fn save_mark(&mut self, now: bool) {
         self.shared.mark.store(self.tracker.mark(), Ordering::Release);
@@ -334,7 +345,12 @@ impl Worker {
             }
         }
         match self.probe.as_mut().map_or(Finding::Away, Probe::ask) {
-            Finding::Returned => self.end_link("the broker is back and its old connection is dead"),
+            Finding::Returning => self.prepare(),
+            Finding::Returned => {
+                let next = self.next.take();
+                self.end_link("the broker is back and its old connection is dead");
+                self.link = next;
+            }
             Finding::There if silent >= SILENCE_MAX => {
                 self.end_link("nothing was answered for 10 minutes although a broker is there");
             }
@@ -342,9 +358,20 @@ impl Worker {
         }
     }
 
+    /// Makes the next producer: until it is connected and has its number from the broker, a second
+    /// goes by, which is half of what a recovery may take.
+    fn prepare(&mut self) {
+        if self.next.is_none() && self.login.is_possible() {
+            self.next = Link::new(&self.config, self.login.keeper.clone()).ok();
+        }
+    }
+
     fn close_probe(&mut self) {
         if let Some(probe) = self.probe.take() {
             link::end(probe);
+        }
+        if let Some(next) = self.next.take() {
+            link::end(next);
         }
     }
 }
