@@ -75,9 +75,19 @@ impl<'a> Text<'a> {
         Text { raw, escaped: raw.contains(&b'\\') }
     }
 
-    /// A string without quotes and escapes.
-    pub fn plain(raw: &'a [u8]) -> Text<'a> {
-        Text { raw, escaped: false }
+    /// The string whose opening quote stood before `bytes`, up to its closing one: the first that is
+    /// not escaped. `None` if there is none. Nothing else is checked, here or later: what is no
+    /// escape counts as U+FFFD or as the character itself.
+    pub fn up_to_quote(bytes: &'a [u8]) -> Option<Text<'a>> {
+        let (mut at, mut escaped) = (0, false);
+        loop {
+            at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
+            if bytes[at] == b'"' {
+                return Some(Text { raw: &bytes[..at], escaped });
+            }
+            escaped = true;
+            at += 2; // what is escaped may be a quote or a backslash
+        }
     }
 
     /// The bytes between its quotes.
@@ -325,19 +335,9 @@ impl<'a> Reader<'a> {
 
     /// The string whose opening quote has been read.
     fn string(&mut self) -> Result<Text<'a>, Malformed> {
-        let (start, mut escaped) = (self.at, false);
-        loop {
-            let rest = self.bytes.get(self.at..).ok_or(Malformed)?;
-            let end = memchr2(b'"', b'\\', rest).ok_or(Malformed)?;
-            self.at += end;
-            if rest[end] == b'"' {
-                let raw = &self.bytes[start..self.at];
-                self.at += 1;
-                return Ok(Text { raw, escaped });
-            }
-            escaped = true;
-            self.at += 2;
-        }
+        let text = self.bytes.get(self.at..).and_then(Text::up_to_quote).ok_or(Malformed)?;
+        self.at += text.raw.len() + 1;
+        Ok(text)
     }
 
     /// Passes over an object or array, whose brackets must match.

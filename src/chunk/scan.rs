@@ -1,7 +1,7 @@
 //! A JSON document of any size, in any pieces, in constant memory: what stands in its upper three
 //! levels is shown, the rest is passed over at the speed of memchr.
 
-use memchr::memchr2;
+use memchr::memchr;
 
 use super::json::{Text, Value, is_scalar};
 use super::reported::Reported;
@@ -103,11 +103,7 @@ impl Scanner {
             }
             rest = match self.state {
                 State::Text { key, escape } => self.text(rest, key, escape, sink),
-                State::DeepText { escape: true } => {
-                    self.state = State::DeepText { escape: false };
-                    tail
-                }
-                State::DeepText { escape: false } => self.deep_text(rest),
+                State::DeepText { escape } => self.deep_text(rest, escape),
                 State::Deep => self.deep(rest, sink),
                 State::Scalar => self.scalar(rest, sink),
                 _ => {
@@ -181,27 +177,21 @@ impl Scanner {
     }
 
     fn text<'b>(&mut self, bytes: &'b [u8], key: bool, escape: bool, sink: &mut impl Sink) -> &'b [u8] {
-        if escape {
-            self.keep(&bytes[..1]);
-            self.state = State::Text { key, escape: false };
-            return &bytes[1..];
-        }
-        let Some(end) = memchr2(b'"', b'\\', bytes) else {
-            self.keep(bytes);
-            return &[];
+        let end = match closing_quote(bytes, escape) {
+            Ok(end) => end,
+            Err(escape) => {
+                self.keep(bytes);
+                self.state = State::Text { key, escape };
+                return &[];
+            }
         };
         self.keep(&bytes[..end]);
-        if bytes[end] == b'\\' {
-            self.keep(b"\\");
-            self.state = State::Text { key, escape: true };
+        let text = Text::between_quotes(&self.token).key();
+        sink.token(self.depth, if key { Token::Key(&text) } else { Token::Text(&text) });
+        if key {
+            self.state = State::Colon;
         } else {
-            let text = Text::between_quotes(&self.token).key();
-            sink.token(self.depth, if key { Token::Key(&text) } else { Token::Text(&text) });
-            if key {
-                self.state = State::Colon;
-            } else {
-                self.after_value();
-            }
+            self.after_value();
         }
         &bytes[end + 1..]
     }
@@ -221,15 +211,44 @@ impl Scanner {
         &bytes[at + 1..]
     }
 
-    fn deep_text<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let Some(at) = memchr2(b'"', b'\\', bytes) else { return &[] };
-        self.state = if bytes[at] == b'"' { State::Deep } else { State::DeepText { escape: true } };
-        &bytes[at + 1..]
+    fn deep_text<'b>(&mut self, bytes: &'b [u8], escape: bool) -> &'b [u8] {
+        match closing_quote(bytes, escape) {
+            Ok(end) => {
+                self.state = State::Deep;
+                &bytes[end + 1..]
+            }
+            Err(escape) => {
+                self.state = State::DeepText { escape };
+                &[]
+            }
+        }
     }
 
     fn keep(&mut self, bytes: &[u8]) {
         let room = TOKEN_BYTES_MAX - self.token.len();
         self.token.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+/// Where a string ends whose next bytes these are; `escape`: they begin behind an odd number of
+/// backslashes. If it does not end here: whether the bytes behind these do.
+///
+/// Text is full of `\n` and has few quotes, so only quotes are looked for, and for each the backslashes
+/// before it are counted. None is counted twice: a quote ends every run.
+fn closing_quote(bytes: &[u8], escape: bool) -> Result<usize, bool> {
+    // Bytes from `from` on are looked at; `odd`: those before it ended in an odd number of backslashes.
+    let (mut from, mut odd) = (0, escape);
+    loop {
+        let rest = &bytes[from..];
+        let quote = memchr(b'"', rest);
+        let before = &rest[..quote.unwrap_or(rest.len())];
+        let run = before.iter().rev().take_while(|byte| **byte == b'\\').count();
+        let escaped = (run % 2 == 1) ^ (odd && run == before.len());
+        match quote {
+            None => return Err(escaped),
+            Some(at) if !escaped => return Ok(from + at),
+            Some(at) => (from, odd) = (from + at + 1, false),
+        }
     }
 }
 
@@ -378,7 +397,29 @@ mod tests {
         }
     }
 
+    /// As [`closing_quote`], byte by byte.
+    fn closing_quote_slowly(bytes: &[u8], mut escape: bool) -> Result<usize, bool> {
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                _ if escape => escape = false,
+                b'\\' => escape = true,
+                b'"' => return Ok(at),
+                _ => {}
+            }
+        }
+        Err(escape)
+    }
+
     proptest! {
+        #[test]
+        fn a_string_ends_where_its_first_bare_quote_stands(
+            words in prop::collection::vec(prop::sample::select(vec!["\\", "\\\\", "\"", "n", "text "]), 0..20),
+            escape in any::<bool>(),
+        ) {
+            let text = words.concat();
+            prop_assert_eq!(closing_quote(text.as_bytes(), escape), closing_quote_slowly(text.as_bytes(), escape));
+        }
+
         #[test]
         fn splits_do_not_matter(
             words in prop::collection::vec(

@@ -220,6 +220,9 @@ impl Answer {
                 return;
             }
             let place = place.unwrap_or_else(|| {
+                if choices.is_empty() {
+                    choices.reserve_exact(1); // the only one, as a rule: by itself it makes room for four
+                }
                 choices.push(Choice { index: part.index, ..Choice::default() });
                 choices.len() - 1
             });

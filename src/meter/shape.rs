@@ -3,10 +3,8 @@
 //!
 //! Sound by construction. If a document was parsed, and its only effect is to add one of its strings to
 //! one text, then a document that differs in the inside of that string alone, or of other strings and
-//! numbers that have no effect, has the same effect with its own string: as long as the inside of a
-//! string holds no quote and no backslash, and a number is digits, both are the same JSON.
-
-use memchr::memchr2;
+//! numbers that have no effect, has the same effect with its own string. Where a string ends, and what
+//! its escapes mean, is said by the parser's own code ([`Text`]); a number is digits.
 
 use crate::chunk::{Chunk, Event, Text, place_in};
 
@@ -61,18 +59,16 @@ impl<T: Copy> Shape<T> {
             rest = rest.strip_prefix(&self.fixed[at..hole.fixed_end])?;
             at = hole.fixed_end;
             let length = if hole.is_number {
-                rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
+                let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                (digits > 0).then_some(digits)?
             } else {
-                memchr2(b'"', b'\\', rest)?
+                let inside = Text::up_to_quote(rest)?;
+                if hole.is_counted {
+                    text = Some(inside);
+                }
+                inside.raw().len()
             };
-            if hole.is_number && length == 0 {
-                return None;
-            }
-            let (inside, tail) = rest.split_at(length);
-            if hole.is_counted {
-                text = Some(Text::plain(inside));
-            }
-            rest = tail;
+            rest = &rest[length..];
         }
         // The next fixed piece begins with the closing quote, or with what ends a number.
         if rest != &self.fixed[at..] {
@@ -145,6 +141,7 @@ impl<T: Copy> Shape<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const CHUNK: &str = r#"{"choices":[{"index":2,"delta":{"content":"Hi"},"finish_reason":null}],"usage":null,"obfuscation":"xyz"}"#;
     const EVENT: &str = r#"{"type":"response.output_text.delta","item_id":"m","output_index":1,"content_index":0,"delta":"Hi","sequence_number":9,"obfuscation":"a\n"}"#;
@@ -172,7 +169,12 @@ mod tests {
             let shape = chat_shape(learned);
             assert_eq!(text(&shape, &CHUNK.replace("Hi", " there")), Some((2, " there".to_owned())));
             assert_eq!(text(&shape, &CHUNK.replace("Hi", "").replace("xyz", "")), Some((2, String::new())));
-            for other in ["a\\n", "\",\"x\":\""] {
+            assert_eq!(
+                text(&shape, &CHUNK.replace("Hi", r#"\n\"\u00e9\\"#)),
+                Some((2, "\n\"é\\".to_owned()))
+            );
+            assert_eq!(text(&shape, &CHUNK.replace("xyz", r#"a\"b\\"#)), Some((2, "Hi".to_owned())));
+            for other in ["\",\"x\":\"", "\\", "\\\\\\"] {
                 assert_eq!(text(&shape, &CHUNK.replace("Hi", other)), None);
                 assert_eq!(text(&shape, &CHUNK.replace("xyz", other)), None);
             }
@@ -187,11 +189,11 @@ mod tests {
         let like = |number: &str, padding: &str| {
             EVENT.replace("Hi", "Ho").replace(":9,", &format!(":{number},")).replace("a\\n", padding)
         };
-        for (number, padding) in [("10", ""), ("0", "longer padding"), ("123456789", "é")] {
+        for (number, padding) in [("10", ""), ("0", "longer padding"), ("123456789", "é"), ("1", "\\n")] {
             assert_eq!(text(&shape, &like(number, padding)), Some((1, "Ho".to_owned())));
         }
         for (number, padding) in
-            [("", "x"), ("-1", "x"), ("1e3", "x"), ("null", "x"), ("1", "\\n"), ("1", "\"")]
+            [("", "x"), ("-1", "x"), ("1e3", "x"), ("null", "x"), ("1", "\\"), ("1", "\"")]
         {
             assert_eq!(text(&shape, &like(number, padding)), None, "{number} {padding}");
         }
@@ -211,6 +213,93 @@ mod tests {
             CHUNK.replace("\"usage\":null", "\"error\":{}"),
         ] {
             assert!(chat_shape(&document).target.is_none(), "{document}");
+        }
+    }
+
+    /// The inside of a string: right, wrong, or no inside at all.
+    fn inside() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => prop::sample::select(vec![
+                "Hi", " ", "é", "堰", r"\n", r#"\""#, r"\\", r"\/", r"\u00e9", r"\ud83d\ude00", r"\ud83d", r"\ude00",
+            ]).prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => prop::sample::select(vec![
+                r"\q", r"\u12", r"\u", r"\", "\"", "\"}", "\",\"content\":\"x", "\n", "\0", "{", "]",
+            ]).prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..4),
+        ];
+        prop::collection::vec(piece, 0..5).prop_map(|pieces| pieces.concat())
+    }
+
+    /// A document with these insides.
+    fn filled(template: &str, text: &[u8], padding: &[u8]) -> Vec<u8> {
+        let (before, rest) = template.split_once("Hi").unwrap();
+        let (between, after) = rest.split_once("xyz").unwrap();
+        [before.as_bytes(), text, between.as_bytes(), padding, after.as_bytes()].concat()
+    }
+
+    /// The whole of a string's inside is inside.
+    fn is_inside(bytes: &[u8]) -> bool {
+        let quoted = [bytes, b"\""].concat();
+        Text::up_to_quote(&quoted).is_some_and(|text| text.raw() == bytes)
+    }
+
+    /// Overwrites some bytes.
+    fn spoiled(mut document: Vec<u8>, changes: &[(prop::sample::Index, u8)]) -> Vec<u8> {
+        for (at, byte) in changes {
+            let at = at.index(document.len());
+            document[at] = *byte;
+        }
+        document
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Nothing, or what the parser says: the same bytes, to be unescaped or not.
+        #[test]
+        fn the_fast_way_says_what_the_parser_says(
+            learned in [inside(), inside()], now in [inside(), inside()],
+            changes in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"\\\",:}1a".to_vec())), 0..2),
+        ) {
+            let mut shape = Shape::<u64>::default();
+            let first = filled(CHUNK, &learned[0], &learned[1]);
+            if let Ok(chunk) = Chunk::parse(&first) {
+                shape.learn_chunk(&first, &chunk);
+            }
+            let document = spoiled(filled(CHUNK, &now[0], &now[1]), &changes);
+            let fast = shape.text(&document);
+            if fast.is_some() {
+                let chunk = Chunk::parse(&document);
+                prop_assert_eq!(fast, chunk.ok().and_then(|chunk| chunk.sole_content()));
+            } else {
+                let all_fit = learned.iter().chain(&now).all(|inside| is_inside(inside));
+                prop_assert!(!(changes.is_empty() && all_fit), "a string is not taken");
+            }
+        }
+
+        #[test]
+        fn an_event_goes_the_same_way(
+            learned in [inside(), inside()], now in [inside(), inside()], number in any::<u64>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"\\\",:}1a".to_vec())), 0..2),
+        ) {
+            let template = EVENT.replace("a\\n", "xyz");
+            let mut shape = Shape::<u64>::default();
+            let first = filled(&template, &learned[0], &learned[1]);
+            if let Ok(event) = Event::parse(&first) && event.whole.is_none() {
+                shape.learn_event(&first, event.item_index, &event);
+            }
+            let next = template.replace(":9,", &format!(":{number},"));
+            let document = spoiled(filled(&next, &now[0], &now[1]), &changes);
+            let fast = shape.text(&document);
+            if let Some((place, text)) = fast {
+                let event = Event::parse(&document).unwrap();
+                let (kind, learned) = (event.kind(), Event::parse(&first).unwrap().kind());
+                prop_assert_eq!((event.item_index, event.delta, event.whole), (place, Some(text), None));
+                prop_assert_eq!(kind, learned);
+            } else {
+                let all_fit = learned.iter().chain(&now).all(|inside| is_inside(inside));
+                prop_assert!(!(changes.is_empty() && all_fit), "a string is not taken");
+            }
         }
     }
 }
