@@ -23,7 +23,7 @@ pub use map::{CallerMap, MAP_COLUMNS};
 pub use network::{Network, ParseNetworkError};
 pub use peer::Peer;
 pub use reload::{FromFile, Reload};
-pub use resolver::{Resolved, Resolver, ResolverConfig, UserIds};
+pub use resolver::{Lack, Resolved, Resolver, ResolverConfig, UserIds};
 pub use source::{CallerSource, ParseSourceError};
 pub use trust::{HopTest, Secrets};
 

@@ -49,6 +49,33 @@ pub struct Resolved {
     pub caller: Caller,
     /// The hop has passed the test: what else it says of the call counts too.
     pub trusted: bool,
+    /// Why nobody can be charged, if so.
+    pub lack: Option<Lack>,
+}
+
+/// Why a call is unattributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The hop failed the test of trust: what it says does not count.
+    Untrusted,
+    /// The first source that named somebody did it badly.
+    Malformed,
+    /// No source named anybody.
+    Absent,
+}
+
+impl Lack {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Lack; 3] = [Lack::Untrusted, Lack::Malformed, Lack::Absent];
+
+    /// Its name as a label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Lack::Untrusted => "untrusted",
+            Lack::Malformed => "malformed",
+            Lack::Absent => "absent",
+        }
+    }
 }
 
 /// Tells who pays for a request.
@@ -77,15 +104,16 @@ impl Resolver {
     pub fn resolve(&self, headers: &HeaderMap, peer: &Peer, at: Timestamp) -> Resolved {
         let trust = self.config.trust.ask(headers, peer);
         let mut caller = Caller::unattributed(trust.unwrap_or_default());
+        let mut lack = Some(Lack::Untrusted);
         if trust.is_some() {
             let token = self.token(headers);
             self.describe(&mut caller, headers, &token);
-            self.name(&mut caller, &Evidence { headers, peer, token });
+            lack = self.name(&mut caller, &Evidence { headers, peer, token });
         }
         if let Some(map) = &self.config.map {
             map.current().place(&mut caller, at);
         }
-        Resolved { caller, trusted: trust.is_some() }
+        Resolved { caller, trusted: trust.is_some(), lack }
     }
 
     /// The bearer token, unless it is the gateway's own.
@@ -114,12 +142,13 @@ impl Resolver {
         }
     }
 
-    fn name(&self, caller: &mut Caller, evidence: &Evidence<'_>) {
+    /// Names the caller, or says why it cannot.
+    fn name(&self, caller: &mut Caller, evidence: &Evidence<'_>) -> Option<Lack> {
         let mut winner: Option<(&CallerSource, String)> = None;
         for source in &self.config.sources {
             match (self.ask(source, evidence), &winner) {
                 (Found::Nobody, _) => {}
-                (Found::Malformed, None) => return,
+                (Found::Malformed, None) => return Some(Lack::Malformed),
                 (Found::Name(id), None) => {
                     caller.id.clone_from(&id);
                     caller.id_source = source.kind();
@@ -133,6 +162,7 @@ impl Resolver {
                 (Found::Malformed, Some(_)) => caller.conflict = true,
             }
         }
+        winner.is_none().then_some(Lack::Absent)
     }
 
     fn ask(&self, source: &CallerSource, evidence: &Evidence<'_>) -> Found {

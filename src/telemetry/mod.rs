@@ -7,7 +7,10 @@ mod labels;
 pub mod log;
 mod metrics;
 
-pub use metrics::{LedgerSnapshot, Metrics, ProxySnapshot, PublishSnapshot};
+pub use metrics::{
+    BrokerSnapshot, DataPathSnapshot, EdgesSnapshot, LedgerSnapshot, Metrics, PerCaller, PublishSnapshot,
+    Snapshot,
+};
 
 /// A number that the service reported, held against the computed one.
 #[derive(Clone, Copy, Debug)]

@@ -233,6 +233,22 @@ fn the_map_adds_what_it_knows_of_the_caller() {
     }
 }
 
+#[test]
+fn why_nobody_can_be_charged_is_known() {
+    let lack = |fields: &[(&'static str, &str)]| {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, value.parse().unwrap());
+        }
+        Resolver::new(config(DEFAULT, secrets("s"))).resolve(&map, &peer(), Timestamp::UNIX_EPOCH).lack
+    };
+    let (secret, name) = (("x-tokenweir-auth", "s"), "x-apim-subscription-id");
+    assert_eq!(lack(&[secret, (name, "a")]), None);
+    assert_eq!(lack(&[(name, "a")]), Some(Lack::Untrusted));
+    assert_eq!(lack(&[secret]), Some(Lack::Absent));
+    assert_eq!(lack(&[secret, (name, "a"), (name, "b"), ("api-key", "k")]), Some(Lack::Malformed));
+}
+
 /// Some header of those that matter, with a value that may matter.
 fn field() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     let names = prop::sample::select(vec![
@@ -263,12 +279,14 @@ proptest! {
         }
         let sources = "header:x-team,apim-subscription,entra-user,entra-app,client-cert,api-key";
         let resolver = Resolver::new(config(sources, secrets("s")));
-        let Resolved { caller, trusted } = resolver.resolve(&map, &peer(), Timestamp::UNIX_EPOCH);
+        let Resolved { caller, trusted, lack } = resolver.resolve(&map, &peer(), Timestamp::UNIX_EPOCH);
         prop_assert!(!caller.id.is_empty() && caller.id.len() <= ID_BYTES_MAX);
         prop_assert!(caller.id.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
         prop_assert_eq!(caller.id_source == IdSource::None, caller.id == UNATTRIBUTED);
         let given: Vec<_> = map.get_all(SHARED_SECRET).iter().collect();
         prop_assert_eq!(trusted, given == ["s"]);
+        prop_assert_eq!(lack.is_some(), caller.id == UNATTRIBUTED);
+        prop_assert_eq!(lack == Some(Lack::Untrusted), !trusted);
         if !trusted {
             prop_assert_eq!(caller, Caller::unattributed(Trust::None));
         }

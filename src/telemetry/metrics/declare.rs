@@ -1,0 +1,88 @@
+//! How a metric is made, registered, and remembered for the README's table.
+
+use prometheus::core::Collector;
+use prometheus::{
+    CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
+};
+
+/// Makes metrics and registers them; the first error is kept.
+#[derive(Default)]
+pub(super) struct Declare {
+    pub(super) registry: Registry,
+    pub(super) error: Option<prometheus::Error>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// A metric as the README's table shows it.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) labels: String,
+    pub(super) help: String,
+}
+
+impl Declare {
+    fn put<M: Collector + Clone + 'static>(&mut self, made: prometheus::Result<M>) -> Option<M> {
+        let registered =
+            made.and_then(|metric| self.registry.register(Box::new(metric.clone())).map(|()| metric));
+        registered.map_err(|error| self.error.get_or_insert(error).to_string()).ok()
+    }
+
+    fn row(&mut self, name: &str, kind: &'static str, labels: &[&str], help: &str) {
+        self.rows.push(Row { name: name.to_owned(), kind, labels: labels.join(", "), help: help.to_owned() });
+    }
+
+    pub(super) fn counter(&mut self, name: &str, help: &str) -> Option<IntCounter> {
+        self.row(name, "counter", &[], help);
+        self.put(IntCounter::new(name, help))
+    }
+
+    pub(super) fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> Option<IntCounterVec> {
+        self.row(name, "counter", labels, help);
+        self.put(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    pub(super) fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> Option<IntGaugeVec> {
+        self.row(name, "gauge", labels, help);
+        self.put(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    pub(super) fn histogram(&mut self, name: &str, help: &str, edges: &[f64]) -> Option<Histogram> {
+        self.row(name, "histogram", &[], help);
+        self.put(Histogram::with_opts(HistogramOpts::new(name, help).buckets(edges.to_vec())))
+    }
+
+    pub(super) fn histograms(
+        &mut self,
+        name: &str,
+        help: &str,
+        edges: &[f64],
+        labels: &[&str],
+    ) -> Option<HistogramVec> {
+        self.row(name, "histogram", labels, help);
+        self.put(HistogramVec::new(HistogramOpts::new(name, help).buckets(edges.to_vec()), labels))
+    }
+
+    /// A counter that follows what others count.
+    pub(super) fn followed_counter(&mut self, name: &str, help: &str, labels: &[&str]) -> Option<CounterVec> {
+        self.row(name, "counter", labels, help);
+        self.put(CounterVec::new(Opts::new(name, help), labels))
+    }
+
+    /// A gauge that shows what others know.
+    pub(super) fn followed_gauge(&mut self, name: &str, help: &str, labels: &[&str]) -> Option<GaugeVec> {
+        self.row(name, "gauge", labels, help);
+        self.put(GaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// The version, as the usual label of a gauge that is always 1.
+    pub(super) fn build_info(&mut self) -> Option<()> {
+        let (name, help) = ("tokenweir_build_info", "Always 1; the label is the version.");
+        self.row(name, "gauge", &["version"], help);
+        let opts = Opts::new(name, help).const_label("version", env!("CARGO_PKG_VERSION"));
+        self.put(IntGauge::with_opts(opts))?.set(1);
+        Some(())
+    }
+}

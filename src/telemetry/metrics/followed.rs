@@ -1,0 +1,267 @@
+//! Metrics whose numbers others keep: a table of where each is read.
+
+use prometheus::{CounterVec, GaugeVec};
+
+use super::declare::Declare;
+use super::snapshot::Snapshot;
+
+/// Hears of each series: the values of its labels, and its number.
+type Put<'a> = dyn FnMut(&[&str], f64) + 'a;
+
+/// Finds the series of a metric.
+type Read = fn(&Snapshot, &mut Put<'_>);
+
+/// One row: a metric, and how it is read.
+struct Followed {
+    name: &'static str,
+    is_counter: bool,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: Read,
+}
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: Read,
+) -> Followed {
+    Followed { name, is_counter: true, labels, help, read }
+}
+
+const fn gauge(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: Read,
+) -> Followed {
+    Followed { name, is_counter: false, labels, help, read }
+}
+
+/// A number as Prometheus has it: exact up to 2^53.
+fn f(count: u64) -> f64 {
+    count as f64
+}
+
+const FOLLOWED: &[Followed] = &[
+    gauge(
+        "tokenweir_streams_in_flight",
+        &["deployment"],
+        "Answers whose head has come and whose body has not ended: what to scale by. A deployment is other until a call of it has succeeded.",
+        |now, put| now.data_path.answers.iter().for_each(|(deployment, n)| put(&[deployment], f(*n))),
+    ),
+    counter(
+        "tokenweir_unattributed_requests_total",
+        &["reason"],
+        "Calls that nobody can be charged for. reason: untrusted (the hop failed the test of --caller-trust), malformed (the first source that named somebody did it badly), absent (none did).",
+        |now, put| now.edges.unattributed.iter().for_each(|(reason, n)| put(&[reason], f(*n))),
+    ),
+    counter(
+        "tokenweir_body_bytes_total",
+        &["direction"],
+        "Bytes of bodies as they passed, of calls that ended. direction: request, answer.",
+        |now, put| {
+            put(&["request"], f(now.data_path.request_bytes));
+            put(&["answer"], f(now.data_path.answer_bytes));
+        },
+    ),
+    counter(
+        "tokenweir_requests_refused_total",
+        &["reason"],
+        "Requests that got 503 before they were calls. reason: ledger_full (--on-ledger-failure reject).",
+        |now, put| put(&["ledger_full"], f(now.data_path.not_accepted)),
+    ),
+    gauge(
+        "tokenweir_meter_backlog_bytes",
+        &[],
+        "Bytes of answers that wait for the counting threads.",
+        |now, put| put(&[], f(now.data_path.backlog_bytes)),
+    ),
+    counter(
+        "tokenweir_meter_overload_total",
+        &[],
+        "Calls whose answer outran the counting threads.",
+        |now, put| put(&[], f(now.data_path.overload)),
+    ),
+    counter(
+        "tokenweir_meter_panics_total",
+        &[],
+        "Panics caught in accounting; the call's numbers are unknown.",
+        |now, put| put(&[], f(now.data_path.panics)),
+    ),
+    gauge("tokenweir_prompt_memory_bytes", &[], "Request bodies kept to be counted.", |now, put| {
+        put(&[], f(now.data_path.prompt_memory_bytes));
+    }),
+    counter(
+        "tokenweir_prompts_not_kept_total",
+        &[],
+        "Calls whose prompt was not kept to be counted (--prompt-memory): input null.",
+        |now, put| put(&[], f(now.data_path.prompts_not_kept)),
+    ),
+    gauge(
+        "tokenweir_disconnect_drains",
+        &[],
+        "Answers that are read on although their callers have left.",
+        |now, put| put(&[], f(now.data_path.drains_running)),
+    ),
+    counter(
+        "tokenweir_disconnect_drains_total",
+        &["end"],
+        "Answers whose callers left, under --on-client-disconnect drain. end: finished, cut (by a bound).",
+        |now, put| {
+            put(&["finished"], f(now.data_path.drains_finished));
+            put(&["cut"], f(now.data_path.drains_cut));
+        },
+    ),
+    counter(
+        "tokenweir_include_usage_refused_total",
+        &[],
+        "Requests sent again as their callers wrote them, since the service refused to be asked for usage.",
+        |now, put| put(&[], f(now.data_path.usage_refused)),
+    ),
+    counter(
+        "tokenweir_limits_total",
+        &["limit"],
+        "Limits that were met. limit: connections (had to wait), files (no descriptor), in_flight (503), header_bytes and headers (431), header_timeout (408), idle_timeout.",
+        |now, put| now.edges.limits.iter().for_each(|(limit, n)| put(&[limit], f(*n))),
+    ),
+    counter(
+        "tokenweir_tls_failures_total",
+        &["side", "cause"],
+        "TLS connections that failed. side: caller, service. cause: untrusted, expired, wrong_name, certificate, client_certificate (none shown), not_accepted, protocol, not_tls, not_plain, closed, other.",
+        |now, put| now.edges.tls_failures.iter().for_each(|(side, cause, n)| put(&[side, cause], f(*n))),
+    ),
+    counter("tokenweir_calls_accepted_total", &[], "Calls that the ledger was told of.", |now, put| {
+        put(&[], f(now.ledger.accepted));
+    }),
+    counter("tokenweir_calls_settled_total", &[], "Calls with a usage event.", |now, put| {
+        put(&[], f(now.ledger.settled));
+    }),
+    counter("tokenweir_calls_summed_total", &[], "Calls that are only in a summary.", |now, put| {
+        put(&[], f(now.ledger.summed));
+    }),
+    gauge("tokenweir_calls_open", &[], "Calls that are running.", |now, put| put(&[], f(now.ledger.open))),
+    counter("tokenweir_events_stored_total", &[], "Events committed to the ledger.", |now, put| {
+        put(&[], f(now.ledger.stored));
+    }),
+    counter("tokenweir_events_delivered_total", &[], "Events that the broker has confirmed.", |now, put| {
+        put(&[], f(now.ledger.delivered));
+    }),
+    counter("tokenweir_events_refused_total", &[], "Events that the broker refused for good.", |now, put| {
+        put(&[], f(now.ledger.refused))
+    }),
+    gauge("tokenweir_ledger_events", &[], "Events in the ledger that are not delivered yet.", |now, put| {
+        put(&[], f(now.ledger.undelivered));
+    }),
+    gauge(
+        "tokenweir_ledger_oldest_undelivered_seconds",
+        &[],
+        "Seconds since the first event that is not delivered yet was stored; 0 if there is none.",
+        |now, put| put(&[], f(now.ledger.oldest_undelivered_s)),
+    ),
+    gauge("tokenweir_ledger_bytes", &[], "Bytes of the ledger's database and WAL.", |now, put| {
+        put(&[], f(now.ledger.bytes));
+    }),
+    gauge(
+        "tokenweir_ledger_max_bytes",
+        &[],
+        "Bytes that the ledger may take (--ledger-max-bytes).",
+        |now, put| put(&[], f(now.ledger.bytes_max)),
+    ),
+    gauge(
+        "tokenweir_ledger_degraded",
+        &[],
+        "1 while calls are summed, because nothing can be stored or no place is free.",
+        |now, put| put(&[], f(now.ledger.degraded.into())),
+    ),
+    gauge("tokenweir_events_in_flight", &[], "Events sent and not acknowledged yet.", |now, put| {
+        put(&[], f(now.publish.in_flight));
+    }),
+    counter("tokenweir_events_resent_total", &[], "Events sent again after an error.", |now, put| {
+        put(&[], f(now.publish.resent));
+    }),
+    gauge(
+        "tokenweir_publish_backing_off",
+        &[],
+        "1 while nothing has got through to the broker since the last error.",
+        |now, put| put(&[], f(now.publish.backing_off.into())),
+    ),
+    counter(
+        "tokenweir_publish_errors_total",
+        &["class"],
+        "Errors of events. class: again, event (not acceptable), setting (somebody must change one), producer (fatal).",
+        |now, put| now.publish.errors.iter().for_each(|(class, n)| put(&[class], f(*n))),
+    ),
+    counter(
+        "tokenweir_producer_replaced_total",
+        &[],
+        "Times that the Kafka client was replaced: a fatal error, a dead connection, a new secret.",
+        |now, put| put(&[], f(now.publish.replaced)),
+    ),
+    gauge(
+        "tokenweir_kafka_broker_up",
+        &["broker"],
+        "1 while there is a connection that works.",
+        |now, put| {
+            now.publish.brokers.iter().for_each(|broker| put(&[&broker.id.to_string()], f(broker.up.into())));
+        },
+    ),
+    gauge(
+        "tokenweir_kafka_rtt_seconds",
+        &["broker"],
+        "99 of 100 requests to the broker of late were answered within this time.",
+        |now, put| {
+            for broker in &now.publish.brokers {
+                if let Some(round_trip_s) = broker.round_trip_s {
+                    put(&[&broker.id.to_string()], round_trip_s);
+                }
+            }
+        },
+    ),
+    counter(
+        "tokenweir_token_refresh_failures_total",
+        &[],
+        "Requests for a token of Entra ID that brought none.",
+        |now, put| put(&[], f(now.publish.token_failures)),
+    ),
+];
+
+/// A metric of the table, registered.
+#[derive(Debug)]
+enum Series {
+    Counter(CounterVec),
+    Gauge(GaugeVec),
+}
+
+/// The table's metrics.
+#[derive(Debug)]
+pub(super) struct Follower(Vec<Series>);
+
+impl Follower {
+    pub(super) fn declare(d: &mut Declare) -> Option<Follower> {
+        let series = FOLLOWED.iter().map(|row| {
+            Some(match row.is_counter {
+                true => Series::Counter(d.followed_counter(row.name, row.help, row.labels)?),
+                false => Series::Gauge(d.followed_gauge(row.name, row.help, row.labels)?),
+            })
+        });
+        series.collect::<Option<_>>().map(Follower)
+    }
+
+    /// Sets every number to what it is now. A counter never goes back.
+    pub(super) fn follow(&self, now: &Snapshot) {
+        for (row, series) in FOLLOWED.iter().zip(&self.0) {
+            match series {
+                Series::Counter(counter) => (row.read)(now, &mut |labels, value| {
+                    let counter = counter.with_label_values(labels);
+                    counter.inc_by((value - counter.get()).max(0.0));
+                }),
+                Series::Gauge(gauge) => {
+                    gauge.reset(); // a series whose labels are gone goes too
+                    // Two names may have become the same label: they add up.
+                    (row.read)(now, &mut |labels, value| gauge.with_label_values(labels).add(value));
+                }
+            }
+        }
+    }
+}
