@@ -270,7 +270,7 @@ fn hint(kind: Kind, text: &str) -> String {
             meant.map_or(String::new(), |word| format!("; did you mean {word}?"))
         }
         Kind::Time(..) if text.parse::<u64>().is_ok() => unit("s"),
-        Kind::Size(..) if text.parse::<u64>().is_ok() => unit("MiB"),
+        Kind::Size(..) if text.parse::<u64>().is_ok_and(|n| n > 0) => unit("MiB"),
         Kind::Share if text.parse::<f64>().is_ok() => unit("%"),
         _ => String::new(),
     }

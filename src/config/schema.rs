@@ -35,7 +35,7 @@ fn rule(kind: Kind) -> Value {
         Kind::Choice(words) => json!({"enum": words}),
         Kind::Count(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::Time(..) => json!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$"}),
-        Kind::Size(..) => json!({"type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB|TiB)$"}),
+        Kind::Size(..) => json!({"type": "string", "pattern": "^(0|[0-9]+(KiB|MiB|GiB|TiB))$"}),
         Kind::Share => json!({"type": "string", "pattern": "^[0-9]+([.][0-9]{1,4})?%$"}),
         Kind::List(_) | Kind::Repeated(_) => {
             json!({"anyOf": [text.clone(), {"type": "array", "items": text}]})

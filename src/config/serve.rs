@@ -8,6 +8,7 @@ use super::{Values, identity, settings, tls, traffic};
 use crate::meter::Rules;
 use crate::publish::{Auth, Secret, TokenSource};
 use crate::tee::Share;
+use crate::telemetry::PerCaller;
 use crate::{ledger, proxy, publish, serve};
 
 /// The configuration of `serve`, or `None` if something is wrong: then `values` holds the errors.
@@ -49,6 +50,11 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
         },
         publish,
         caller: caller?,
+        metrics_per_caller: match values.text("metrics-per-caller") {
+            Some("department") => PerCaller::Department,
+            Some("caller") => PerCaller::Caller,
+            _ => PerCaller::Off,
+        },
         prompt_memory_bytes: usize::try_from(values.size_bytes("prompt-memory")).unwrap_or(usize::MAX),
         drift_sample: Share::from_ppm(values.share_ppm("drift-sample")),
         flush_timeout: values.time("flush-timeout"),

@@ -124,6 +124,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "Where /livez, /readyz and /metrics answer.",
     },
     Setting {
+        name: "metrics-per-caller",
+        kind: Kind::Choice(&["off", "department", "caller"]),
+        default: Some("off"),
+        help: "Adds a metric with the tokens of each department of the caller map, or of each caller: 500 at most, then other.",
+    },
+    Setting {
         name: "ledger",
         kind: Kind::Path,
         default: Some("./tokenweir-ledger"),
@@ -423,9 +429,9 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "prompt-memory",
-        kind: Kind::Size(MIB, 1024 * 1024 * MIB),
+        kind: Kind::Size(0, 1024 * 1024 * MIB),
         default: Some("256MiB"),
-        help: "Memory for request bodies that are kept to be counted. Over it the input is null, reason prompt_not_kept.",
+        help: "Memory for request bodies that are kept to be counted; 0 keeps none. Over it the input is null, reason prompt_not_kept.",
     },
     Setting {
         name: "drift-sample",

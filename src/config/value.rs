@@ -14,9 +14,10 @@ pub fn duration(text: &str) -> Option<Duration> {
     with_unit(text, DURATION_UNITS).map(Duration::from_millis)
 }
 
-/// Reads a size in bytes such as `256MiB`; `None` if it has no unit, or one that is not known.
+/// Reads a size in bytes such as `256MiB`; `None` if it has no unit, or one that is not known. Nothing
+/// is `0`, which needs no unit.
 pub fn size_bytes(text: &str) -> Option<u64> {
-    with_unit(text, SIZE_UNITS)
+    if text == "0" { Some(0) } else { with_unit(text, SIZE_UNITS) }
 }
 
 /// Reads a share such as `1%` or `0.25%` in parts per million; `None` without its sign, with more
@@ -51,7 +52,7 @@ pub fn format_duration(value: Duration) -> String {
 
 /// Writes a size the way [`size_bytes`] reads it, in the largest unit that divides it.
 pub fn format_size(bytes: u64) -> String {
-    largest_unit(bytes, SIZE_UNITS)
+    if bytes == 0 { "0".to_owned() } else { largest_unit(bytes, SIZE_UNITS) }
 }
 
 fn largest_unit(value: u64, units: &[(&str, u64)]) -> String {
@@ -72,6 +73,7 @@ mod tests {
         assert_eq!(duration("7d"), Some(Duration::from_secs(7 * 86_400)));
         assert_eq!(duration("10ms"), Some(Duration::from_millis(10)));
         assert_eq!(size_bytes("256MiB"), Some(256 << 20));
+        assert_eq!((size_bytes("0"), format_size(0)), (Some(0), "0".to_owned()));
         for bad in
             ["", "300", "s", "3 s", "-1s", "1.5s", "10MB", "99999999999999999999s", "18446744073709551615d"]
         {

@@ -17,6 +17,7 @@ use crate::caller::{CallerSource, HopTest, Reload, UserIds};
 use crate::meter::Rules;
 use crate::proxy::{self, Removals, Upstream};
 use crate::tee::Share;
+use crate::telemetry::PerCaller;
 use crate::{ledger, publish, serve};
 
 /// Any free loopback port.
@@ -92,6 +93,7 @@ impl Settings {
                 hash_key: None,
                 map: None,
             },
+            metrics_per_caller: PerCaller::Off,
             drift_sample: Share::default(),
             prompt_memory_bytes: PROMPT_MEMORY_BYTES,
             flush_timeout: STOP_MAX,

@@ -5,6 +5,7 @@
 //! the last control event, the publisher delivers it, the ledger closes.
 
 mod callers;
+mod pages;
 mod reload;
 
 use std::net::SocketAddr;
@@ -13,21 +14,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::{self, Pages, Readiness};
 use crate::caller::Resolver;
 use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
 use crate::proxy;
 use crate::publish::{self, Publisher};
 use crate::tee::{Accounts, Compared, Observer, Phase, Share};
-use crate::telemetry::{self, Comparison, LedgerSnapshot, Metrics, ProxySnapshot, PublishSnapshot};
+use crate::telemetry::{self, Comparison, Metrics, PerCaller};
 use crate::tokens;
 use crate::usage::Settled;
 
 pub use self::callers::CallerConfig;
+use self::pages::{Admin, pages};
 use self::reload::{Reload, Reloader};
 
 /// Prompts and bursts are counted here. Two: one long prompt does not hold up all others, and
@@ -53,6 +53,8 @@ pub struct Config {
     pub prompt_memory_bytes: usize,
     /// Of the calls with reported usage, those whose prompt is counted as well.
     pub drift_sample: Share,
+    /// Whose tokens stand in metrics of their own.
+    pub metrics_per_caller: PerCaller,
     /// How long events may take to be delivered at the end.
     pub flush_timeout: Duration,
 }
@@ -125,7 +127,7 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
 fn start_reloading(config: Config, mut reloads: Vec<Reload>) -> anyhow::Result<Running> {
     warn_of_defaults(&config);
     let vocabularies = std::thread::Builder::new().name("tw-vocabulary".to_owned()).spawn(tokens::load)?;
-    let metrics = Arc::new(Metrics::new()?);
+    let metrics = Arc::new(Metrics::new()?.per_caller(config.metrics_per_caller));
     let ledger = Ledger::open(config.ledger.clone())?;
     let observed = Arc::clone(&metrics);
     ledger.on_commit(move |took| observed.ledger_commit_seconds.observe(took.as_secs_f64()));
@@ -286,116 +288,5 @@ impl Observer for Record {
         };
         self.metrics.compared(&comparison);
         telemetry::log::compared(&comparison);
-    }
-}
-
-fn pages(
-    metrics: Arc<Metrics>,
-    ledger: Ledger,
-    accounts: Arc<Accounts>,
-    publisher: Option<publish::Watch>,
-    edges: Arc<proxy::Counts>,
-    ready: Arc<AtomicBool>,
-    needs_ledger: bool,
-) -> Pages {
-    let state = ledger.clone();
-    Pages {
-        metrics: Box::new(move || {
-            let publish = publisher.as_ref().map(published).unwrap_or_default();
-            metrics
-                .render(snapshot(&ledger, &accounts), publish, &refused(&edges))
-                .unwrap_or_else(|error| format!("# {error}\n"))
-        }),
-        readiness: Box::new(move || {
-            let accounting_ok = !state.stats().degraded;
-            let ready = ready.load(Ordering::Acquire) && (accounting_ok || !needs_ledger);
-            Readiness { ready, accounting_ok }
-        }),
-    }
-}
-
-fn snapshot(ledger: &Ledger, accounts: &Accounts) -> LedgerSnapshot {
-    let (stats, counters) = (ledger.stats(), accounts.counters());
-    LedgerSnapshot {
-        accepted: stats.accepted,
-        settled: stats.settled,
-        summed: stats.summed,
-        open: stats.open,
-        stored: stats.stored,
-        delivered: stats.delivered,
-        refused: stats.refused,
-        undelivered: stats.undelivered,
-        oldest_undelivered_s: stats.oldest_undelivered.map_or(0, age_s),
-        bytes: stats.bytes,
-        bytes_max: stats.bytes_max,
-        degraded: stats.degraded,
-        overload: counters.meter_overload.load(Ordering::Relaxed),
-        panics: counters.meter_panics.load(Ordering::Relaxed),
-        prompt_memory_bytes: counters.prompt_memory_bytes.load(Ordering::Relaxed) as u64,
-        drains_running: counters.drains_running.load(Ordering::Relaxed) as u64,
-        drains_finished: counters.drains_finished.load(Ordering::Relaxed),
-        drains_cut: counters.drains_cut.load(Ordering::Relaxed),
-        usage_refused: counters.usage_refused.load(Ordering::Relaxed),
-        prompts_not_kept: counters.prompts_not_kept.load(Ordering::Relaxed),
-        backlog_bytes: counters.backlog_bytes() as u64,
-        streams: counters.answers_open.load(Ordering::Relaxed) as u64,
-        request_bytes: counters.request_bytes.load(Ordering::Relaxed),
-        answer_bytes: counters.answer_bytes.load(Ordering::Relaxed),
-        not_accepted: counters.calls_refused.load(Ordering::Relaxed),
-    }
-}
-
-/// Whole seconds since an instant; 0 if the clock was set back.
-fn age_s(then: Timestamp) -> u64 {
-    let age = Timestamp::now().as_second() - then.as_second();
-    u64::try_from(age).unwrap_or(0)
-}
-
-fn published(publisher: &publish::Watch) -> PublishSnapshot {
-    let stats = publisher.stats();
-    PublishSnapshot {
-        replaced: stats.replaced,
-        resent: stats.resent,
-        in_flight: stats.in_flight,
-        backing_off: stats.backing_off,
-        errors: publish::Class::ALL.iter().map(|class| class.as_str()).zip(stats.errors).collect(),
-        token_failures: stats.token_failures,
-    }
-}
-
-fn refused(edges: &proxy::Counts) -> ProxySnapshot {
-    ProxySnapshot { limits: edges.limits().collect(), tls_failures: edges.tls_failures().collect() }
-}
-
-/// The admin port's thread.
-#[derive(Debug)]
-struct Admin {
-    addr: SocketAddr,
-    stop: tokio::sync::oneshot::Sender<()>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Admin {
-    fn start(addr: SocketAddr, pages: Pages) -> anyhow::Result<Admin> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind(addr))
-            .with_context(|| format!("--admin-listen {addr}"))?;
-        let addr = listener.local_addr()?;
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let thread = std::thread::Builder::new().name("tw-admin".to_owned()).spawn(move || {
-            runtime.block_on(async move {
-                tokio::select! {
-                    () = admin::serve(listener, Arc::new(pages)) => {}
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        Ok(Admin { addr, stop, thread })
-    }
-
-    fn stop(self) {
-        let _ = self.stop.send(());
-        let _ = self.thread.join();
     }
 }

@@ -1,0 +1,153 @@
+//! What the admin port shows, and the thread that shows it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use crate::admin::{self, Pages, Readiness};
+use crate::ledger::Ledger;
+use crate::tee::Accounts;
+use crate::telemetry::{
+    BrokerSnapshot, DataPathSnapshot, EdgesSnapshot, LedgerSnapshot, Metrics, PublishSnapshot, Snapshot,
+};
+use crate::{proxy, publish};
+
+/// The admin port's thread.
+#[derive(Debug)]
+pub(super) struct Admin {
+    pub(super) addr: SocketAddr,
+    stop: tokio::sync::oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Admin {
+    pub(super) fn start(addr: SocketAddr, pages: Pages) -> anyhow::Result<Admin> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind(addr))
+            .with_context(|| format!("--admin-listen {addr}"))?;
+        let addr = listener.local_addr()?;
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name("tw-admin".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                tokio::select! {
+                    () = admin::serve(listener, Arc::new(pages)) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Admin { addr, stop, thread })
+    }
+
+    pub(super) fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+/// The pages.
+pub(super) fn pages(
+    metrics: Arc<Metrics>,
+    ledger: Ledger,
+    accounts: Arc<Accounts>,
+    publisher: Option<publish::Watch>,
+    edges: Arc<proxy::Counts>,
+    ready: Arc<AtomicBool>,
+    needs_ledger: bool,
+) -> Pages {
+    let state = ledger.clone();
+    Pages {
+        metrics: Box::new(move || {
+            metrics
+                .render(snapshot(&ledger, &accounts, publisher.as_ref(), &edges))
+                .unwrap_or_else(|error| format!("# {error}\n"))
+        }),
+        readiness: Box::new(move || {
+            let accounting_ok = !state.stats().degraded;
+            let ready = ready.load(Ordering::Acquire) && (accounting_ok || !needs_ledger);
+            Readiness { ready, accounting_ok }
+        }),
+    }
+}
+
+/// Everything that `/metrics` reads from others.
+fn snapshot(
+    ledger: &Ledger,
+    accounts: &Accounts,
+    publisher: Option<&publish::Watch>,
+    edges: &proxy::Counts,
+) -> Snapshot {
+    Snapshot {
+        ledger: stored(ledger),
+        data_path: passed(accounts),
+        publish: publisher.map(published).unwrap_or_default(),
+        edges: EdgesSnapshot {
+            unattributed: edges.unattributed_calls().collect(),
+            limits: edges.limits().collect(),
+            tls_failures: edges.tls_failures().collect(),
+        },
+    }
+}
+
+fn stored(ledger: &Ledger) -> LedgerSnapshot {
+    let stats = ledger.stats();
+    LedgerSnapshot {
+        accepted: stats.accepted,
+        settled: stats.settled,
+        summed: stats.summed,
+        open: stats.open,
+        stored: stats.stored,
+        delivered: stats.delivered,
+        refused: stats.refused,
+        undelivered: stats.undelivered,
+        oldest_undelivered_s: stats.oldest_undelivered.map_or(0, age_s),
+        bytes: stats.bytes,
+        bytes_max: stats.bytes_max,
+        degraded: stats.degraded,
+    }
+}
+
+fn passed(accounts: &Accounts) -> DataPathSnapshot {
+    let counters = accounts.counters();
+    DataPathSnapshot {
+        overload: counters.meter_overload.load(Ordering::Relaxed),
+        panics: counters.meter_panics.load(Ordering::Relaxed),
+        prompt_memory_bytes: counters.prompt_memory_bytes.load(Ordering::Relaxed) as u64,
+        drains_running: counters.drains_running.load(Ordering::Relaxed) as u64,
+        drains_finished: counters.drains_finished.load(Ordering::Relaxed),
+        drains_cut: counters.drains_cut.load(Ordering::Relaxed),
+        usage_refused: counters.usage_refused.load(Ordering::Relaxed),
+        prompts_not_kept: counters.prompts_not_kept.load(Ordering::Relaxed),
+        backlog_bytes: counters.backlog_bytes() as u64,
+        answers: counters.answers.by_deployment(),
+        request_bytes: counters.request_bytes.load(Ordering::Relaxed),
+        answer_bytes: counters.answer_bytes.load(Ordering::Relaxed),
+        not_accepted: counters.calls_refused.load(Ordering::Relaxed),
+    }
+}
+
+/// Whole seconds since an instant; 0 if the clock was set back.
+fn age_s(then: Timestamp) -> u64 {
+    let age = Timestamp::now().as_second() - then.as_second();
+    u64::try_from(age).unwrap_or(0)
+}
+
+fn broker(broker: publish::Broker) -> BrokerSnapshot {
+    BrokerSnapshot { id: broker.id, up: broker.up, round_trip_s: broker.round_trip_s }
+}
+
+fn published(publisher: &publish::Watch) -> PublishSnapshot {
+    let stats = publisher.stats();
+    PublishSnapshot {
+        replaced: stats.replaced,
+        resent: stats.resent,
+        in_flight: stats.in_flight,
+        backing_off: stats.backing_off,
+        errors: publish::Class::ALL.iter().map(|class| class.as_str()).zip(stats.errors).collect(),
+        token_failures: stats.token_failures,
+        brokers: stats.brokers.into_iter().map(broker).collect(),
+    }
+}
