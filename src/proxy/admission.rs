@@ -56,7 +56,7 @@ mod tests {
         for (name, value) in fields {
             headers.insert(*name, value.parse().unwrap());
         }
-        let resolved = Resolved { caller: Caller::unattributed(Trust::None), trusted };
+        let resolved = Resolved { caller: Caller::unattributed(Trust::None), trusted, lack: None };
         refusal(policy, &resolved, &target.parse().unwrap(), &headers)
     }
 

@@ -27,6 +27,14 @@ pub(super) enum Answer {
 }
 
 impl Answer {
+    /// The service's answer to a request that has been read to its end.
+    pub(super) fn request_is_whole(&self) -> bool {
+        match self {
+            Answer::Service(body) => body.get_ref().call().is_some_and(|call| call.request_is_whole()),
+            Answer::Own(_) => false,
+        }
+    }
+
     /// The service's answer, if its call is not over: whoever takes it sees to its end.
     pub(super) fn into_tap(self) -> Option<ResponseTap<Wire>> {
         match self {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::tls::Cause;
+use crate::caller::Lack;
 
 /// One line in this time for each kind of failure and each upstream: whoever can cause failures
 /// cannot fill the log with them.
@@ -82,6 +83,7 @@ impl Side {
 #[derive(Debug, Default)]
 pub struct Counts {
     limits: [AtomicU64; Limit::ALL.len()],
+    unattributed: [AtomicU64; Lack::ALL.len()],
     tls: [[AtomicU64; Cause::ALL.len()]; Side::ALL.len()],
     said: Mutex<HashMap<Subject, Said>>,
 }
@@ -111,6 +113,11 @@ impl Counts {
         self.limits[limit as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Nobody can be charged for a call.
+    pub(super) fn unattributed(&self, lack: Lack) {
+        self.unattributed[lack as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A TLS connection failed.
     pub(super) fn failed(&self, side: Side, cause: Cause) {
         self.tls[side as usize][cause as usize].fetch_add(1, Ordering::Relaxed);
@@ -138,6 +145,13 @@ impl Counts {
         Limit::ALL.iter().map(|&limit| (limit.as_str(), self.limits[limit as usize].load(Ordering::Relaxed)))
     }
 
+    /// Calls that nobody can be charged for, by why.
+    pub fn unattributed_calls(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Lack::ALL
+            .iter()
+            .map(|&lack| (lack.as_str(), self.unattributed[lack as usize].load(Ordering::Relaxed)))
+    }
+
     /// TLS failures that there were, by side and cause.
     pub fn tls_failures(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         let pairs =
@@ -163,6 +177,9 @@ mod tests {
         for (n, cause) in Cause::ALL.into_iter().enumerate() {
             assert_eq!(cause as usize, n);
             assert_eq!(Cause::ALL.iter().filter(|other| other.as_str() == cause.as_str()).count(), 1);
+        }
+        for (n, lack) in Lack::ALL.into_iter().enumerate() {
+            assert_eq!(lack as usize, n);
         }
         for (n, side) in Side::ALL.into_iter().enumerate() {
             assert_eq!(side as usize, n);

@@ -125,6 +125,11 @@ impl<B: Body<Data = Bytes, Error: Cause> + Unpin + Send + 'static> Leaving<B> {
         Leaving { tap: Some(tap), drains }
     }
 
+    /// The call, until it is over.
+    pub(super) fn call(&self) -> Option<&Arc<Call>> {
+        self.tap.as_ref()?.call()
+    }
+
     /// The body itself: whoever takes it sees to its end.
     pub(super) fn into_tap(mut self) -> Option<ResponseTap<B>> {
         self.tap.take()

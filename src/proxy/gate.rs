@@ -80,6 +80,10 @@ impl<B> Held<B> {
     pub(super) fn new(body: B, pass: Option<Pass>) -> Held<B> {
         Held { body, _pass: pass }
     }
+
+    pub(super) fn get_ref(&self) -> &B {
+        &self.body
+    }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Held<B> {

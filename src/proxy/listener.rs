@@ -16,13 +16,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use socket2::{Domain, Protocol, Socket as Bare, Type};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 
 use super::counts::{Counts, Limit, Subject};
 use super::gate::Gate;
+use super::handover::{Asked, Given, Handover};
 use super::patience::{Patience, Stage};
+use super::pump::Pump;
 use super::reset::Close;
 use super::service::Service;
 use super::socket::{self, Door, Socket};
@@ -160,47 +163,56 @@ async fn connection(
         _ = closing.wait_for(|&close| close) => None,
     };
     let Some((io, peer)) = opened else { return };
-    let (peer, tunnel, patience) = (Arc::new(peer), TunnelSlot::default(), Patience::new(&port.limits));
-    let requests = service_fn(|request: Request<Incoming>| {
-        close.saw(request.version());
-        let (service, peer, tunnel) = (Arc::clone(&service), Arc::clone(&peer), tunnel.clone());
-        async move { Ok::<_, Infallible>(service.handle(request, &peer, tunnel).await) }
-    });
-    let io = TokioIo::new(patience.watch(io));
-    let mut connection = http(&port.limits, &patience).serve_connection(io, requests).with_upgrades();
-    // How a connection ends is the callers' business; what it was used for has been recorded.
-    let ended = {
-        let news = closing.clone();
-        let mut told = pin!(closing.wait_for(|&close| close));
-        let mut waiting = false;
-        poll_fn(|cx| {
-            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
-                return Poll::Ready(Some(ended));
+    let (tunnel, patience, handover) =
+        (TunnelSlot::default(), Patience::new(&port.limits), Handover::default());
+    let mut io = patience.watch(handover.watch(io));
+    let (connection, ended) = loop {
+        let requests = service_fn(|request: Request<Incoming>| {
+            close.saw(request.version());
+            let (asked, handover) = (Asked::of(&request), handover.clone());
+            let answer = service.handle(request, &peer, tunnel.clone());
+            // In a box that goes when the answer begins: hyper keeps room for this future, which is
+            // 10 KB, for as long as the connection lives.
+            Box::pin(async move { Ok::<_, Infallible>(handover.lend(asked, answer.await)) })
+        });
+        let connection = http(&port.limits, &patience).serve_connection(TokioIo::new(io), requests);
+        // In a box that goes when an answer is taken over.
+        let mut connection = Box::new(connection.with_upgrades());
+        let mut closes = false;
+        let given = loop {
+            match step(&mut connection, &handover, (!closes).then_some(&mut closing)).await {
+                Step::Ended(ended) => break Err(ended),
+                Step::Given(given) => break Ok(given),
+                Step::Close => Pin::new(&mut *connection).graceful_shutdown(),
             }
-            // A connection is polled for every chunk, and told to close once in a life: once it waits
-            // for that, looking for news is one load and no lock.
-            if waiting && !news.has_changed().unwrap_or(true) {
-                return Poll::Pending;
-            }
-            waiting = true;
-            told.as_mut().poll(cx).map(|_| None)
-        })
-        .await
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            Pin::new(&mut connection).graceful_shutdown();
-            (&mut connection).await
+            closes = true;
+        };
+        let given = match given {
+            Ok(given) => given,
+            Err(ended) => break (connection, ended),
+        };
+        let Some(parts) = connection.into_parts() else { return };
+        let Ok((mut rest, early)) = Pump::new(parts.io.into_inner(), given.body, parts.read_buf).run().await
+        else {
+            return; // closed in mid-message: the caller is told that it is broken
+        };
+        if given.last || closes {
+            let _ = rest.shutdown().await;
+            return;
         }
+        rest.get_mut().put_back(early);
+        io = rest;
     };
+    handover.drop_answer();
+    // How a connection ends is the callers' business; what it was used for has been recorded.
     if ended.is_ok() {
         close.ended_well();
     }
     if let Err(error) = ended
         && let Some(parts) = connection.into_parts()
     {
-        let refused = Refused { error, unread: parts.read_buf, io: parts.io.into_inner().into_inner() };
+        let io = parts.io.into_inner().into_inner().into_inner();
+        let refused = Refused { error, unread: parts.read_buf, io };
         // In a box of its own: most connections never need it.
         return Box::pin(refused.end(&port, &patience, from)).await;
     }
@@ -208,6 +220,47 @@ async fn connection(
         let _pass = port.gate.count();
         tunnel.await;
     }
+}
+
+/// What hyper's part of a connection came to.
+enum Step {
+    /// The connection has ended.
+    Ended(hyper::Result<()>),
+    /// An answer is ours to pass on.
+    Given(Given),
+    /// No further request is to be taken.
+    Close,
+}
+
+/// Runs hyper's part of a connection until something is to be done; `closing` says when to close it.
+async fn step<C>(connection: &mut C, handover: &Handover, closing: Option<&mut watch::Receiver<bool>>) -> Step
+where
+    C: Future<Output = hyper::Result<()>> + Unpin,
+{
+    let news = closing.as_ref().map(|closing| (*closing).clone());
+    let mut told = pin!(async {
+        match closing {
+            Some(closing) => drop(closing.wait_for(|&close| close).await),
+            None => std::future::pending().await,
+        }
+    });
+    let mut waiting = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(cx) {
+            return Poll::Ready(Step::Ended(ended));
+        }
+        if let Some(given) = handover.take() {
+            return Poll::Ready(Step::Given(given));
+        }
+        // A connection is polled for every chunk, and told to close once in a life: once it waits for
+        // that, looking for news is one load and no lock.
+        if waiting && !news.as_ref().is_some_and(|news| news.has_changed().unwrap_or(true)) {
+            return Poll::Pending;
+        }
+        waiting = true;
+        told.as_mut().poll(cx).map(|()| Step::Close)
+    })
+    .await
 }
 
 /// Hyper as it faces callers.

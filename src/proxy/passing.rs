@@ -55,6 +55,11 @@ impl<B: Body<Data = Bytes>> Passing<B> {
     }
 
     /// The inner body.
+    pub(super) fn get_ref(&self) -> &B {
+        &self.inner
+    }
+
+    /// The inner body.
     pub(super) fn into_inner(self) -> B {
         self.inner
     }

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 
 use super::answer::{Answer, Refusal, Wire};
+use super::counts::Counts;
 use super::drain::{Drains, Leaving, Staying};
 use super::gate::{Gate, Held};
 use super::inspect::{self, Common, Outgoing, Plan};
@@ -46,6 +47,7 @@ pub(super) struct Service {
     tcp_keepalive: Duration,
     draining: AtomicBool,
     gate: Arc<Gate>,
+    counts: Arc<Counts>,
     outages: Outages,
 }
 
@@ -55,6 +57,15 @@ struct Routed {
     target: String,
     surface: Surface,
     websocket: bool,
+}
+
+/// A request whose call has begun.
+struct Accepted {
+    routed: Routed,
+    /// `None`: it makes no event.
+    call: Option<Conclude>,
+    /// Why it is answered by us.
+    refused: Option<Refusal>,
 }
 
 impl Service {
@@ -75,6 +86,7 @@ impl Service {
             tcp_keepalive: config.limits.tcp_keepalive,
             draining: AtomicBool::new(false),
             gate: Arc::clone(&port.gate),
+            counts: Arc::clone(&port.counts),
             outages: Outages::new(upstreams, config.tls.clone(), Arc::clone(&port.counts)),
             shared: shared.clone(),
         }
@@ -101,46 +113,55 @@ impl Service {
     }
 
     /// Forwards a request. Dropping the future ends its call as interrupted.
-    pub(super) async fn handle(
+    ///
+    /// The call begins here and now, not when the future is first polled: hyper drops it unpolled if the
+    /// caller has closed the connection right behind the request, and that request has an event too.
+    pub(super) fn handle(
         self: &Arc<Self>,
         request: Request<Incoming>,
         peer: &Peer,
         tunnel: TunnelSlot,
-    ) -> Response<Held<Answer>> {
+    ) -> impl Future<Output = Response<Held<Answer>>> + use<> {
         let pass = self.gate.call();
-        let mut response = match &pass {
-            Some(_) => self.answer(request, peer, tunnel).await,
-            None => Refusal::TooManyCalls.response(),
-        };
-        let last = self.draining.load(Ordering::Relaxed);
-        if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        let accepted = if pass.is_some() { self.accept(&request, peer) } else { Err(Refusal::TooManyCalls) };
+        let service = Arc::clone(self);
+        async move {
+            let mut response = match accepted {
+                Ok(accepted) => service.answer(request, accepted, tunnel).await,
+                Err(refusal) => refusal.response(),
+            };
+            let last = service.draining.load(Ordering::Relaxed);
+            if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response.map(|answer| Held::new(answer, pass))
         }
-        response.map(|answer| Held::new(answer, pass))
+    }
+
+    /// Finds out all that the head of a request tells, and begins its call; or why there is none.
+    fn accept(&self, request: &Request<Incoming>, peer: &Peer) -> Result<Accepted, Refusal> {
+        let began = Instant::now();
+        let routed = self.route(request)?;
+        let at = Timestamp::now();
+        let resolved = (self.shared.resolver)(request.headers(), peer, at);
+        let refused = self.refusal(request, &resolved, &routed);
+        let call = if routed.surface.treatment == Treatment::Silent {
+            None
+        } else {
+            let call = self.begin(request, resolved, &routed, (began, at), refused)?;
+            call.set_unsent(true);
+            Some(Conclude::new(call))
+        };
+        Ok(Accepted { routed, call, refused })
     }
 
     async fn answer(
         self: &Arc<Self>,
         request: Request<Incoming>,
-        peer: &Peer,
+        accepted: Accepted,
         tunnel: TunnelSlot,
     ) -> Response<Answer> {
-        let began = Instant::now();
-        let routed = match self.route(&request) {
-            Ok(routed) => routed,
-            Err(refusal) => return refusal.response(),
-        };
-        let at = Timestamp::now();
-        let resolved = (self.shared.resolver)(request.headers(), peer, at);
-        let refused = self.refusal(&request, &resolved, &routed);
-        let call = if routed.surface.treatment == Treatment::Silent {
-            None
-        } else {
-            match self.begin(&request, resolved, &routed, (began, at), refused) {
-                Ok(call) => Some(Conclude::new(call)),
-                Err(refusal) => return refusal.response(),
-            }
-        };
+        let Accepted { routed, call, refused } = accepted;
         if let Some(refusal) = refused {
             return reject(call, refusal);
         }
@@ -213,6 +234,9 @@ impl Service {
         if let (None, Some(refusal)) = (&slot, refused) {
             return Err(refusal);
         }
+        if let Some(lack) = resolved.lack {
+            self.counts.unattributed(lack);
+        }
         let upstream = &self.upstreams[routed.upstream];
         let begin = Begin {
             draft: draft::draft(
@@ -249,9 +273,6 @@ impl Service {
         if plan.is_nothing() {
             return Ok(Outgoing { request: request.map(Outbound::new), again: None });
         }
-        if let Some(call) = call {
-            call.call().set_unsent(true);
-        }
         let asked = Asked {
             upstream: routed.upstream,
             deployment: routed.surface.deployment.clone(),
@@ -260,11 +281,8 @@ impl Service {
         let bytes_max = self.policy.inspect_bytes_max;
         match inspect::inspect(plan, request, asked, bytes_max, &self.common).await {
             Ok(outgoing) => {
-                if let Some(call) = call.map(Conclude::call) {
-                    call.set_unsent(false);
-                    if outgoing.again.is_some() {
-                        call.include_usage(IncludeUsage::Injected);
-                    }
+                if let (Some(call), Some(_)) = (call, &outgoing.again) {
+                    call.call().include_usage(IncludeUsage::Injected);
                 }
                 Ok(outgoing)
             }
@@ -297,7 +315,7 @@ impl Service {
         routed: &Routed,
         call: Option<&Conclude>,
     ) -> Result<Option<(Response<Wire>, bool)>, Broken> {
-        let answer = self.send(routed, outgoing.request).await?;
+        let answer = self.send(routed, outgoing.request, call).await?;
         let Answered::Response(response) = answer else { return Ok(None) };
         let Some(again) = outgoing.again else { return Ok(Some((response.map(Passing::plain), false))) };
         if let Looked::Other(response) = look(response).await {
@@ -308,12 +326,13 @@ impl Service {
         self.shared.accounts.counters().usage_refused.fetch_add(1, Ordering::Relaxed);
         if let Some(call) = call.map(Conclude::call) {
             call.include_usage(IncludeUsage::Absent);
+            call.set_unsent(true); // the service has done nothing
             if call.is_left() {
-                // The service has done nothing, and nobody waits for more.
+                // Nobody waits for more.
                 return Err(Broken::Unsent(io::Error::other("the caller has left")));
             }
         }
-        match self.send(routed, request).await? {
+        match self.send(routed, request, call).await? {
             Answered::Response(response) => Ok(Some((response.map(Passing::plain), false))),
             Answered::Upgraded(_) => Ok(None),
         }
@@ -349,7 +368,7 @@ impl Service {
         let caller = hyper::upgrade::on(&mut request);
         let mut request = self.to_upstream(request, call.as_ref()).map(Outbound::new);
         websocket::switch(request.headers_mut());
-        match self.send(&routed, request).await {
+        match self.send(&routed, request, call.as_ref()).await {
             Ok(Answered::Response(response)) => self.respond(response.map(Passing::plain), call, false),
             Ok(Answered::Upgraded(upgraded)) => {
                 let (mut response, service, beyond) = *upgraded;
@@ -364,12 +383,18 @@ impl Service {
     }
 
     /// Sends a request; a service that cannot be spoken to is told of.
-    async fn send<B>(&self, routed: &Routed, request: Request<B>) -> Result<Answered<B>, Broken>
+    async fn send<B>(
+        &self,
+        routed: &Routed,
+        request: Request<B>,
+        call: Option<&Conclude>,
+    ) -> Result<Answered<B>, Broken>
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let sent = self.client.send(routed.upstream, &routed.target, request).await;
+        let leaves = |now: bool| call.into_iter().for_each(|call| call.call().set_unsent(!now));
+        let sent = self.client.send(routed.upstream, &routed.target, request, leaves).await;
         sent.inspect_err(|broken| self.outages.tell(routed.upstream, broken))
     }
 

@@ -2,13 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::answers::Pass;
 use super::call::{Call, Conclude};
 use super::{INLINE_BYTES_MAX, Phase};
 use crate::meter::Ending;
@@ -112,7 +112,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestTap<B> {
 }
 
 /// An answer's body that shows itself to a call's meter, if there is one, and settles the call
-/// when it ends, fails or is dropped.
+/// when it ends, fails or is dropped half-way: then as interrupted.
 #[derive(Debug)]
 pub struct ResponseTap<B> {
     inner: B,
@@ -121,15 +121,15 @@ pub struct ResponseTap<B> {
     inline_bytes: usize,
     /// Frames seen so far.
     frames: u32,
+    /// The answer counts as passing until it has ended.
+    pass: Option<Pass>,
 }
 
 impl<B: Body> ResponseTap<B> {
     /// Watches `inner`.
     pub fn new(inner: B, call: Option<Conclude>) -> ResponseTap<B> {
-        if let Some(call) = &call {
-            call.call().accounts.counters.answers_open.fetch_add(1, Ordering::Relaxed);
-        }
-        let mut tap = ResponseTap { inner, call, inline_bytes: INLINE_BYTES_MAX, frames: 0 };
+        let pass = call.as_ref().map(|call| call.call().pass());
+        let mut tap = ResponseTap { inner, call, inline_bytes: INLINE_BYTES_MAX, frames: 0, pass };
         tap.look_for_end();
         tap
     }
@@ -147,8 +147,8 @@ impl<B: Body> ResponseTap<B> {
     }
 
     fn end(&mut self, ending: Ending) {
+        self.pass = None;
         if let Some(call) = self.call.take() {
-            call.call().accounts.counters.answers_open.fetch_sub(1, Ordering::Relaxed);
             call.end(ending);
         }
     }
@@ -161,15 +161,6 @@ impl<B: Body> ResponseTap<B> {
         call.call().response_frame(data, &mut self.inline_bytes);
         if let Some(began) = began {
             call.call().accounts.observer.held(Phase::Chunk, began.elapsed());
-        }
-    }
-}
-
-/// A body that is dropped half-way: its call ends as interrupted.
-impl<B> Drop for ResponseTap<B> {
-    fn drop(&mut self) {
-        if let Some(call) = &self.call {
-            call.call().accounts.counters.answers_open.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::Accounts;
 use super::INLINE_BYTES_MAX;
+use super::answers::Pass;
 use super::kept::Kept;
 use super::live::Live;
 use super::prompt::Prompt;
@@ -217,6 +218,11 @@ impl Call {
         }
     }
 
+    /// The request has been read to its end.
+    pub fn request_is_whole(&self) -> bool {
+        self.lock().request_whole
+    }
+
     /// The caller's request broke off: whatever fails now is the caller's doing.
     pub fn request_broke(&self) {
         self.lock().caller_left = true;
@@ -239,6 +245,14 @@ impl Call {
         state.facts.status = Some(status);
         state.facts.own_status = true;
         state.facts.unsent = unsent;
+    }
+
+    /// The answer begins to pass.
+    pub(super) fn pass(&self) -> Pass {
+        let mut state = self.lock();
+        let target = self.look(&mut state, |meter| meter.target());
+        let deployment = target.unwrap_or_else(|| state.draft.target.clone()).deployment;
+        Pass::new(&self.accounts, deployment.as_deref().unwrap_or_default())
     }
 
     /// The next bytes of the answer; at most `inline_bytes` of them are counted here and now.

@@ -25,7 +25,7 @@ impl Call {
     }
 
     /// The caller has left. True if reading on could tell what the call costs: all of the request is
-    /// with us, the answer may be a success, it is not whole yet, and it is one that has usage.
+    /// with us and some of it may be with the service, the answer may be a success, it is not whole yet, and it is one that has usage.
     pub fn is_worth_draining(&self) -> bool {
         let mut state = self.lock();
         let api = matches!(
@@ -37,10 +37,11 @@ impl Call {
                 | Api::Images
                 | Api::Audio
         );
-        let failed = state.facts.status.is_some_and(|status| !status.is_success());
+        let (sent, failed) =
+            (!state.facts.unsent, state.facts.status.is_some_and(|status| !status.is_success()));
         // While the pool has the meter, nobody knows.
         let whole = self.look(&mut state, |meter| Meter::is_whole(meter)).unwrap_or(false);
-        api && state.request_whole && state.ended.is_none() && !failed && !whole
+        api && sent && state.request_whole && state.ended.is_none() && !failed && !whole
     }
 
     /// The caller left before the end of the answer; said again when more is known.

@@ -14,8 +14,8 @@ use crate::usage::Progress;
 /// How old a checkpoint may become: what a crash can lose of a call.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Calls looked at before the thread serves its streams again: some 0.1 ms.
-const SLICE_CALLS: usize = 64;
+/// Calls looked at before the thread serves its streams again: some 0.03 ms.
+const SLICE_CALLS: usize = 16;
 
 /// The calls that run on one network thread.
 #[derive(Debug, Default)]

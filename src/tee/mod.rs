@@ -4,6 +4,7 @@
 //! bytes; what is more goes, in order, to the counting pool. A call settles exactly once: when its
 //! answer ends, fails or is dropped. If the pool still holds some of the call, the pool settles it.
 
+mod answers;
 mod body;
 mod call;
 mod drift;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+pub use self::answers::Answers;
 pub use self::body::{Cause, RequestTap, ResponseTap};
 pub use self::call::{Begin, Call, Conclude};
 pub use self::drift::{Compared, Kind};
@@ -105,7 +107,7 @@ pub struct Counters {
     /// Memory that answers waiting for the pool pin now.
     backlog_bytes: AtomicUsize,
     /// Answers whose head has come and whose body has not ended.
-    pub answers_open: AtomicUsize,
+    pub answers: Answers,
     /// Bytes of request bodies of the calls that ended.
     pub request_bytes: AtomicU64,
     /// Bytes of their answers' bodies, as they came.

@@ -130,6 +130,7 @@ impl Meter {
         self.usage.accounting.reasons.extend(count.reasons.iter().map(|reason| (*reason).to_owned()));
     }
     pub(super) fn progress(&self) -> (Progress, Checks) {
+        assert!(!holds(&self.response, "PROGRESS-BOOM"));
         let tokens = Tokens { output: Some(self.response.len() as u64), ..Tokens::default() };
         let accounting = Accounting {
             input_source: Source::Computed,
@@ -323,6 +324,14 @@ fn answer(call: &Arc<Call>, frames: &[&str]) -> ResponseTap<Scripted> {
 
 fn ask(call: &Arc<Call>, frames: &[&str]) {
     drain(&mut RequestTap::new(Scripted::of(frames), Some(Arc::clone(call))));
+}
+
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 fn told(usage: &Usage, what: &str) -> usize {
@@ -587,6 +596,30 @@ fn a_panic_of_the_first_or_last_step_is_caught_too() {
     drain(&mut answer(&call, &["a"]));
     let usage = rig.heard.wait();
     assert_eq!((told(&usage, "prompt_not_kept"), told(&usage, "Eof"), rig.panics()), (1, 1, 1));
+}
+
+/// On the network thread, and in the pool where a checkpoint takes long. The stream goes on.
+#[test]
+fn a_panic_of_a_checkpoint_costs_the_numbers_and_the_stream_goes_on() {
+    let long = format!("UNCOUNTED PROGRESS-BOOM{}", "x".repeat(3 * INLINE_BYTES_MAX));
+    for (text, in_pool) in [("PROGRESS-BOOM", false), (long.as_str(), true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(Options { slots: 10, ..Options::new(dir.path().join("ledger")) }).unwrap();
+        let rig = rig(1);
+        let call = rig.call_of(draft("no"), ledger.reserve());
+        call.response_head(StatusCode::OK, &HeaderMap::new());
+        let mut body = answer(&call, &[text, "rest"]);
+        assert!(poll(&mut body).is_ready());
+        eventually("what waits for the pool is shown", || rig.memory().1 == 0);
+        assert_eq!(rig.panics(), 0);
+        assert!(call.checkpoint().is_none());
+        eventually("the panic", || rig.panics() == 1);
+        assert!(rig.live.hurried().is_empty() && call.checkpoint().is_none(), "in the pool: {in_pool}");
+        assert_eq!(drain(&mut body), b"rest");
+        let usage = rig.heard.wait();
+        assert_eq!(usage.accounting.reasons, ["input:meter_panic", "output:meter_panic"]);
+        assert_eq!((usage.tokens.output, rig.panics()), (None, 1), "in the pool: {in_pool}");
+    }
 }
 
 #[test]

@@ -18,13 +18,13 @@ use super::head::{self, BadHead, Framing, Head};
 use super::idle::Idle;
 use super::io::Io;
 use super::patience::{Deadline, Silence};
+use super::spare;
 use super::upload::{Upload, UploadError};
 use crate::meter::Ending;
 use crate::proxy::{BoxError, Limits, READ_BYTES_MAX};
 use crate::tee::Cause;
 
-/// First size of the read buffer. A token's event is about 500 bytes; 5,000 open streams hold one
-/// buffer each.
+/// First size of the read buffer. A token's event is about 500 bytes.
 const READ_BYTES_MIN: usize = 4 * 1024;
 
 /// How long the body of a request that expects `100 Continue` waits for the service's word
@@ -191,10 +191,22 @@ where
     }
 
     /// Reads behind what is there already. The buffer doubles when a read fills it: bursts and
-    /// large bodies get large reads, paced streams stay small.
+    /// large bodies get large reads, paced streams stay small. While nothing comes there is none.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let small = self.read_bytes == READ_BYTES_MIN;
+        if small && self.read.capacity() == 0 {
+            self.read = spare::take();
+        }
         self.read.reserve(self.read_bytes);
-        let n = ready!(self.io.poll_fill(cx, &mut self.read))?;
+        let Poll::Ready(n) = self.io.poll_fill(cx, &mut self.read)? else {
+            if self.read.is_empty() {
+                let read = std::mem::take(&mut self.read);
+                if small {
+                    spare::give(read);
+                }
+            }
+            return Poll::Pending;
+        };
         if n >= self.read_bytes {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         }

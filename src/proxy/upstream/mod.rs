@@ -12,6 +12,7 @@ pub(in crate::proxy) mod head;
 mod idle;
 mod io;
 mod patience;
+mod spare;
 mod upload;
 
 use std::future::poll_fn;
@@ -153,7 +154,8 @@ impl Client {
     /// Sends a request to the upstream of this index and waits for the head of the answer.
     ///
     /// `target` goes on the wire as it is. The request is sent once; only if a pooled connection
-    /// turns out to be dead before a byte is written does it go to a fresh one.
+    /// turns out to be dead before a byte is written does it go to a fresh one. `leaves` hears `true`
+    /// before a byte of the request may leave, and `false` if none has left that connection.
     ///
     /// Dropping the future or the answer's body closes the connection.
     pub(in crate::proxy) async fn send<B>(
@@ -161,6 +163,7 @@ impl Client {
         index: usize,
         target: &str,
         request: Request<B>,
+        leaves: impl Fn(bool),
     ) -> Result<Answer<B>, Broken>
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
@@ -175,12 +178,17 @@ impl Client {
 
         if let Some(io) = self.idle.take(index) {
             let mut exchange = Box::new(Exchange::new(io, upload, parts.method.clone(), &self.limits));
+            leaves(true);
             match poll_fn(|cx| exchange.poll_head(cx)).await {
-                Err(Broken::Unsent(_)) => upload = exchange.into_upload(),
+                Err(Broken::Unsent(_)) => {
+                    leaves(false);
+                    upload = exchange.into_upload();
+                }
                 head => return Ok(self.answer(index, exchange, head?)),
             }
         }
         let io = self.connect(upstream).await.map_err(Broken::Unsent)?;
+        leaves(true);
         let mut exchange = Box::new(Exchange::new(io, upload, parts.method, &self.limits));
         let head = poll_fn(|cx| exchange.poll_head(cx)).await?;
         Ok(self.answer(index, exchange, head))
@@ -292,7 +300,7 @@ mod tests {
                 String::from_utf8(seen[..n].to_vec()).unwrap()
             });
             let request = Request::post("/x").body(Full::new(Bytes::from_static(b"body"))).unwrap();
-            let Ok(Answer::Response(response)) = client.send(0, "/x", request).await else {
+            let Ok(Answer::Response(response)) = client.send(0, "/x", request, |_| {}).await else {
                 panic!("no answer")
             };
             assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");

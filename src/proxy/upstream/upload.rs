@@ -94,6 +94,7 @@ where
                 }
                 self.done = self.body.is_none();
                 if self.done {
+                    self.front = BytesMut::new();
                     return Poll::Ready(Ok(()));
                 }
             } else {
@@ -142,6 +143,45 @@ where
             part.advance(here);
             n -= here;
         }
+        if self.data.is_empty() {
+            // Even an empty view pins the buffer that the caller's request was read into.
+            self.data = Bytes::new();
+        }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use http_body_util::Full;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Says whether its bytes are still held.
+    struct Buffer(Arc<[u8]>);
+
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn what_has_been_sent_is_let_go_of_while_the_answer_streams() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut io, held) = (Io::Plain(tcp), Arc::from(*b"body"));
+            let body = Full::new(Bytes::from_owner(Buffer(Arc::clone(&held))));
+            let mut upload = Upload::new(BytesMut::from("POST / HTTP/1.1"), body, Sending::Length(4), false);
+            poll_fn(|cx| upload.poll(cx, &mut io)).await.unwrap();
+            assert!(upload.done());
+            assert_eq!((Arc::strong_count(&held), upload.front.capacity()), (1, 0));
+        });
     }
 }

@@ -24,14 +24,6 @@ impl Rig {
     }
 }
 
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 #[test]
 fn a_sampled_prompt_is_compared_and_the_event_does_not_know() {
     let (with, without) = (sampling(1), rig(1));
