@@ -37,5 +37,7 @@ mod secure;
 mod smuggling;
 #[path = "proxy/streams.rs"]
 mod streams;
+#[path = "proxy/taken.rs"]
+mod taken;
 #[path = "proxy/waits.rs"]
 mod waits;

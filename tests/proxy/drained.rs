@@ -3,12 +3,14 @@
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokenweir::proxy::{DrainBounds, Policy};
 use tokenweir::usage::{Outcome, Quality, Source, Usage};
 
+use crate::certs::{Authority, Files};
 use crate::rig::{CHUNKED, PATIENCE, Rig, Script, Setup, Wire, eventually, post};
+use crate::secure::trusting;
 
 const ASKS: &str = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#;
 const FIRST: &str = "data: {\"id\":\"c\",\"model\":\"gpt-4o-2024-11-20\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}],\"usage\":null}\n\n";
@@ -16,6 +18,9 @@ const USAGE: &str = "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_toke
 const DONE: &str = "data: [DONE]\n\n";
 
 const BOUNDS: DrainBounds = DrainBounds { time: PATIENCE, bytes: 1 << 20, calls: 64 };
+
+/// How long the proxy takes for a connection and its handshake, unless told otherwise.
+const CONNECT: Duration = Duration::from_secs(10);
 
 fn setup(script: &Script, drain: DrainBounds) -> Setup {
     let policy = Policy { drain: Some(drain), ..Policy::default() };
@@ -252,4 +257,31 @@ fn what_tells_nothing_is_not_read_on() {
     let usage = usage(&rig);
     assert_eq!((usage.stream.outcome, usage.accounting.drained), (Outcome::ClientDisconnect, false));
     assert_eq!(draining(&rig), 0);
+}
+
+/// A service that takes connections and says nothing: no TLS comes about. Under inject the whole
+/// request is with us by then.
+#[test]
+fn what_never_left_costs_nothing_and_is_not_sent_for_nobody() {
+    let files = Files::new();
+    let tls = trusting(&files.put("roots.pem", &Authority::new("service").pem));
+    for drain in [None, Some(BOUNDS)] {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://localhost:{}", silent.local_addr().unwrap().port());
+        let policy = Policy { drain, inject_usage: true, inspect_bytes_max: 1 << 20, ..Policy::default() };
+        let rig = Setup { policy, tls: Some(tls.clone()), ..Setup::urls(vec![(None, url)]) }.start();
+        let asks = post(r#"{"model":"m","stream":true,"messages":[]}"#);
+        let wire = rig.send(asks.replacen("\r\n", "\r\nContent-Type: application/json\r\n", 1));
+        let (mut tcp, _) = silent.accept().unwrap();
+        wire.close();
+        let closed = Instant::now();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        std::io::copy(&mut tcp, &mut std::io::sink()).expect("the handshake is given up");
+        assert!(closed.elapsed() < CONNECT / 2, "it is given up because the caller left, not for its time");
+        let usage = usage(&rig);
+        assert_eq!((usage.stream.outcome, usage.accounting.drained), (Outcome::ClientDisconnect, false));
+        assert_eq!((usage.tokens.input, usage.tokens.output), (Some(0), Some(0)), "{drain:?}");
+        assert_eq!(usage.accounting.input_quality, Quality::Exact);
+        assert_eq!(draining(&rig), 0);
+    }
 }

@@ -160,6 +160,21 @@ fn a_caller_that_leaves_is_left_at_once_in_each_phase() {
     }
 }
 
+/// The end of the connection is read together with the request, so that nobody waits for an answer by
+/// the time the request is looked at.
+#[test]
+fn a_caller_that_leaves_right_behind_its_request_has_an_event() {
+    const CALLERS: usize = 300;
+    let service = Script::start(|mut wire, _| drop(wire.rest()));
+    let rig = Setup::to(service.addr).start();
+    for _ in 0..CALLERS {
+        rig.send(post("{}")).close();
+    }
+    for call in rig.heard.calls(CALLERS) {
+        assert_eq!(call.usage.stream.outcome, Outcome::ClientDisconnect);
+    }
+}
+
 #[test]
 fn a_caller_that_leaves_after_the_last_byte_has_had_it_all() {
     let script = Script::start(|mut wire, _| {

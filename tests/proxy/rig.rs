@@ -141,7 +141,7 @@ impl Setup {
                 if let Some(id) = headers.get("x-apim-subscription-id") {
                     caller.id = id.to_str().unwrap().to_owned();
                 }
-                Resolved { caller, trusted: true }
+                Resolved { caller, trusted: true, lack: None }
             }),
             boot: "boot".to_owned(),
         };
