@@ -1,8 +1,8 @@
 """Real SDK clients through the sidecar: what they receive must be what the service sent.
 
-    check.py BASE_URL FIXTURES_DIR SHARED_SECRET
+    check.py BASE_URL FIXTURES_DIR SHARED_SECRET [VECTOR]
 
-Every call has a caller of its own. Prints one JSON line per call, which the Rust test holds against
+With VECTOR, a JSON list, it asks for embeddings, and that is what each must be. Every call has a caller of its own. Prints one JSON line per call, which the Rust test holds against
 the usage events: caller, client, fixture, stream, include_usage, ending. Exits 1, after a traceback,
 if a client received anything else than the fixture says.
 """
@@ -14,7 +14,7 @@ import sys
 
 import openai
 
-BASE_URL, FIXTURES_DIR, SHARED_SECRET = sys.argv[1:]
+BASE_URL, FIXTURES_DIR, SHARED_SECRET, *VECTOR = sys.argv[1:]
 FIXTURES = [json.loads(path.read_text("utf-8")) for path in sorted(pathlib.Path(FIXTURES_DIR).glob("*.json"))]
 API_VERSION = "2024-10-21"
 PARALLEL = 50
@@ -125,13 +125,13 @@ async def one_of_many(client, fixture, include_usage):
     async for chunk in await client.chat.completions.create(**arguments(fixture, caller, True, include_usage)):
         joined.add(chunk)
     compare(fixture, joined, include_usage)
-    report(caller, "AsyncAzureOpenAI", fixture, True, include_usage, "complete")
+    report(caller, "many at once", fixture, True, include_usage, "complete")
 
 
 async def one_whole(client, fixture):
     caller = f"sdk-{next(NUMBERS):03}"
     compare(fixture, whole(await client.chat.completions.create(**arguments(fixture, caller, False, False))), True)
-    report(caller, "AsyncAzureOpenAI", fixture, False, False, "complete")
+    report(caller, "many at once", fixture, False, False, "complete")
 
 
 async def many(fixtures):
@@ -151,4 +151,17 @@ def main():
     asyncio.run(many([f for f in FIXTURES if "choices" in f and not is_cut(f)]))
 
 
-main()
+def embeddings(vector):
+    for name, client in {"AzureOpenAI": azure(), "OpenAI": plain()}.items():
+        for options in [{}, {"encoding_format": "float"}]:  # by default the SDK asks for base64, and decodes it
+            caller = f"sdk-{next(NUMBERS):03}"
+            headers = {"x-apim-subscription-id": caller, "x-tokenweir-auth": SHARED_SECRET}
+            answer = client.embeddings.create(input="A weir.", model="embed", extra_headers=headers, **options)
+            assert answer.data[0].embedding == vector, answer
+            report(caller, name, {"name": "embeddings"}, False, False, "complete")
+
+
+if VECTOR:
+    embeddings(json.loads(VECTOR[0]))
+else:
+    main()
