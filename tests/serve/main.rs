@@ -7,11 +7,14 @@
 //! - `full`: a volume that is really full
 //! - `outage`: the broker is gone under load, comes back, and what a dead instance left is drained
 //! - `drift`: the service bills otherwise than the rules say, and labels follow
-//! - `memory`: more large prompts at once than may be kept
+//! - `memory`: what the process holds: idle, with thousands of streams, large bodies and many prompts
+//! - `rate`: two thousand short streams a second into ledger and topic
 //! - `tls`: certificates that are replaced, files that are wrong, services that cannot be trusted
 //! - `identity`: who pays, whatever headers, hops and files say
 //! - `observed`: the line of a call, and its metrics
 //! - `reload`: SIGHUP reads the log level again
+//! - `wrk`: many requests on connections that are kept
+//! - `soak`: many streams for long, and what is left of them
 //! - `canary`: no content and no credential in anything that the program writes
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
@@ -20,6 +23,7 @@ mod canary;
 #[path = "../support/certs.rs"]
 mod certs;
 mod crash;
+mod crowd;
 mod disk;
 mod drift;
 mod full;
@@ -32,6 +36,7 @@ mod observed;
 mod oracle;
 mod outage;
 mod random;
+mod rate;
 mod reload;
 mod replay;
 #[path = "../support/schema.rs"]
@@ -39,9 +44,12 @@ mod schema;
 mod shim;
 mod shutdown;
 mod sidecar;
+mod soak;
 #[path = "../support/mod.rs"]
 mod support;
+mod syscalls;
 mod tls;
 mod topic;
 mod upstream;
 mod volume;
+mod wrk;

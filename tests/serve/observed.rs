@@ -75,7 +75,7 @@ fn a_call_has_one_line_its_trace_and_its_place_in_the_metrics() {
     ] {
         assert!(metric(&text, name) >= at_least, "{name}: {text}");
     }
-    assert_eq!(metric(&text, "tokenweir_streams_in_flight"), 0.0);
+    assert_eq!(metric(&text, "tokenweir_streams_in_flight{deployment=\"d\"}"), 0.0);
     assert_eq!(metric(&text, "tokenweir_meter_backlog_bytes"), 0.0);
 
     let (_, log) = sidecar.stop();

@@ -14,9 +14,10 @@ use serde_json::Value;
 use tokenweir::meter::count_prompt;
 use tokenweir::usage::Api;
 
-use super::http::{connect, exchange, get, post, read_head};
-use super::sidecar::{Sidecar, usage_events, wait_for};
-use super::upstream::{STREAM_HEAD, delta, stop, write_chunk, write_end};
+use super::super::http::{connect, exchange, get, post, read_head};
+use super::super::sidecar::{Sidecar, usage_events, wait_for};
+use super::super::upstream::{STREAM_HEAD, delta, stop, write_chunk, write_end};
+use super::status_bytes;
 
 const PATH: &str = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21";
 
@@ -86,13 +87,6 @@ fn body() -> String {
     let content =
         "A weir measures a stream without stopping it, 12 345 times a day. ".repeat(PROMPT_BYTES / 66);
     format!(r#"{{"messages":[{{"role":"user","content":"{content}"}}],"stream":true}}"#)
-}
-
-/// A line of the process's status, in bytes: `VmRSS`, or `VmHWM` for the most there ever was.
-fn status_bytes(pid: u32, name: &str) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
-    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() << 10
 }
 
 /// Prompt bytes that the sidecar keeps now.

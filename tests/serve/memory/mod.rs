@@ -1,0 +1,46 @@
+//! What the process holds.
+//!
+//! - `idle`: nothing has happened yet
+//! - `streams`: thousands of streams that are open at once
+//! - `upload`: a large body on its way up
+//! - `prompts`: more large prompts at once than may be kept
+
+mod idle;
+mod prompts;
+mod streams;
+mod upload;
+
+use std::fmt::{self, Display, Formatter};
+
+/// A line of `/proc/PID/status` in bytes: `VmRSS`, or `VmHWM` for the most there ever was.
+fn status_bytes(pid: u32, name: &str) -> usize {
+    line_bytes(&std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap(), name)
+}
+
+fn line_bytes(text: &str, name: &str) -> usize {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() << 10
+}
+
+/// Memory of a process, as `/proc/PID/smaps_rollup` has it. What the kernel holds for its sockets is
+/// in neither number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    /// All of it, also what is mapped from files and can be dropped: program, tables, the ledger's index.
+    pub(crate) resident_bytes: usize,
+    /// What only this process has: heap and stacks.
+    pub(crate) anonymous_bytes: usize,
+}
+
+impl Memory {
+    pub(crate) fn of(pid: u32) -> Memory {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+        Memory { resident_bytes: line_bytes(&text, "Rss"), anonymous_bytes: line_bytes(&text, "Anonymous") }
+    }
+}
+
+impl Display for Memory {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "RSS {} KiB, anonymous {} KiB", self.resident_bytes >> 10, self.anonymous_bytes >> 10)
+    }
+}
