@@ -88,13 +88,17 @@ fn every_flag_that_the_documents_name_exists() {
     const OTHERS: &[&str] = &[
         "allow-open",
         "allow-repeats",
+        "bench",
+        "beside",
         "explain",
         "help",
         "nocapture",
         "prices",
         "refused",
         "release",
+        "rounds",
         "test",
+        "tls",
     ];
     let text = ["README.md", "ARCHITECTURE.md"].map(read).concat();
     let mut seen = 0;

@@ -221,12 +221,10 @@ fn mutate(lines: &mut Vec<String>, mutation: &Mutation) -> Option<BTreeSet<&'sta
         Mutation::Delete(n) => {
             let gone = &events[n % events.len()];
             lines.remove(n % events.len());
-            let before =
-                events.iter().find(|e| boot_of(e) == boot_of(gone) && sequence(e) + 1 == sequence(gone));
-            let is_control = |event: &CloudEvent<Value>| event.kind == EventType::Control;
+            let covers_nothing = gone.kind == EventType::Control && gone.data["first_sequence"].is_null();
             let later = events.iter().any(|e| boot_of(e) == boot_of(gone) && sequence(e) > sequence(gone));
-            if !later && gone.data["final"] == false && before.is_some_and(is_control) {
-                // A control event that covers nothing, and after it the process died: nothing is lost.
+            if !later && gone.data["final"] == false && covers_nothing {
+                // After it the process died: nothing is lost.
                 return Some(set(&[]));
             }
             match (gone.data["final"] == true, gone.data["instance"] == boot_of(gone)) {

@@ -505,6 +505,7 @@ impl World {
             return;
         }
         if doubt != self.doubt {
+            self.know_sums();
             let found = rows.iter().map(|row| serde_json::from_str(&row.body).unwrap());
             let usages = found.filter(|event: &CloudEvent<serde_json::Value>| event.kind == EventType::Usage);
             let mut ids: HashSet<Uuid> = usages.map(|event| event.id.parse().unwrap()).collect();
@@ -515,6 +516,17 @@ impl World {
         if healthy && !shared.sums_wait() {
             self.audit_healthy(stats.summed);
         }
+    }
+
+    /// The doubt before this one is over: its sums are stored, or they are not, or all are.
+    fn know_sums(&mut self) {
+        let stored = self.summaries(self.boot);
+        let all = self.without_event(&self.usages().into_keys().collect());
+        let maybe = std::mem::take(&mut self.maybe_summed);
+        let known = [HashSet::new(), maybe, all]
+            .into_iter()
+            .find(|more| stored == self.totals(&self.summed.union(more).copied().collect(), self.boot));
+        self.summed.extend(known.expect("sums of nobody's calls"));
     }
 
     /// What must hold when everything is stored.
