@@ -7,6 +7,7 @@ use rdkafka::types::RDKafkaRespErr as E;
 use crate::rig::{Rig, either, memory_mib, turn};
 use crate::support::follower::Topic;
 use crate::support::forwarder::{Mode, most_in_a_second};
+use crate::support::within;
 
 const PER_SECOND: u32 = 300;
 /// After the broker's return.
@@ -29,7 +30,7 @@ fn a_broker_that_goes_away_under_load_costs_nothing_but_time() {
     let rig = Rig::running(Topic::any());
     let load = rig.load(PER_SECOND);
     for (mode, time) in MODES {
-        away(&rig, mode, either(time, LONG));
+        within(RECOVERY, &format!("{mode:?}"), || away(&rig, mode, either(time, LONG)));
     }
     let calls = load.end();
     rig.caught_up();
@@ -40,12 +41,15 @@ fn a_broker_that_goes_away_under_load_costs_nothing_but_time() {
 fn a_broker_that_is_away_at_start_is_found_when_it_comes() {
     let _turn = turn();
     for (mode, time) in MODES {
-        let rig = Rig::start(Topic::any(), mode);
-        let load = rig.load(PER_SECOND);
-        away(&rig, mode, either(time, LONG));
-        let calls = load.end();
-        rig.caught_up();
-        println!("{mode:?} at start: {calls} calls, {:?}", rig.end());
+        within(RECOVERY, &format!("{mode:?} at start"), || {
+            let rig = Rig::start(Topic::any(), mode);
+            let load = rig.load(PER_SECOND);
+            let recovery = away(&rig, mode, either(time, LONG));
+            let calls = load.end();
+            rig.caught_up();
+            println!("{mode:?} at start: {calls} calls, {:?}", rig.end());
+            recovery
+        });
     }
 }
 
@@ -57,27 +61,29 @@ fn a_topic_that_is_gone_for_a_moment_is_found_again() {
     let load = rig.load(PER_SECOND);
     let cluster = rig.topic.cluster.as_ref().unwrap();
     for gone in [1, 2].map(Duration::from_secs) {
-        cluster.topic_error(&rig.topic.name, E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).unwrap();
-        // A new connection asks for the topic.
-        rig.forwarder.reset();
-        std::thread::sleep(gone);
-        cluster.topic_error(&rig.topic.name, E::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
-        let recovery = rig.recovery();
-        println!("no topic for {gone:?}: recovery {recovery:?}, {:?}", rig.stats());
-        assert!(recovery < RECOVERY, "{gone:?}: {recovery:?}");
+        within(RECOVERY, &format!("no topic for {gone:?}"), || {
+            cluster.topic_error(&rig.topic.name, E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).unwrap();
+            // A new connection asks for the topic.
+            rig.forwarder.reset();
+            std::thread::sleep(gone);
+            cluster.topic_error(&rig.topic.name, E::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+            let recovery = rig.recovery();
+            println!("no topic for {gone:?}: recovery {recovery:?}, {:?}", rig.stats());
+            recovery
+        });
     }
     let calls = load.end();
     rig.caught_up();
     println!("{calls} calls, {:?}", rig.end());
 }
 
-/// Nothing goes through for a while, under load.
-fn away(rig: &Rig, mode: Mode, time: Duration) {
+/// Nothing goes through for a while, under load. Returns how long deliveries take to begin again.
+fn away(rig: &Rig, mode: Mode, time: Duration) -> Duration {
     let (stats, memory) = (rig.stats(), memory_mib());
     rig.forwarder.set(mode);
     let began = Instant::now();
-    // What is under way may still arrive.
-    std::thread::sleep(Duration::from_millis(300));
+    // What is under way may still arrive, and its mark be written by a slow disk.
+    std::thread::sleep(time / 2);
     let delivered = rig.delivered();
     std::thread::sleep(time.saturating_sub(began.elapsed()));
     assert_eq!(rig.delivered(), delivered, "{mode:?}: there is another way to the broker");
@@ -95,7 +101,7 @@ fn away(rig: &Rig, mode: Mode, time: Duration) {
         rig.stats().replaced - stats.replaced,
     );
     assert!(waiting > 0, "{mode:?}: there was load");
-    assert!(recovery < RECOVERY, "{mode:?}: {recovery:?}");
     assert!(most_in_a_second(&tries) < 10, "{mode:?}: {} tries", tries.len());
     assert!(grown < MEMORY_MIB, "{mode:?}: grown by {grown} MiB");
+    recovery
 }

@@ -9,6 +9,7 @@ use crate::random::Random;
 use crate::rig::{Rig, either, turn};
 use crate::support::follower::{Cluster, Topic};
 use crate::support::forwarder::{Mode, most_in_a_second};
+use crate::support::within;
 
 /// Errors that librdkafka retries, hands on, or dies of. Two are not among them, because the embedded
 /// broker does not do what they mean: after `DUPLICATE_SEQUENCE_NUMBER` it has not the events, and
@@ -62,7 +63,7 @@ fn random_bursts_of_errors_lose_nothing() {
         }
         for error in order {
             let times = if error == SINGLE { 1 } else { random.between(1, BURST_MAX + 1) };
-            let recovery = burst(&rig, error, times as usize);
+            let recovery = within(RECOVERY, &format!("{error:?}"), || burst(&rig, error, times as usize));
             slowest = slowest.max(recovery);
             bursts += 1;
             errors += times;
@@ -74,7 +75,6 @@ fn random_bursts_of_errors_lose_nothing() {
         "{calls} calls, {bursts} bursts, {errors} errors, slowest recovery {slowest:?}, {replaced} new producers, {:?}",
         rig.end()
     );
-    assert!(slowest < RECOVERY, "{slowest:?}");
 }
 
 /// So many requests in a row fail. Returns how long after that something is delivered.
@@ -103,8 +103,10 @@ fn throttling_by_a_broker_far_away_slows_and_loses_nothing() {
     let mut random = Random::new("throttling");
     let rig = Rig::running(Topic::embedded());
     rig.forwarder.set(Mode::Delay(Duration::from_millis(round_trip)));
+    // The first one always: a machine that is busy makes only a few requests.
     let answers: Vec<E> = (0..2_000)
-        .map(|_| match random.between(0, 10) {
+        .map(|n| match random.between(0, 10) {
+            _ if n == 0 => E::RD_KAFKA_RESP_ERR_POLICY_VIOLATION,
             0..3 => E::RD_KAFKA_RESP_ERR_POLICY_VIOLATION,
             _ => E::RD_KAFKA_RESP_ERR_NO_ERROR,
         })

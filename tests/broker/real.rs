@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::rig::{Rig, either, turn};
 use crate::support::follower::{Topic, create};
 use crate::support::forwarder::Mode;
+use crate::support::within;
 
 const PER_SECOND: u32 = 300;
 const RECOVERY: Duration = Duration::from_secs(3);
@@ -150,10 +151,12 @@ fn a_broker_that_freezes_again_and_again_gets_nothing_twice() {
     let (times, frozen) = either((2, Duration::from_secs(2)), (20, Duration::from_secs(5)));
     let mut slowest = Duration::ZERO;
     for _ in 0..times {
-        broker.signal("-STOP");
-        std::thread::sleep(frozen);
-        broker.signal("-CONT");
-        slowest = slowest.max(rig.recovery());
+        slowest = slowest.max(within(RECOVERY, "frozen", || {
+            broker.signal("-STOP");
+            std::thread::sleep(frozen);
+            broker.signal("-CONT");
+            rig.recovery()
+        }));
         std::thread::sleep(Duration::from_millis(700));
     }
     let calls = load.end();
@@ -164,7 +167,6 @@ fn a_broker_that_freezes_again_and_again_gets_nothing_twice() {
         "{:?} frozen {times} x {frozen:?}: {calls} calls, slowest recovery {slowest:?}, {stats:?}, {held:?}",
         broker.kind
     );
-    assert!(slowest < RECOVERY, "{slowest:?}");
     assert_eq!(held.repeats, 0, "the broker knows what it has");
 }
 
@@ -180,32 +182,34 @@ fn a_broker_that_lost_its_state_gets_all_that_it_had_not_confirmed() {
     let mut rig = Rig::running(Topic::on(&broker.servers(), &[]));
     let mut calls = 0;
     for _ in 0..either(1, 5) {
-        let load = rig.load(PER_SECOND);
-        std::thread::sleep(Duration::from_secs(1));
-        calls += load.end();
-        // What is confirmed behind a hole would be the broker's loss too.
-        rig.caught_up();
-        let before = rig.stats().replaced;
-        // Until its topic is there again, it is away: a client that finds no topic waits for one.
-        rig.forwarder.set(Mode::Refuse);
-        let load = rig.load(PER_SECOND);
-        broker.wipe();
-        std::thread::sleep(MARKED);
-        let mark = Reader::open(rig.dir.path()).unwrap().delivered().unwrap();
-        broker.again();
-        create(&broker.servers(), &rig.topic.name, &[]);
-        rig.topic.read_again();
-        rig.forwarder.set(Mode::Pass);
-        let recovery = rig.recovery();
-        calls += load.end();
-        rig.caught_up();
-        println!(
-            "{:?} lost its state after event {mark}: recovery {recovery:?}, {} new producers",
-            broker.kind,
-            rig.stats().replaced - before
-        );
-        assert!(recovery < RECOVERY, "{recovery:?}");
-        rig.after = mark;
+        within(RECOVERY, "emptied", || {
+            let load = rig.load(PER_SECOND);
+            std::thread::sleep(Duration::from_secs(1));
+            calls += load.end();
+            // What is confirmed behind a hole would be the broker's loss too.
+            rig.caught_up();
+            let before = rig.stats().replaced;
+            // Until its topic is there again, it is away: a client that finds no topic waits for one.
+            rig.forwarder.set(Mode::Refuse);
+            let load = rig.load(PER_SECOND);
+            broker.wipe();
+            std::thread::sleep(MARKED);
+            let mark = Reader::open(rig.dir.path()).unwrap().delivered().unwrap();
+            broker.again();
+            create(&broker.servers(), &rig.topic.name, &[]);
+            rig.topic.read_again();
+            rig.forwarder.set(Mode::Pass);
+            let recovery = rig.recovery();
+            calls += load.end();
+            rig.caught_up();
+            println!(
+                "{:?} lost its state after event {mark}: recovery {recovery:?}, {} new producers",
+                broker.kind,
+                rig.stats().replaced - before
+            );
+            rig.after = mark;
+            recovery
+        });
     }
     println!("{calls} calls, {:?}, {:?}", rig.stats(), rig.end());
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::rig::{Broker, Rig};
 use crate::support::forwarder::most_in_a_second;
-use crate::support::{PATIENCE, call, eventually, stored, usage};
+use crate::support::{PATIENCE, call, eventually, stored, usage, within};
 use RDKafkaRespErr as E;
 
 /// Every error of a produce request of which librdkafka retries the event, or hands it on.
@@ -34,6 +34,9 @@ const ERRORS: [E; 16] = [
     E::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
     E::RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID,
 ];
+
+/// After the last error.
+const RECOVERY: Duration = Duration::from_secs(3);
 
 /// Errors after which only a new producer helps.
 const FATAL: E = E::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
@@ -85,31 +88,36 @@ fn a_lasting_error_is_met_with_patience_and_its_end_noticed() {
     let errors = ERRORS.iter().filter(|error| **error != E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
     let errors: Vec<E> = errors.copied().collect();
     for_each(&errors, |error| {
-        let (broker, rig) = (Broker::mock().forwarded(), Rig::new());
-        let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
-        rig.calls(1);
-        rig.arrives(&broker);
-        broker.fail(error, 1_000);
-        let began = Instant::now();
-        rig.calls(200);
-        std::thread::sleep(Duration::from_secs(5));
-        assert!(rig.ledger.stats().undelivered > 0, "{error:?}");
-        let produced = broker.forwarder().produced();
-        let tries: Vec<Instant> = produced.into_iter().filter(|time| *time > began).collect();
-        // The first round is what was under way: a request for each partition.
-        let first = began + Duration::from_millis(500);
-        let later: Vec<Instant> = tries.iter().filter(|time| **time > first).copied().collect();
-        let most = most_in_a_second(&later);
-        broker.cluster().clear_request_errors(RDKafkaApiKey::Produce);
-        let cleared = Instant::now();
-        eventually("delivered", || rig.ledger.stats().undelivered == 0);
-        let recovery = cleared.elapsed();
-        println!("{error:?}: {} tries, at most {most} in a second, recovered in {recovery:?}", tries.len());
-        assert!(most < 10, "{error:?}: {most} requests in a second");
-        assert!(recovery < Duration::from_secs(3), "{error:?}: recovered in {recovery:?}");
-        rig.arrives(&broker);
-        assert_eq!(rig.ledger.stats().refused, 0, "{error:?}");
-        rig.end(publisher);
+        within(RECOVERY, &format!("{error:?}"), || {
+            let (broker, rig) = (Broker::mock().forwarded(), Rig::new());
+            let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
+            rig.calls(1);
+            rig.arrives(&broker);
+            broker.fail(error, 1_000);
+            let began = Instant::now();
+            rig.calls(200);
+            std::thread::sleep(Duration::from_secs(5));
+            assert!(rig.ledger.stats().undelivered > 0, "{error:?}");
+            let produced = broker.forwarder().produced();
+            let tries: Vec<Instant> = produced.into_iter().filter(|time| *time > began).collect();
+            // The first round is what was under way: a request for each partition.
+            let first = began + Duration::from_millis(500);
+            let later: Vec<Instant> = tries.iter().filter(|time| **time > first).copied().collect();
+            let most = most_in_a_second(&later);
+            broker.cluster().clear_request_errors(RDKafkaApiKey::Produce);
+            let cleared = Instant::now();
+            eventually("delivered", || rig.ledger.stats().undelivered == 0);
+            let recovery = cleared.elapsed();
+            println!(
+                "{error:?}: {} tries, at most {most} in a second, recovered in {recovery:?}",
+                tries.len()
+            );
+            assert!(most < 10, "{error:?}: {most} requests in a second");
+            rig.arrives(&broker);
+            assert_eq!(rig.ledger.stats().refused, 0, "{error:?}");
+            rig.end(publisher);
+            recovery
+        });
     });
 }
 

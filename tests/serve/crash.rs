@@ -9,6 +9,7 @@ use super::mixed::{self, Load, MIXED, Service, Signs};
 use super::oracle::{End, Oracle};
 use super::random::Random;
 use super::sidecar::{Sidecar, event_lines, long, stillborn, verified};
+use super::support::within;
 use super::topic::Topic;
 
 const KILLS: usize = 10;
@@ -28,6 +29,12 @@ const BEHIND_MAX: Duration = Duration::from_millis(1_200);
 #[test]
 fn every_call_that_began_before_a_commit_survives_kill_9() {
     let (kills, life_max) = if long() { (KILLS_LONG, LIFE_MAX_LONG) } else { (KILLS, LIFE_MAX) };
+    within(BEHIND_MAX, "crashed streams are behind", || killed(kills, life_max));
+}
+
+/// Kills so many times, holds every event against the truth, and returns how far the crashed stream
+/// that is behind most is behind.
+fn killed(kills: usize, life_max: Duration) -> Duration {
     let mut random = Random::new("kill -9");
     let (service, topic) = (Service::start(), Topic::start());
     let dir = tempfile::tempdir().unwrap();
@@ -76,5 +83,5 @@ fn every_call_that_began_before_a_commit_survives_kill_9() {
     let [p50, p99, most] = [50, 99, 100].map(|percent| found.behind_percentile(percent));
     println!("crashed streams are behind by p50 {p50:?}, p99 {p99:?}, at most {most:?}");
     assert!(found.count("crashed") >= kills * STREAMS / 4, "streams were cut");
-    assert!(most <= BEHIND_MAX, "a crashed stream is {most:?} behind");
+    most
 }

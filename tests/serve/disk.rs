@@ -9,6 +9,7 @@ use super::oracle::{End, Oracle, totals};
 use super::random::Random;
 use super::shim::{ALL, Control, ENOSPC, EROFS, Shim};
 use super::sidecar::{Sidecar, event_lines, long, usage_events, verified, wait_for};
+use super::support::within;
 
 /// Of a slow disk; the second one is longer than a call.
 const DELAYS_MS: [i32; 3] = [0, 200, 5_000];
@@ -25,9 +26,16 @@ const WAITED: Duration = Duration::from_secs(2);
 
 #[test]
 fn no_chunk_waits_for_a_slow_disk() {
+    let bound = if long() { ADDED_LONG } else { ADDED };
+    within(bound, "added by a slow disk", || added_by_a_slow_disk().unwrap_or_default());
+}
+
+/// What a slow disk adds to a first chunk or a later one, p50 or p99, whichever is most. `None`
+/// without a shim.
+fn added_by_a_slow_disk() -> Option<Duration> {
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("ledger");
-    let Some(shim) = Shim::new(dir.path(), &ledger) else { return };
+    let shim = Shim::new(dir.path(), &ledger)?;
     let sidecar = Sidecar::start_with(latency::service(), &ledger, &[], &shim.environment());
     let mut rounds: [Vec<Latency>; 3] = Default::default();
     let mut calls = latency::measure(sidecar.addr, LATENCY_STREAMS, ROUND).calls; // warm
@@ -58,12 +66,10 @@ fn no_chunk_waits_for_a_slow_disk() {
         assert!(most < WAITED, "a chunk waited {most:?} with syncs {delay_ms} ms slower");
         figures.push(figure);
     }
-    let added = if long() { ADDED_LONG } else { ADDED };
-    for slow in &figures[1..] {
-        for (slow, fast) in slow.iter().zip(&figures[0]) {
-            assert!(*slow < *fast + added, "{slow:?} against {fast:?}");
-        }
-    }
+    let added = |slow: &[Duration; 4]| {
+        slow.iter().zip(&figures[0]).map(|(slow, fast)| slow.saturating_sub(*fast)).max()
+    };
+    figures[1..].iter().filter_map(added).max()
 }
 
 #[test]

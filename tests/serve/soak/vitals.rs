@@ -1,6 +1,7 @@
 //! What a process holds: file descriptors, threads, memory, and what it says of itself.
 
 use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
 
 use super::super::http::get;
 use super::super::sidecar::Sidecar;
@@ -52,9 +53,14 @@ impl Vitals {
             let line = memory.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
             line.split_whitespace().next().unwrap().parse::<usize>().unwrap() << 10
         };
+        // The connection that asked for the page may still be among them at first.
+        let fds = [Duration::ZERO, Duration::from_millis(30)].map(|later| {
+            std::thread::sleep(later);
+            std::fs::read_dir(format!("{proc}/fd")).unwrap().count()
+        });
         let upstream = service.connections();
         Vitals {
-            fds: std::fs::read_dir(format!("{proc}/fd")).unwrap().count(),
+            fds: fds[0].min(fds[1]),
             upstream,
             threads,
             rss_bytes: bytes("Rss"),
