@@ -104,15 +104,15 @@ impl Show {
 
     /// Plays to the end and says whether all is accounted for.
     pub(super) async fn play(mut self) -> anyhow::Result<bool> {
-        self.tell("eight callers, two sidecars, all is well");
+        self.tell("eight callers, two sidecars, all is well")?;
         self.until(self.seconds * 15 / 100).await?;
         self.broker.go_away()?;
-        self.tell("the broker is away: events wait in the ledgers, callers notice nothing");
+        self.tell("the broker is away: events wait in the ledgers, callers notice nothing")?;
         self.until(self.seconds * 35 / 100).await?;
         self.kill_second().await?;
         self.until(self.seconds * 65 / 100).await?;
         self.broker.come_back()?;
-        self.tell("the broker is back: what waited goes out");
+        self.tell("the broker is back: what waited goes out")?;
         self.until(self.seconds).await?;
         self.wind_down().await?;
         let holds = self.verdict()?;
@@ -128,19 +128,19 @@ impl Show {
         let door = &self.traffic.doors[1];
         door.shut();
         let begun = door.begun();
-        self.tell("no new calls to sidecar 2: it is about to be killed");
+        self.tell("no new calls to sidecar 2: it is about to be killed")?;
         self.pass(QUIET_BEFORE_KILL).await?;
         let open = self.every_call_is_in_the_second_ledger(begun).await?;
         self.traffic.doors[1].about_to_be_killed();
         let Some(second) = self.second.take() else { bail!("there is no second sidecar") };
         let process = second.id();
         second.kill()?;
-        self.tell(format!("kill -9 of sidecar 2 (process {process}) under {open} open calls"));
+        self.tell(format!("kill -9 of sidecar 2 (process {process}) under {open} open calls"))?;
         self.pass(DEAD).await?;
         let second = Process::start(&self.program, &self.settings[1]).await?;
         self.traffic.doors[1].open(second.addr());
         self.second = Some(second);
-        self.tell("sidecar 2 is back on its ledger: open calls of the dead one are events now");
+        self.tell("sidecar 2 is back on its ledger: open calls of the dead one are events now")?;
         Ok(())
     }
 
@@ -164,14 +164,14 @@ impl Show {
     /// Lets the last streams end and the last events arrive.
     async fn wind_down(&mut self) -> anyhow::Result<()> {
         self.traffic.over.store(true, Ordering::SeqCst);
-        self.tell("no new calls: the last streams end");
+        self.tell("no new calls: the last streams end")?;
         let deadline = Instant::now() + STREAMS_END_MAX;
         while !self.lanes.is_empty() {
             while self.lanes.try_join_next().is_some() {}
             ensure!(Instant::now() < deadline, "{} callers did not end", self.lanes.len());
             self.pass(POLL).await?;
         }
-        self.tell("the last events arrive");
+        self.tell("the last events arrive")?;
         let deadline = Instant::now() + DELIVERY_MAX;
         while !self.figures()?.agree() && Instant::now() < deadline {
             self.pass(POLL).await?;
@@ -233,10 +233,10 @@ impl Show {
         Ok((complete, format!("verify finds {faults} faults in the {events} events {boots}")))
     }
 
-    /// Says what is going on from now on.
-    fn tell(&mut self, now: impl Into<String>) {
+    /// Says what is going on from now on, at once: on a slow machine the next thing comes soon.
+    fn tell(&mut self, now: impl Into<String>) -> anyhow::Result<()> {
         self.now = now.into();
-        self.next_picture = Instant::now();
+        self.draw()
     }
 
     async fn until(&mut self, elapsed: Duration) -> anyhow::Result<()> {
@@ -248,13 +248,18 @@ impl Show {
         let end = Instant::now() + time;
         while Instant::now() < end {
             if Instant::now() >= self.next_picture {
-                let figures = self.figures()?;
-                let tally = self.finance.tally();
-                self.screen.draw(self.start.elapsed(), &self.now, &figures, &tally)?;
-                self.next_picture = Instant::now() + self.screen.interval();
+                self.draw()?;
             }
             tokio::time::sleep_until(end.min(self.next_picture)).await;
         }
+        Ok(())
+    }
+
+    fn draw(&mut self) -> anyhow::Result<()> {
+        let figures = self.figures()?;
+        let tally = self.finance.tally();
+        self.screen.draw(self.start.elapsed(), &self.now, &figures, &tally)?;
+        self.next_picture = Instant::now() + self.screen.interval();
         Ok(())
     }
 
