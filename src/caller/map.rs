@@ -9,6 +9,7 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 
+use super::hash::hex;
 use super::{Caller, FromFile};
 
 /// How the file looks, in one line.
@@ -61,7 +62,7 @@ impl CallerMap {
 
     fn read(text: &str) -> Result<CallerMap, (u64, String)> {
         let hash = digest(&SHA256, text.as_bytes());
-        let version = hash.as_ref().iter().take(VERSION_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        let version = hex(&hash.as_ref()[..VERSION_BYTES]).collect();
         // Spreadsheets begin their files with a byte order mark.
         let mut records = records(text.strip_prefix('\u{feff}').unwrap_or(text));
         let (line, header) = records.next().unwrap_or_else(|| Ok((1, StringRecord::new())))?;
