@@ -460,7 +460,12 @@ impl Drop for Handle {
 
 impl Slot {
     /// Tells the ledger that the call is open. Never waits.
-    pub fn open(mut self, id: Uuid, draft: &Usage) -> OpenCall {
+    pub fn open(self, id: Uuid, draft: &Usage) -> OpenCall {
+        self.open_shared(id, Arc::new(draft.clone()))
+    }
+
+    /// The same, of a draft that the call shares with the ledger.
+    pub fn open_shared(mut self, id: Uuid, draft: Arc<Usage>) -> OpenCall {
         self.used = true;
         self.ledger.inner.shared.open(id, draft);
         OpenCall { ledger: self.ledger.clone(), id, settled: false }

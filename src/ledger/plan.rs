@@ -5,6 +5,7 @@
 //! is either found committed or taken apart again ([`OpenCalls::lost`]).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ pub(super) struct Opened {
     pub(super) number: u64,
     pub(super) id: Uuid,
     /// JSON of its [`Usage`].
-    pub(super) draft: String,
+    pub(super) draft: Arc<Usage>,
 }
 
 /// A call that ended.
@@ -83,7 +84,7 @@ impl OpenCalls {
     /// Turns operations, in order, into what they leave behind.
     pub(super) fn plan(&mut self, ops: VecDeque<Op>, boot: &str) -> Plan {
         let mut plan = Plan::default();
-        let mut fresh: HashMap<Uuid, String> = HashMap::new();
+        let mut fresh: HashMap<Uuid, Arc<Usage>> = HashMap::new();
         let mut order = Vec::new();
         let mut progress: HashMap<Uuid, Progress> = HashMap::new();
         for op in ops {
@@ -168,7 +169,7 @@ impl OpenCalls {
         rows
     }
 
-    fn begin(&mut self, id: Uuid, draft: String) -> Opened {
+    fn begin(&mut self, id: Uuid, draft: Arc<Usage>) -> Opened {
         self.last += 1;
         self.numbers.insert(id, self.last);
         Opened { number: self.last, id, draft }

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -36,10 +36,10 @@ const CHECKPOINTS_PER_SLOT: usize = 2;
 /// One thing that happened to a call.
 #[derive(Debug)]
 pub(super) enum Op {
-    /// The draft as JSON: one allocation to hand over and to free, where a copy has thirty.
+    /// The draft is the call's own: most calls are over before it has to be written.
     Open {
         id: Uuid,
-        draft: String,
+        draft: Arc<Usage>,
     },
     Checkpoint(Vec<(Uuid, Progress)>),
     Settle(Box<Settled>),
@@ -162,11 +162,7 @@ impl Shared {
         locked(&self.queue).free += slots;
     }
 
-    pub(super) fn open(&self, id: Uuid, draft: &Usage) {
-        let draft = serde_json::to_string(draft).unwrap_or_else(|error| {
-            tracing::error!(%id, %error, "an open call cannot be written down");
-            String::new()
-        });
+    pub(super) fn open(&self, id: Uuid, draft: Arc<Usage>) {
         self.push(Op::Open { id, draft }, |queue| queue.accepted += 1);
     }
 

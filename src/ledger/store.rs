@@ -335,7 +335,8 @@ impl Append<'_> {
     fn opened(&mut self, plan: &Plan) -> Result<(), StoreError> {
         let mut open = self.tx.prepare_cached("INSERT INTO open VALUES (?1, ?2, ?3)")?;
         for call in &plan.opened {
-            open.execute(params![sql(call.number), call.id.as_bytes(), call.draft])?;
+            let draft = text(&mut self.buffer, &*call.draft)?;
+            open.execute(params![sql(call.number), call.id.as_bytes(), draft])?;
         }
         let mut progress = self.tx.prepare_cached("INSERT OR REPLACE INTO progress VALUES (?1, ?2)")?;
         for (number, known) in &plan.progress {

@@ -128,7 +128,7 @@ fn check(reader: &Reader, expected: &HashMap<Uuid, (Outcome, Option<u64>)>) {
 }
 
 fn open_op(id: Uuid) -> Op {
-    Op::Open { id, draft: serde_json::to_string(&usage("a", None, None)).unwrap() }
+    Op::Open { id, draft: Arc::new(usage("a", None, None)) }
 }
 
 fn settle_op(id: Uuid) -> Op {

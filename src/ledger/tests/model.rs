@@ -287,7 +287,7 @@ impl World {
         let shared = self.shared();
         let has_slot = shared.reserve();
         if has_slot {
-            shared.open(id, &padded(caller, None));
+            shared.open(id, Arc::new(padded(caller, None)));
         }
         let (boot, ended, known) = (self.boot, false, vec![None]);
         self.calls.insert(id, Call { boot, caller, output, has_slot, ended, known });
