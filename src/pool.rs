@@ -5,6 +5,10 @@
 //! that another thread is always free for a task, and they can be called off. The pool knows nothing
 //! of calls.
 
+mod gather;
+
+pub use self::gather::Gather;
+
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -140,7 +140,7 @@ fn start_reloading(config: Config, mut reloads: Vec<Reload>) -> anyhow::Result<R
     }
     let observer = Arc::new(Record { metrics: Arc::clone(&metrics), ledger: ledger.clone() });
     let accounts = Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes);
-    let accounts = Arc::new(accounts.sampling(config.drift_sample));
+    let accounts = Arc::new(accounts.sampling(config.drift_sample).settling_apart()?);
     // Some milliseconds, or as long as the disk takes for 22 MB, beside recovery. A stream that began
     // earlier would wait for the disk on its own thread.
     vocabularies.join().map_err(|_| anyhow::anyhow!("the vocabularies could not be loaded"))?;

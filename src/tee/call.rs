@@ -64,7 +64,7 @@ pub struct Call {
 pub(super) struct State {
     pub(super) meter: Seat,
     /// What the call began with: its event, should the meter fail.
-    pub(super) draft: Box<Usage>,
+    pub(super) draft: Arc<Usage>,
     /// Taken when the call settles.
     pub(super) opened: Option<OpenCall>,
     pub(super) place: usize,
@@ -116,6 +116,8 @@ pub(super) struct Facts {
     pub(super) headers: Option<Duration>,
     pub(super) first_token: Option<Duration>,
     pub(super) end: Duration,
+    /// The same by the clock.
+    pub(super) ended_at: Option<Timestamp>,
     pub(super) status: Option<StatusCode>,
     /// The status was given by us, since there was no answer.
     pub(super) own_status: bool,
@@ -142,9 +144,10 @@ impl Call {
         let Begin { draft, rules, slot, keep_prompt, unmetered, began } = begin;
         let id = Uuid::now_v7();
         accounts.counters.calls_accepted.fetch_add(1, Ordering::AcqRel);
+        let shared = Arc::new(draft.clone());
         let state = State {
-            opened: slot.map(|slot| slot.open(id, &draft)),
-            draft: Box::new(draft.clone()),
+            opened: slot.map(|slot| slot.open_shared(id, Arc::clone(&shared))),
+            draft: shared,
             place: usize::MAX,
             prompt: Kept::default(),
             prompt_state: if keep_prompt { Prompt::Arriving } else { Prompt::Gone },
@@ -231,6 +234,9 @@ impl Call {
     /// The head of the answer.
     pub fn response_head(self: &Arc<Self>, status: StatusCode, headers: &HeaderMap) {
         let mut state = self.lock();
+        if state.ended.is_some() {
+            return;
+        }
         state.facts.headers = Some(self.began.elapsed());
         state.facts.status = Some(status);
         state.changed = true;
@@ -242,6 +248,9 @@ impl Call {
     /// a byte of the request.
     pub fn answered_by_us(&self, status: StatusCode, unsent: bool) {
         let mut state = self.lock();
+        if state.ended.is_some() {
+            return;
+        }
         state.facts.status = Some(status);
         state.facts.own_status = true;
         state.facts.unsent = unsent;
@@ -258,8 +267,11 @@ impl Call {
     /// The next bytes of the answer; at most `inline_bytes` of them are counted here and now.
     pub(super) fn response_frame(self: &Arc<Self>, bytes: &Bytes, inline_bytes: &mut usize) {
         let mut state = self.lock();
+        if state.ended.is_some() {
+            return;
+        }
         state.facts.answer_bytes += bytes.len() as u64;
-        if state.ended.is_some() || matches!(state.meter, Seat::Lost) {
+        if matches!(state.meter, Seat::Lost) {
             return;
         }
         state.changed = true;
@@ -279,7 +291,7 @@ impl Call {
         self.consider_prompt(&mut state);
     }
 
-    /// The call is over. The first ending counts; later ones change nothing.
+    /// The call is over. The first ending counts; whatever is told later changes nothing.
     pub(super) fn end(self: &Arc<Self>, ending: Ending) {
         let mut state = self.lock();
         if state.ended.is_some() {
@@ -289,9 +301,21 @@ impl Call {
         let ending = if callers_doing { Ending::ClientDisconnect } else { ending };
         state.ended = Some(ending);
         state.facts.end = self.began.elapsed();
+        state.facts.ended_at = Some(Timestamp::now());
         if state.queued {
             return; // the pool has some of it still, and settles
         }
+        if self.accounts.ended.submit(Arc::clone(self)).is_err() {
+            drop(state);
+            self.conclude();
+        }
+    }
+
+    /// What follows the end, unless the pool has to do it: the answer is read to its end, the prompt
+    /// counted if need be, and the call settled.
+    pub(super) fn conclude(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let Some(ending) = state.ended else { return };
         let to_read = |meter: &mut Meter| meter.unread_bytes() + meter.uncounted_bytes();
         if self.look(&mut state, to_read).unwrap_or(0) > INLINE_BYTES_MAX {
             if self.enqueue(&mut state) {
@@ -440,7 +464,8 @@ impl Call {
             self.accounts.counters.meter_panics.fetch_add(1, Ordering::Relaxed);
         }
         self.accounts.check(&mut usage, &checks);
-        settle::hand_over(&self.accounts, opened, self.id, usage, Timestamp::now());
+        let time = facts.ended_at.unwrap_or_else(Timestamp::now);
+        settle::hand_over(&self.accounts, opened, self.id, usage, time);
         self.live.remove(place);
     }
 }

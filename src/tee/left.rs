@@ -1,5 +1,6 @@
 //! What the data path knows of a call beside its bytes: who asked for usage, and that its caller left.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::call::Call;
@@ -14,14 +15,20 @@ impl Call {
     /// Who asked for usage, if not the caller. To be said before the answer comes.
     pub fn include_usage(&self, who: IncludeUsage) {
         let mut state = self.lock();
-        state.draft.request.include_usage = who;
+        if state.ended.is_some() {
+            return;
+        }
+        Arc::make_mut(&mut state.draft).request.include_usage = who;
         self.look(&mut state, |meter| meter.include_usage(who));
         state.changed = true;
     }
 
     /// Nothing has been sent to the service, or something may have been.
     pub fn set_unsent(&self, unsent: bool) {
-        self.lock().facts.unsent = unsent;
+        let mut state = self.lock();
+        if state.ended.is_none() {
+            state.facts.unsent = unsent;
+        }
     }
 
     /// The caller has left. True if reading on could tell what the call costs: all of the request is
@@ -47,7 +54,9 @@ impl Call {
     /// The caller left before the end of the answer; said again when more is known.
     pub fn left(&self, left: Left) {
         let mut state = self.lock();
-        state.left = Some(left);
+        if state.ended.is_none() {
+            state.left = Some(left);
+        }
         if left.stopped.is_some() {
             self.accounts.counters.drains_cut.fetch_add(1, Ordering::Relaxed);
         }

@@ -2,7 +2,8 @@
 //!
 //! The data path never waits for accounting. A frame is looked at inline, for a bounded number of
 //! bytes; what is more goes, in order, to the counting pool. A call settles exactly once: when its
-//! answer ends, fails or is dropped. If the pool still holds some of the call, the pool settles it.
+//! answer has ended, failed or been dropped. A thread of its own settles calls, a few milliseconds of
+//! them at a time; if the pool still holds some of the call, the pool settles it.
 
 mod answers;
 mod body;
@@ -18,6 +19,7 @@ mod settle;
 mod tests;
 mod work;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -31,7 +33,7 @@ pub use self::live::Live;
 pub use self::sample::Share;
 pub use crate::meter::Left;
 use crate::meter::{Checks, Ending};
-use crate::pool::Pool;
+use crate::pool::{Gather, Pool};
 use crate::usage::{Settled, Usage};
 use drift::Drift;
 
@@ -135,6 +137,8 @@ pub struct Accounts {
     prompt_memory_bytes_max: usize,
     drift: Drift,
     sample: Share,
+    /// Calls that are over and have to be settled.
+    ended: Gather<Arc<Call>>,
     stopping: AtomicBool,
 }
 
@@ -148,6 +152,7 @@ impl Accounts {
             prompt_memory_bytes_max,
             drift: Drift::default(),
             sample: Share::default(),
+            ended: Gather::idle(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -157,6 +162,17 @@ impl Accounts {
     #[must_use]
     pub fn sampling(self, sample: Share) -> Accounts {
         Accounts { sample, ..self }
+    }
+
+    /// Leaves what follows the end of a call (its event, log line and metrics, its place in the ledger)
+    /// to a thread of its own; without it, the network threads do that.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no more threads.
+    pub fn settling_apart(self) -> io::Result<Accounts> {
+        let ended = Gather::start("tw-settle", |call: Arc<Call>| call.conclude())?;
+        Ok(Accounts { ended, ..self })
     }
 
     /// The data path's numbers.
@@ -180,8 +196,9 @@ impl Accounts {
         self.counters.calls_refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Settles what the counting pool still holds. Waits for it; call it when no call runs any more.
+    /// Settles the calls that are over. Waits for it; call it when no call runs any more.
     pub fn close(&self) {
+        self.ended.close(); // some of them still need the pool
         self.pool.close();
     }
 

@@ -84,7 +84,8 @@ fn every_stream_byte_by_byte_through_the_tee() {
     cases.retain(|case: &Value| case["response_kind"] == "sse");
     let (sender, settled) = channel();
     let hear = Arc::new(Hear(Mutex::new(sender)));
-    let accounts = Arc::new(Accounts::new(Pool::start(1).unwrap(), hear, PROMPT_MEMORY_BYTES));
+    let accounts = Accounts::new(Pool::start(1).unwrap(), hear, PROMPT_MEMORY_BYTES);
+    let accounts = Arc::new(accounts.settling_apart().unwrap());
     let live = Arc::new(Live::default());
     let headers =
         HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))]);

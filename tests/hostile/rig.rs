@@ -109,7 +109,8 @@ pub(crate) fn run(case: &Case) -> Outcome {
     warm_up();
     let (sender, settled) = channel();
     let pool = Pool::start(1).unwrap();
-    let accounts = Arc::new(Accounts::new(pool, Arc::new(Hear(Mutex::new(sender))), PROMPT_MEMORY_BYTES));
+    let accounts = Accounts::new(pool, Arc::new(Hear(Mutex::new(sender))), PROMPT_MEMORY_BYTES);
+    let accounts = Arc::new(accounts.settling_apart().unwrap());
     let live = Arc::new(Live::default());
     let headers = HeaderMap::from_iter(
         case.headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap())),

@@ -106,11 +106,9 @@ impl Setup {
         let ledger =
             Ledger::open(Options { slots: self.slots, ..Options::new(dir.path().join("ledger")) }).unwrap();
         let heard = Arc::new(Heard::default());
-        let accounts = Arc::new(Accounts::new(
-            Pool::start(1).unwrap(),
-            Arc::clone(&heard) as Arc<dyn Observer>,
-            1 << 20,
-        ));
+        let observer = Arc::clone(&heard) as Arc<dyn Observer>;
+        let accounts = Accounts::new(Pool::start(1).unwrap(), observer, 1 << 20);
+        let accounts = Arc::new(accounts.settling_apart().unwrap());
         let rules = Rules { end_of_turn: true };
         let upstreams = self.upstreams.iter();
         let config = Config {
