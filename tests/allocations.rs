@@ -1,16 +1,26 @@
 //! A delta costs no allocation: from the bytes of the stream through decoder, parser and counter, in
-//! a stream that has begun.
+//! a stream that has begun. A short call costs its network thread a bounded number, and its end none.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // reason: a test
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
+use http_body::Body;
+use http_body_util::Full;
 use tokenweir::caller::{Caller, Trust};
+use tokenweir::ledger::{Ledger, Options};
 use tokenweir::meter::{Ending, Meter, Rules};
+use tokenweir::pool::Pool;
+use tokenweir::tee::{Accounts, Begin, Call, Compared, Conclude, Live, Observer, RequestTap, ResponseTap};
 use tokenweir::tokens;
-use tokenweir::usage::{Api, Target, Usage};
+use tokenweir::usage::{Api, Settled, Target, Usage};
 
 thread_local! {
     /// Allocations of this thread.
@@ -49,6 +59,9 @@ static ALLOCATOR: Counting = Counting;
 /// Deltas after which a stream has begun, and deltas that are looked at.
 const WARM_UP: usize = 500;
 const STEADY: usize = 5_000;
+
+/// Of a short call on its network thread; some 10 % over what it is.
+const SHORT_CALL_MAX: f64 = 26.0;
 
 fn meter(api: Api) -> Meter {
     let target = Target { api, ..Target::default() };
@@ -188,4 +201,78 @@ fn arguments_of_a_call() {
         (0..WARM_UP + STEADY).map(|at| (chunk(0, &delta(at), "") + "\n\n").into_bytes()).collect();
     let found = allocations(Api::ChatCompletions, &pieces, WARM_UP);
     assert!(found <= 8, "{found}");
+}
+
+struct Deaf;
+
+impl Observer for Deaf {
+    fn settled(&self, _: &Settled) {}
+    fn summed(&self, _: &Settled) {}
+    fn compared(&self, _: &Compared) {}
+}
+
+const REQUEST: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"What does a weir do?"}]}"#;
+const ANSWER: &str = r#"{"choices":[{"finish_reason":"stop","index":0,"message":{"content":"It holds back a river and lets it pass.","role":"assistant"}}],"created":1790000000,"id":"chatcmpl-1","model":"gpt-4o-2024-11-20","object":"chat.completion","usage":{"completion_tokens":11,"prompt_tokens":13,"total_tokens":24}}"#;
+
+/// Polls a body to its end.
+fn pass(mut body: impl Body<Data = Bytes, Error = impl std::fmt::Debug> + Unpin) {
+    let mut context = Context::from_waker(Waker::noop());
+    while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut context) {
+        frame.unwrap();
+    }
+}
+
+/// What this thread allocates meanwhile.
+fn allocations_of<T>(what: impl FnOnce() -> T) -> (T, u64) {
+    let before = ALLOCATIONS.get();
+    let done = what();
+    (done, ALLOCATIONS.get() - before)
+}
+
+/// From the draft to the end of the answer, without HTTP, on the thread that carries the call. Its
+/// event is made by another one.
+#[test]
+fn a_short_call() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(Options::new(dir.path())).unwrap();
+    let accounts = Accounts::new(Pool::start(1).unwrap(), Arc::new(Deaf), 1 << 20);
+    let accounts = Arc::new(accounts.settling_apart().unwrap());
+    let live = Arc::new(Live::default());
+    let (request, answer) = (Bytes::from_static(REQUEST.as_bytes()), Bytes::from_static(ANSWER.as_bytes()));
+    let json = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    let mut call = || {
+        let target = Target {
+            api: Api::ChatCompletions,
+            deployment: Some("gpt-4o-prod".to_owned()),
+            resource: "example-eus2".to_owned(),
+            ..Target::default()
+        };
+        let begin = Begin {
+            draft: Usage::draft(Caller::unattributed(Trust::SharedSecret), target),
+            rules: Rules { end_of_turn: true },
+            slot: ledger.reserve(),
+            keep_prompt: true,
+            unmetered: false,
+            began: Instant::now(),
+        };
+        let (call, begun) = allocations_of(|| Call::begin(begin, Arc::clone(&accounts), Arc::clone(&live)));
+        let ((), asked) =
+            allocations_of(|| pass(RequestTap::new(Full::new(request.clone()), Some(Arc::clone(&call)))));
+        let (body, headed) = allocations_of(|| {
+            call.response_head(StatusCode::OK, &json);
+            ResponseTap::new(Full::new(answer.clone()), Some(Conclude::new(call)))
+        });
+        let ((), answered) = allocations_of(|| pass(body));
+        [begun, asked, headed, answered]
+    };
+    for _ in 0..100 {
+        call(); // the lists grow to what is usual
+    }
+    let calls: Vec<[u64; 4]> = (0..1_000).map(|_| call()).collect();
+    accounts.close();
+    let sum = |at: usize| calls.iter().map(|call| call[at]).sum::<u64>() as f64 / calls.len() as f64;
+    let phases = [0, 1, 2, 3].map(sum);
+    println!("begin, request, head, answer and end: {phases:.1?} allocations of a short call");
+    assert_eq!(accounts.counters().calls_open(), 0);
+    assert!(phases.iter().sum::<f64>() < SHORT_CALL_MAX, "{phases:.1?}");
 }

@@ -82,12 +82,18 @@ impl Rig {
         for call in 0..calls {
             self.call("reported", deployment, call % 2 == 0, &[("x-bill", bill)]);
         }
+        self.settled();
     }
 
     /// A stream of which the service says nothing, until it is settled: its label is what the rules
     /// are worth by then, and its prompt has yet to be counted when the caller has the answer.
     fn silent(&mut self, id: &str, deployment: &str, fields: &[(&str, &str)]) {
         self.call(id, deployment, true, fields);
+        self.settled();
+    }
+
+    /// Calls settle a moment after their answers.
+    fn settled(&self) {
         wait_for("the call to settle", || {
             let page = String::from_utf8(get(self.sidecar.admin, "/metrics").body).unwrap();
             page.contains("\ntokenweir_calls_open 0\n").then_some(())
