@@ -2,7 +2,7 @@
 //! and every answer checked. What is measured of the proxy is measured here, at the edges of one
 //! window of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -75,7 +75,15 @@ pub(crate) struct Measured {
 pub(crate) fn run(plan: Plan<'_>) -> Result<Measured> {
     let measured = Measured { idle_bytes: plan.process.resident_bytes(), ..Measured::default() };
     let callers = (0..plan.scenario.connections).map(|_| Caller::default()).collect();
-    let load = Load { plan, poller: Poller::new()?, callers, idle: Vec::new(), window: None, measured };
+    let load = Load {
+        plan,
+        poller: Poller::new()?,
+        callers,
+        idle: VecDeque::new(),
+        next_call: 0,
+        window: None,
+        measured,
+    };
     load.run()
 }
 
@@ -92,7 +100,9 @@ struct Load<'a> {
     poller: Poller,
     callers: Vec<Caller>,
     /// Callers whose next call may begin.
-    idle: Vec<usize>,
+    idle: VecDeque<usize>,
+    /// When it may, if there is a time between calls.
+    next_call: u64,
     window: Option<Window>,
     measured: Measured,
 }
@@ -132,18 +142,32 @@ impl Load<'_> {
             let due = self.callers.len().min((self.callers.len() as f64 * share) as usize + 1);
             self.idle.extend(started..due);
             started = due;
-            while let Some(number) = self.idle.pop() {
+            while let Some(number) = self.next_caller() {
                 self.ask(number);
             }
             let gap = scenario.ramp.as_nanos() as u64 / self.callers.len() as u64;
             let begins = if started < self.callers.len() { moment + gap } else { u64::MAX };
             let edge = if self.window.is_none() { opens } else { closes };
-            let next = begins.min(look).min(if edge > moment { edge } else { look });
+            let call = if self.idle.is_empty() { u64::MAX } else { self.next_call };
+            let next = begins.min(look).min(call).min(if edge > moment { edge } else { look });
             self.poller.wait(next.saturating_sub(now()), &mut ready)?;
             for &Ready { number, read, write } in &ready {
                 self.woken(number, read, write, &mut buffer);
             }
         }
+    }
+
+    /// Whose call begins now: each caller's in turn, at the pace of the scenario. What a machine that
+    /// stood still has left out is not made up for.
+    fn next_caller(&mut self) -> Option<usize> {
+        if let Some(between) = self.plan.scenario.between_calls {
+            let (moment, between) = (now(), between.as_nanos() as u64);
+            if self.idle.is_empty() || moment < self.next_call {
+                return None;
+            }
+            self.next_call = (self.next_call + between).max(moment.saturating_sub(10 * between));
+        }
+        self.idle.pop_front()
     }
 
     fn stand(&self) -> Window {
@@ -243,7 +267,7 @@ impl Load<'_> {
                     }
                 }
                 callers[number].asked = None;
-                self.idle.push(number);
+                self.idle.push_back(number);
             }
             Err(what) => self.wrong(number, what),
         }
@@ -252,7 +276,7 @@ impl Load<'_> {
     /// The call is over; the caller tries again on a new connection.
     fn wrong(&mut self, number: usize, what: String) {
         self.give_up(number, what);
-        self.idle.push(number);
+        self.idle.push_back(number);
     }
 
     /// The caller calls no more: what cannot be reached would be tried for ever.

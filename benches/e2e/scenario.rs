@@ -18,6 +18,9 @@ pub(crate) struct Scenario {
     pub(crate) prompt_bytes: usize,
     /// The time between events of a stream, on average; none: as fast as they are read.
     pub(crate) pace: Option<Duration>,
+    /// The time between the beginnings of two calls, of all callers together; none: each calls again
+    /// as soon as it has its answer.
+    pub(crate) between_calls: Option<Duration>,
     /// Over which the callers begin.
     pub(crate) ramp: Duration,
     /// From the first caller to the window.
@@ -72,6 +75,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         connections: 64,
         prompt_bytes: 200,
         pace: None,
+        between_calls: None,
         ramp: ms(200),
         warmup: ms(1_000),
         window: ms(4_000),
@@ -104,7 +108,14 @@ pub(crate) fn all() -> Vec<Scenario> {
             ms(8_000),
             ms(8_000),
         ),
-        Scenario { prompt_bytes: 800, ..s4 },
+        Scenario { prompt_bytes: 800, ..s4.clone() },
+        Scenario {
+            name: "S4P",
+            what: "2,000 calls a second of 64 callers, 1 KB of JSON each way",
+            prompt_bytes: 800,
+            between_calls: Some(Duration::from_micros(500)),
+            ..s4
+        },
         Scenario { prompt_bytes: 1_000_000, connections: 8, ..s5 },
     ]
 }
@@ -127,7 +138,8 @@ pub(crate) fn short() -> Vec<Scenario> {
 
 /// What a test runs: ten callers, half a second, every check.
 pub(crate) fn tiny() -> Vec<Scenario> {
-    let picked = all().into_iter().filter(|scenario| ["S1", "S2", "S4", "S5"].contains(&scenario.name));
+    let picked =
+        all().into_iter().filter(|scenario| ["S1", "S2", "S4", "S4P", "S5"].contains(&scenario.name));
     let brief = |scenario: Scenario| match scenario.answer {
         Wanted::Stream { usage, .. } => {
             Scenario { what: "10 streams", answer: Wanted::Stream { deltas: 10, usage }, ..scenario }
