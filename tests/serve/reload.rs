@@ -32,11 +32,14 @@ fn write(file: &Path, text: &str) {
     std::fs::write(file, text).unwrap();
 }
 
+fn metric(sidecar: &Sidecar, name: &str) -> u64 {
+    let metrics = String::from_utf8(get(sidecar.admin, "/metrics").body).unwrap();
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+    metrics.lines().find_map(value).unwrap_or(0)
+}
+
 fn reloads(sidecar: &Sidecar, result: &str) -> u64 {
-    let metrics = get(sidecar.admin, "/metrics").body;
-    let metrics = String::from_utf8(metrics).unwrap();
-    let name = format!("tokenweir_reloads_total{{result=\"{result}\",setting=\"log-level\"}} ");
-    metrics.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.parse().unwrap())
+    metric(sidecar, &format!("tokenweir_reloads_total{{result=\"{result}\",setting=\"log-level\"}}"))
 }
 
 #[test]
@@ -47,10 +50,15 @@ fn the_log_level_is_read_again_and_a_broken_file_keeps_the_old() {
     write(&file, "log_level = \"info\"\n");
     let path = file.to_str().unwrap();
     let sidecar = Sidecar::start(upstream, &dir.path().join("ledger"), &["--config", path]);
+    // A call is told at the level of the moment in which it settles, a little after its answer.
     let call = || {
+        let settled = metric(&sidecar, "tokenweir_calls_settled_total");
         let body = "{\"stream\":true,\"messages\":[]}";
         let path = "/openai/deployments/d/chat/completions?api-version=1";
         exchange(&mut connect(sidecar.addr), &post(path, &[], body));
+        wait_for("the call to settle", || {
+            (metric(&sidecar, "tokenweir_calls_settled_total") > settled).then_some(())
+        });
     };
     call();
     wait_for("the first call's line", || (calls(&sidecar) == 1).then_some(()));
