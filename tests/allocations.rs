@@ -240,7 +240,7 @@ fn a_short_call() {
     let live = Arc::new(Live::default());
     let (request, answer) = (Bytes::from_static(REQUEST.as_bytes()), Bytes::from_static(ANSWER.as_bytes()));
     let json = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    let mut call = || {
+    let call = || {
         let target = Target {
             api: Api::ChatCompletions,
             deployment: Some("gpt-4o-prod".to_owned()),
