@@ -135,7 +135,8 @@ fn the_time_for_heads_and_the_time_between_them_are_two() {
     assert_eq!((answer.status(), answer.fields("connection")), (408, vec!["close"]));
     assert!(began.elapsed() >= header_timeout && began.elapsed() < idle_timeout);
     wire.closed();
-    assert_eq!((rig.met(Limit::HeaderTimeout), rig.met(Limit::IdleTimeout)), (1, 0));
+    eventually("it is counted", || rig.met(Limit::HeaderTimeout) == 1);
+    assert_eq!(rig.met(Limit::IdleTimeout), 0);
     rig.heard.calls(2);
 }
 
@@ -171,7 +172,8 @@ fn an_idle_connection_is_closed_without_a_word_and_a_slow_call_is_not_idle() {
     assert!(began.elapsed() >= brief / 2, "it may wait for a request before it is idle for too long");
     let mut silent = rig.connect();
     silent.closed();
-    assert_eq!((rig.met(Limit::IdleTimeout), rig.met(Limit::HeaderTimeout)), (2, 0));
+    eventually("both are counted", || rig.met(Limit::IdleTimeout) == 2);
+    assert_eq!(rig.met(Limit::HeaderTimeout), 0);
 }
 
 #[test]
@@ -204,7 +206,8 @@ fn a_head_that_is_too_large_or_has_too_many_fields_gets_431() {
             assert_eq!(wire.message().status(), status, "{bytes} bytes in pieces, {fields} fields");
         }
     }
-    assert_eq!((rig.met(Limit::HeaderBytes), rig.met(Limit::Headers)), (3, 4));
+    // What a connection ended with is counted behind its last answer.
+    eventually("each is counted", || (rig.met(Limit::HeaderBytes), rig.met(Limit::Headers)) == (3, 4));
     assert_eq!(rig.send(post("{}")).message().status(), 200);
     rig.heard.calls(1);
 }
