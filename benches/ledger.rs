@@ -22,7 +22,7 @@ fn main() {
 }
 
 fn draft() -> Usage {
-    let target = Target { deployment: Some("gpt-4o-prod".to_owned()), ..Target::default() };
+    let target = Target { deployment: Some("gpt-4o-prod".into()), ..Target::default() };
     Usage::draft(Caller::unattributed(Trust::None), target)
 }
 

@@ -99,7 +99,7 @@ fn in_pieces(case: &Value, draft: Usage, mut piece_bytes: impl FnMut() -> usize)
     let request = Bytes::from(case["request"].to_string());
     let api = draft.target.api;
     let mut meter = Meter::new(draft, Rules { end_of_turn: case["azure"] == true });
-    meter = meter.assuming(case["model"].as_str().map(str::to_owned));
+    meter = meter.assuming(case["model"].as_str().map(Into::into));
     let mut cut = |bytes: &[u8], show: &mut dyn FnMut(&[u8])| {
         let mut rest = bytes;
         while !rest.is_empty() {

@@ -339,7 +339,7 @@ fn a_finding_names_the_boot_and_the_sequences() {
     let verdict = verdict(&lines, |_| {});
     let [finding] = &verdict.findings[..] else { panic!("{verdict:#?}") };
     assert_eq!((finding.kind, finding.events), (Kind::Missing, 1));
-    assert_eq!((&finding.source, &finding.boot), (&gone.source, &boot_of(&gone)));
+    assert_eq!((finding.source.as_str(), &finding.boot), (gone.source.as_str(), &boot_of(&gone)));
     assert_eq!(
         (finding.first_sequence, finding.last_sequence),
         (Some(sequence(&gone)), Some(sequence(&gone)))

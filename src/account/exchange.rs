@@ -10,6 +10,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use smol_str::SmolStr;
 
 use super::explain::Explanation;
 use crate::caller::{Caller, Trust};
@@ -30,10 +31,10 @@ struct Line<'a> {
     api: Cow<'a, str>,
     #[serde(default)]
     azure: bool,
-    model: Option<String>,
-    api_version: Option<String>,
+    model: Option<SmolStr>,
+    api_version: Option<SmolStr>,
     status: Option<u16>,
-    deployment: Option<String>,
+    deployment: Option<SmolStr>,
     /// As it stands in the line: the order of its keys counts.
     #[serde(borrow)]
     request: &'a RawValue,
@@ -54,9 +55,9 @@ pub(super) struct Exchange {
     pub(super) id: String,
     pub(super) api: Api,
     azure: bool,
-    model: Option<String>,
-    api_version: Option<String>,
-    deployment: Option<String>,
+    model: Option<SmolStr>,
+    api_version: Option<SmolStr>,
+    deployment: Option<SmolStr>,
     status: StatusCode,
     request: Bytes,
     kind: ResponseKind,

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use super::{Account, BadLine};
 use crate::meter::Part;
@@ -65,7 +66,7 @@ pub(super) fn bad(line: &BadLine, number: u64) -> String {
 
 impl Side<'_> {
     /// `input 152, exact; reported 152`, then its parts.
-    fn write(&self, reasons: &[String], out: &mut String) -> fmt::Result {
+    fn write(&self, reasons: &[SmolStr], out: &mut String) -> fmt::Result {
         match self.computed {
             Some(tokens) => write!(out, "  {} {tokens}, {}", self.name, self.quality.as_str())?,
             None => write!(out, "  {} unknown", self.name)?,

@@ -11,6 +11,7 @@ mod explain;
 use std::io::{self, BufRead, Read, Write};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::usage::{CloudEvent, EventType, Quality, Usage};
 use exchange::Exchange;
@@ -62,7 +63,7 @@ struct Account {
     reported: Option<Reported>,
     input_quality: Quality,
     output_quality: Quality,
-    reasons: Vec<String>,
+    reasons: Vec<SmolStr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<Explanation>,
     event: CloudEvent<Usage>,

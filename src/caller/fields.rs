@@ -1,6 +1,7 @@
 //! The header fields that carry identity, and what counts as a value of one.
 
 use http::header::{HeaderMap, HeaderName};
+use smol_str::SmolStr;
 
 /// Longer names are refused: they would make the event, the Kafka key and every table unwieldy.
 pub(super) const ID_BYTES_MAX: usize = 128;
@@ -24,7 +25,7 @@ pub const fn gateway_headers() -> [HeaderName; 8] {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Nobody,
-    Name(String),
+    Name(SmolStr),
     /// There is a value, but it is no name.
     Malformed,
 }
@@ -34,12 +35,12 @@ impl Found {
     pub(super) fn checked(id: &str) -> Found {
         match id {
             "" => Found::Nobody,
-            id if is_name(id) => Found::Name(id.to_owned()),
+            id if is_name(id) => Found::Name(id.into()),
             _ => Found::Malformed,
         }
     }
 
-    pub(super) fn name(self) -> Option<String> {
+    pub(super) fn name(self) -> Option<SmolStr> {
         match self {
             Found::Name(name) => Some(name),
             Found::Nobody | Found::Malformed => None,

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use ring::{hmac, rand};
+use smol_str::SmolStr;
 
 /// Bytes of a hash that are written: 48 bits, enough to tell callers apart and too few to search.
 const HASH_BYTES: usize = 6;
@@ -52,17 +53,17 @@ impl HashKey {
     }
 
     /// What stands for an API key: `key-` and 12 hex digits of its HMAC-SHA-256.
-    pub(super) fn api_key(&self, key: &str) -> String {
+    pub(super) fn api_key(&self, key: &str) -> SmolStr {
         self.stand_in("key-", key.as_bytes())
     }
 
     /// What stands for a person: `user-` and 12 hex digits of the HMAC-SHA-256 of `user:ID`. The
     /// prefix keeps it from being the hash of an API key that somebody made equal to an id.
-    pub(super) fn person(&self, id: &str) -> String {
+    pub(super) fn person(&self, id: &str) -> SmolStr {
         self.stand_in("user-", format!("user:{id}").as_bytes())
     }
 
-    fn stand_in(&self, prefix: &str, secret: &[u8]) -> String {
+    fn stand_in(&self, prefix: &str, secret: &[u8]) -> SmolStr {
         let tag = hmac::sign(&self.0, secret);
         prefix.chars().chain(hex(&tag.as_ref()[..HASH_BYTES])).collect()
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use csv::{ReaderBuilder, StringRecord, Trim};
 use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
+use smol_str::SmolStr;
 
 use super::hash::hex;
 use super::{Caller, FromFile};
@@ -27,9 +28,9 @@ const VERSION_BYTES: usize = 6;
 /// Departments and cost centres by caller.
 #[derive(Debug)]
 pub struct CallerMap {
-    version: String,
+    version: SmolStr,
     /// By caller, each in order of time.
-    rows: HashMap<String, Vec<Row>>,
+    rows: HashMap<SmolStr, Vec<Row>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +38,8 @@ struct Row {
     from: Option<Timestamp>,
     /// Exclusive; `None`: until the next row.
     to: Option<Timestamp>,
-    cost_center: Option<String>,
-    department: Option<String>,
+    cost_center: Option<SmolStr>,
+    department: Option<SmolStr>,
     line: u64,
 }
 
@@ -67,7 +68,7 @@ impl CallerMap {
         let mut records = records(text.strip_prefix('\u{feff}').unwrap_or(text));
         let (line, header) = records.next().unwrap_or_else(|| Ok((1, StringRecord::new())))?;
         let columns = columns(&header).map_err(|problem| (line, problem))?;
-        let mut rows: HashMap<String, Vec<Row>> = HashMap::new();
+        let mut rows: HashMap<SmolStr, Vec<Row>> = HashMap::new();
         for (count, record) in records.enumerate() {
             let (line, record) = record?;
             if record.len() != header.len() {
@@ -139,7 +140,7 @@ fn records(text: &str) -> impl Iterator<Item = Result<(u64, StringRecord), (u64,
     })
 }
 
-fn row(line: u64, record: &StringRecord, columns: &BTreeMap<&str, usize>) -> Result<(String, Row), String> {
+fn row(line: u64, record: &StringRecord, columns: &BTreeMap<&str, usize>) -> Result<(SmolStr, Row), String> {
     let get = |name: &str| columns.get(name).and_then(|at| record.get(*at)).filter(|text| !text.is_empty());
     let time = |name: &str| get(name).map(|text| time(name, text)).transpose();
     let named = |name: &str| get(name).map(|text| checked(name, text)).transpose();
@@ -160,7 +161,7 @@ fn row(line: u64, record: &StringRecord, columns: &BTreeMap<&str, usize>) -> Res
     if row.cost_center.is_none() && row.department.is_none() {
         return Err("says neither cost_center nor department".to_owned());
     }
-    Ok((caller.to_owned(), row))
+    Ok((caller.into(), row))
 }
 
 /// A UTC day, which begins at midnight, or an instant.
@@ -171,10 +172,10 @@ fn time(name: &str, text: &str) -> Result<Timestamp, String> {
     })
 }
 
-fn checked(name: &str, text: &str) -> Result<String, String> {
+fn checked(name: &str, text: &str) -> Result<SmolStr, String> {
     let fits = text.chars().count() <= NAME_CHARS_MAX && !text.chars().any(char::is_control);
     if fits {
-        Ok(text.to_owned())
+        Ok(text.into())
     } else {
         Err(format!("{name} is {text:?}; allowed: up to {NAME_CHARS_MAX} printable characters"))
     }
@@ -185,6 +186,7 @@ mod tests {
     use super::super::Trust;
     use super::*;
     use proptest::prelude::*;
+    use smol_str::format_smolstr;
 
     const HEADER: &str = "caller,from,to,cost_center,department";
 
@@ -192,14 +194,14 @@ mod tests {
         CallerMap::parse(&format!("{HEADER}\n{rows}")).unwrap()
     }
 
-    fn placed(map: &CallerMap, id: &str, at: &str) -> (Option<String>, Option<String>) {
-        let mut caller = Caller { id: id.to_owned(), ..Caller::unattributed(Trust::None) };
+    fn placed(map: &CallerMap, id: &str, at: &str) -> (Option<SmolStr>, Option<SmolStr>) {
+        let mut caller = Caller { id: id.into(), ..Caller::unattributed(Trust::None) };
         map.place(&mut caller, at.parse().unwrap());
         assert_eq!(caller.map_version.as_deref(), Some(map.version()));
         (caller.cost_center, caller.department)
     }
 
-    fn center(map: &CallerMap, id: &str, at: &str) -> String {
+    fn center(map: &CallerMap, id: &str, at: &str) -> SmolStr {
         placed(map, id, at).0.unwrap_or_default()
     }
 
@@ -234,7 +236,7 @@ mod tests {
     #[test]
     fn columns_go_by_their_names_and_a_spreadsheet_may_write_the_file() {
         let map = CallerMap::parse("\u{feff}# by hand\r\ndepartment, caller\r\nRetail, a\r\n\r\n").unwrap();
-        assert_eq!(placed(&map, "a", "2026-01-01T00:00:00Z"), (None, Some("Retail".to_owned())));
+        assert_eq!(placed(&map, "a", "2026-01-01T00:00:00Z"), (None, Some("Retail".into())));
         // printf 'caller,department\na,x\n' | sha256sum
         assert_eq!(CallerMap::parse("caller,department\na,x\n").unwrap().version(), "6e3dd0bccac6");
         assert_eq!(CallerMap::parse("caller,department\n").unwrap().rows.len(), 0, "nobody is in it");
@@ -294,7 +296,7 @@ mod tests {
                 let end = lengths[n].map(|length| start + length).filter(|end| *end <= next);
                 text += &format!("\na,{},{},CC-{n},", second(*start), end.map(|end| second(end).to_string()).unwrap_or_default());
                 if (*start..end.unwrap_or(next)).contains(&at) {
-                    expected = Some(format!("CC-{n}"));
+                    expected = Some(format_smolstr!("CC-{n}"));
                 }
             }
             let mut lines: Vec<&str> = text.lines().collect();

@@ -28,6 +28,7 @@ pub use source::{CallerSource, ParseSourceError};
 pub use trust::{HopTest, Secrets};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// `caller.id` of a call that nobody can be charged for.
 pub const UNATTRIBUTED: &str = "unattributed";
@@ -36,7 +37,7 @@ pub const UNATTRIBUTED: &str = "unattributed";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// The billing key; [`UNATTRIBUTED`] if there is none.
-    pub id: String,
+    pub id: SmolStr,
     /// Where `id` comes from.
     pub id_source: IdSource,
     /// How the hop that named the caller was authenticated.
@@ -46,37 +47,37 @@ pub struct Caller {
     pub conflict: bool,
     /// API Management's `context.Subscription.Id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub apim_subscription_id: Option<String>,
+    pub apim_subscription_id: Option<SmolStr>,
     /// API Management's `context.Product.Id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub apim_product_id: Option<String>,
+    pub apim_product_id: Option<SmolStr>,
     /// API Management's `context.User.Id`, as `--caller-user-ids` lets it stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub apim_user_id: Option<String>,
+    pub apim_user_id: Option<SmolStr>,
     /// API Management's `context.Api.Id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub apim_api_id: Option<String>,
+    pub apim_api_id: Option<SmolStr>,
     /// API Management's `context.Operation.Id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub apim_operation_id: Option<String>,
+    pub apim_operation_id: Option<SmolStr>,
     /// Claim `azp` or `appid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entra_app_id: Option<String>,
+    pub entra_app_id: Option<SmolStr>,
     /// Claim `oid` of a person's token, as `--caller-user-ids` lets it stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entra_oid: Option<String>,
+    pub entra_oid: Option<SmolStr>,
     /// Claim `tid`: the tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entra_tid: Option<String>,
+    pub entra_tid: Option<SmolStr>,
     /// From the caller map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub department: Option<String>,
+    pub department: Option<SmolStr>,
     /// From the caller map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cost_center: Option<String>,
+    pub cost_center: Option<SmolStr>,
     /// The caller map that was asked: the beginning of its SHA-256, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub map_version: Option<String>,
+    pub map_version: Option<SmolStr>,
 }
 
 /// Where a caller's id comes from.
@@ -119,7 +120,7 @@ impl Caller {
     /// The caller of a call that nobody can be charged for.
     pub fn unattributed(trust: Trust) -> Caller {
         Caller {
-            id: UNATTRIBUTED.to_owned(),
+            id: SmolStr::new_static(UNATTRIBUTED),
             id_source: IdSource::None,
             trust,
             conflict: false,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::header::HeaderMap;
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use super::fields::{
     API_ID, API_KEY, Found, OPERATION_ID, PRODUCT_ID, SUBSCRIPTION_ID, USER_ID, gateway_headers, single,
@@ -144,7 +145,7 @@ impl Resolver {
 
     /// Names the caller, or says why it cannot.
     fn name(&self, caller: &mut Caller, evidence: &Evidence<'_>) -> Option<Lack> {
-        let mut winner: Option<(&CallerSource, String)> = None;
+        let mut winner: Option<(&CallerSource, SmolStr)> = None;
         for source in &self.config.sources {
             match (self.ask(source, evidence), &winner) {
                 (Found::Nobody, _) => {}
@@ -205,7 +206,7 @@ impl Resolver {
     }
 
     /// A person's id as it may stand in an event.
-    fn person(&self, id: String) -> Option<String> {
+    fn person(&self, id: SmolStr) -> Option<SmolStr> {
         match self.config.user_ids {
             UserIds::Plain => Some(id),
             UserIds::Hash => Some(self.config.hash_key.person(&id)),

@@ -6,6 +6,7 @@
 //! gets no edit, so that no reader can see another request than the caller wrote.
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 
 use super::json::Text;
 
@@ -61,7 +62,7 @@ pub struct Inspected {
     /// There is an image in it.
     pub images: bool,
     /// `model`
-    pub model: Option<String>,
+    pub model: Option<SmolStr>,
     /// What makes it ask for usage: only if it is a stream for certain that does not ask yet.
     ///
     /// A caller that says `false` says what is the default, so it is edited like one that says nothing:
@@ -338,7 +339,7 @@ impl Inspection {
             }
             (1, Key::DataSources) => self.found.data_sources |= !scalar || self.token != b"null",
             (1, Key::Model) if !scalar && self.token.len() < TOKEN_BYTES_MAX => {
-                self.found.model = Some(Text::between_quotes(&self.token).lossy().into_owned());
+                self.found.model = Some(Text::between_quotes(&self.token).lossy().into());
             }
             (2, Key::StreamOptions) if self.inner => {
                 self.include = value.unwrap_or_default();

@@ -11,7 +11,7 @@ fn expected(body: &str) -> RequestFacts {
     let given = |key: &str| value.get(key).is_some_and(|value| !value.is_null() && value != "");
     let tools = value["tools"].as_array().map_or(&[][..], Vec::as_slice);
     RequestFacts {
-        model: value["model"].as_str().map(str::to_owned),
+        model: value["model"].as_str().map(Into::into),
         stream: value["stream"] == true,
         include_usage: value["stream_options"]["include_usage"] == true,
         n: value["n"].as_u64(),
@@ -121,7 +121,7 @@ fn keys_behind_twenty_megabytes() {
         format!("\"messages\":{}", "1".repeat(large)),
     ];
     let wanted = RequestFacts {
-        model: Some("gpt-4o".to_owned()),
+        model: Some("gpt-4o".into()),
         stream: true,
         server_state: true,
         data_sources: true,

@@ -1,13 +1,15 @@
 //! What the accounting of an answer needs to know of its request: a few top-level keys, wherever
 //! they stand in a body of any size.
 
+use smol_str::SmolStr;
+
 use super::scan::{Scanner, Sink, Token};
 
 /// Top-level facts of a request. A key that is absent or null leaves its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestFacts {
     /// `model`
-    pub model: Option<String>,
+    pub model: Option<SmolStr>,
     /// `stream`
     pub stream: bool,
     /// `stream_options.include_usage`
@@ -96,7 +98,14 @@ impl RequestScan {
     /// Bytes that it holds on the heap now.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
-        self.scanner.heap_bytes() + self.collector.facts.model.as_ref().map_or(0, String::capacity)
+        self.scanner.heap_bytes()
+            + self
+                .collector
+                .facts
+                .model
+                .as_ref()
+                .filter(|model| model.is_heap_allocated())
+                .map_or(0, |model| model.len())
     }
 
     /// What has been found so far.
@@ -260,7 +269,7 @@ impl Collector {
             _ if token == Token::Close => {}
             Key::Model => {
                 facts.model = match token {
-                    Token::Text(name) => Some(String::from_utf8_lossy(name).into_owned()),
+                    Token::Text(name) => Some(String::from_utf8_lossy(name).into()),
                     _ => None,
                 };
             }
@@ -357,7 +366,7 @@ mod tests {
     #[test]
     fn finds_keys_wherever_they_stand() {
         let expected = RequestFacts {
-            model: Some("gpt-4o".to_owned()),
+            model: Some("gpt-4o".into()),
             stream: true,
             include_usage: true,
             n: Some(3),

@@ -185,8 +185,13 @@ impl Scanner {
                 return &[];
             }
         };
-        self.keep(&bytes[..end]);
-        let text = Text::between_quotes(&self.token).key();
+        let token = if self.token.is_empty() {
+            &bytes[..end.min(TOKEN_BYTES_MAX)] // all of it is here: nothing is copied
+        } else {
+            self.keep(&bytes[..end]);
+            &self.token
+        };
+        let text = Text::between_quotes(token).key();
         sink.token(self.depth, if key { Token::Key(&text) } else { Token::Text(&text) });
         if key {
             self.state = State::Colon;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
+use smol_str::SmolStr;
 
 use super::fixtures::Fixtures;
 use crate::usage::{CloudEvent, EventType, Outcome, Quality, Usage};
@@ -20,7 +21,7 @@ pub(super) struct Row {
 /// The events of the topic so far. Holds one entry per call of the demo.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    seen: HashSet<(String, String)>,
+    seen: HashSet<(SmolStr, String)>,
     rows: BTreeMap<String, Row>,
     /// Records that were read again.
     pub(super) repeats: u64,
@@ -66,7 +67,7 @@ impl Tally {
 
     fn count(&mut self, usage: &Usage) {
         let quality = usage.accounting.input_quality.max(usage.accounting.output_quality);
-        let row = self.rows.entry(usage.caller.id.clone()).or_default();
+        let row = self.rows.entry(usage.caller.id.to_string()).or_default();
         row.calls += 1;
         row.input += usage.tokens.input.unwrap_or(0);
         row.output += usage.tokens.output.unwrap_or(0);
@@ -143,7 +144,7 @@ mod tests {
             "ids": { "response_id": "chatcmpl-library-hours-000001" },
             "reporter": crate::usage::Reporter::default(),
         });
-        let event = CloudEvent::new(EventType::Usage, "//tokenweir/a", id.into(), None, "b".into(), usage);
+        let event = CloudEvent::new(EventType::Usage, "//tokenweir/a", id.into(), None, "b", usage);
         serde_json::to_vec(&event).unwrap()
     }
 

@@ -211,6 +211,6 @@ impl Plan {
 /// The event's instance is the boot whose sequence it carries.
 pub(super) fn stamp(usage: &mut Usage, boot: &str) {
     if usage.reporter.instance != boot {
-        boot.clone_into(&mut usage.reporter.instance);
+        usage.reporter.instance = boot.into();
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use jiff::Timestamp;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::caller::Caller;
@@ -18,11 +19,11 @@ const OTHER: &str = "other";
 /// payer another department now and then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    caller: String,
-    department: Option<String>,
-    cost_center: Option<String>,
-    deployment: Option<String>,
-    model: Option<String>,
+    caller: SmolStr,
+    department: Option<SmolStr>,
+    cost_center: Option<SmolStr>,
+    deployment: Option<SmolStr>,
+    model: Option<SmolStr>,
     sources: (Source, Source),
     qualities: (Quality, Quality),
 }
@@ -99,7 +100,7 @@ impl Sums {
     /// The key that calls of a key are added to: its own while there is room for one.
     fn place(&self, key: Key) -> Key {
         if self.by_key.len() >= self.keys_max && !self.by_key.contains_key(&key) {
-            let caller = OTHER.to_owned();
+            let caller = SmolStr::new_static(OTHER);
             Key { caller, department: None, cost_center: None, deployment: None, model: None, ..key }
         } else {
             key
@@ -179,7 +180,10 @@ impl Sum {
             tokens: self.tokens,
             accounting: self.accounting.clone(),
             period: SummaryPeriod { from: format!("{:.3}", self.from), to: format!("{:.3}", self.to) },
-            reporter: Reporter { instance: boot.to_string(), version: env!("CARGO_PKG_VERSION").to_owned() },
+            reporter: Reporter {
+                instance: boot.to_string().into(),
+                version: SmolStr::new_static(env!("CARGO_PKG_VERSION")),
+            },
         }
     }
 

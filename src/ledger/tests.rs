@@ -19,12 +19,11 @@ use crate::usage::{
 };
 
 fn usage(caller: &str, input: Option<u64>, output: Option<u64>) -> Usage {
-    let mut who = Caller::unattributed(Trust::None);
-    caller.clone_into(&mut who.id);
+    let who = Caller { id: caller.into(), ..Caller::unattributed(Trust::None) };
     Usage {
-        schema_version: crate::usage::SCHEMA_VERSION.to_owned(),
+        schema_version: crate::usage::SCHEMA_VERSION.into(),
         caller: who,
-        target: Target { deployment: Some("gpt".to_owned()), ..Target::default() },
+        target: Target { deployment: Some("gpt".into()), ..Target::default() },
         request: Request::default(),
         tokens: Tokens { input, output, ..Tokens::default() },
         accounting: Accounting { output_source: Source::Computed, ..Accounting::default() },
@@ -102,16 +101,16 @@ fn check(reader: &Reader, expected: &HashMap<Uuid, (Outcome, Option<u64>)>) {
                     assert_eq!(control.open, 0);
                     assert!(ended.insert(control.instance), "two last control events");
                 }
-                event.subject
+                event.subject.into()
             }
             EventType::Usage => {
                 let usage: Usage = serde_json::from_value(event.data).unwrap();
                 let seen = (usage.stream.outcome, usage.tokens.output);
                 assert!(usages.insert(event.id.parse().unwrap(), seen).is_none(), "two events of a call");
-                let total = covered.entry(usage.reporter.instance.clone()).or_default();
+                let total = covered.entry(usage.reporter.instance.to_string()).or_default();
                 total.0 += 1;
                 total.1 += usage.tokens.output.unwrap_or(0);
-                usage.reporter.instance
+                usage.reporter.instance.into()
             }
             EventType::Summary => panic!("nothing was summed"),
         };

@@ -1,5 +1,7 @@
 //! What has been seen of an answer: choice by choice, from chunks or from one whole body.
 
+use smol_str::SmolStr;
+
 use super::items::{Items, Place};
 use super::text::Text;
 use crate::chunk::{self, Chunk, Event, Joiner, Logprobs, Malformed, Message, Reported, Response};
@@ -32,20 +34,20 @@ const LABEL_CHARS_MAX: usize = 128;
 /// Everything that counts of one answer.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
-    pub(super) id: Option<String>,
-    pub(super) model: Option<String>,
+    pub(super) id: Option<SmolStr>,
+    pub(super) model: Option<SmolStr>,
     /// What the model's name says; `None` if there is no name, or one that we do not know.
     pub(super) rules: Option<Model>,
-    pub(super) service_tier: Option<String>,
+    pub(super) service_tier: Option<SmolStr>,
     /// Seconds since 1970.
     pub(super) created: Option<u64>,
     pub(super) choices: Vec<Choice>,
     /// The same of a Responses answer.
     pub(super) items: Items,
     /// How a Responses answer ended: its status, or why it is incomplete.
-    pub(super) finish: Option<String>,
+    pub(super) finish: Option<SmolStr>,
     /// The class of the error that ended it.
-    pub(super) error: Option<String>,
+    pub(super) error: Option<SmolStr>,
     /// The service's last usable word.
     pub(super) reported: Option<Reported>,
     /// It came when nothing more was to come.
@@ -75,7 +77,7 @@ pub(super) struct Choice {
     pub(super) refusal: Text,
     pub(super) reasoning: Text,
     pub(super) calls: Vec<Call>,
-    pub(super) finish: Option<String>,
+    pub(super) finish: Option<SmolStr>,
     /// Sums over all chunks.
     pub(super) logprobs: Option<Logprobs>,
     pub(super) audio: bool,
@@ -344,7 +346,7 @@ impl Choice {
 
 /// Sets a label that is there and not empty; `again`: the last one stands, else the first.
 /// Returns whether it has changed.
-fn set_label(slot: &mut Option<String>, text: Option<chunk::Text<'_>>, again: bool) -> bool {
+fn set_label(slot: &mut Option<SmolStr>, text: Option<chunk::Text<'_>>, again: bool) -> bool {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return false };
     if slot.is_some() && !again {
         return false;
@@ -361,13 +363,13 @@ fn set_label(slot: &mut Option<String>, text: Option<chunk::Text<'_>>, again: bo
 }
 
 /// A name that may stand in an event: short, printable ASCII.
-pub(super) fn label(text: &str) -> Option<String> {
+pub(super) fn label(text: &str) -> Option<SmolStr> {
     let fits = !text.is_empty() && text.len() <= LABEL_CHARS_MAX;
-    (fits && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')).then(|| text.to_owned())
+    (fits && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')).then(|| text.into())
 }
 
 /// A finish reason is a word of the API; anything else is `other`.
-fn finish_label(reason: &str) -> String {
+fn finish_label(reason: &str) -> SmolStr {
     let is_word = reason.len() <= 32 && reason.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    if is_word && !reason.is_empty() { reason.to_owned() } else { "other".to_owned() }
+    if is_word && !reason.is_empty() { reason.into() } else { SmolStr::new_static("other") }
 }

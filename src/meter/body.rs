@@ -2,6 +2,7 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
+use smol_str::SmolStr;
 
 use super::answer::Answer;
 use super::items::Place;
@@ -70,17 +71,19 @@ impl Body {
     /// A body with these headers. `stream`: the request asked for a stream.
     pub(super) fn new(api: Api, status: StatusCode, headers: &HeaderMap, stream: bool) -> Body {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let content_type = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-        let json = content_type == "application/json" || content_type.ends_with("+json");
+        let content_type = content_type.split(';').next().unwrap_or("").trim();
+        let is = |known: &str| content_type.eq_ignore_ascii_case(known);
+        let suffix = content_type.rsplit_once('+').map_or("", |(_, suffix)| suffix);
+        let json = is("application/json") || suffix.eq_ignore_ascii_case("json");
         let top_only = api == Api::Embeddings && status.is_success();
-        let shape = if content_type == "text/event-stream" {
+        let shape = if is("text/event-stream") {
             Shape::Events(sse::Decoder::default())
         } else if (stream && status.is_success()) || content_type.is_empty() {
             // Some gateways lose the type of a stream, or call it JSON.
             Shape::Unknown(Vec::new())
         } else if json || !status.is_success() {
             Shape::json(top_only)
-        } else if content_type == "application/octet-stream" {
+        } else if is("application/octet-stream") {
             Shape::Unknown(Vec::new())
         } else {
             Shape::Opaque
@@ -195,7 +198,7 @@ impl Seen {
         }
         let read = if self.items { self.item_event(&event, data) } else { self.chunk(&event, data) };
         if event.name == b"error" && self.answer.error.is_none() {
-            self.answer.error = Some(String::new());
+            self.answer.error = Some(SmolStr::default());
         }
         self.parse_errors += u64::from(strict && read.is_err());
         self.answer.event_read(data.len());

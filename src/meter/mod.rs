@@ -21,8 +21,11 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use smol_str::SmolStr;
 
 use crate::chunk::{Reported, RequestFacts, RequestScan};
 use crate::usage::{Api, IncludeUsage, Progress, Usage};
@@ -80,7 +83,7 @@ pub enum PromptNeed {
     /// Count it under this model's rules, off the data path; then let go of it.
     Count {
         /// The model that the answer named.
-        model: String,
+        model: SmolStr,
     },
 }
 
@@ -92,17 +95,31 @@ enum Prompt {
     Counted(PromptCount),
 }
 
+/// What the head of the answer tells of who served the call.
+#[derive(Debug, Default)]
+struct Served {
+    deployment: Option<SmolStr>,
+    spillover_from: Option<SmolStr>,
+    region: Option<SmolStr>,
+    apim_request_id: Option<SmolStr>,
+    request_id: Option<SmolStr>,
+}
+
 /// One call's accounting.
 #[derive(Debug)]
 pub struct Meter {
-    draft: Usage,
+    /// Shared with whoever else tells of the call; what is found out stands beside it.
+    draft: Arc<Usage>,
+    /// Who asked for usage, if not the caller.
+    include_usage: IncludeUsage,
+    served: Served,
     rules: Rules,
     /// Usage objects are not looked at: what would we say without them?
     blind: bool,
     /// The call makes nothing of its own: it has no numbers, whatever is reported.
     unmetered: bool,
     /// The model to go by where the answer names none.
-    assumed: Option<String>,
+    assumed: Option<SmolStr>,
     request: RequestScan,
     facts: RequestFacts,
     request_ended: bool,
@@ -117,10 +134,13 @@ pub struct Meter {
 
 impl Meter {
     /// A meter for a call whose draft names caller and target.
-    pub fn new(draft: Usage, rules: Rules) -> Meter {
+    pub fn new(draft: impl Into<Arc<Usage>>, rules: Rules) -> Meter {
+        let draft = draft.into();
         let body = Body::new(draft.target.api, StatusCode::OK, &HeaderMap::new(), false);
         Meter {
+            include_usage: draft.request.include_usage,
             draft,
+            served: Served::default(),
             rules,
             blind: false,
             unmetered: false,
@@ -155,7 +175,7 @@ impl Meter {
 
     /// Names the model to go by where the answer names none, such as one known for the deployment.
     #[must_use]
-    pub fn assuming(mut self, model: Option<String>) -> Meter {
+    pub fn assuming(mut self, model: Option<SmolStr>) -> Meter {
         self.assumed = model;
         self
     }
@@ -182,12 +202,13 @@ impl Meter {
         self.decoder = decode::Decoder::new(headers);
         self.body = Body::new(self.draft.target.api, status, headers, self.facts.stream);
         let value = |name: &str| headers.get(name).and_then(|value| label(value.to_str().ok()?));
-        let (target, ids) = (&mut self.draft.target, &mut self.draft.ids);
-        target.deployment_served = value("x-ms-deployment-name");
-        target.spillover_from = value("x-ms-spillover-from-deployment").or_else(|| spilled_from(headers));
-        target.region = value("x-ms-region");
-        ids.upstream_apim_request_id = value("apim-request-id");
-        ids.upstream_request_id = value("x-request-id");
+        self.served = Served {
+            deployment: value("x-ms-deployment-name"),
+            spillover_from: value("x-ms-spillover-from-deployment").or_else(|| spilled_from(headers)),
+            region: value("x-ms-region"),
+            apim_request_id: value("apim-request-id"),
+            request_id: value("x-request-id"),
+        };
     }
 
     /// The next bytes of the response body. Stops after `budget_bytes` of decoded bytes and
@@ -238,7 +259,7 @@ impl Meter {
 
     /// Who asked for usage, if not the caller: the sidecar, or after a refusal nobody.
     pub fn include_usage(&mut self, who: IncludeUsage) {
-        self.draft.request.include_usage = who;
+        self.include_usage = who;
     }
 
     /// The whole answer has been seen, to its end marker.
@@ -285,7 +306,8 @@ impl Meter {
         if !self.request_ended {
             return if self.ended.is_some() { PromptNeed::No } else { PromptNeed::Keep };
         }
-        let count = |model: Option<String>| model.map_or(PromptNeed::No, |model| PromptNeed::Count { model });
+        let count =
+            |model: Option<SmolStr>| model.map_or(PromptNeed::No, |model| PromptNeed::Count { model });
         match self.billing(self.ended) {
             Billing::Nothing | Billing::MostLikelyNothing => PromptNeed::No,
             Billing::PerhapsPrompt | Billing::PerhapsBoth => count(self.assumed_model()),
@@ -303,7 +325,7 @@ impl Meter {
     /// The stream will end with the service's usage, if nothing goes wrong.
     fn usage_awaited(&self) -> bool {
         let always = self.draft.target.api == Api::Responses;
-        always || self.facts.include_usage || self.draft.request.include_usage == IncludeUsage::Injected
+        always || self.facts.include_usage || self.include_usage == IncludeUsage::Injected
     }
 
     /// The prompt could not be kept: the input is unknown, reason `prompt_not_kept`.
@@ -382,13 +404,13 @@ impl Meter {
     }
 
     /// The model whose rules the prompt is counted by.
-    fn counting_model(&self) -> Option<String> {
+    fn counting_model(&self) -> Option<SmolStr> {
         if self.is_model_assumed() { self.assumed_model() } else { self.body.seen.answer.model.clone() }
     }
 
     /// The model to go by where no answer names one: the one that we were told, else the one that the
     /// request asks for, else one that has the deployment's name.
-    fn assumed_model(&self) -> Option<String> {
+    fn assumed_model(&self) -> Option<SmolStr> {
         let names = [&self.assumed, &self.facts.model, &self.draft.target.deployment];
         names
             .into_iter()
@@ -400,7 +422,7 @@ impl Meter {
 
 /// The other spelling of `x-ms-spillover-from-deployment`, which Azure's documentation has: the
 /// deployment stands in the field's name.
-fn spilled_from(headers: &HeaderMap) -> Option<String> {
+fn spilled_from(headers: &HeaderMap) -> Option<SmolStr> {
     headers.keys().find_map(|name| label(name.as_str().strip_prefix("x-ms-spillover-from-")?))
 }
 

@@ -1,5 +1,7 @@
 //! From what was seen to the final event: outcome, numbers, where each comes from and how good it is.
 
+use smol_str::SmolStr;
+
 use super::check::{Check, Checks};
 use super::output::{self, Computed, Exchange};
 use super::{Ending, Meter, Prompt};
@@ -105,7 +107,7 @@ impl Meter {
 
     /// The event as it would be now, and what it says of the rules; `None`: the call still runs.
     pub(super) fn assess(&self, ending: Option<Ending>) -> (Usage, Checks) {
-        let mut usage = self.draft.clone();
+        let mut usage = Usage::clone(&self.draft);
         let outcome = ending.map(|ending| self.outcome(ending));
         self.describe(&mut usage, outcome);
         let computed = self.computed_output();
@@ -117,7 +119,7 @@ impl Meter {
         };
         let (input, output) = (reported_input.unwrap_or(own_input), reported_output.unwrap_or(own_output));
         let accounting = &mut usage.accounting;
-        accounting.rules = RULES.to_owned();
+        accounting.rules = SmolStr::new_static(RULES);
         accounting.drained = self.left.is_some_and(|left| left.drained);
         let answered = self.status.is_some_and(|status| status.is_success());
         // A prompt may have been counted before the service reported, or not: that is chance, and an
@@ -131,7 +133,7 @@ impl Meter {
         }
         let counted = input.source == Source::Computed || computed.tokens.is_some();
         accounting.tokenizer =
-            self.rules_model().filter(|_| counted).map(|model| model.encoding.as_str().to_owned());
+            self.rules_model().filter(|_| counted).map(|model| SmolStr::new_static(model.encoding.as_str()));
         usage.tokens = self.tokens(&input, &output, &computed);
         if let Some(reported) = self.reported() {
             usage.accounting.reported_input = reported.input;
@@ -145,17 +147,19 @@ impl Meter {
         let (seen, answer) = (&self.body.seen, &self.body.seen.answer);
         let request = &mut usage.request;
         request.stream = self.facts.stream;
-        if self.facts.include_usage {
-            request.include_usage = IncludeUsage::Client;
-        }
+        request.include_usage =
+            if self.facts.include_usage { IncludeUsage::Client } else { self.include_usage };
         if let Some(status) = self.status {
             request.status = status.as_u16();
         }
         request.error_type =
             answer.error.clone().filter(|class| !class.is_empty()).or(request.error_type.take());
         request.choices = u32::try_from(answer.choices.len()).ok().filter(|count| *count > 0);
-        usage.target = self.target();
-        usage.ids.response_id.clone_from(&answer.id);
+        self.describe_target(&mut usage.target);
+        let ids = &mut usage.ids;
+        ids.response_id.clone_from(&answer.id);
+        ids.upstream_apim_request_id.clone_from(&self.served.apim_request_id);
+        ids.upstream_request_id.clone_from(&self.served.request_id);
         let stream = &mut usage.stream;
         stream.outcome = outcome.unwrap_or_default();
         stream.done_seen = seen.done;
@@ -174,13 +178,31 @@ impl Meter {
 
     /// What was called, as far as request and answer say.
     pub fn target(&self) -> Target {
-        let requested = self.facts.model.as_deref().and_then(super::answer::label);
-        let (mut target, answer) = (self.draft.target.clone(), &self.body.seen.answer);
-        target.deployment = target.deployment.or_else(|| requested.clone());
-        target.model_requested = requested;
+        let mut target = self.draft.target.clone();
+        self.describe_target(&mut target);
+        target
+    }
+
+    /// The deployment in the path, or else the request's `model`.
+    pub fn deployment(&self) -> Option<SmolStr> {
+        self.draft.target.deployment.clone().or_else(|| self.model_requested())
+    }
+
+    fn model_requested(&self) -> Option<SmolStr> {
+        self.facts.model.as_deref().and_then(super::answer::label)
+    }
+
+    fn describe_target(&self, target: &mut Target) {
+        let (answer, served) = (&self.body.seen.answer, &self.served);
+        target.model_requested = self.model_requested();
+        if target.deployment.is_none() {
+            target.deployment.clone_from(&target.model_requested);
+        }
         target.model.clone_from(&answer.model);
         target.service_tier.clone_from(&answer.service_tier);
-        target
+        target.deployment_served.clone_from(&served.deployment);
+        target.spillover_from.clone_from(&served.spillover_from);
+        target.region.clone_from(&served.region);
     }
 
     fn tokens(&self, input: &Side, output: &Side, computed: &Computed) -> Tokens {

@@ -317,7 +317,7 @@ fn a_call_without_an_answer() {
         (PromptNeed::No, Some(0), Outcome::Rejected)
     );
     let (need, timeout) = settle(Ending::Timeout);
-    assert_eq!(need, PromptNeed::Count { model: "gpt-4o".to_owned() });
+    assert_eq!(need, PromptNeed::Count { model: "gpt-4o".into() });
     assert_eq!((timeout.tokens.output, timeout.accounting.output_quality), (None, Quality::Unknown));
     let (_, left) = settle(Ending::ClientDisconnect);
     assert_eq!((left.tokens.output, left.accounting.output_quality), (Some(0), Quality::LowerBound));
@@ -416,7 +416,7 @@ fn the_prompt_is_asked_for_when_it_is_clear_that_it_is_needed() {
         needs.push(meter.prompt_need());
         needs
     };
-    let (keep, no, count) = (PromptNeed::Keep, PromptNeed::No, PromptNeed::Count { model: MODEL.to_owned() });
+    let (keep, no, count) = (PromptNeed::Keep, PromptNeed::No, PromptNeed::Count { model: MODEL.into() });
     let text = content(0, "Hello");
     assert_eq!(ask(REQUEST, &text), [keep.clone(), keep.clone(), count.clone(), count.clone()]);
     let asked = REQUEST.replacen('{', r#"{"stream_options":{"include_usage":true},"#, 1);

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use super::surface::Surface;
 use super::upstream::Upstream;
@@ -19,14 +20,14 @@ pub(super) fn draft(
     surface: &Surface,
     upstream: &Upstream,
     headers: &HeaderMap,
-    boot: &str,
+    boot: &SmolStr,
 ) -> Usage {
     let id = |name: &'static str| text(headers, &HeaderName::from_static(name));
     let of_gateway = |name| if resolved.trusted { id(name) } else { None };
-    let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
+    let number = |text: Option<SmolStr>| text.and_then(|text| text.parse().ok());
     let target = Target {
         api: surface.api,
-        resource: upstream.resource().to_owned(),
+        resource: upstream.resource().clone(),
         deployment: surface.deployment.clone(),
         api_version: surface.api_version.clone(),
         ..Target::default()
@@ -41,16 +42,16 @@ pub(super) fn draft(
         traceparent: id("traceparent"),
         ..Ids::default()
     };
-    draft.reporter.instance = boot.to_owned();
+    draft.reporter.instance = boot.clone();
     draft
 }
 
 /// A field that is there once, printable and short.
-fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<SmolStr> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
     let fit = !value.is_empty() && value.len() <= ID_CHARS_MAX && values.next().is_none();
-    fit.then(|| value.to_owned())
+    fit.then(|| value.into())
 }
 
 #[cfg(test)]

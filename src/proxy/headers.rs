@@ -1,11 +1,14 @@
 //! Header fields and target on their way through: what an intermediary must take off
 //! (RFC 9110 7.6.1), and what must not reach the service.
 
+use std::borrow::Cow;
+
 use http::header::{
     CONNECTION, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
+use smol_str::SmolStr;
 
 /// Fields that end at this hop whether or not `Connection` names them.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -98,7 +101,10 @@ pub(super) fn path<'a>(uri: &'a Uri, prefix: Option<&str>) -> &'a str {
 }
 
 /// Percent-decoding; what is not UTF-8 becomes U+FFFD.
-pub(super) fn decode(text: &str) -> String {
+pub(super) fn decode(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text); // almost always
+    }
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
@@ -112,7 +118,7 @@ pub(super) fn decode(text: &str) -> String {
             _ => decoded.push(byte),
         }
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
 }
 
 fn hex(byte: u8) -> Option<u8> {
@@ -120,10 +126,10 @@ fn hex(byte: u8) -> Option<u8> {
 }
 
 /// A parameter of a query, decoded; the first of its name.
-pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<SmolStr> {
     query?.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=')?;
-        (decode(key) == name).then(|| decode(value))
+        (decode(key) == name).then(|| decode(value).into())
     })
 }
 

@@ -20,7 +20,7 @@ use super::outbound::{Held, Outbound, Room};
 use super::refused::{Asked, Refusals};
 use super::surface::{Surface, Treatment};
 use crate::chunk::{Inspected, Inspection};
-use crate::tee::Kept;
+use crate::tee::{Kept, REQUEST_READ_BYTES_MAX};
 use crate::usage::Api;
 
 /// The first api-version whose specification has `stream_options`. Older ones answer 400
@@ -182,7 +182,8 @@ impl Ahead {
         B: Body<Data = Bytes> + Unpin,
     {
         let (room, inspection) = (common.held.room(), Inspection::default());
-        let mut ahead = Ahead { kept: Kept::default(), room, inspection, whole: false, broken: false };
+        let kept = Kept::new(REQUEST_READ_BYTES_MAX);
+        let mut ahead = Ahead { kept, room, inspection, whole: false, broken: false };
         let mut bytes = 0;
         while bytes <= bytes_max {
             ahead.whole = wire.is_end_stream();

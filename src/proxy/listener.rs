@@ -31,7 +31,8 @@ use super::service::Service;
 use super::socket::{self, Door, Socket};
 use super::upstream::prepare;
 use super::websocket::TunnelSlot;
-use super::{Limits, Phase, READ_BYTES_MAX, tls};
+use super::{Limits, Phase, tls};
+use crate::tee::REQUEST_READ_BYTES_MAX;
 
 /// Connections that may wait to be accepted: a gateway that reconnects all at once.
 const BACKLOG_CONNECTIONS: i32 = 4096;
@@ -170,10 +171,14 @@ async fn connection(
         let requests = service_fn(|request: Request<Incoming>| {
             close.saw(request.version());
             let (asked, handover) = (Asked::of(&request), handover.clone());
-            let answer = service.handle(request, &peer, tunnel.clone());
+            let (service, tunnel) = (Arc::clone(&service), tunnel.clone());
+            let taken = service.take(&request, &peer);
             // In a box that goes when the answer begins: hyper keeps room for this future, which is
-            // 10 KB, for as long as the connection lives.
-            Box::pin(async move { Ok::<_, Infallible>(handover.lend(asked, answer.await)) })
+            // 6 KB, for as long as the connection lives.
+            Box::pin(async move {
+                let response = service.handle(request, taken, tunnel).await;
+                Ok::<_, Infallible>(handover.lend(asked, response))
+            })
         });
         let connection = http(&port.limits, &patience).serve_connection(TokioIo::new(io), requests);
         // In a box that goes when an answer is taken over.
@@ -270,7 +275,7 @@ fn http(limits: &Limits, patience: &Patience) -> http1::Builder {
         .timer(patience.clone())
         .header_read_timeout(limits.idle_timeout) // and patience makes two of it
         .max_header_size(limits.header_bytes)
-        .max_buf_size(READ_BYTES_MAX.max(limits.header_bytes))
+        .max_buf_size(REQUEST_READ_BYTES_MAX.max(limits.header_bytes))
         .writev(false) // copies small chunks together: one write per burst
         .auto_date_header(false); // the service's own is passed on
     if limits.headers != HEADERS_AT_HAND {

@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use jiff::Timestamp;
+use smol_str::SmolStr;
 use tokio::sync::watch;
 
 pub use self::counts::{Counts, Limit, Side};
@@ -52,7 +53,6 @@ pub use self::upstream::Upstream;
 use crate::caller::{Peer, Resolved};
 use crate::ledger::Ledger;
 use crate::tee::Accounts;
-pub(in crate::proxy) use crate::tee::READ_BYTES_MAX;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -95,7 +95,7 @@ pub struct Shared {
     /// Who pays.
     pub resolver: CallerResolver,
     /// The boot, for `reporter.instance`.
-    pub boot: String,
+    pub boot: SmolStr,
 }
 
 /// How far the end has come.

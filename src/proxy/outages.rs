@@ -29,7 +29,7 @@ impl Outages {
             _ => return,
         };
         let Some(upstream) = self.upstreams.get(index) else { return };
-        let resource = upstream.resource();
+        let resource = upstream.resource().as_str();
         if let Some((cause, why)) = self.cause(upstream, error, unsent) {
             self.counts.failed(Side::Service, cause);
             if let Some(kept_back) = self.counts.may_say(Subject::Service(index, cause)) {

@@ -11,6 +11,7 @@ use http::header::CONTENT_ENCODING;
 use http::{Response, StatusCode};
 use http_body::Body;
 use memchr::memmem;
+use smol_str::SmolStr;
 
 use super::passing::Passing;
 
@@ -31,8 +32,8 @@ const REFUSALS_MAX: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Asked {
     pub(super) upstream: usize,
-    pub(super) deployment: Option<String>,
-    pub(super) api_version: Option<String>,
+    pub(super) deployment: Option<SmolStr>,
+    pub(super) api_version: Option<SmolStr>,
 }
 
 /// What has refused lately, over all threads.
@@ -144,14 +145,15 @@ mod tests {
     #[test]
     fn refusals_are_remembered_and_not_too_many() {
         let refusals = Refusals::default();
-        let asked = |n: usize| Asked { upstream: 0, deployment: Some(n.to_string()), api_version: None };
+        let asked =
+            |n: usize| Asked { upstream: 0, deployment: Some(n.to_string().into()), api_version: None };
         for n in 0..REFUSALS_MAX + 5 {
             refusals.remember(asked(n));
             assert!(refusals.has(&asked(n)));
         }
         assert!(!refusals.has(&asked(0)) && !refusals.has(&asked(4)) && refusals.has(&asked(5)));
         assert!(!refusals.has(&Asked { upstream: 1, ..asked(9) }));
-        assert!(!refusals.has(&Asked { api_version: Some("v1".to_owned()), ..asked(9) }));
+        assert!(!refusals.has(&Asked { api_version: Some("v1".into()), ..asked(9) }));
         assert_eq!(refusals.0.lock().unwrap().len(), REFUSALS_MAX);
     }
 }

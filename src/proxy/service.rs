@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::answer::{Answer, Refusal, Wire};
 use super::counts::Counts;
 use super::drain::{Drains, Leaving, Staying};
-use super::gate::{Gate, Held};
+use super::gate::{Gate, Held, Pass};
 use super::inspect::{self, Common, Outgoing, Plan};
 use super::listener::Port;
 use super::outages::Outages;
@@ -57,6 +57,13 @@ struct Routed {
     target: String,
     surface: Surface,
     websocket: bool,
+}
+
+/// A request that has come, and what is known of it by its head.
+pub(super) struct Taken {
+    /// `None`: there are too many.
+    pass: Option<Pass>,
+    accepted: Result<Accepted, Refusal>,
 }
 
 /// A request whose call has begun.
@@ -112,30 +119,31 @@ impl Service {
         !self.live.is_empty()
     }
 
-    /// Forwards a request. Dropping the future ends its call as interrupted.
-    ///
-    /// The call begins here and now, not when the future is first polled: hyper drops it unpolled if the
-    /// caller has closed the connection right behind the request, and that request has an event too.
-    pub(super) fn handle(
+    /// Takes a request: its call begins. Not part of [`Service::handle`], whose future hyper drops
+    /// unpolled if the caller has closed the connection right behind the request, and that request has
+    /// an event too.
+    pub(super) fn take(&self, request: &Request<Incoming>, peer: &Peer) -> Taken {
+        let pass = self.gate.call();
+        let accepted = if pass.is_some() { self.accept(request, peer) } else { Err(Refusal::TooManyCalls) };
+        Taken { pass, accepted }
+    }
+
+    /// Forwards a request that was taken. Dropping the future ends its call as interrupted.
+    pub(super) async fn handle(
         self: &Arc<Self>,
         request: Request<Incoming>,
-        peer: &Peer,
+        taken: Taken,
         tunnel: TunnelSlot,
-    ) -> impl Future<Output = Response<Held<Answer>>> + use<> {
-        let pass = self.gate.call();
-        let accepted = if pass.is_some() { self.accept(&request, peer) } else { Err(Refusal::TooManyCalls) };
-        let service = Arc::clone(self);
-        async move {
-            let mut response = match accepted {
-                Ok(accepted) => service.answer(request, accepted, tunnel).await,
-                Err(refusal) => refusal.response(),
-            };
-            let last = service.draining.load(Ordering::Relaxed);
-            if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            response.map(|answer| Held::new(answer, pass))
+    ) -> Response<Held<Answer>> {
+        let mut response = match taken.accepted {
+            Ok(accepted) => self.answer(request, accepted, tunnel).await,
+            Err(refusal) => refusal.response(),
+        };
+        let last = self.draining.load(Ordering::Relaxed);
+        if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        response.map(|answer| Held::new(answer, taken.pass))
     }
 
     /// Finds out all that the head of a request tells, and begins its call; or why there is none.

@@ -2,6 +2,7 @@
 //! a path is read from its end.
 
 use http::Method;
+use smol_str::SmolStr;
 
 use super::headers::{decode, parameter};
 use crate::usage::Api;
@@ -9,6 +10,9 @@ use crate::usage::Api;
 /// Characters of a deployment or an api-version that go into an event. Azure allows 64; what is
 /// longer is no name.
 const NAME_CHARS_MAX: usize = 128;
+
+/// Segments of a path for which there is room at once: `/openai/deployments/ID/chat/completions` has 5.
+const SEGMENTS_USUAL: usize = 8;
 
 /// What is done with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,17 +35,18 @@ pub struct Surface {
     /// Its API.
     pub api: Api,
     /// The deployment in its path, decoded.
-    pub deployment: Option<String>,
+    pub deployment: Option<SmolStr>,
     /// The query's `api-version`, decoded.
-    pub api_version: Option<String>,
+    pub api_version: Option<SmolStr>,
 }
 
 /// Reads method, path (without the upstream's prefix) and query. `websocket`: the request asks for
 /// that upgrade.
 pub fn classify(method: &Method, path: &str, query: Option<&str>, websocket: bool) -> Surface {
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let mut segments = Vec::with_capacity(SEGMENTS_USUAL);
+    segments.extend(path.split('/').filter(|segment| !segment.is_empty()));
     let deployments = segments.iter().position(|&segment| segment == "deployments");
-    let in_path = deployments.and_then(|at| segments.get(at + 1)).map(|id| decode(id));
+    let in_path = deployments.and_then(|at| segments.get(at + 1)).map(|id| SmolStr::from(decode(id)));
     // What follows the deployment says what is done with it; its id must not be read as an API.
     let operation = segments.get(deployments.map_or(0, |at| at + 2)..).unwrap_or(&[]);
     let (api, treatment) = match *method {
@@ -86,7 +91,7 @@ fn operation_api(operation: &[&str]) -> (Api, Treatment) {
     }
 }
 
-fn name(text: String) -> Option<String> {
+fn name(text: SmolStr) -> Option<SmolStr> {
     (!text.is_empty() && text.chars().count() <= NAME_CHARS_MAX).then_some(text)
 }
 
@@ -94,7 +99,7 @@ fn name(text: String) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn post(target: &str) -> (Api, Treatment, Option<String>, Option<String>) {
+    fn post(target: &str) -> (Api, Treatment, Option<SmolStr>, Option<SmolStr>) {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let surface = classify(&Method::POST, path, query, false);

@@ -349,7 +349,7 @@ fn envelope(body: &str) -> Option<Option<((String, Uuid), Event)>> {
     let id = Uuid::parse_str(&event.id).ok()?;
     let time = event.time?.parse().ok()?;
     let data = Data::deserialize(event.data).ok()?;
-    Some(Some(((event.source, id), Event { time, data })))
+    Some(Some(((event.source.into(), id), Event { time, data })))
 }
 
 #[cfg(test)]

@@ -203,7 +203,7 @@ fn start_proxy(
         accounts: Arc::clone(accounts),
         ledger: ledger.clone(),
         resolver: Arc::new(move |headers, peer, at| resolver.resolve(headers, peer, at)),
-        boot: ledger.boot().to_string(),
+        boot: ledger.boot().to_string().into(),
     };
     proxy::start(proxy, shared).with_context(|| format!("--listen {listen}"))
 }

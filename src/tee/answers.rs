@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use smol_str::SmolStr;
+
 use super::Accounts;
 
 /// The answers. There are as many names as deployments that answer at this moment, so this is
 /// bounded by the calls in flight, whatever callers ask for.
 #[derive(Debug, Default)]
-pub struct Answers(Mutex<HashMap<Arc<str>, u64>>);
+pub struct Answers(Mutex<HashMap<SmolStr, u64>>);
 
 impl Answers {
     /// Each deployment with its number of answers; `""` stands for those without one.
@@ -16,13 +18,8 @@ impl Answers {
         self.with(|answers| answers.iter().map(|(name, n)| (name.to_string(), *n)).collect())
     }
 
-    fn begin(&self, deployment: &str) -> Arc<str> {
-        self.with(|answers| {
-            let name = answers.get_key_value(deployment).map(|(name, _)| Arc::clone(name));
-            let name = name.unwrap_or_else(|| Arc::from(deployment));
-            *answers.entry(Arc::clone(&name)).or_default() += 1;
-            name
-        })
+    fn begin(&self, deployment: &SmolStr) {
+        self.with(|answers| *answers.entry(deployment.clone()).or_default() += 1);
     }
 
     fn end(&self, deployment: &str) {
@@ -36,7 +33,7 @@ impl Answers {
         });
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut HashMap<Arc<str>, u64>) -> T) -> T {
+    fn with<T>(&self, look: impl FnOnce(&mut HashMap<SmolStr, u64>) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -45,13 +42,13 @@ impl Answers {
 #[derive(Debug)]
 pub(super) struct Pass {
     accounts: Arc<Accounts>,
-    deployment: Arc<str>,
+    deployment: SmolStr,
 }
 
 impl Pass {
     /// An answer of this deployment passes.
-    pub(super) fn new(accounts: &Arc<Accounts>, deployment: &str) -> Pass {
-        let deployment = accounts.counters.answers.begin(deployment);
+    pub(super) fn new(accounts: &Arc<Accounts>, deployment: SmolStr) -> Pass {
+        accounts.counters.answers.begin(&deployment);
         Pass { accounts: Arc::clone(accounts), deployment }
     }
 }
@@ -69,7 +66,8 @@ mod tests {
     #[test]
     fn answers_are_counted_by_deployment_and_names_go_with_the_last_one() {
         let answers = Answers::default();
-        let names = ["a", "b", "a", ""].map(|name| answers.begin(name));
+        let names = ["a", "b", "a", ""].map(SmolStr::new);
+        names.iter().for_each(|name| answers.begin(name));
         let now = |answers: &Answers| {
             let mut now = answers.by_deployment();
             now.sort();

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::Accounts;
 use super::INLINE_BYTES_MAX;
 use super::answers::Pass;
-use super::kept::Kept;
+use super::kept::{ANSWER_READ_BYTES_MAX, Kept, REQUEST_READ_BYTES_MAX};
 use super::live::Live;
 use super::prompt::Prompt;
 use super::settle::{self, Final};
@@ -144,14 +144,14 @@ impl Call {
         let Begin { draft, rules, slot, keep_prompt, unmetered, began } = begin;
         let id = Uuid::now_v7();
         accounts.counters.calls_accepted.fetch_add(1, Ordering::AcqRel);
-        let shared = Arc::new(draft.clone());
+        let draft = Arc::new(draft);
         let state = State {
-            opened: slot.map(|slot| slot.open_shared(id, Arc::clone(&shared))),
-            draft: shared,
+            opened: slot.map(|slot| slot.open_shared(id, Arc::clone(&draft))),
+            draft: Arc::clone(&draft),
             place: usize::MAX,
-            prompt: Kept::default(),
+            prompt: Kept::new(REQUEST_READ_BYTES_MAX),
             prompt_state: if keep_prompt { Prompt::Arriving } else { Prompt::Gone },
-            backlog: Kept::default(),
+            backlog: Kept::new(ANSWER_READ_BYTES_MAX),
             queued: false,
             overloaded: false,
             owes_overload: false,
@@ -259,9 +259,9 @@ impl Call {
     /// The answer begins to pass.
     pub(super) fn pass(&self) -> Pass {
         let mut state = self.lock();
-        let target = self.look(&mut state, |meter| meter.target());
-        let deployment = target.unwrap_or_else(|| state.draft.target.clone()).deployment;
-        Pass::new(&self.accounts, deployment.as_deref().unwrap_or_default())
+        let deployment = self.look(&mut state, |meter| meter.deployment());
+        let deployment = deployment.unwrap_or_else(|| state.draft.target.deployment.clone());
+        Pass::new(&self.accounts, deployment.unwrap_or_default())
     }
 
     /// The next bytes of the answer; at most `inline_bytes` of them are counted here and now.

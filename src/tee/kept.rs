@@ -6,43 +6,56 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// The largest read buffer of either side: what one view can pin.
-pub const READ_BYTES_MAX: usize = 64 * 1024;
+/// The largest read buffer of a caller's side. What a large prompt costs is the reads and writes that
+/// it takes, each of which wakes somebody: with 64 KiB a megabyte takes 21 of each, with this 7.
+pub const REQUEST_READ_BYTES_MAX: usize = 192 * 1024;
 
-/// Views of this size are kept, smaller ones are copied: at most half of what is counted is air.
-const VIEW_BYTES_MIN: usize = READ_BYTES_MAX / 2;
+/// The largest read buffer of the service's side.
+pub const ANSWER_READ_BYTES_MAX: usize = 64 * 1024;
 
 /// First block of copied bytes: the usual small request fits.
 const BLOCK_BYTES_MIN: usize = 1024;
 
 /// Bytes in order, and what they pin.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Kept {
+    /// The largest read buffer that they come from: what one view can pin.
+    read_bytes_max: usize,
     pieces: Vec<Bytes>,
     block: BytesMut,
     pinned_bytes: usize,
 }
 
 impl Kept {
+    /// Nothing yet, of what is read into buffers of up to so many bytes.
+    pub fn new(read_bytes_max: usize) -> Kept {
+        Kept { read_bytes_max, pieces: Vec::new(), block: BytesMut::new(), pinned_bytes: 0 }
+    }
+
     /// How much more memory [`Kept::push`] of so many bytes would pin.
     pub fn cost_bytes(&self, len: usize) -> usize {
         let room = self.block.capacity() - self.block.len();
         match len {
-            VIEW_BYTES_MIN.. => READ_BYTES_MAX.max(len),
+            _ if len >= self.view_bytes_min() => self.read_bytes_max.max(len),
             _ if len <= room => 0,
             _ => self.block_bytes(len),
         }
     }
 
+    /// Views of this size are kept, smaller ones are copied: at most half of what is counted is air.
+    fn view_bytes_min(&self) -> usize {
+        self.read_bytes_max / 2
+    }
+
     /// Size of the next block: as much as is held already, so that there are few.
     fn block_bytes(&self, len: usize) -> usize {
-        self.pinned_bytes.clamp(BLOCK_BYTES_MIN, VIEW_BYTES_MIN).max(len)
+        self.pinned_bytes.clamp(BLOCK_BYTES_MIN, self.view_bytes_min()).max(len)
     }
 
     /// Keeps these bytes.
     pub fn push(&mut self, bytes: Bytes) {
         let cost_bytes = self.cost_bytes(bytes.len());
-        if bytes.len() >= VIEW_BYTES_MIN {
+        if bytes.len() >= self.view_bytes_min() {
             self.close_block();
             self.pieces.push(bytes);
         } else {
@@ -91,7 +104,7 @@ mod tests {
         fn bytes_come_back_in_order_and_cost_what_was_said(
             sizes in prop::collection::vec(prop_oneof![1usize..50, 1usize..5000, 30_000usize..66_000], 0..60)
         ) {
-            let (mut kept, mut all, mut said) = (Kept::default(), Vec::new(), 0);
+            let (mut kept, mut all, mut said) = (Kept::new(64 << 10), Vec::new(), 0);
             for (n, &size) in sizes.iter().enumerate() {
                 let piece = Bytes::from(vec![n as u8; size]);
                 said += kept.cost_bytes(size);
@@ -110,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_body_that_comes_byte_by_byte_costs_little_more_than_it_weighs() {
-        let mut kept = Kept::default();
+        let mut kept = Kept::new(REQUEST_READ_BYTES_MAX);
         for _ in 0..1_000_000 {
             kept.push(Bytes::from_static(b"x"));
         }

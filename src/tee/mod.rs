@@ -28,7 +28,7 @@ pub use self::answers::Answers;
 pub use self::body::{Cause, RequestTap, ResponseTap};
 pub use self::call::{Begin, Call, Conclude};
 pub use self::drift::{Compared, Kind};
-pub use self::kept::{Kept, READ_BYTES_MAX};
+pub use self::kept::{ANSWER_READ_BYTES_MAX, Kept, REQUEST_READ_BYTES_MAX};
 pub use self::live::Live;
 pub use self::sample::Share;
 pub use crate::meter::Left;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use smol_str::SmolStr;
+
 use super::call::{Call, Seat, State};
 #[cfg(test)]
 use super::tests::Meter;
@@ -18,7 +20,7 @@ pub(super) enum Prompt {
     /// All of it is kept; whether it must be counted is not known.
     Whole,
     /// To be counted under this model's rules, by the pool.
-    Count(String),
+    Count(SmolStr),
     /// Not kept, or let go of.
     Gone,
 }

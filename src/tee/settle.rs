@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use super::Accounts;
@@ -71,7 +72,8 @@ fn add_facts(usage: &mut Usage, facts: Facts) {
         (accounting.input_source, accounting.output_source) = (Source::Computed, Source::Computed);
         (accounting.input_quality, accounting.output_quality) = (Quality::Exact, Quality::Exact);
         (accounting.computed_input, accounting.computed_output) = (Some(0), Some(0));
-        accounting.reasons = vec!["input:not_billed".to_owned(), "output:not_billed".to_owned()];
+        accounting.reasons =
+            vec![SmolStr::new_static("input:not_billed"), SmolStr::new_static("output:not_billed")];
     }
 }
 

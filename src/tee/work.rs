@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 
 use super::call::{Call, Seat, State, assess};
 use super::prompt::Prompt;
@@ -20,7 +21,7 @@ enum Step {
     Show(Box<Meter>, Vec<Bytes>, usize),
     Assess(Box<Meter>),
     End(Box<Meter>, Ending),
-    Count(Vec<Bytes>, usize, String),
+    Count(Vec<Bytes>, usize, SmolStr),
     Settle,
     Rest,
 }

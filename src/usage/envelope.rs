@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// CloudEvents `specversion`.
 pub const SPEC_VERSION: &str = "1.0";
@@ -45,28 +46,28 @@ impl fmt::Display for EventType {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloudEvent<T> {
     /// [`SPEC_VERSION`].
-    pub specversion: String,
+    pub specversion: SmolStr,
     /// Unique within `source`.
     pub id: String,
     /// `//tokenweir/<ledger uuid>`.
-    pub source: String,
+    pub source: SmolStr,
     /// What `data` is.
     #[serde(rename = "type")]
     pub kind: EventType,
     /// When the numbers became final, RFC 3339 in UTC; the roll-up's day is the day of this.
     pub time: Option<String>,
     /// The caller's id; for control events the boot.
-    pub subject: String,
+    pub subject: SmolStr,
     /// Always `application/json`.
-    pub datacontenttype: String,
+    pub datacontenttype: SmolStr,
     /// The Kafka key.
-    pub partitionkey: String,
+    pub partitionkey: SmolStr,
     /// Position in the boot's sequence: 20 digits, from 1, without gaps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequence: Option<String>,
     /// W3C trace context of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
+    pub traceparent: Option<SmolStr>,
     /// The payload.
     pub data: T,
 }
@@ -75,21 +76,22 @@ impl<T> CloudEvent<T> {
     /// An event with every attribute but `sequence` and `traceparent`; `subject` is also the key.
     pub fn new(
         kind: EventType,
-        source: &str,
+        source: impl Into<SmolStr>,
         id: String,
         time: Option<String>,
-        subject: String,
+        subject: impl Into<SmolStr>,
         data: T,
     ) -> Self {
+        let subject = subject.into();
         CloudEvent {
-            specversion: SPEC_VERSION.to_owned(),
+            specversion: SmolStr::new_static(SPEC_VERSION),
             id,
-            source: source.to_owned(),
+            source: source.into(),
             kind,
             time,
             partitionkey: subject.clone(),
             subject,
-            datacontenttype: "application/json".to_owned(),
+            datacontenttype: SmolStr::new_static("application/json"),
             sequence: None,
             traceparent: None,
             data,

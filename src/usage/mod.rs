@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::caller::Caller;
@@ -33,7 +34,7 @@ pub const PROVIDER: &str = "azure.ai.openai";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// [`SCHEMA_VERSION`] of the writer.
-    pub schema_version: String,
+    pub schema_version: SmolStr,
     /// Who pays.
     pub caller: Caller,
     /// What was called.
@@ -58,36 +59,36 @@ pub struct Usage {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// OpenTelemetry `gen_ai.provider.name`.
-    pub provider: String,
+    pub provider: SmolStr,
     /// The API, by path.
     pub api: Api,
     /// OpenTelemetry `gen_ai.operation.name`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub operation: Option<String>,
+    pub operation: Option<SmolStr>,
     /// Name of the upstream, or its host where it has no name.
-    pub resource: String,
+    pub resource: SmolStr,
     /// The deployment in the path, or the request's `model` where the path has none.
-    pub deployment: Option<String>,
+    pub deployment: Option<SmolStr>,
     /// `x-ms-deployment-name`: the deployment that served the call.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub deployment_served: Option<String>,
+    pub deployment_served: Option<SmolStr>,
     /// `x-ms-spillover-from-deployment`: the deployment that could not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub spillover_from: Option<String>,
+    pub spillover_from: Option<SmolStr>,
     /// The tier that the answer names: it prices the call.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_tier: Option<String>,
+    pub service_tier: Option<SmolStr>,
     /// The model that the answer names.
-    pub model: Option<String>,
+    pub model: Option<SmolStr>,
     /// The model that the request names.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub model_requested: Option<String>,
+    pub model_requested: Option<SmolStr>,
     /// `x-ms-region`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub region: Option<String>,
+    pub region: Option<SmolStr>,
     /// The query's `api-version`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_version: Option<String>,
+    pub api_version: Option<SmolStr>,
 }
 
 /// The API that a path belongs to.
@@ -154,7 +155,7 @@ pub struct Request {
     pub status: u16,
     /// The `error.code` of the answer, never its message.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error_type: Option<String>,
+    pub error_type: Option<SmolStr>,
     /// Choices in the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub choices: Option<u32>,
@@ -286,12 +287,12 @@ pub struct Accounting {
     /// How far `tokens.output` can be trusted.
     pub output_quality: Quality,
     /// Why a number is not exact, each with its side: `output:client_disconnect`.
-    pub reasons: Vec<String>,
+    pub reasons: Vec<SmolStr>,
     /// Version of the rules that computed.
-    pub rules: String,
+    pub rules: SmolStr,
     /// Encoding that the computed numbers were counted in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tokenizer: Option<String>,
+    pub tokenizer: Option<SmolStr>,
     /// The answer was read on after its caller had left (`--on-client-disconnect drain`).
     #[serde(default, skip_serializing_if = "is_false")]
     pub drained: bool,
@@ -365,7 +366,7 @@ pub struct Stream {
     pub done_seen: bool,
     /// Per choice, in order of index; at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub finish_reasons: Vec<String>,
+    pub finish_reasons: Vec<SmolStr>,
     /// SSE events with data.
     pub events: u64,
     /// Events or bodies that could not be read.
@@ -391,31 +392,31 @@ pub struct Timing {
 pub struct Ids {
     /// API Management's `context.RequestId`, from `x-apim-request-id`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub gateway_request_id: Option<String>,
+    pub gateway_request_id: Option<SmolStr>,
     /// `x-ms-client-request-id` of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_request_id: Option<String>,
+    pub client_request_id: Option<SmolStr>,
     /// `apim-request-id` of the answer: the service's own front door.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_apim_request_id: Option<String>,
+    pub upstream_apim_request_id: Option<SmolStr>,
     /// `x-request-id` of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_request_id: Option<String>,
+    pub upstream_request_id: Option<SmolStr>,
     /// The answer's `id`, such as `chatcmpl-...`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_id: Option<String>,
+    pub response_id: Option<SmolStr>,
     /// `traceparent` of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
+    pub traceparent: Option<SmolStr>,
 }
 
 /// Which process says so.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reporter {
     /// The boot: a UUID made at each start.
-    pub instance: String,
+    pub instance: SmolStr,
     /// Version of the sidecar.
-    pub version: String,
+    pub version: SmolStr,
 }
 
 /// What is known of an open call: enough, with its draft, to charge it if the process dies.
@@ -423,13 +424,13 @@ pub struct Reporter {
 #[serde(default)] // what an older version did not store is not known
 pub struct Progress {
     /// As in [`Target::deployment`]: without one in the path it is known from the request's body.
-    pub deployment: Option<String>,
+    pub deployment: Option<SmolStr>,
     /// As in [`Target::model_requested`].
-    pub model_requested: Option<String>,
+    pub model_requested: Option<SmolStr>,
     /// As in [`Target::model`].
-    pub model: Option<String>,
+    pub model: Option<SmolStr>,
     /// As in [`Ids::response_id`].
-    pub response_id: Option<String>,
+    pub response_id: Option<SmolStr>,
     /// What is known of the request by now.
     pub request: Request,
     /// The numbers so far.
@@ -444,18 +445,21 @@ impl Usage {
     /// A call of which only the caller and the target are known: nothing was counted, nothing seen.
     /// Provider and operation follow from what the target's API is.
     pub fn draft(caller: Caller, target: Target) -> Usage {
-        let operation = target.api.operation().map(str::to_owned);
+        let operation = target.api.operation().map(SmolStr::new_static);
         Usage {
-            schema_version: SCHEMA_VERSION.to_owned(),
+            schema_version: SmolStr::new_static(SCHEMA_VERSION),
             caller,
-            target: Target { provider: PROVIDER.to_owned(), operation, ..target },
+            target: Target { provider: SmolStr::new_static(PROVIDER), operation, ..target },
             request: Request::default(),
             tokens: Tokens::default(),
             accounting: Accounting::default(),
             stream: Stream::default(),
             timing: Timing::default(),
             ids: Ids::default(),
-            reporter: Reporter { instance: String::new(), version: env!("CARGO_PKG_VERSION").to_owned() },
+            reporter: Reporter {
+                instance: SmolStr::default(),
+                version: SmolStr::new_static(env!("CARGO_PKG_VERSION")),
+            },
         }
     }
 
@@ -492,7 +496,7 @@ impl Accounting {
     /// Adds a reason once.
     pub fn add_reason(&mut self, reason: &str) {
         if !self.reasons.iter().any(|known| known == reason) {
-            self.reasons.push(reason.to_owned());
+            self.reasons.push(reason.into());
         }
     }
 }

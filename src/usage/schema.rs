@@ -12,6 +12,7 @@ mod tests {
 
     use jiff::Timestamp;
     use serde_json::{Value, json};
+    use smol_str::SmolStr;
 
     use super::SCHEMA;
     use crate::caller::{Caller, Trust};
@@ -44,19 +45,19 @@ mod tests {
     }
 
     fn caller() -> Caller {
-        Caller { conflict: true, entra_app_id: Some("a".to_owned()), ..Caller::unattributed(Trust::None) }
+        Caller { conflict: true, entra_app_id: Some("a".into()), ..Caller::unattributed(Trust::None) }
     }
 
-    fn text() -> Option<String> {
-        Some("a".to_owned())
+    fn text() -> Option<SmolStr> {
+        Some("a".into())
     }
 
     fn target() -> Target {
         Target {
-            provider: PROVIDER.to_owned(),
+            provider: PROVIDER.into(),
             api: Api::ChatCompletions,
             operation: text(),
-            resource: "r".to_owned(),
+            resource: "r".into(),
             deployment: text(),
             deployment_served: text(),
             spillover_from: text(),
@@ -70,7 +71,7 @@ mod tests {
 
     fn accounting() -> Accounting {
         let mut accounting = Accounting {
-            rules: "1".to_owned(),
+            rules: "1".into(),
             tokenizer: text(),
             computed_input: Some(1),
             computed_output: Some(1),
@@ -84,7 +85,8 @@ mod tests {
 
     fn event(kind: EventType, data: impl serde::Serialize) -> Value {
         let data = serde_json::to_value(data).unwrap();
-        let mut event = CloudEvent::new(kind, "//tokenweir/x", "i".to_owned(), text(), "s".to_owned(), data);
+        let mut event =
+            CloudEvent::new(kind, "//tokenweir/x", "i".to_owned(), Some("t".to_owned()), "s", data);
         event.traceparent = text();
         serde_json::to_value(event.with_sequence(1)).unwrap()
     }
@@ -112,7 +114,7 @@ mod tests {
             output_prediction_rejected: Some(1),
             other: BTreeMap::from([("details.new".to_owned(), 1)]),
         };
-        usage.stream.finish_reasons.push("stop".to_owned());
+        usage.stream.finish_reasons.push("stop".into());
         usage.timing = Timing {
             started_at: Some(Timestamp::UNIX_EPOCH),
             upstream_headers_ms: Some(1),

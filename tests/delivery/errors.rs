@@ -254,7 +254,7 @@ fn an_event_larger_than_the_broker_takes_is_found_among_a_hundred() {
 /// One call whose event has so many reasons of about 20 bytes.
 fn settle_large(rig: &Rig, reasons: usize) -> Uuid {
     let (id, mut large) = (Uuid::now_v7(), usage("a", 1, 1));
-    large.accounting.reasons = (0..reasons).map(|n| format!("output:reason-{n}")).collect();
+    large.accounting.reasons = (0..reasons).map(|n| format!("output:reason-{n}").into()).collect();
     let settled = Settled { id, time: jiff::Timestamp::now(), usage: large };
     let goal = rig.ledger.stats().stored + 1;
     rig.ledger.reserve().unwrap().open(id, &usage("a", 1, 1)).settle(settled);

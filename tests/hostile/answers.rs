@@ -79,7 +79,11 @@ fn unknown(usage: &Usage, reason: &str) {
     assert_eq!(usage.tokens.output, None, "{accounting:?}");
     assert_eq!((accounting.output_source, accounting.output_quality), (Source::Unknown, Quality::Unknown));
     let reason = format!("output:{reason}");
-    assert!(accounting.reasons.contains(&reason), "{reason} is not among {:?}", accounting.reasons);
+    assert!(
+        accounting.reasons.iter().any(|known| *known == reason),
+        "{reason} is not among {:?}",
+        accounting.reasons
+    );
 }
 
 #[test]
@@ -178,7 +182,7 @@ fn case_25_as_many_choices_as_anybody_can_send() {
     let once = event(&json!({"id": "x", "model": "gpt-4o", "choices": many}));
     let outcome =
         drive(&Case::stream("50,000 choices in one event", [&once, &stop(), DONE].concat()).within(16 << 20));
-    assert!(outcome.usage.accounting.reasons.contains(&"output:too_many_choices".to_owned()));
+    assert!(outcome.usage.accounting.reasons.contains(&"output:too_many_choices".into()));
     assert_ne!(outcome.usage.accounting.output_quality, Quality::Exact);
     let each: String = many.chunks(1).map(|one| event(&json!({"model": "gpt-4o", "choices": one}))).collect();
     let outcome = drive(&Case::stream("50,000 choices, one a time", [&each, &stop(), DONE].concat()));

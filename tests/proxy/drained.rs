@@ -214,7 +214,7 @@ fn case_49_a_caller_that_leaves_before_the_answer() {
     service.left.recv_timeout(PATIENCE).expect("the service is left");
     let usage = usage(&rig);
     assert_eq!((usage.stream.outcome, usage.accounting.drained), (Outcome::ClientDisconnect, true));
-    assert!(usage.accounting.reasons.contains(&"output:drain_timeout".to_owned()), "{:?}", usage.accounting);
+    assert!(usage.accounting.reasons.contains(&"output:drain_timeout".into()), "{:?}", usage.accounting);
 }
 
 #[test]

@@ -137,11 +137,11 @@ impl Setup {
                 seen.lock().unwrap().push(peer.clone());
                 let mut caller = Caller::unattributed(Trust::None);
                 if let Some(id) = headers.get("x-apim-subscription-id") {
-                    caller.id = id.to_str().unwrap().to_owned();
+                    caller.id = id.to_str().unwrap().into();
                 }
                 Resolved { caller, trusted: true, lack: None }
             }),
-            boot: "boot".to_owned(),
+            boot: "boot".into(),
         };
         let running = proxy::start(config, shared).unwrap();
         Rig { addr: running.addr(), running: Some(running), heard, accounts, ledger, peers, _dir: dir }

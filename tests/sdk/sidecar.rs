@@ -68,7 +68,7 @@ pub(crate) fn usage_events(ledger: &Path) -> HashMap<String, Vec<Usage>> {
         let event: CloudEvent<serde_json::Value> = serde_json::from_str(line).expect("an event a line");
         if event.kind == EventType::Usage {
             let usage: Usage = serde_json::from_value(event.data).expect("usage");
-            events.entry(usage.caller.id.clone()).or_default().push(usage);
+            events.entry(usage.caller.id.to_string()).or_default().push(usage);
         }
     }
     events

@@ -60,21 +60,21 @@ pub(crate) fn options(dir: &Path, publishes: bool) -> Options {
 /// A usage event of a common size, about 1.3 KiB as an event.
 pub(crate) fn usage(caller: &str, input: u64, output: u64) -> Usage {
     let mut who = Caller::unattributed(Trust::SharedSecret);
-    caller.clone_into(&mut who.id);
+    who.id = caller.into();
     who.id_source = IdSource::ApimSubscription;
-    who.apim_subscription_id = Some(caller.to_owned());
+    who.apim_subscription_id = Some(caller.into());
     Usage {
-        schema_version: SCHEMA_VERSION.to_owned(),
+        schema_version: SCHEMA_VERSION.into(),
         caller: who,
         target: Target {
-            provider: "azure.ai.openai".to_owned(),
+            provider: "azure.ai.openai".into(),
             api: Api::ChatCompletions,
-            operation: Some("chat".to_owned()),
-            resource: "example-eus2".to_owned(),
-            deployment: Some("gpt-4o-prod".to_owned()),
-            model: Some("gpt-4o-2024-11-20".to_owned()),
-            region: Some("East US 2".to_owned()),
-            api_version: Some("2024-10-21".to_owned()),
+            operation: Some("chat".into()),
+            resource: "example-eus2".into(),
+            deployment: Some("gpt-4o-prod".into()),
+            model: Some("gpt-4o-2024-11-20".into()),
+            region: Some("East US 2".into()),
+            api_version: Some("2024-10-21".into()),
             ..Target::default()
         },
         request: Request { stream: true, status: 200, choices: Some(1), ..Request::default() },
@@ -84,23 +84,23 @@ pub(crate) fn usage(caller: &str, input: u64, output: u64) -> Usage {
             output_source: Source::Computed,
             input_quality: Quality::Exact,
             output_quality: Quality::Exact,
-            rules: "2026-11".to_owned(),
-            tokenizer: Some("o200k_base".to_owned()),
+            rules: "2026-11".into(),
+            tokenizer: Some("o200k_base".into()),
             computed_input: Some(input),
             computed_output: Some(output),
             ..Accounting::default()
         },
         stream: Stream {
             done_seen: true,
-            finish_reasons: vec!["stop".to_owned()],
+            finish_reasons: vec!["stop".into()],
             events: 120,
             ..Stream::default()
         },
         timing: Timing { started_at: Some(Timestamp::now()), duration_ms: Some(2_100), ..Timing::default() },
         ids: Ids {
-            gateway_request_id: Some(Uuid::now_v7().to_string()),
-            upstream_request_id: Some(Uuid::now_v7().to_string()),
-            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+            gateway_request_id: Some(Uuid::now_v7().to_string().into()),
+            upstream_request_id: Some(Uuid::now_v7().to_string().into()),
+            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
             ..Ids::default()
         },
         reporter: Reporter::default(),
@@ -134,7 +134,7 @@ pub(crate) fn stored(dir: &Path) -> Vec<CloudEvent<Value>> {
 /// The boot whose sequence an event carries.
 pub(crate) fn boot_of(event: &CloudEvent<Value>) -> String {
     let instance = &event.data["reporter"]["instance"];
-    instance.as_str().map_or_else(|| event.subject.clone(), str::to_owned)
+    instance.as_str().unwrap_or(&event.subject).to_owned()
 }
 
 /// Sequences have no gap, no two events share an id, and control events agree with the rows.

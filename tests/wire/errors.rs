@@ -49,7 +49,7 @@ fn case_41_nobody_says_whether_it_is_billed() {
     for status in [408, 500, 503] {
         let seen = Call { status, ..Call::json(r#"{"error":{"code":"x"}}"#) }.usage();
         assert_eq!((seen.tokens.input, seen.tokens.output), (Some(INPUT), None), "null is not 0");
-        assert!(seen.accounting.reasons.contains(&"input:billing_uncertain".to_owned()), "{status}");
+        assert!(seen.accounting.reasons.contains(&"input:billing_uncertain".into()), "{status}");
     }
 }
 

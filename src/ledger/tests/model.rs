@@ -445,7 +445,7 @@ impl World {
         for event in self.events().filter(|event| event.kind == EventType::Summary) {
             let summary: Summary = serde_json::from_value(event.data).unwrap();
             if summary.reporter.instance == self.boots[boot] {
-                let total = totals.entry(summary.caller.id).or_default();
+                let total = totals.entry(summary.caller.id.into()).or_default();
                 *total = (total.0 + summary.calls, total.1 + summary.tokens.output);
             }
         }
@@ -597,7 +597,7 @@ impl World {
 /// A usage that fills pages.
 fn padded(caller: &str, output: Option<u64>) -> Usage {
     let mut usage = usage(caller, output.map(|_| 1), output);
-    usage.target.resource = "x".repeat(PADDING_BYTES);
+    usage.target.resource = "x".repeat(PADDING_BYTES).into();
     usage
 }
 

@@ -167,7 +167,7 @@ fn run(body: &str) -> Usage {
 }
 
 /// What stands in the event of the answer, however it came.
-fn said(usage: &Usage) -> (Option<u64>, Quality, Vec<String>, Vec<String>) {
+fn said(usage: &Usage) -> (Option<u64>, Quality, Vec<SmolStr>, Vec<SmolStr>) {
     let accounting = &usage.accounting;
     (
         usage.tokens.output,
@@ -271,7 +271,7 @@ fn ends_other_than_completed() {
     let queued =
         json!({"id": "r", "model": MODEL, "status": "queued", "output": [], "usage": null}).to_string();
     let event = run(&queued);
-    assert_eq!((event.tokens.output, event.accounting.reasons), (None, vec!["output:background".to_owned()]));
+    assert_eq!((event.tokens.output, event.accounting.reasons), (None, vec!["output:background".into()]));
 }
 
 /// Azure names the deployment where the model should stand.
@@ -282,13 +282,13 @@ fn the_model_may_have_to_be_known_from_elsewhere() {
         let unknown = run(&body);
         assert_eq!((unknown.tokens.input, unknown.tokens.output), (None, None));
         let kind = if body.starts_with('{') { "application/json" } else { "text/event-stream" };
-        let mut meter = Meter::new(draft(Api::Responses), FREE).assuming(Some("gpt-4o".to_owned()));
+        let mut meter = Meter::new(draft(Api::Responses), FREE).assuming(Some("gpt-4o".into()));
         meter.request_bytes(REQUEST.as_bytes());
         meter.request_end();
         meter.response_head(StatusCode::OK, &headers(kind));
         meter.response_bytes(body.as_bytes(), usize::MAX);
         meter.end(Ending::Eof);
-        assert_eq!(meter.prompt_need(), PromptNeed::Count { model: "gpt-4o".to_owned() });
+        assert_eq!(meter.prompt_need(), PromptNeed::Count { model: "gpt-4o".into() });
         meter.prompt_counted(count_prompt(Api::Responses, &[REQUEST.into()], "gpt-4o"));
         let event = meter.settle(Ending::Eof);
         assert_eq!((event.tokens.input, event.tokens.output), (Some(8), Some(4)));

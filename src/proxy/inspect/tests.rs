@@ -130,7 +130,7 @@ fn outgoing(
 ) -> (String, HeaderMap, Option<Again>) {
     let mut request = Request::new(Full::new(Bytes::from_static(body.as_bytes())));
     *request.headers_mut() = fields(&[JSON, ("accept-encoding", "gzip"), ("expect", "100-continue")]);
-    let asked = Asked { upstream: 0, deployment: None, api_version: Some(version.to_owned()) };
+    let asked = Asked { upstream: 0, deployment: None, api_version: Some(version.into()) };
     let plan = Plan { ask: true, deny: false };
     let Outgoing { request, again } = run(inspect(plan, request, asked, bytes_max, common)).unwrap();
     let (parts, body) = request.into_parts();

@@ -21,8 +21,8 @@ use super::patience::{Deadline, Silence};
 use super::spare;
 use super::upload::{Upload, UploadError};
 use crate::meter::Ending;
-use crate::proxy::{BoxError, Limits, READ_BYTES_MAX};
-use crate::tee::Cause;
+use crate::proxy::{BoxError, Limits};
+use crate::tee::{ANSWER_READ_BYTES_MAX, Cause};
 
 /// First size of the read buffer. A token's event is about 500 bytes.
 const READ_BYTES_MIN: usize = 4 * 1024;
@@ -208,7 +208,7 @@ where
             return Poll::Pending;
         };
         if n >= self.read_bytes {
-            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
+            self.read_bytes = (self.read_bytes * 2).min(ANSWER_READ_BYTES_MAX);
         }
         Poll::Ready(Ok(n))
     }
@@ -251,6 +251,7 @@ where
     /// be sent on it.
     fn finish(&mut self) {
         let Some(exchange) = self.exchange.take() else { return };
+        let small = exchange.read_bytes == READ_BYTES_MIN;
         let Exchange { io, mut upload, read, .. } = *exchange;
         if !upload.done() {
             let held = upload.held();
@@ -259,6 +260,9 @@ where
             }
         } else if let Some((idle, upstream)) = self.home.take().filter(|_| read.is_empty()) {
             idle.give(upstream, io);
+            if small {
+                spare::give(read);
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use smol_str::format_smolstr;
 
 use super::chunked::Chunked;
 
@@ -63,22 +64,22 @@ pub(super) fn write(
     to.put_slice(b" ");
     to.put_slice(target.as_bytes());
     to.put_slice(b" HTTP/1.1\r\n");
-    field(to, &HOST, host);
+    field(to, &HOST, host.as_bytes());
     for (name, value) in headers {
-        field(to, name, value);
+        field(to, name, value.as_bytes());
     }
     match sending {
         Sending::Nothing => {}
-        Sending::Length(bytes) => field(to, &CONTENT_LENGTH, &HeaderValue::from(bytes)),
-        Sending::Chunked => field(to, &TRANSFER_ENCODING, &HeaderValue::from_static("chunked")),
+        Sending::Length(bytes) => field(to, &CONTENT_LENGTH, format_smolstr!("{bytes}").as_bytes()),
+        Sending::Chunked => field(to, &TRANSFER_ENCODING, b"chunked"),
     }
     to.put_slice(b"\r\n");
 }
 
-fn field(to: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
+fn field(to: &mut BytesMut, name: &HeaderName, value: &[u8]) {
     to.put_slice(name.as_str().as_bytes());
     to.put_slice(b": ");
-    to.put_slice(value.as_bytes());
+    to.put_slice(value);
     to.put_slice(b"\r\n");
 }
 

@@ -24,6 +24,7 @@ use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use rustls::pki_types::ServerName;
+use smol_str::SmolStr;
 
 use self::exchange::Exchange;
 pub(in crate::proxy) use self::exchange::{Broken, Download};
@@ -45,6 +46,7 @@ const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Upstream {
     name: Option<String>,
+    resource: SmolStr,
     host: String,
     port: u16,
     server_name: Option<ServerName<'static>>,
@@ -86,6 +88,7 @@ impl Upstream {
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let server_name = ServerName::try_from(host.clone()).map_err(|_| UrlError::Host)?;
         Ok(Upstream {
+            resource: name.as_deref().unwrap_or(&host).into(),
             name,
             port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
             host_field: HeaderValue::from_str(authority.as_str()).map_err(|_| UrlError::Host)?,
@@ -101,8 +104,8 @@ impl Upstream {
     }
 
     /// What events call it: the name, or the host where it has none.
-    pub fn resource(&self) -> &str {
-        self.name.as_deref().unwrap_or(&self.host)
+    pub fn resource(&self) -> &SmolStr {
+        &self.resource
     }
 
     /// The rules by which its calls are counted.

@@ -23,6 +23,7 @@
 mod tests;
 mod window;
 
+use smol_str::SmolStr;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,11 +49,11 @@ const REASON: &str = "rules_drifted";
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kind {
     /// The upstream: two of them may have deployments of one name.
-    pub resource: String,
+    pub resource: SmolStr,
     /// The deployment.
-    pub deployment: String,
+    pub deployment: SmolStr,
     /// The model that the answer named.
-    pub model: String,
+    pub model: SmolStr,
     /// The API: each has rules of its own.
     pub api: Api,
     /// The side.
@@ -80,7 +81,7 @@ impl Kind {
     }
 
     fn beyond_the_bound(&self) -> Kind {
-        let other = || OTHER.to_owned();
+        let other = || SmolStr::new_static(OTHER);
         Kind { resource: other(), deployment: other(), model: other(), ..*self }
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use proptest::prelude::*;
+use smol_str::format_smolstr;
 
 use super::*;
 use crate::meter::Check;
@@ -10,10 +11,10 @@ use window::{BEGINS_AT, CALLS_MAX};
 
 fn target(deployment: &str) -> Target {
     Target {
-        resource: "eu".to_owned(),
+        resource: "eu".into(),
         api: Api::ChatCompletions,
-        deployment: Some(deployment.to_owned()),
-        model: Some("gpt-4o-2024-11-20".to_owned()),
+        deployment: Some(deployment.into()),
+        model: Some("gpt-4o-2024-11-20".into()),
         ..Target::default()
     }
 }
@@ -81,8 +82,8 @@ fn nothing_else_drifts_with_a_kind() {
         kind("e", Side::Output, "text"),
         kind("d", Side::Input, "text"),
         kind("d", Side::Output, "call"),
-        Kind { resource: "us".to_owned(), ..one.clone() },
-        Kind { model: "gpt-4o-2024-08-06".to_owned(), ..one.clone() },
+        Kind { resource: "us".into(), ..one.clone() },
+        Kind { model: "gpt-4o-2024-08-06".into(), ..one.clone() },
         Kind { api: Api::Responses, ..one.clone() },
     ] {
         assert!(!drift.drifts(&other), "{other:?}");
@@ -188,8 +189,8 @@ proptest! {
             input_source,
             output_source,
             reported_input: Some(8),
-            tokenizer: Some("o200k_base".to_owned()),
-            reasons: vec!["input:image".to_owned()],
+            tokenizer: Some("o200k_base".into()),
+            reasons: vec!["input:image".into()],
             ..computed(input_quality, output_quality)
         };
         let after = labelled(&drift, "d", &before);
@@ -202,7 +203,7 @@ proptest! {
             let doubt = source == Source::Computed && drift.drifts(&kind("d", side, "text"));
             let lowered = if doubt && was == Quality::Exact { Quality::Estimated } else { was };
             prop_assert_eq!(is, lowered);
-            reasons.extend(doubt.then(|| format!("{}:rules_drifted", side.as_str())));
+            reasons.extend(doubt.then(|| format_smolstr!("{}:rules_drifted", side.as_str())));
         }
         prop_assert_eq!(&after.reasons, &reasons);
         let labels = |of: &Accounting| (of.input_quality, of.output_quality, of.reasons.clone());

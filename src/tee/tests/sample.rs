@@ -32,9 +32,9 @@ fn a_sampled_prompt_is_compared_and_the_event_does_not_know() {
     eventually("the comparison", || !with.compared().is_empty());
     with.accounts.close();
     let kind = Kind {
-        resource: String::new(),
-        deployment: "deployment".to_owned(),
-        model: "sampled".to_owned(),
+        resource: SmolStr::default(),
+        deployment: "deployment".into(),
+        model: "sampled".into(),
         api: Api::default(),
         side: crate::meter::Side::Input,
         rules: "text",
@@ -62,16 +62,16 @@ fn a_call_settles_before_its_sample_is_counted() {
 #[test]
 fn what_waits_gives_way_to_a_prompt_that_is_needed() {
     let rig = sampling(0); // nothing is ever counted
-    let piece = "x".repeat(40_000);
-    for _ in 0..10 {
+    let piece = "x".repeat(100_000);
+    for _ in 0..3 {
         let call = rig.call("keep");
         ask(&call, &[&piece]);
         drain(&mut answer(&call, &["USAGE"]));
     }
-    assert_eq!(rig.memory().0, 10 * READ_BYTES_MAX, "what waits is part of the prompt memory");
+    assert_eq!(rig.memory().0, 3 * REQUEST_READ_BYTES_MAX, "what waits is part of the prompt memory");
     let needed = rig.call("keep");
-    ask(&needed, &[piece.as_str(); 10]);
-    assert_eq!(rig.memory().0, 10 * READ_BYTES_MAX, "1 MiB has room for 16 of 20 views");
+    ask(&needed, &[piece.as_str(); 3]);
+    assert_eq!(rig.memory().0, 3 * REQUEST_READ_BYTES_MAX, "1 MiB has room for 5 of 6 views");
     assert_eq!(rig.accounts.counters().prompts_not_kept.load(Ordering::SeqCst), 0);
     drain(&mut answer(&needed, &["USAGE"]));
     rig.accounts.close();
@@ -85,8 +85,8 @@ fn a_body_that_is_too_long_for_a_sample_is_let_go_of() {
     let accounts = Arc::new(Accounts { prompt_memory_bytes_max: 64 << 20, ..accounts });
     let rig = Rig { accounts, heard, live: rig.live };
     let call = rig.call("keep");
-    ask(&call, &["x".repeat(64 << 10).as_str(); 65]);
-    assert_eq!(rig.memory().0, 65 * READ_BYTES_MAX);
+    ask(&call, &["x".repeat(REQUEST_READ_BYTES_MAX).as_str(); 22]);
+    assert_eq!(rig.memory().0, 22 * REQUEST_READ_BYTES_MAX);
     drain(&mut answer(&call, &["USAGE"]));
     assert_eq!(rig.memory().0, 0);
 }

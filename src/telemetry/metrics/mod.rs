@@ -464,8 +464,8 @@ mod tests {
     #[test]
     fn callers_have_series_of_their_own_only_if_somebody_wants_them() {
         let mut usage = Usage::draft(Caller::unattributed(Trust::None), Target::default());
-        "team-a".clone_into(&mut usage.caller.id);
-        usage.caller.department = Some("Retail".to_owned());
+        usage.caller.id = "team-a".into();
+        usage.caller.department = Some("Retail".into());
         (usage.tokens.input, usage.tokens.output) = (Some(7), None);
         let shown = |per_caller| {
             let metrics = Metrics::new().unwrap().per_caller(per_caller);
