@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use ring::hmac;
 use rustls::pki_types::CertificateDer;
+use smol_str::SmolStr;
 use tokenweir_fuzz::caller::{
     Caller, CallerMap, CallerSource, Certificate, FromFile, HashKey, HopTest, IdSource, Network, Peer,
     Reload, Resolver, ResolverConfig, Trust, UserIds,
@@ -180,7 +181,7 @@ struct Call {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Said {
     Nothing,
-    Name(String),
+    Name(SmolStr),
     Wrong,
 }
 
@@ -263,10 +264,10 @@ impl Call {
             self.name(&mut caller, &token);
         }
         if let Some(map) = &self.config.map {
-            caller.map_version = Some(map.current().version().to_owned());
+            caller.map_version = Some(map.current().version().into());
             caller.department = match &*caller.id {
-                "team-a" => Some(["Old", "New"][self.day].to_owned()),
-                "unattributed" => Some("Nobody".to_owned()),
+                "team-a" => Some(["Old", "New"][self.day].into()),
+                "unattributed" => Some("Nobody".into()),
                 _ => None,
             };
         }
@@ -341,7 +342,7 @@ impl Call {
         }
     }
 
-    fn person(&self, id: String) -> Option<String> {
+    fn person(&self, id: SmolStr) -> Option<SmolStr> {
         match self.config.user_ids {
             UserIds::Plain => Some(id),
             UserIds::Hash => Some(stand_in("user-", &format!("user:{id}"))),
@@ -396,7 +397,7 @@ impl Call {
 }
 
 impl Said {
-    fn name(self) -> Option<String> {
+    fn name(self) -> Option<SmolStr> {
         if let Said::Name(name) = self { Some(name) } else { None }
     }
 }
@@ -460,14 +461,14 @@ fn checked(name: &[u8]) -> Said {
         [] => Said::Nothing,
         name if name.len() > NAME_BYTES_MAX => Said::Wrong,
         name if name.iter().all(|byte| (0x20..=0x7e).contains(byte)) => {
-            Said::Name(String::from_utf8(name.to_vec()).unwrap())
+            Said::Name(std::str::from_utf8(name).unwrap().into())
         }
         _ => Said::Wrong,
     }
 }
 
-fn stand_in(kind: &str, secret: &str) -> String {
+fn stand_in(kind: &str, secret: &str) -> SmolStr {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, HASH_KEY), secret.as_bytes());
     let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{kind}{}", &hex[..12])
+    format!("{kind}{}", &hex[..12]).into()
 }
