@@ -147,6 +147,9 @@ impl Resolver {
     fn name(&self, caller: &mut Caller, evidence: &Evidence<'_>) -> Option<Lack> {
         let mut winner: Option<(&CallerSource, SmolStr)> = None;
         for source in &self.config.sources {
+            if winner.as_ref().is_some_and(|(first, _)| !source.may_contradict(first)) {
+                continue;
+            }
             match (self.ask(source, evidence), &winner) {
                 (Found::Nobody, _) => {}
                 (Found::Malformed, None) => return Some(Lack::Malformed),
@@ -155,10 +158,6 @@ impl Resolver {
                     caller.id_source = source.kind();
                     winner = Some((source, id));
                 }
-                // An API key is as often the service's as the caller's: it contradicts nobody.
-                (_, Some(_)) if *source == CallerSource::ApiKey => {}
-                // One token names its caller in two ways.
-                (_, Some((first, _))) if first.is_of_token() && source.is_of_token() => {}
                 (Found::Name(id), Some((_, first))) => caller.conflict |= id != *first,
                 (Found::Malformed, Some(_)) => caller.conflict = true,
             }

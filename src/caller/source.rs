@@ -100,8 +100,14 @@ impl CallerSource {
         }
     }
 
-    /// It reads the bearer token. Two that do name the same caller in two ways.
-    pub(super) fn is_of_token(&self) -> bool {
+    /// What this source says can contradict the name that `first` gave. An API key is as often the
+    /// service's as the caller's, and one token names its caller in two ways.
+    pub(super) fn may_contradict(&self, first: &CallerSource) -> bool {
+        *self != CallerSource::ApiKey && !(self.is_of_token() && first.is_of_token())
+    }
+
+    /// It reads the bearer token.
+    fn is_of_token(&self) -> bool {
         matches!(self, CallerSource::EntraApp | CallerSource::EntraUser)
     }
 }

@@ -24,7 +24,7 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use smol_str::SmolStr;
 
 use crate::chunk::{Reported, RequestFacts, RequestScan};
@@ -36,6 +36,13 @@ use settle::Billing;
 
 pub use self::check::{Check, Checks, PromptSample, Side};
 pub use crate::prompt::{Part, PromptCount};
+
+// Where an answer's head tells what served it.
+const APIM_REQUEST_ID: HeaderName = HeaderName::from_static("apim-request-id");
+const DEPLOYMENT_NAME: HeaderName = HeaderName::from_static("x-ms-deployment-name");
+const REGION: HeaderName = HeaderName::from_static("x-ms-region");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SPILLOVER_FROM: HeaderName = HeaderName::from_static("x-ms-spillover-from-deployment");
 
 /// Numbers of an embedding are passed over at 1 GB/s and more, chunks are read at 50 to 100 MB/s.
 const SKIMMED_BYTES_PER_COUNTED: usize = 8;
@@ -201,13 +208,13 @@ impl Meter {
         self.status = Some(status);
         self.decoder = decode::Decoder::new(headers);
         self.body = Body::new(self.draft.target.api, status, headers, self.facts.stream);
-        let value = |name: &str| headers.get(name).and_then(|value| label(value.to_str().ok()?));
+        let value = |name: &HeaderName| headers.get(name).and_then(|value| label(value.to_str().ok()?));
         self.served = Served {
-            deployment: value("x-ms-deployment-name"),
-            spillover_from: value("x-ms-spillover-from-deployment").or_else(|| spilled_from(headers)),
-            region: value("x-ms-region"),
-            apim_request_id: value("apim-request-id"),
-            request_id: value("x-request-id"),
+            deployment: value(&DEPLOYMENT_NAME),
+            spillover_from: value(&SPILLOVER_FROM).or_else(|| spilled_from(headers)),
+            region: value(&REGION),
+            apim_request_id: value(&APIM_REQUEST_ID),
+            request_id: value(&REQUEST_ID),
         };
     }
 

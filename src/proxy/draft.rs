@@ -9,6 +9,12 @@ use super::upstream::Upstream;
 use crate::caller::Resolved;
 use crate::usage::{Ids, Target, Usage};
 
+const APIM_ATTEMPT: HeaderName = HeaderName::from_static("x-apim-attempt");
+const APIM_REQUEST_ID: HeaderName = HeaderName::from_static("x-apim-request-id");
+const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// Characters of an identifier that goes into an event. A `traceparent` has 55.
 const ID_CHARS_MAX: usize = 128;
 
@@ -22,8 +28,8 @@ pub(super) fn draft(
     headers: &HeaderMap,
     boot: &SmolStr,
 ) -> Usage {
-    let id = |name: &'static str| text(headers, &HeaderName::from_static(name));
-    let of_gateway = |name| if resolved.trusted { id(name) } else { None };
+    let id = |name: &HeaderName| text(headers, name);
+    let of_gateway = |name: &HeaderName| if resolved.trusted { id(name) } else { None };
     let number = |text: Option<SmolStr>| text.and_then(|text| text.parse().ok());
     let target = Target {
         api: surface.api,
@@ -33,13 +39,12 @@ pub(super) fn draft(
         ..Target::default()
     };
     let mut draft = Usage::draft(resolved.caller, target);
-    draft.request.attempt =
-        number(of_gateway("x-apim-attempt")).or_else(|| number(id("x-stainless-retry-count")));
+    draft.request.attempt = number(of_gateway(&APIM_ATTEMPT)).or_else(|| number(id(&RETRY_COUNT)));
     draft.timing.started_at = Some(at);
     draft.ids = Ids {
-        gateway_request_id: of_gateway("x-apim-request-id"),
-        client_request_id: id("x-ms-client-request-id"),
-        traceparent: id("traceparent"),
+        gateway_request_id: of_gateway(&APIM_REQUEST_ID),
+        client_request_id: id(&CLIENT_REQUEST_ID),
+        traceparent: id(&TRACEPARENT),
         ..Ids::default()
     };
     draft.reporter.instance = boot.clone();
@@ -60,7 +65,7 @@ mod tests {
 
     #[test]
     fn an_identifier_is_taken_only_if_it_is_one() {
-        let name = HeaderName::from_static("x-apim-request-id");
+        let name = APIM_REQUEST_ID;
         let mut headers = HeaderMap::new();
         assert_eq!(text(&headers, &name), None);
         headers.append(&name, "abc".parse().unwrap());

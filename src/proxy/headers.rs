@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 use smol_str::SmolStr;
 
 /// Fields that end at this hop whether or not `Connection` names them.
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -34,8 +34,9 @@ pub struct Removals {
 
 /// Makes a request's fields those of the next hop. `Host` and framing are the sender's.
 pub(super) fn to_upstream(headers: &mut HeaderMap, version: Version, removals: &Removals) {
-    remove_hop_by_hop(headers);
-    for name in &removals.headers {
+    let lengths = Lengths::of(headers);
+    remove_hop_by_hop(headers, lengths);
+    for name in removals.headers.iter().filter(|name| lengths.may_have(name)) {
         headers.remove(name);
     }
     headers.remove(HOST);
@@ -49,18 +50,38 @@ pub(super) fn to_upstream(headers: &mut HeaderMap, version: Version, removals: &
 
 /// Makes an answer's fields those of the hop to the caller.
 pub(super) fn to_caller(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
+    remove_hop_by_hop(headers, Lengths::of(headers));
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+fn remove_hop_by_hop(headers: &mut HeaderMap, lengths: Lengths) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
         .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    for name in named.iter().chain(&HOP_BY_HOP).filter(|name| lengths.may_have(name)) {
         headers.remove(name);
+    }
+}
+
+/// How long the names of some fields are, a bit for each length. Of the twenty names that are taken off
+/// most are not there, and this says so without a hash of each.
+#[derive(Clone, Copy, Debug)]
+struct Lengths(u64);
+
+impl Lengths {
+    fn of(headers: &HeaderMap) -> Lengths {
+        Lengths(headers.keys().fold(0, |lengths, name| lengths | Lengths::bit(name)))
+    }
+
+    fn may_have(self, name: &HeaderName) -> bool {
+        self.0 & Lengths::bit(name) != 0
+    }
+
+    /// Names of 63 bytes and more share one.
+    fn bit(name: &HeaderName) -> u64 {
+        1 << name.as_str().len().min(63)
     }
 }
 
@@ -167,6 +188,16 @@ mod tests {
         ]);
         to_upstream(&mut headers, Version::HTTP_11, &removals());
         assert_eq!(headers, map(&[("authorization", "Bearer t"), ("x-bar", "2"), ("via", "1.1 tokenweir")]));
+    }
+
+    #[test]
+    fn names_of_any_length_are_found() {
+        for length in [1, 2, 62, 63, 64, 65, 127, 128, 300] {
+            let name = "x".repeat(length);
+            let mut headers = map(&[("connection", &name), (&name, "1"), ("stays", "2")]);
+            to_caller(&mut headers);
+            assert_eq!(headers, map(&[("stays", "2")]), "{length}");
+        }
     }
 
     #[test]

@@ -506,7 +506,7 @@ fn a_prompt_that_is_not_whole_is_not_counted() {
 fn prompt_memory_is_bounded_over_all_calls() {
     let rig = rig(1);
     let (large, small) = (rig.call("keep"), rig.call("keep"));
-    let piece = "x".repeat(100_000);
+    let piece = "x".repeat(REQUEST_READ_BYTES_MAX / 2);
     ask(&large, &[piece.as_str(); 10]);
     let kept = rig.memory().0;
     assert_eq!(kept, 0, "10 views of one read buffer each are over 1 MiB");

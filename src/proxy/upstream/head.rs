@@ -4,6 +4,8 @@
 //! `Transfer-Encoding` and `Content-Length`, with lengths that differ, or with a coding other than
 //! `chunked` is refused.
 
+use std::mem::MaybeUninit;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -16,6 +18,25 @@ pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Fields of an answer's head, for the same reason.
 const FIELDS_MAX: usize = 100;
+
+/// The service's own fields, whose names need not be copied out of every answer. Those of captured ones.
+static FIELDS_OF_AZURE: [HeaderName; 15] = [
+    HeaderName::from_static("apim-request-id"),
+    HeaderName::from_static("azureml-model-session"),
+    HeaderName::from_static("cmp-upstream-response-duration"),
+    HeaderName::from_static("ms-azureml-model-time"),
+    HeaderName::from_static("x-accel-buffering"),
+    HeaderName::from_static("x-envoy-upstream-service-time"),
+    HeaderName::from_static("x-ms-client-request-id"),
+    HeaderName::from_static("x-ms-deployment-name"),
+    HeaderName::from_static("x-ms-rai-invoked"),
+    HeaderName::from_static("x-ms-region"),
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-request-id"),
+];
 
 /// How a request's body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,12 +106,12 @@ fn field(to: &mut BytesMut, name: &HeaderName, value: &[u8]) {
 
 /// Reads the head of an answer to `method` off the front of `buf`; `None` if it is not whole yet.
 pub(super) fn read(buf: &mut BytesMut, method: &Method) -> Result<Option<Head>, BadHead> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut parsed = httparse::Response::new(&mut fields);
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
     // RFC 9112 5.1: a proxy removes whitespace between name and colon from an answer.
     let status = httparse::ParserConfig::default()
         .allow_spaces_after_header_name_in_responses(true)
-        .parse_response(&mut parsed, buf);
+        .parse_response_with_uninit_headers(&mut parsed, buf, &mut fields);
     let length = match status {
         Ok(httparse::Status::Complete(length)) if length <= HEAD_BYTES_MAX => length,
         Ok(httparse::Status::Partial) if buf.len() < HEAD_BYTES_MAX => return Ok(None),
@@ -102,7 +123,7 @@ pub(super) fn read(buf: &mut BytesMut, method: &Method) -> Result<Option<Head>, 
     let start = buf.as_ptr() as usize;
     let mut places = Vec::with_capacity(parsed.headers.len());
     for header in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| BadHead("field name"))?;
+        let name = name(header.name)?;
         let from = header.value.as_ptr() as usize - start;
         places.push((name, from..from + header.value.len()));
     }
@@ -116,6 +137,13 @@ pub(super) fn read(buf: &mut BytesMut, method: &Method) -> Result<Option<Head>, 
     let keep_alive =
         version_11 && !matches!(framing, Framing::Close) && !has_token(&headers, &CONNECTION, "close");
     Ok(Some(Head { status, headers, framing, keep_alive }))
+}
+
+fn name(text: &str) -> Result<HeaderName, BadHead> {
+    match FIELDS_OF_AZURE.iter().find(|name| name.as_str().eq_ignore_ascii_case(text)) {
+        Some(name) => Ok(name.clone()),
+        None => HeaderName::from_bytes(text.as_bytes()).map_err(|_| BadHead("field name")),
+    }
 }
 
 /// A field's value: a view of the head, or nothing where it is empty.
@@ -208,6 +236,17 @@ mod tests {
         assert_eq!(head.headers["empty"], "");
         assert!(matches!(head.framing, Framing::Length(3)) && head.keep_alive);
         assert_eq!(&buf[..], b"abc");
+    }
+
+    #[test]
+    fn names_of_the_service_are_read_in_any_case() {
+        for name in &FIELDS_OF_AZURE {
+            for text in [name.to_string(), name.as_str().to_ascii_uppercase()] {
+                let head = parse(&format!("HTTP/1.1 200 OK\r\n{text}: a\r\n{text}x: b\r\n\r\n"));
+                let headers = head.unwrap().unwrap().headers;
+                assert_eq!((headers.len(), &headers[name]), (2, &HeaderValue::from_static("a")), "{text}");
+            }
+        }
     }
 
     #[test]
