@@ -43,6 +43,44 @@ fn imports_go_down() {
     assert!(broken.is_empty(), "imports that break the order of modules:\n{}", broken.join("\n"));
 }
 
+/// The fuzz crate compiles some modules from the same files, and has a list of its own of the crates
+/// that they need.
+#[test]
+fn the_fuzz_crate_names_what_its_modules_need() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &Path| fs::read_to_string(root.join(name)).expect("a readable UTF-8 file");
+    let library = read(Path::new("fuzz/src/lib.rs"));
+    let shared: Vec<_> = library
+        .lines()
+        .filter_map(|line| line.strip_prefix("#[path = \"../../")?.strip_suffix("\"]"))
+        .flat_map(|path| match path.strip_suffix("/mod.rs") {
+            Some(folder) => rust_files(&root.join(folder)),
+            None => vec![root.join(path)],
+        })
+        .collect();
+    assert!(shared.len() >= 20, "only {} files are shared: the list is not read", shared.len());
+    let named = dependencies(&read(Path::new("fuzz/Cargo.toml")));
+    for name in dependencies(&read(Path::new("Cargo.toml"))) {
+        let needs = |file: &&PathBuf| {
+            tokens(&read(file)).windows(2).any(|pair| pair[0].text == name && pair[1].text == "::")
+        };
+        if let (false, Some(file)) = (named.contains(&name), shared.iter().find(needs)) {
+            panic!("{} uses {name}, which fuzz/Cargo.toml does not name", file.display());
+        }
+    }
+}
+
+/// The crates under `[dependencies]`, as code spells them.
+fn dependencies(manifest: &str) -> Vec<String> {
+    manifest
+        .lines()
+        .skip_while(|line| *line != "[dependencies]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| Some(line.split_once(" = ")?.0.replace('-', "_")))
+        .collect()
+}
+
 /// What is wrong with one file, `name` being its path under `src/`.
 fn check(name: &Path, text: &str) -> Vec<String> {
     let tokens = tokens(text);
