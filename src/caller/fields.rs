@@ -13,8 +13,10 @@ pub(super) const PRODUCT_ID: HeaderName = HeaderName::from_static("x-apim-produc
 pub(super) const USER_ID: HeaderName = HeaderName::from_static("x-apim-user-id");
 pub(super) const API_ID: HeaderName = HeaderName::from_static("x-apim-api-id");
 pub(super) const OPERATION_ID: HeaderName = HeaderName::from_static("x-apim-operation-id");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-apim-request-id");
-const ATTEMPT: HeaderName = HeaderName::from_static("x-apim-attempt");
+/// The gateway's id of a request.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-apim-request-id");
+/// Which of the gateway's attempts at a request this is.
+pub const ATTEMPT: HeaderName = HeaderName::from_static("x-apim-attempt");
 
 /// Headers that the gateway sets for the sidecar; they never go on to the service.
 pub const fn gateway_headers() -> [HeaderName; 8] {

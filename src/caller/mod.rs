@@ -17,7 +17,7 @@ mod token;
 mod trust;
 
 pub use certificate::Certificate;
-pub use fields::gateway_headers;
+pub use fields::{ATTEMPT, REQUEST_ID, gateway_headers};
 pub use hash::{HashKey, SecretError};
 pub use map::{CallerMap, MAP_COLUMNS};
 pub use network::{Network, ParseNetworkError};

@@ -6,11 +6,9 @@ use smol_str::SmolStr;
 
 use super::surface::Surface;
 use super::upstream::Upstream;
-use crate::caller::Resolved;
+use crate::caller::{ATTEMPT, REQUEST_ID, Resolved};
 use crate::usage::{Ids, Target, Usage};
 
-const APIM_ATTEMPT: HeaderName = HeaderName::from_static("x-apim-attempt");
-const APIM_REQUEST_ID: HeaderName = HeaderName::from_static("x-apim-request-id");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -39,10 +37,10 @@ pub(super) fn draft(
         ..Target::default()
     };
     let mut draft = Usage::draft(resolved.caller, target);
-    draft.request.attempt = number(of_gateway(&APIM_ATTEMPT)).or_else(|| number(id(&RETRY_COUNT)));
+    draft.request.attempt = number(of_gateway(&ATTEMPT)).or_else(|| number(id(&RETRY_COUNT)));
     draft.timing.started_at = Some(at);
     draft.ids = Ids {
-        gateway_request_id: of_gateway(&APIM_REQUEST_ID),
+        gateway_request_id: of_gateway(&REQUEST_ID),
         client_request_id: id(&CLIENT_REQUEST_ID),
         traceparent: id(&TRACEPARENT),
         ..Ids::default()
@@ -65,7 +63,7 @@ mod tests {
 
     #[test]
     fn an_identifier_is_taken_only_if_it_is_one() {
-        let name = APIM_REQUEST_ID;
+        let name = REQUEST_ID;
         let mut headers = HeaderMap::new();
         assert_eq!(text(&headers, &name), None);
         headers.append(&name, "abc".parse().unwrap());
