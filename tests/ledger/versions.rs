@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
-use tokenweir::ledger::{DATABASE, Ledger, OpenError, ReadError, Reader, Row};
+use tokenweir::ledger::{DATABASE, Ledger, OpenError, Options, ReadError, Reader, Row};
 use tokenweir::usage::EventType;
 
 use crate::script::{moved_aside, open_again};
@@ -21,12 +22,20 @@ const OPEN: &[(&str, u64)] = &[
     ("01a20359-92af-74b9-b085-54920c88d9d1", 0),
 ];
 
+/// The fixtures were written once, and are older each day that they are opened: how long delivered
+/// events stay is said by each test here, never by the default.
+const FOR_EVER: Duration = Duration::MAX;
+
 fn lay_down(dir: &Path, sql: &str) -> Vec<(u64, String)> {
     let db = Connection::open(dir.join(DATABASE)).unwrap();
     db.execute_batch(sql).unwrap();
     let mut query = db.prepare("SELECT position, body FROM event ORDER BY position").unwrap();
     let rows = query.query_map([], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?))).unwrap();
     rows.map(Result::unwrap).collect()
+}
+
+fn open_keeping(dir: &Path, keep: Duration) -> Ledger {
+    Ledger::open(Options { keep, ..options(dir, true) }).unwrap()
 }
 
 fn rows(dir: &Path) -> Vec<(u64, String)> {
@@ -40,7 +49,7 @@ fn a_ledger_of_every_version_opens_and_keeps_its_events_byte_for_byte() {
         let dir = tempfile::tempdir().unwrap();
         let before = lay_down(dir.path(), sql);
         assert_eq!(before.len(), 6);
-        let ledger = open_again(dir.path());
+        let ledger = open_keeping(dir.path(), FOR_EVER);
         assert_eq!(ledger.source(), "//tokenweir/de92363a-7db0-43e7-80db-8c162c930527", "version {version}");
         assert_eq!(ledger.delivered(), 5, "the sixth is still to be delivered");
         ledger.close().unwrap();
@@ -58,6 +67,21 @@ fn a_ledger_of_every_version_opens_and_keeps_its_events_byte_for_byte() {
         let refused = Reader::open(dir.path()).unwrap().refused(0, 10).unwrap();
         assert_eq!((refused.len(), refused[0].row.position), (1, 2));
         assert!(moved_aside(dir.path()).is_empty());
+    }
+}
+
+#[test]
+fn a_ledger_of_every_version_lets_go_of_what_is_delivered_and_old_and_of_nothing_else() {
+    for (version, sql) in FIXTURES {
+        let dir = tempfile::tempdir().unwrap();
+        let before = lay_down(dir.path(), sql);
+        let ledger = open_keeping(dir.path(), Duration::ZERO);
+        // The second was refused and stays for whoever asks, the sixth is not delivered.
+        eventually("what is delivered is gone", || rows(dir.path())[1].0 == 6);
+        ledger.close().unwrap();
+        let after = rows(dir.path());
+        assert_eq!(after[..2], [before[1].clone(), before[5].clone()], "version {version}");
+        assert_eq!(after.len(), 2 + OPEN.len() + 2, "version {version}");
     }
 }
 
