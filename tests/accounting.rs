@@ -12,6 +12,8 @@ mod mutated;
 mod recordings;
 #[path = "support/schema.rs"]
 mod schema;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "accounting/tee.rs"]
 mod tee;
 

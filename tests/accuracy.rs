@@ -13,6 +13,8 @@ mod readme;
 mod recordings;
 #[path = "accuracy/rows.rs"]
 mod rows;
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,9 +1,11 @@
 //! Instructions for a delta, from the bytes of a stream to its count. They are the same on every run
 //! and do not depend on how busy the machine is, so they are held to a bound.
 //!
-//! Needs `valgrind`; without: `SKIPPED`.
+//! Needs `valgrind`; without, it is listed as not run.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
+#[path = "support/skip.rs"]
+mod skip;
 use std::process::{Command, Stdio};
 
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -33,7 +35,7 @@ const BOUNDS: [(&str, &str, f64); 3] =
 #[test]
 fn a_delta_takes_so_many_instructions() {
     if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
-        return println!("SKIPPED: valgrind is not installed");
+        return skip::test("valgrind is not installed");
     }
     for (name, words, most) in BOUNDS {
         let each = (instructions(words, LONG) - instructions(words, SHORT)) as f64 / (LONG - SHORT) as f64;

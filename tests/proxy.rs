@@ -33,6 +33,8 @@ mod rig;
 mod rules;
 #[path = "proxy/secure.rs"]
 mod secure;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "proxy/smuggling.rs"]
 mod smuggling;
 #[path = "proxy/streams.rs"]

@@ -11,6 +11,8 @@
     reason = "a test may"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
 mod support;
 #[path = "verify/topic.rs"]
 mod topic;

@@ -75,10 +75,7 @@ fn each_event_cut(stream: &[u8]) -> u64 {
 #[test]
 fn every_recorded_stream_loses_its_usage_and_nothing_else_wherever_it_is_cut() {
     let Some(cases) = cases() else { return };
-    let long = std::env::var_os("TOKENWEIR_LONG").is_some_and(|value| value == "1");
-    if !long {
-        println!("SKIPPED: cuts far from the event (TOKENWEIR_LONG=1)");
-    }
+    let long = crate::skip::long(); // cuts far from the event
     let (mut streams, mut with_usage, mut cuts) = (0, 0, 0_u64);
     for case in cases.iter().filter(|case| case["response_kind"] == "sse") {
         let stream = case["response_body"].as_str().unwrap().replace("\r\n", "\n");

@@ -23,6 +23,8 @@
     reason = "a test may"
 )]
 
+#[path = "../support/skip.rs"]
+mod skip;
 #[path = "../support/mod.rs"]
 mod support;
 

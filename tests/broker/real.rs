@@ -45,7 +45,7 @@ impl Broker {
         let of = |name: &str| std::env::var(name).ok();
         let kind = of("TOKENWEIR_TEST_KAFKA_JARS").map(Kind::Kafka);
         let Some(kind) = kind.or_else(|| of("TOKENWEIR_TEST_KAFKA_WHEEL").map(Kind::Wheel)) else {
-            println!("SKIPPED: no real broker to start; tests/kafka/run names one");
+            crate::skip::test("a real broker to start and stop; tests/kafka/run brings one");
             return None;
         };
         let dir = tempfile::tempdir().unwrap();
@@ -177,7 +177,7 @@ fn a_broker_that_lost_its_state_gets_all_that_it_had_not_confirmed() {
     let _turn = turn();
     let Some(mut broker) = Broker::start() else { return };
     if matches!(broker.kind, Kind::Wheel(_)) {
-        return println!("SKIPPED: the wheel's broker, emptied, leaves some requests in a retry for minutes");
+        return crate::skip::test("the wheel's broker, emptied, leaves some requests in a retry for minutes");
     }
     let mut rig = Rig::running(Topic::on(&broker.servers(), &[]));
     let mut calls = 0;

@@ -11,9 +11,10 @@ use tokenweir::publish::{Auth, Config, Publisher, Stats};
 use tokenweir::usage::Settled;
 use uuid::Uuid;
 
+use crate::skip::long;
 use crate::support::follower::{Held, Topic};
 use crate::support::forwarder::{Forwarder, Mode};
-use crate::support::{PATIENCE, check_completeness, eventually, long, options, stored, usage};
+use crate::support::{PATIENCE, check_completeness, eventually, options, stored, usage};
 
 /// One test at a time: they look at the memory and the time of this process.
 static TURN: Mutex<()> = Mutex::new(());
@@ -23,6 +24,7 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
 }
 
 /// The first of these in the run of every day, the second with `TOKENWEIR_LONG=1`.
+#[track_caller]
 pub(crate) fn either<T>(short: T, longer: T) -> T {
     if long() { longer } else { short }
 }

@@ -1,7 +1,7 @@
 //! Logging in at the broker: tokens of Entra ID, and secrets that change while the process runs.
 //!
 //! What needs a broker that asks for a login runs on the one that `tests/kafka/run` starts; without
-//! it those tests print SKIPPED. The longest wait behind `TOKENWEIR_LONG=1` too.
+//! it those tests are listed as not run. The longest wait behind `TOKENWEIR_LONG=1` too.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -19,6 +19,8 @@ mod password;
 #[path = "../delivery/rig.rs"]
 #[allow(dead_code, reason = "the tests of delivery use the rest")]
 mod rig;
+#[path = "../support/skip.rs"]
+mod skip;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -33,7 +35,7 @@ const RECOVERY_MAX: Duration = Duration::from_secs(10);
 /// A broker with an empty topic, and what a publisher needs to log in there; `None`: not here.
 fn broker(variable: &str, auth: Auth) -> Option<(Broker, Config)> {
     let Ok(brokers) = std::env::var(variable) else {
-        println!("SKIPPED: {variable} is not set; tests/kafka/run sets it");
+        skip::test(format_args!("{variable} is not set; tests/kafka/run sets it"));
         return None;
     };
     let broker = Broker::any();

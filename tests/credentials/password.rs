@@ -6,10 +6,7 @@ use std::time::{Duration, Instant};
 use tokenweir::publish::{Auth, Publisher, Secret};
 
 use crate::rig::Rig;
-use crate::{
-    RECOVERY_MAX, broker, flows_until,
-    support::{eventually, long},
-};
+use crate::{RECOVERY_MAX, broker, flows_until, skip, support::eventually};
 
 const PLAIN: &str = "TOKENWEIR_TEST_PLAIN_BROKERS";
 const RIGHT: &str = "first-password";
@@ -50,7 +47,7 @@ fn a_wrong_password_keeps_events_and_the_right_one_delivers_them_without_a_resta
 
 #[test]
 fn a_password_that_changes_while_events_flow_costs_none() {
-    if !long() {
+    if !skip::long_test() {
         return;
     }
     let rig = Rig::new();

@@ -128,8 +128,7 @@ fn cost(per_second: u32, life: Duration, time: Duration) {
 /// time in which a transaction gathers, the rest is the disk's.
 #[test]
 fn loss_window() {
-    if std::env::var_os("TOKENWEIR_LONG").is_none_or(|value| value != "1") {
-        println!("SKIPPED: set TOKENWEIR_LONG=1");
+    if !crate::skip::long_test() {
         return;
     }
     for per_second in [100, 2_000] {

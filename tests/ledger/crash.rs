@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::disk::{CRASHED, Fault, Kind, Rig};
 use crate::script::{self, Witness};
+use crate::skip;
 
 /// Directory, and what happens there: `live` or `recover`, then the fault, if any.
 const CHILD: &str = "TOKENWEIR_LEDGER_CRASH_CHILD";
@@ -33,6 +34,7 @@ enum End {
 
 /// What a process that breaks off does; not a test of its own.
 #[test]
+#[ignore = "run by the other tests"]
 fn crash_child() {
     let Some(arguments) = std::env::var_os(CHILD) else { return };
     let arguments = arguments.into_string().unwrap();
@@ -53,7 +55,7 @@ fn crash_child() {
 fn broken_off(witness: &mut Witness, dir: &Path, role: &str, end: End, at: u64, seed: u64) -> bool {
     let dir = dir.to_str().unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["crash::crash_child", "--exact", "--nocapture"])
+        .args(["crash::crash_child", "--exact", "--ignored", "--nocapture"])
         .env(CHILD, format!("{dir}\t{role}\t{end:?}\t{at}\t{seed}"))
         .output()
         .unwrap();
@@ -77,7 +79,7 @@ fn crash(end: End, at: u64, seed: u64) -> bool {
     let dir = scratch();
     let mut witness = Witness::default();
     let crashed = broken_off(&mut witness, dir.path(), "live", end, at, seed);
-    if at.is_multiple_of(RECOVERY_EVERY) || long() {
+    if at.is_multiple_of(RECOVERY_EVERY) || skip::is_long() {
         crash_recovery(&witness, dir.path(), at, seed);
     }
     checked(&format!("{end:?} at {at}, seed {seed}"), || witness.check(dir.path()));
@@ -107,10 +109,6 @@ fn checked(which: &str, check: impl FnOnce()) {
     assert!(!panicked, "{which}: see above");
 }
 
-fn long() -> bool {
-    std::env::var_os("TOKENWEIR_LONG").is_some_and(|value| value == "1")
-}
-
 /// Breaks off before operation 1, 2, .. until a life comes to its own end. Returns how many there
 /// were.
 fn every_step(way: impl Fn(u64) -> End + Sync, seed: u64) -> u64 {
@@ -137,6 +135,7 @@ fn every_step(way: impl Fn(u64) -> End + Sync, seed: u64) -> u64 {
 
 #[test]
 fn whatever_step_a_kill_or_a_loss_of_power_hits_nothing_committed_is_lost() {
+    skip::long(); // the recovery after each of them is broken off as well
     let began = std::time::Instant::now();
     let steps = every_step(|at| if at % 2 == 0 { End::Kill } else { End::PowerLoss }, 1);
     println!("{steps} operations, one crash at each, {:?}", began.elapsed());
@@ -144,8 +143,7 @@ fn whatever_step_a_kill_or_a_loss_of_power_hits_nothing_committed_is_lost() {
 
 #[test]
 fn every_step_both_ways_with_every_step_of_recovery() {
-    if !long() {
-        println!("SKIPPED: set TOKENWEIR_LONG=1");
+    if !skip::long_test() {
         return;
     }
     let began = std::time::Instant::now();

@@ -87,8 +87,7 @@ fn readers_do_not_keep_the_wal_from_being_cut() {
 
 #[test]
 fn ten_minutes_of_readers_at_full_speed() {
-    if std::env::var_os("TOKENWEIR_LONG").is_none_or(|value| value != "1") {
-        println!("SKIPPED: set TOKENWEIR_LONG=1");
+    if !crate::skip::long_test() {
         return;
     }
     write_and_follow(Duration::from_secs(600));

@@ -23,6 +23,7 @@ const KILLS: u64 = 8;
 
 /// What a process that is to be killed does; not a test of its own.
 #[test]
+#[ignore = "run by the other test"]
 fn child_process() {
     let Some(dir) = std::env::var_os(CHILD) else { return };
     let ledger = Ledger::open(options(Path::new(&dir), true)).unwrap();
@@ -65,7 +66,7 @@ fn child_process() {
 
 fn spawn_child(dir: &Path) -> (Child, BufReader<ChildStdout>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["kill::child_process", "--exact", "--nocapture"])
+        .args(["kill::child_process", "--exact", "--ignored", "--nocapture"])
         .env(CHILD, dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -28,6 +28,8 @@ mod errors;
 mod follow;
 mod kill;
 mod script;
+#[path = "../support/skip.rs"]
+mod skip;
 #[path = "../support/mod.rs"]
 mod support;
 mod versions;

@@ -9,6 +9,8 @@
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
 mod copy;
+#[path = "../support/skip.rs"]
+mod skip;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::read_to_string;
@@ -104,8 +106,7 @@ fn each_mutation_applies_and_its_test_exists() {
 
 #[test]
 fn each_mutation_fails_its_test() {
-    if std::env::var_os("TOKENWEIR_LONG").is_none() {
-        println!("SKIPPED: TOKENWEIR_LONG is not set");
+    if !skip::long_test() {
         return;
     }
     let mut mutations = mutations();

@@ -1,7 +1,7 @@
 //! nginx before the proxy and behind it, with curl as the caller: streams pass as they are, and a broken
 //! one is broken at the far end too. nginx speaks HTTP/1.0 to what is behind it unless told otherwise.
 //!
-//! Needs `nginx` and `curl`. Without: `SKIPPED`.
+//! Needs `nginx` and `curl`; without, it is listed as not run.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -130,8 +130,7 @@ fn call_through(front: SocketAddr, rig: &Rig, body: &str, way: &str) {
 #[test]
 fn nginx_before_and_behind_and_curl() {
     if !there_is("nginx") || !there_is("curl") {
-        println!("SKIPPED: nginx or curl is absent");
-        return;
+        return crate::skip::test("nginx or curl is not installed");
     }
     let body = format!(
         "{{\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"{}\"}}]}}",

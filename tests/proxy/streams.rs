@@ -221,11 +221,7 @@ fn check(calls: &[Settled], lines: &[String]) {
 
 #[test]
 fn case_65_any_stream_in_any_coding_cut_anywhere() {
-    let long = std::env::var_os("TOKENWEIR_LONG").is_some();
-    let cases = if long { 10_000 } else { 400 };
-    if !long {
-        println!("SKIPPED: 9600 of 10000 cases, without TOKENWEIR_LONG=1");
-    }
+    let cases = if crate::skip::long() { 10_000 } else { 400 };
     let plans = Plans::default();
     let (rig, script) = rig(&plans);
     let (mut chance, mut lines, mut bytes) = (Chance(0x5eed_1234_5678_9abc), Vec::new(), 0);

@@ -5,7 +5,7 @@
 //! - `sidecar`: the process between, and its events
 //! - `embeddings`: of a service of its own; the rest calls the demo's
 //!
-//! Needs `python3` and pip, or `node` and npm, to install the package once into `target/`. Without: `SKIPPED`.
+//! Needs `python3` and pip, or `node` and npm, to install the package once into `target/`; without, they are listed as not run.
 
 #![allow(missing_docs, clippy::expect_used, clippy::print_stdout, clippy::unwrap_used)] // helpers of a test may stop it and speak
 
@@ -15,6 +15,8 @@ mod embeddings;
 mod http;
 mod sdk;
 mod sidecar;
+#[path = "../support/skip.rs"]
+mod skip;
 #[allow(dead_code, reason = "each test binary uses its own part")]
 #[path = "../serve/upstream.rs"]
 mod upstream;

@@ -64,11 +64,11 @@ pub(crate) static NODE: Sdk = Sdk {
 };
 
 impl Sdk {
-    /// `None`, said aloud, if it cannot be had.
+    /// `None`, noted for the test that asks, if it cannot be had.
     pub(crate) fn ready(&self) -> Option<Ready<'_>> {
         let folder = self.installed.get_or_init(|| self.install()).as_deref();
         if folder.is_none() {
-            println!("SKIPPED: no SDK for {}", self.script);
+            crate::skip::test(format_args!("the SDK that {} calls with could not be installed", self.script));
         }
         folder.map(|folder| Ready { sdk: self, folder })
     }

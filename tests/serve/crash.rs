@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::mixed::{self, Load, MIXED, Service, Signs};
 use super::oracle::{End, Oracle};
 use super::random::Random;
-use super::sidecar::{Sidecar, event_lines, long, stillborn, verified};
+use super::sidecar::{Sidecar, event_lines, stillborn, verified};
+use super::skip::long;
 use super::support::within;
 use super::topic::Topic;
 

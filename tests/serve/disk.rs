@@ -8,7 +8,8 @@ use super::mixed::{self, Load, MIXED, STEADY, Service, Signs};
 use super::oracle::{End, Oracle, totals};
 use super::random::Random;
 use super::shim::{ALL, Control, ENOSPC, EROFS, Shim};
-use super::sidecar::{Sidecar, event_lines, long, usage_events, verified, wait_for};
+use super::sidecar::{Sidecar, event_lines, usage_events, verified, wait_for};
+use super::skip::long;
 use super::support::within;
 
 /// Of a slow disk; the second one is longer than a call.

@@ -44,6 +44,8 @@ mod schema;
 mod shim;
 mod shutdown;
 mod sidecar;
+#[path = "../support/skip.rs"]
+mod skip;
 mod soak;
 #[path = "../support/mod.rs"]
 mod support;

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::http::{Message, connect, exchange, get, post, read_chunk, read_head};
-use super::sidecar::{Sidecar, binary, left, long, usage_events, wait_for};
+use super::sidecar::{Sidecar, binary, left, usage_events, wait_for};
+use super::skip::{self, long};
 use super::support::follower::{Held, Topic};
 use super::support::forwarder::{Forwarder, Mode};
 use super::support::within;
@@ -234,8 +235,8 @@ fn case_52_nobody_notices_that_the_broker_is_away() {
 
 #[test]
 fn nobody_notices_any_outage_however_long() {
-    if !long() {
-        return println!("SKIPPED: TOKENWEIR_LONG is not set");
+    if !skip::long_test() {
+        return;
     }
     let slow = Mode::Delay(Duration::from_secs(2));
     for mode in [Mode::Refuse, Mode::Freeze, Mode::BlackHole, slow, Mode::Limit(100_000)] {
@@ -279,8 +280,8 @@ fn a_broker_that_is_away_at_start_is_found_when_it_comes() {
 /// 5 s away and 1 s there, twenty times, under load.
 #[test]
 fn a_broker_that_freezes_again_and_again_costs_nothing() {
-    if !long() {
-        return println!("SKIPPED: TOKENWEIR_LONG is not set");
+    if !skip::long_test() {
+        return;
     }
     let mut rig = Rig::new();
     let sidecar = rig.serve(&[]);

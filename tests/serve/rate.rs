@@ -16,7 +16,8 @@ use tokio::runtime::Builder;
 use super::crowd::{chunk, read_answer, read_request, request};
 use super::http::get;
 use super::memory::Memory;
-use super::sidecar::{Sidecar, long, verified, wait_for};
+use super::sidecar::{Sidecar, verified, wait_for};
+use super::skip::long;
 use super::topic::Topic;
 use super::upstream::{STREAM_HEAD, delta, stop};
 

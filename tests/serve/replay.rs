@@ -46,7 +46,7 @@ fn recordings() -> Option<PathBuf> {
 
 fn lines() -> Option<Vec<String>> {
     let Some(file) = recordings() else {
-        println!("SKIPPED: recordings absent");
+        crate::skip::no_recordings();
         return None;
     };
     let output = Command::new("xz").arg("-dc").arg(&file).output().unwrap();

@@ -29,7 +29,7 @@ pub(crate) const EIO: i32 = 5;
 pub(crate) const ENOSPC: i32 = 28;
 pub(crate) const EROFS: i32 = 30;
 
-/// The library; `None`, said aloud, without a C compiler.
+/// The library; `None`, noted for the test that asks, without a C compiler.
 fn library() -> Option<&'static Path> {
     static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let library = LIBRARY.get_or_init(|| {
@@ -45,14 +45,15 @@ fn library() -> Option<&'static Path> {
         Some(library)
     });
     if library.is_none() {
-        println!("SKIPPED: no gcc");
+        crate::skip::test("gcc is not installed");
     }
     library.as_deref()
 }
 
 /// What steers the faults of one `serve`.
 pub(crate) struct Shim {
-    library: &'static Path,
+    /// The library, and before whatever else this process itself was started with (`.ci/ahead`).
+    preloaded: PathBuf,
     ledger: PathBuf,
     path: PathBuf,
     file: File,
@@ -61,16 +62,21 @@ pub(crate) struct Shim {
 impl Shim {
     /// For a ledger in `dir`; nothing is wrong yet.
     pub(crate) fn new(dir: &Path, ledger: &Path) -> Option<Shim> {
-        let library = library()?;
+        let mut preloaded = library()?.as_os_str().to_owned();
+        if let Some(others) = std::env::var_os("LD_PRELOAD") {
+            preloaded.push(":");
+            preloaded.push(others);
+        }
+        let preloaded = PathBuf::from(preloaded);
         let path = dir.join("shim");
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         file.write_all_at(&[0; FIELDS * size_of::<i32>()], 0).unwrap();
-        Some(Shim { library, ledger: ledger.to_owned(), path, file })
+        Some(Shim { preloaded, ledger: ledger.to_owned(), path, file })
     }
 
     pub(crate) fn environment(&self) -> [(&str, &Path); 3] {
         [
-            ("LD_PRELOAD", self.library),
+            ("LD_PRELOAD", &self.preloaded),
             ("TOKENWEIR_SHIM_DIR", &self.ledger),
             ("TOKENWEIR_SHIM_CONTROL", &self.path),
         ]

@@ -18,11 +18,6 @@ pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_tokenweir")
 }
 
-/// Long tests run too.
-pub(crate) fn long() -> bool {
-    std::env::var_os("TOKENWEIR_LONG").is_some()
-}
-
 /// A running sidecar; killed when dropped.
 pub(crate) struct Sidecar {
     child: Mutex<Child>,

@@ -1,7 +1,7 @@
 //! System calls of the network thread for each chunk of a paced stream: one read and one write, and
 //! what waiting costs. They do not depend on how fast the machine is, so they are held to a bound.
 //!
-//! Needs `strace`, and the right to attach it to a process of ours; without: `SKIPPED`.
+//! Needs `strace`, and the right to attach it to a process of ours; without, it is listed as not run.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -32,7 +32,7 @@ const READS_AND_WRITES_MAX: f64 = 2.1;
 #[test]
 fn a_paced_chunk_takes_one_read_and_one_write() {
     if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        return println!("SKIPPED: strace is not installed");
+        return crate::skip::test("strace is not installed");
     }
     let sent = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&sent);
@@ -53,7 +53,7 @@ fn a_paced_chunk_takes_one_read_and_one_write() {
 
     let table = dir.path().join("table");
     let Some(strace) = attach(network_thread(sidecar.pid()), &table) else {
-        return println!("SKIPPED: strace may not attach to a process of ours");
+        return crate::skip::test("strace may not attach to a process of ours");
     };
     let before = sent.load(SeqCst);
     std::thread::sleep(WATCHED);

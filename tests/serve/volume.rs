@@ -30,14 +30,14 @@ impl Volume {
             .stderr(Stdio::null())
             .spawn();
         let Ok(mut holder) = holder else {
-            println!("SKIPPED: no unshare");
+            crate::skip::test("unshare is not installed");
             return None;
         };
         let mut line = String::new();
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
         if line != "mounted\n" {
             holder.wait().unwrap();
-            println!("SKIPPED: no mount namespace");
+            crate::skip::test("nothing can be mounted here (it takes root and unshare)");
             return None;
         }
         let input = holder.stdin.take();

@@ -1,7 +1,7 @@
 //! wrk on many connections that are kept: every answer is the service's, as without a sidecar, and
 //! every request has one event.
 //!
-//! Needs `wrk`. Without: `SKIPPED`.
+//! Needs `wrk`; without, it is listed as not run.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
@@ -107,8 +107,7 @@ fn wrk(script: &Path, to: SocketAddr) -> usize {
 #[test]
 fn wrk_sees_the_service_and_every_request_has_its_event() {
     if Command::new("wrk").arg("-v").output().is_err() {
-        println!("SKIPPED: no wrk");
-        return;
+        return crate::skip::test("wrk is not installed");
     }
     let asked = Arc::new(AtomicUsize::new(0));
     let service = service(&asked);

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::skip::is_long;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokenweir::caller::{Caller, IdSource, Trust};
@@ -38,19 +39,6 @@ pub(crate) fn within(bound: Duration, what: &str, mut measure: impl FnMut() -> D
         times.push(time);
     }
     panic!("{what}: {times:?}, and {bound:?} is allowed");
-}
-
-fn is_long() -> bool {
-    std::env::var_os("TOKENWEIR_LONG").is_some_and(|value| value == "1")
-}
-
-/// Whether long tests run too; says so if not.
-pub(crate) fn long() -> bool {
-    let long = is_long();
-    if !long {
-        println!("SKIPPED: the long form; TOKENWEIR_LONG=1 runs it");
-    }
-    long
 }
 
 pub(crate) fn options(dir: &Path, publishes: bool) -> Options {

@@ -9,7 +9,8 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 use tokenweir::account::{Options, run};
 
-/// The recordings, one exchange a line; `None`, said aloud, if there are none.
+/// The recordings, one exchange a line; `None`, noted for the test that asks, if there are none.
+#[track_caller]
 pub(crate) fn recordings() -> Option<&'static [String]> {
     static LINES: OnceLock<Option<Vec<String>>> = OnceLock::new();
     let lines = LINES.get_or_init(|| {
@@ -27,12 +28,13 @@ pub(crate) fn recordings() -> Option<&'static [String]> {
         Some(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect())
     });
     if lines.is_none() {
-        println!("SKIPPED: recordings absent");
+        crate::skip::no_recordings();
     }
     lines.as_deref()
 }
 
 /// The same, parsed.
+#[track_caller]
 pub(crate) fn cases() -> Option<Vec<Value>> {
     Some(recordings()?.iter().map(|line| serde_json::from_str(line).unwrap()).collect())
 }

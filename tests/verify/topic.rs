@@ -98,7 +98,10 @@ fn drain_to(dir: &std::path::Path, broker: &Broker) {
 
 #[test]
 fn a_topic_is_believed_and_its_repeats_are_told() {
-    let broker = Broker::real().unwrap_or_else(Broker::mock);
+    let broker = Broker::real().unwrap_or_else(|| {
+        crate::skip::no_broker();
+        Broker::mock()
+    });
     let (dir, lines) = a_truth();
     drain_to(dir.path(), &broker);
     let mut options = all(Input::Topic(broker.config()));
@@ -120,7 +123,7 @@ fn a_topic_is_believed_and_its_repeats_are_told() {
 #[test]
 fn a_beginning_that_a_topic_let_go_is_not_missing() {
     let Some(broker) = Broker::real() else {
-        return println!("SKIPPED: no real broker; the mock cluster cannot let go of a beginning");
+        return crate::skip::test(crate::skip::NO_BROKER); // the mock cluster cannot let go of a beginning
     };
     let dir = tempfile::tempdir().unwrap();
     for _ in 0..3 {
@@ -256,10 +259,10 @@ const RSS_BYTES_MAX: u64 = 300 << 20;
 #[test]
 fn a_million_events_are_verified_in_little_memory_and_each_fault_is_found() {
     const CALLS: u64 = 1_000_000;
-    let broker = std::env::var_os("TOKENWEIR_LONG").and_then(|_| Broker::real());
-    let Some(broker) = broker else {
-        return println!("SKIPPED: needs TOKENWEIR_LONG=1 and a real broker (tests/kafka/run)");
-    };
+    if !crate::skip::long_test() {
+        return;
+    }
+    let Some(broker) = Broker::real() else { return crate::skip::test(crate::skip::NO_BROKER) };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
     for _ in 0..2 {

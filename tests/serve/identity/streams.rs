@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{Arrived, Rig, bearer};
 use crate::http::{Message, connect, post, read_message};
-use crate::sidecar::long;
+use crate::skip::long;
 use crate::upstream;
 
 const PAIRS: usize = 300;

@@ -170,8 +170,7 @@ fn sixty_large_prompts_at_once() {
 
 #[test]
 fn five_hundred_large_prompts_at_once() {
-    if std::env::var_os("TOKENWEIR_LONG").is_none_or(|value| value != "1") {
-        println!("SKIPPED: TOKENWEIR_LONG is not 1");
+    if !crate::skip::long_test() {
         return;
     }
     flood(500, 128);

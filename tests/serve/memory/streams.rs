@@ -8,7 +8,8 @@
 use std::time::{Duration, Instant};
 
 use super::super::crowd::Crowd;
-use super::super::sidecar::{Sidecar, long, usage_events, verified, wait_for};
+use super::super::sidecar::{Sidecar, usage_events, verified, wait_for};
+use super::super::skip;
 use super::Memory;
 
 /// The goal is 20,000. A stream that waits holds no buffer; more than half of what it takes is the call's
@@ -42,7 +43,7 @@ fn hold(streams: usize, pace: Duration, meanwhile: impl FnOnce(u32)) {
     let (wanted, files) = (streams, raise_fds(2 * streams as u64 + OTHER_FDS));
     let streams = wanted.min((files.saturating_sub(OTHER_FDS) / 2) as usize);
     if streams < wanted * 9 / 10 {
-        return println!("SKIPPED: {wanted} streams need more than {files} file descriptors");
+        return skip::test(format_args!("{wanted} streams need more than {files} file descriptors"));
     }
     let crowd = Crowd::start(pace);
     let dir = tempfile::tempdir().unwrap();
@@ -98,16 +99,16 @@ fn a_thousand_streams_are_small() {
 
 #[test]
 fn five_thousand_streams_are_small() {
-    if !long() {
-        return println!("SKIPPED: TOKENWEIR_LONG is not set");
+    if !skip::long_test() {
+        return;
     }
     hold(5_000, Duration::from_secs(2), |_| ());
 }
 
 #[test]
 fn ten_thousand_streams_stay_as_they_are() {
-    if !long() {
-        return println!("SKIPPED: TOKENWEIR_LONG is not set");
+    if !skip::long_test() {
+        return;
     }
     let began = Instant::now();
     let minute = |minute: u64| {
