@@ -17,7 +17,7 @@ use self::traffic::{Calls, Service};
 use self::vitals::Vitals;
 use super::random::Random;
 use super::sidecar::{PATIENCE, Sidecar, verified};
-use super::support::long;
+use super::skip::long;
 use super::topic::Topic;
 
 /// How much, how long, how fast.
