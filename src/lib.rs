@@ -8,6 +8,7 @@ pub mod chunk;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod frames;
 pub mod ledger;
 pub mod meter;
 pub mod pool;

@@ -25,7 +25,7 @@ const ROWS: &[&[&str]] = &[
     &["publish"],
     &["ledger"],
     &["meter"],
-    &["prompt", "tokens", "chunk", "sse"],
+    &["prompt", "tokens", "chunk", "sse", "frames"],
     &["telemetry", "usage", "caller"],
 ];
 

@@ -41,5 +41,7 @@ mod smuggling;
 mod streams;
 #[path = "proxy/taken.rs"]
 mod taken;
+#[path = "proxy/tunnels.rs"]
+mod tunnels;
 #[path = "proxy/waits.rs"]
 mod waits;

@@ -9,6 +9,7 @@
 //! [`Meter::prompt_need`] can be asked at any time, and must be asked after [`Meter::end`].
 
 mod answer;
+mod billing;
 mod body;
 mod check;
 mod decode;
@@ -31,8 +32,8 @@ use crate::chunk::{Reported, RequestFacts, RequestScan};
 use crate::usage::{Api, IncludeUsage, Progress, Usage};
 
 use answer::label;
+use billing::Billing;
 use body::Body;
-use settle::Billing;
 
 pub use self::check::{Check, Checks, PromptSample, Side};
 pub use crate::prompt::{Part, PromptCount};
@@ -130,6 +131,8 @@ pub struct Meter {
     request: RequestScan,
     facts: RequestFacts,
     request_ended: bool,
+    /// Bytes of the request's body.
+    request_bytes: u64,
     prompt: Prompt,
     status: Option<StatusCode>,
     decoder: decode::Decoder,
@@ -155,6 +158,7 @@ impl Meter {
             request: RequestScan::default(),
             facts: RequestFacts::default(),
             request_ended: false,
+            request_bytes: 0,
             prompt: Prompt::Waiting,
             status: None,
             decoder: decode::Decoder::default(),
@@ -189,6 +193,7 @@ impl Meter {
 
     /// The next bytes of the request body.
     pub fn request_bytes(&mut self, bytes: &[u8]) {
+        self.request_bytes = self.request_bytes.saturating_add(bytes.len() as u64);
         if self.draft.target.api != Api::Audio {
             self.request.push(bytes);
         }
@@ -316,7 +321,7 @@ impl Meter {
         let count =
             |model: Option<SmolStr>| model.map_or(PromptNeed::No, |model| PromptNeed::Count { model });
         match self.billing(self.ended) {
-            Billing::Nothing | Billing::MostLikelyNothing => PromptNeed::No,
+            Billing::Nothing | Billing::MostLikelyNothing | Billing::Unmetered => PromptNeed::No,
             Billing::PerhapsPrompt | Billing::PerhapsBoth => count(self.assumed_model()),
             Billing::Answered if self.ended.is_some() => count(self.counting_model()),
             Billing::Answered if self.body.is_stream() && (!self.usage_awaited() || self.body.seen.done) => {

@@ -1,7 +1,9 @@
 //! From what was seen to the final event: outcome, numbers, where each comes from and how good it is.
 
+use http::StatusCode;
 use smol_str::SmolStr;
 
+use super::billing::Billing;
 use super::check::{Check, Checks};
 use super::output::{self, Computed, Exchange};
 use super::{Ending, Meter, Prompt};
@@ -10,22 +12,6 @@ use crate::usage::{Api, IncludeUsage, Outcome, Quality, Source, Target, Tokens, 
 
 /// `stream.finish_reasons` holds at most this many.
 const FINISH_REASONS_MAX: usize = 16;
-
-/// Whether the service bills a call that it did not answer with success (Azure's documentation of
-/// costs: "HTTP Error response code and billing status").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Billing {
-    /// It answered.
-    Answered,
-    /// It did not do anything.
-    Nothing,
-    /// It is not said; nothing, most likely.
-    MostLikelyNothing,
-    /// It may have read the prompt and said nothing.
-    PerhapsPrompt,
-    /// It may have read the prompt and said something.
-    PerhapsBoth,
-}
 
 /// One side's final number.
 #[derive(Debug, Default)]
@@ -61,33 +47,19 @@ impl Side {
 }
 
 impl Meter {
-    pub(super) fn billing(&self, ending: Option<Ending>) -> Billing {
-        match (self.status, ending) {
-            (_, Some(Ending::Rejected)) => Billing::Nothing,
-            (None, Some(Ending::UpstreamError | Ending::Timeout)) => Billing::PerhapsBoth,
-            (None, _) => Billing::Answered,
-            (Some(status), _) => match status.as_u16() {
-                200..300 => Billing::Answered,
-                401 | 403 | 404 | 429 => Billing::Nothing,
-                400 => Billing::PerhapsPrompt,
-                408 | 500.. => Billing::PerhapsBoth,
-                _ => Billing::MostLikelyNothing,
-            },
-        }
-    }
-
     /// How the call ended; `None` while it runs.
     fn outcome(&self, ending: Ending) -> Outcome {
         let seen = &self.body.seen;
         let failed = seen.answer.error.is_some();
         let success = self.status.is_some_and(|status| status.is_success());
+        let switched = self.status == Some(StatusCode::SWITCHING_PROTOCOLS);
         match ending {
             Ending::Rejected => Outcome::Rejected,
             _ if self.left.is_some() && (ending != Ending::Shutdown || seen.whole) => {
                 Outcome::ClientDisconnect
             }
             Ending::UpstreamError => Outcome::UpstreamError,
-            Ending::Eof if self.status.is_some() && !success => Outcome::UpstreamStatus,
+            Ending::Eof if self.status.is_some() && !success && !switched => Outcome::UpstreamStatus,
             Ending::Eof if failed => Outcome::UpstreamError,
             Ending::Eof if self.body.is_stream() && !seen.whole => Outcome::UpstreamEof,
             Ending::Eof => Outcome::Complete,
@@ -244,7 +216,7 @@ impl Meter {
         if let Some(side) = not_billed(billing) {
             return side;
         }
-        if !self.is_computed() {
+        if !self.is_computed() || billing == Billing::Unmetered {
             return Side::unknown(vec!["unmetered"]);
         }
         match &self.prompt {
@@ -294,14 +266,14 @@ impl Meter {
         }
         match billing {
             // There is no output to be billed, however it ends.
-            _ if api == Api::Embeddings && !self.unmetered => {
+            _ if api == Api::Embeddings && !self.unmetered && billing != Billing::Unmetered => {
                 return Side::computed(Some(0), Quality::Exact, vec![]);
             }
             Billing::PerhapsPrompt => return Side::computed(Some(0), Quality::Exact, vec![]),
             Billing::PerhapsBoth => return Side::unknown(vec!["billing_uncertain"]),
             _ => {}
         }
-        if !self.is_computed() {
+        if !self.is_computed() || billing == Billing::Unmetered {
             return Side::unknown(vec!["unmetered"]);
         }
         let mut reasons = computed.reasons.clone();

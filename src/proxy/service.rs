@@ -381,9 +381,10 @@ impl Service {
             Ok(Answered::Upgraded(upgraded)) => {
                 let (mut response, service, beyond) = *upgraded;
                 show_head(call.as_ref(), &response);
+                let protocol = websocket::protocol(response.headers());
                 headers::to_caller(response.headers_mut());
                 websocket::switch(response.headers_mut());
-                tunnel.set(websocket::tunnel(caller, service, beyond, call));
+                tunnel.set(websocket::tunnel(caller, service, beyond, protocol, call));
                 response.map(|()| Answer::Own(http_body_util::Full::default()))
             }
             Err(broken) => give_up(call, refusal(&broken), broken.ending()),

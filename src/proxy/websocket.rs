@@ -1,17 +1,23 @@
-//! `Upgrade: websocket`: both sides switch, then bytes go both ways until both have ended.
+//! `Upgrade: websocket`: both sides switch, then bytes go both ways until both have ended, and the call
+//! with them. `copy_bidirectional` would do the same, and not say which side broke off.
+
+mod way;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, UPGRADE};
+use http::header::{CONNECTION, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
 use http::{HeaderMap, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::way::Way;
 use super::upstream::head::has_token;
+use crate::frames::Frames;
 use crate::meter::Ending;
 use crate::tee::Conclude;
 
@@ -44,21 +50,140 @@ pub(super) fn switch(headers: &mut HeaderMap) {
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
+/// What the two sides speak once they have switched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// WebSocket; `extended`: with an extension, such as compression.
+    WebSocket { extended: bool },
+    /// Something else.
+    Other,
+}
+
+/// What the service has switched to, by the head of its `101` as it came.
+pub(super) fn protocol(headers: &HeaderMap) -> Protocol {
+    if has_token(headers, &UPGRADE, "websocket") {
+        Protocol::WebSocket { extended: headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) }
+    } else {
+        Protocol::Other
+    }
+}
+
 /// Joins the two sides. `beyond` are bytes that the service sent right behind its `101`.
-pub(super) fn tunnel<S>(caller: OnUpgrade, mut service: S, beyond: Bytes, call: Option<Conclude>) -> Tunnel
+pub(super) fn tunnel<S>(
+    caller: OnUpgrade,
+    service: S,
+    beyond: Bytes,
+    protocol: Protocol,
+    call: Option<Conclude>,
+) -> Tunnel
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     Box::pin(async move {
         let Ok(caller) = caller.await else { return };
-        let mut caller = TokioIo::new(caller);
-        let joined = async {
-            caller.write_all(&beyond).await?;
-            copy_bidirectional(&mut caller, &mut service).await
-        };
-        let ending = if joined.await.is_ok() { Ending::Eof } else { Ending::UpstreamError };
-        if let Some(call) = call {
-            call.end(ending);
-        }
+        Session::new(TokioIo::new(caller), service, &beyond, protocol, call).await;
     })
 }
+
+/// Two sides that are joined. Bytes go on unchanged; how the session ended is found out from copies.
+///
+/// The first end that means something says how it ended (RFC 6455 7.1.5, 7.2): a close frame of
+/// either side is the end of a session, and so is a caller that sends no more with nothing begun. A
+/// reset, an end in the middle of a message, or a service that goes without a close frame is a break,
+/// of that side. Where the bytes are no frames, only a reset is one.
+#[derive(Debug)]
+struct Session<C, S> {
+    caller: C,
+    service: S,
+    /// From the caller to the service.
+    up: Way,
+    down: Way,
+    ended: Option<Ending>,
+    call: Option<Conclude>,
+}
+
+impl<C, S> Session<C, S> {
+    fn new(
+        caller: C,
+        service: S,
+        beyond: &Bytes,
+        protocol: Protocol,
+        call: Option<Conclude>,
+    ) -> Session<C, S> {
+        let (up, down) = match protocol {
+            Protocol::WebSocket { extended } => (Frames::of_client(extended), Frames::of_server(extended)),
+            Protocol::Other => (Frames::unreadable(), Frames::unreadable()),
+        };
+        let (up, down) = (Way::new(&Bytes::new(), up), Way::new(beyond, down));
+        Session { caller, service, up, down, ended: None, call }
+    }
+
+    /// How the session has ended, as far as both directions have been looked at.
+    fn judge(&self) -> Option<Ending> {
+        let (up, down) = (&self.up, &self.down);
+        // Whoever hangs up need not hear how the other side takes it.
+        let hung_up = up.has_finished();
+        let framed = up.is_readable() && down.is_readable();
+        if up.is_closed() || down.is_closed() {
+            Some(Ending::Eof)
+        } else if up.has_broken() || down.was_refused() {
+            Some(Ending::ClientDisconnect)
+        } else if down.is_cut() || (!hung_up && (down.was_reset() || up.was_refused())) {
+            Some(Ending::UpstreamError)
+        } else if framed && !hung_up && down.has_finished() {
+            Some(Ending::UpstreamError) // the end of a session is a close frame
+        } else {
+            None
+        }
+    }
+}
+
+impl<C, S> Future for Session<C, S>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let (mut up, mut down) = (false, false);
+        loop {
+            let before = (up, down);
+            up = this.up.poll(cx, &mut this.caller, &mut this.service).is_ready();
+            down = this.down.poll(cx, &mut this.service, &mut this.caller).is_ready();
+            // When one direction has ended, the other has a last look at what it knows.
+            if (up, down) == before {
+                break;
+            }
+        }
+        if this.ended.is_none() {
+            this.ended = this.judge();
+        }
+        // A side that takes no more may have said its last word before: that is passed on first.
+        let over = (up && down)
+            || this.up.was_reset() && up
+            || this.down.was_reset() && down
+            || this.up.was_refused() && this.down.is_idle()
+            || this.down.was_refused() && this.up.is_idle();
+        if !over {
+            return Poll::Pending;
+        }
+        this.ended = this.ended.or(Some(Ending::Eof));
+        Poll::Ready(())
+    }
+}
+
+impl<C, S> Drop for Session<C, S> {
+    /// Whoever ends a session that is over does not change how it ended.
+    fn drop(&mut self) {
+        let hung_up = self.up.has_finished() && !self.down.is_open();
+        let ended = self.ended.or(hung_up.then_some(Ending::Eof));
+        if let (Some(call), Some(ending)) = (self.call.take(), ended) {
+            call.end(ending);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
