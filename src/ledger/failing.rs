@@ -18,7 +18,12 @@
 //! A try opens the database, settles the doubt, stores the publisher's marks, deletes delivered
 //! events, and looks whether there is room. If so, one transaction stores the sums, deletes the rows
 //! of all calls in them and writes a control event that says `degraded`; then the ledger is healthy.
-//! A crash before it loses the sums, which the marker in the lock file tells the next start.
+//! A crash before it loses the sums, which the marker in the lock file tells the next start. Sums are not
+//! stored while there is no room for calls, although a transaction of marks may succeed: the reserve holds
+//! each sum once, and must last until the end.
+//!
+//! A disk around full makes the state come and go. Each return stores what was summed, so returns are as
+//! far apart as sums are stored (`SUMS_EVERY`): a payer gets a summary event each half second at most.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -41,25 +46,29 @@ const TIDY_EVERY: Duration = Duration::from_millis(200);
 /// Steps of retention in one try: 8,192 events, after which calls that ended are looked at again.
 const TIDY_STEPS: usize = 16;
 
-/// How often the state is logged.
-const SAY_EVERY: Duration = Duration::from_secs(10);
-
 /// For how long tries go on once somebody waits for the end.
 const LAST_TRIES: Duration = Duration::from_secs(2);
 
 /// The failing state. A plan in doubt stands beside it, in [`Writer`].
 #[derive(Debug)]
 pub(super) struct Failing {
-    since: Instant,
-    pub(super) try_at: Instant,
+    try_at: Instant,
     pause: Duration,
-    say_at: Instant,
+    /// What was free on a volume that was full at the last try. Room that comes is looked for more
+    /// often than a try is made, which costs far more than a look.
+    full: Option<u64>,
+    look_at: Instant,
 }
 
 impl Failing {
     fn new() -> Failing {
         let now = Instant::now();
-        Failing { since: now, try_at: now, pause: RETRY_MIN, say_at: now }
+        Failing { try_at: now, pause: RETRY_MIN, full: None, look_at: now }
+    }
+
+    /// When there may be something to do.
+    pub(super) fn wake_at(&self) -> Instant {
+        if self.full.is_some() { self.try_at.min(self.look_at) } else { self.try_at }
     }
 }
 
@@ -68,16 +77,23 @@ impl Writer {
     /// can be relied on, and the next try is due after a pause.
     pub(super) fn fail(&mut self, error: &OpenError) {
         // Before the connection is closed: that copies the WAL, which may need the room.
-        let released = self.volume_is_full(error) && self.ballast.release();
+        let full = self.volume_is_full(error);
+        let released = full && self.ballast.release();
         self.store = None;
         self.shared.set_failing(true);
+        if self.failing.is_none() {
+            self.said.begins();
+        }
+        let free = full.then(|| Volume::of(&self.dir).free);
+        let now = Instant::now();
         let failing = self.failing.get_or_insert_with(Failing::new);
-        failing.try_at = Instant::now() + failing.pause;
+        failing.try_at = self.sums_at.max(now + failing.pause);
         failing.pause = RETRY_MAX.min(failing.pause * 2);
-        if released {
+        (failing.full, failing.look_at) = (free, self.sums_at.max(now + TIDY_EVERY));
+        let said = self.say(&error.to_string());
+        if said && released {
             tracing::warn!(dir = %self.dir.display(), "the volume is full; the ballast is given up for marks, deletions and sums");
         }
-        self.say(&error.to_string());
     }
 
     /// Calls that began or ended while nothing can be stored.
@@ -89,9 +105,18 @@ impl Writer {
     }
 
     pub(super) fn try_again_if_due(&mut self) {
-        if self.failing.as_ref().is_some_and(|failing| Instant::now() >= failing.try_at) {
+        let now = Instant::now();
+        if self.failing.as_ref().is_some_and(|failing| now >= failing.try_at) || self.room_came(now) {
             self.try_again();
         }
+    }
+
+    /// A volume that was full has room again. Whether it is enough, a try tells.
+    fn room_came(&mut self, now: Instant) -> bool {
+        let Some(failing) = &mut self.failing else { return false };
+        let Some(then) = failing.full.filter(|_| now >= failing.look_at) else { return false };
+        failing.look_at = now + TIDY_EVERY;
+        Volume::of(&self.dir).free > then + self.quota.wal / 2
     }
 
     /// One try to get out of the failing state.
@@ -101,7 +126,7 @@ impl Writer {
             Ok(Tried::Full { more }) => {
                 let pause = if more { Duration::ZERO } else { TIDY_EVERY };
                 if let Some(failing) = &mut self.failing {
-                    failing.pause = RETRY_MIN;
+                    (failing.pause, failing.full) = (RETRY_MIN, None);
                     failing.try_at = Instant::now() + pause;
                 }
                 self.say("no room: undelivered events fill the quota, or the volume is full");
@@ -214,11 +239,20 @@ impl Writer {
 
     fn healthy(&mut self) {
         self.shared.set_failing(false);
-        let Some(failing) = self.failing.take() else { return };
+        if self.failing.take().is_some() {
+            self.said.gets_well(Instant::now());
+        }
+    }
+
+    /// Logs that calls are stored one by one again, once that has lasted for a moment or is the `last`
+    /// word.
+    pub(super) fn say_that_it_is_over(&mut self, last: bool) {
+        let Some(over) = self.said.over(Instant::now(), last) else { return };
         tracing::warn!(
             dir = %self.dir.display(),
             calls_summed = self.shared.stats().summed,
-            after = ?failing.since.elapsed(),
+            after = ?over.after,
+            times = over.times,
             "the ledger stores calls one by one again"
         );
     }
@@ -248,12 +282,10 @@ impl Writer {
         doubt + self.shared.calls_in_sums() + self.calls.unwritten()
     }
 
-    /// Logs the state when it begins and every now and then.
-    fn say(&mut self, why: &str) {
-        let Some(failing) = &mut self.failing else { return };
-        let now = Instant::now();
-        if now >= failing.say_at {
-            failing.say_at = now + SAY_EVERY;
+    /// Logs the state when it begins and every now and then. Returns whether that was now.
+    fn say(&mut self, why: &str) -> bool {
+        let said = self.said.fails(Instant::now());
+        if said {
             tracing::error!(
                 dir = %self.dir.display(),
                 error = why,
@@ -261,6 +293,7 @@ impl Writer {
                 "the ledger cannot store calls one by one; they are summed in memory until it can"
             );
         }
+        said
     }
 }
 
@@ -289,6 +322,8 @@ struct Room {
 pub(super) struct Faults {
     /// Transactions report an error and are not committed.
     pub(super) lose: bool,
+    /// The next one does.
+    pub(super) lose_once: bool,
     /// The next transaction is committed and reports an error.
     pub(super) commit_and_fail: bool,
     /// The database cannot be opened.
@@ -297,8 +332,8 @@ pub(super) struct Faults {
 
 #[cfg(test)]
 impl Faults {
-    pub(super) fn before_write(&self) -> Result<(), super::StoreError> {
-        if self.lose { Err(super::StoreError::Closed) } else { Ok(()) }
+    pub(super) fn before_write(&mut self) -> Result<(), super::StoreError> {
+        if std::mem::take(&mut self.lose_once) || self.lose { Err(super::StoreError::Closed) } else { Ok(()) }
     }
 
     pub(super) fn after_write<T>(&mut self, value: T) -> Result<T, super::StoreError> {

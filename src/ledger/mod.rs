@@ -18,6 +18,7 @@
 //! | `aside` | a database that cannot be used is moved out of the way |
 //! | `writer` | one batch, one transaction, one thread |
 //! | `failing` | the state in which nothing can be stored, and the way out of it |
+//! | `said` | what the log says of that state |
 //! | `retain` | when delivered events go |
 //! | `recover` | what a dead process left becomes events |
 //! | `sums` | calls that could not be stored one by one |
@@ -38,6 +39,7 @@ mod quota;
 mod reader;
 mod recover;
 mod retain;
+mod said;
 mod schema;
 mod store;
 mod sums;
@@ -259,7 +261,7 @@ pub struct Stats {
     pub bytes: u64,
     /// Bytes that the directory may take.
     pub bytes_max: u64,
-    /// The last transaction failed, or calls had to be summed since the last control event.
+    /// A call that begins now would be summed: nothing can be stored, or no place is free.
     pub degraded: bool,
 }
 
@@ -333,8 +335,8 @@ impl Ledger {
         self.inner.shared.checkpoint(batch);
     }
 
-    /// Counts a finished call that got no slot. It becomes part of a summary event at the next
-    /// control interval or at shutdown; until then it is in memory only. Never waits.
+    /// Counts a finished call that got no slot. It becomes part of a summary event within half a
+    /// second, or when the ledger can store again; until then it is in memory only. Never waits.
     pub fn sum(&self, settled: &Settled) {
         self.inner.shared.sum(settled);
     }

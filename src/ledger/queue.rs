@@ -221,7 +221,6 @@ impl Shared {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let summing = !locked(&self.sums).is_empty();
         let queue = locked(&self.queue);
         let committed = *locked(&self.committed);
         let oldest_ms = Some(self.oldest_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0);
@@ -240,7 +239,7 @@ impl Shared {
             oldest_undelivered,
             bytes: self.bytes.load(Ordering::Relaxed),
             bytes_max: self.bytes_max,
-            degraded: queue.failing || summing,
+            degraded: queue.failing || queue.free == 0,
         }
     }
 

@@ -3,6 +3,9 @@
 //! The writer is in one of two states. *Healthy*: every batch becomes a transaction at once.
 //! *Failing*: the last transaction reported an error, so nothing is stored and calls are summed, until
 //! a try succeeds; that state has a file of its own, `failing`.
+//!
+//! Healthy or back from failing, no sum waits for longer than [`SUMS_EVERY`]: calls that began without a
+//! slot end long after the state that took it from them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use super::queue::{Committed, Shared, Work};
 use super::quota::{Quota, Volume, file_bytes};
 use super::recover::recover;
 use super::retain::Retention;
+use super::said::Said;
 use super::store::Store;
 use super::{DATABASE, OpenError, Options, StoreError};
 
@@ -32,6 +36,10 @@ const UNSWEPT_EVENTS_MAX: u64 = 16_384;
 /// much as storing two of them.
 const MEASURE_EVERY: Duration = Duration::from_millis(100);
 const MEASURE_EVENTS: u64 = 128;
+
+/// How often sums are stored, at most: a payer's calls that end meanwhile are one event, and so few are
+/// lost with a crash.
+const SUMS_EVERY: Duration = Duration::from_millis(500);
 
 /// How often the first undelivered event is looked at.
 const OLDEST_EVERY: Duration = Duration::from_secs(1);
@@ -54,6 +62,9 @@ pub(super) struct Writer {
     pub(super) ballast: Ballast,
     marker: Marker,
     pub(super) retention: Retention,
+    /// When sums may be stored next.
+    pub(super) sums_at: Instant,
+    pub(super) said: Said,
     /// Somebody waits for the end.
     pub(super) ending: bool,
     /// Nobody publishes, and nothing is left that somebody should have.
@@ -109,6 +120,8 @@ impl Writer {
             ballast,
             marker,
             retention: Retention::new(options.keep, now),
+            sums_at: now,
+            said: Said::default(),
             ending: false,
             stored_counts,
             control_interval: options.control_interval,
@@ -148,6 +161,7 @@ impl Writer {
                 break;
             }
         }
+        self.say_that_it_is_over(true);
         let unstored = self.unstored();
         if unstored > 0 {
             tracing::error!(dir = %self.dir.display(), calls = unstored, "the ledger ends without storing these");
@@ -169,6 +183,7 @@ impl Writer {
                 self.fail(&error);
             }
         }
+        self.say_that_it_is_over(false);
         self.mark_state();
     }
 
@@ -179,9 +194,13 @@ impl Writer {
 
     fn wake_at(&self) -> Instant {
         match &self.failing {
-            Some(failing) => failing.try_at,
+            Some(failing) => failing.wake_at(),
             None if self.calls.has_unwritten() => Instant::now(),
-            None => self.control_at.min(self.retention.due),
+            None => {
+                let sums_at = self.shared.sums_wait().then_some(self.sums_at);
+                let others = [sums_at, self.said.due()].into_iter().flatten();
+                others.fold(self.control_at.min(self.retention.due), Instant::min)
+            }
         }
     }
 
@@ -190,8 +209,11 @@ impl Writer {
         let mut plan = self.calls.plan(work.ops, &self.boot);
         (plan.mark, plan.refused) = (work.mark, work.refused);
         plan.degraded = self.shared.sums_wait();
-        if work.finish || Instant::now() >= self.control_at {
+        let now = Instant::now();
+        if work.finish || now >= self.control_at {
             self.end_period(&mut plan);
+        } else if now >= self.sums_at {
+            self.take_sums(&mut plan);
         }
         let old = self.log.last - self.log.swept > UNSWEPT_EVENTS_MAX;
         let unswept = self.calls.unswept.len();
@@ -215,11 +237,20 @@ impl Writer {
     /// Sums and control event.
     fn end_period(&mut self, plan: &mut Plan) {
         self.control_at = Instant::now() + self.control_interval;
-        plan.sums = self.shared.take_sums();
+        self.take_sums(plan);
         let open = self.calls.count();
         // After the last control event of a boot there is no other.
         if !self.log.boot.finished {
             plan.control = Some(ControlDue { open, last: self.ending && open == 0 });
+        }
+    }
+
+    /// Sums. In the healthy state none of their calls has a row: those that have one are summed, and
+    /// their sums stored, while the ledger fails.
+    fn take_sums(&mut self, plan: &mut Plan) {
+        plan.sums = self.shared.take_sums();
+        if !plan.sums.is_empty() {
+            self.sums_at = Instant::now() + SUMS_EVERY;
         }
     }
 

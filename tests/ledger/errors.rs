@@ -4,14 +4,14 @@
 //! later moment: a sync that failed is never taken for one that held. And when the disk is well
 //! again, what was stored and what was summed is, per caller, what was handed over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokenweir::ledger::{Ledger, Options, Reader};
+use tokenweir::ledger::{Ledger, OpenCall, Reader};
 use tokenweir::usage::{EventType, Settled};
 use uuid::Uuid;
 
@@ -75,9 +75,7 @@ fn watch(ledger: &Ledger, rig: &Rig, stop: &AtomicBool) -> u64 {
 fn fail_and_heal(which: &str, fault: Fault, lasts: bool) {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let rig = Rig::new(dir.path());
-    // What is summed while the ledger gets well goes with the next control event.
-    let control_interval = Duration::from_millis(200);
-    let ledger = Ledger::open(Options { control_interval, ..options(dir.path(), true) }).unwrap();
+    let ledger = Ledger::open(options(dir.path(), true)).unwrap();
     let (mut handed, stop) = (Totals::new(), Arc::new(AtomicBool::new(false)));
     let watcher = {
         let (ledger, rig, stop) = (ledger.clone(), Arc::clone(&rig), Arc::clone(&stop));
@@ -141,6 +139,81 @@ fn a_file_system_that_turned_read_only() {
 #[test]
 fn a_disk_that_is_full_in_the_middle_of_a_write() {
     fail_and_heal("full", fault(Op::Write, "", Kind::Full, u64::MAX), true);
+}
+
+/// Half of a disk's turns around full.
+const FLAPS: [Duration; 3] =
+    [Duration::from_millis(15), Duration::from_millis(120), Duration::from_millis(600)];
+
+/// How long a disk flaps.
+const FLAPPING: Duration = Duration::from_secs(2);
+
+/// Within which no sum is left in memory, once the disk is well.
+const STORED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Calls live for longer than a turn, so some begin while nothing can be stored and end when all is well.
+#[test]
+fn a_disk_that_flaps_around_full_lets_go_of_its_sums() {
+    for (n, flap) in FLAPS.into_iter().enumerate() {
+        let kind = [Kind::Full, Kind::Error][n % 2];
+        flap_and_heal(flap, fault(Op::Write, "", kind, u64::MAX));
+    }
+}
+
+/// A call that runs: until when, in which slot, and what it costs.
+type Running = (Instant, Option<OpenCall>, &'static str, u64);
+
+fn flap_and_heal(flap: Duration, fault: Fault) {
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let rig = Rig::new(dir.path());
+    let ledger = Ledger::open(options(dir.path(), true)).unwrap();
+    let (began, mut handed, mut n) = (Instant::now(), Totals::new(), 0);
+    let mut running: VecDeque<Running> = VecDeque::new();
+    let mut turn = |ends: bool| {
+        let caller = ["a", "b", "c"][n as usize % 3];
+        if !ends {
+            n += 1;
+            let open = ledger.reserve().map(|slot| slot.open(Uuid::now_v7(), &usage(caller, 0, 0)));
+            running.push_back((Instant::now() + FAILING, open, caller, n));
+        }
+        while running.front().is_some_and(|call| ends || call.0 <= Instant::now()) {
+            let (_, open, caller, input) = running.pop_front().unwrap();
+            add(&mut handed, caller, 1, input);
+            let settled =
+                Settled { id: Uuid::now_v7(), time: Timestamp::now(), usage: usage(caller, input, 1) };
+            match open {
+                Some(open) => open.settle(settled),
+                None => ledger.sum(&settled),
+            }
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    while began.elapsed() < FLAPPING {
+        let full = (began.elapsed().as_millis() / flap.as_millis()) % 2 == 1;
+        rig.fail(if full { std::slice::from_ref(&fault) } else { &[] });
+        turn(false);
+    }
+    rig.heal();
+    let healed = Instant::now();
+    while healed.elapsed() < FAILING {
+        turn(false);
+        let degraded = ledger.stats().degraded;
+        assert!(!degraded || healed.elapsed() < STORED_WITHIN, "it still says degraded");
+    }
+    turn(true);
+    // No control event is due for an hour, and nobody stops the ledger: a crash now would lose nothing.
+    std::thread::sleep(STORED_WITHIN);
+    let stats = ledger.stats();
+    assert!(stats.summed > 0 && stats.settled > 0 && !stats.degraded, "{flap:?}: {stats:?}");
+    assert_eq!((stats.open, stats.accepted), (0, stats.settled + stats.summed), "{flap:?}");
+    assert_eq!(told(dir.path()), handed, "{flap:?}: {stats:?}");
+    let summaries = stored(dir.path()).iter().filter(|event| event.kind == EventType::Summary).count();
+    let most = 3 * (2 + began.elapsed().as_millis() / 500);
+    println!("flaps of {flap:?}: {} calls, {} summed in {summaries} events", stats.accepted, stats.summed);
+    assert!(summaries as u128 <= most, "{summaries} summary events, where {most} would do");
+    ledger.close().unwrap();
+    check_completeness(&stored(dir.path()));
+    assert_eq!(told(dir.path()), handed, "{flap:?}");
 }
 
 /// A slow disk makes commits slow and nothing else: no call waits, and none is lost.

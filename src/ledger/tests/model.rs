@@ -1,6 +1,6 @@
 //! The writer against a model: calls, a publisher, faults, a quota that fills, crashes and ends, in
-//! any order. Whatever happens, each call is in exactly one event or one sum, and a crash loses
-//! only what it may.
+//! any order. Whatever happens, each call is in exactly one event or one sum, a crash loses
+//! only what it may, and no sum waits while all else is stored.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -31,10 +31,14 @@ enum Action {
     Step,
     /// The next try of a failing ledger, whatever its pause.
     Try,
+    /// So much time passes that sums may be stored again; then the writer takes what came in.
+    Wait,
     /// The next transaction is committed, but reports an error.
     CommitAndFail,
     /// No transaction can be committed.
     Lose,
+    /// The next transaction cannot be committed, the one after it can: a disk around full.
+    LoseOnce,
     /// The database cannot be opened.
     NoOpen,
     /// All faults are over.
@@ -59,8 +63,10 @@ fn action() -> impl Strategy<Value = Action> {
         3 => (1..40_usize).prop_map(Action::Burst),
         10 => Just(Action::Step),
         3 => Just(Action::Try),
+        3 => Just(Action::Wait),
         2 => Just(Action::CommitAndFail),
         1 => Just(Action::Lose),
+        3 => Just(Action::LoseOnce),
         1 => Just(Action::NoOpen),
         3 => Just(Action::Heal),
         2 => (1..64_usize).prop_map(Action::Send),
@@ -238,6 +244,13 @@ impl World {
                 self.step();
                 self.try_again();
             }
+            Action::Wait => {
+                self.writer().sums_at = Instant::now();
+                self.step();
+                let failing = self.writer().failing.is_some();
+                assert!(failing || !self.shared().sums_wait(), "sums wait although all else is stored");
+            }
+            Action::LoseOnce => self.writer().faults.lose_once = true,
             Action::CommitAndFail => self.writer().faults.commit_and_fail = true,
             Action::Lose => self.writer().faults.lose = true,
             Action::NoOpen => self.writer().faults.no_open = true,
@@ -493,6 +506,8 @@ impl World {
         self.tally.deleted = self.tally.deleted.max(self.seen.len().saturating_sub(rows.len()));
         let stats = shared.stats();
         assert_eq!(stats.accepted, stats.settled + stats.open + stats.summed);
+        let (writer, ..) = self.running.as_ref().unwrap();
+        assert_eq!(stats.degraded, writer.failing.is_some() || shared.free_slots() == 0);
         let mine = |id: &&Uuid| {
             let call = &self.calls[*id];
             call.boot == self.boot && (call.has_slot || call.ended)
