@@ -56,11 +56,11 @@ pub(super) fn text(account: &Account) -> String {
     out
 }
 
-/// A line that is no exchange; `number` counts lines from 1.
-pub(super) fn bad(line: &BadLine, number: u64) -> String {
+/// A line that is no exchange.
+pub(super) fn bad(line: &BadLine) -> String {
     match &line.id {
-        Some(id) => format!("{}: no exchange: {}", one_line(id), line.error),
-        None => format!("line {number}: no exchange: {}", line.error),
+        Some(id) => format!("no exchange: {}: {}", one_line(id), line.error),
+        None => format!("no exchange: {}", line.error),
     }
 }
 

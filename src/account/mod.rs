@@ -7,6 +7,7 @@
 mod count;
 mod exchange;
 mod explain;
+mod line;
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -18,9 +19,13 @@ use exchange::Exchange;
 use explain::Explanation;
 
 pub use count::{CountError, UnknownModel, count};
+pub use line::{EXCHANGE_EXAMPLE, EXCHANGE_SCHEMA};
 
 /// Bytes of one line. A request with images has tens of megabytes.
 const LINE_BYTES_MAX: usize = 256 << 20;
+
+/// A byte order mark.
+const BOM: &[u8] = "\u{feff}".as_bytes();
 
 /// `source` of the events.
 const SOURCE: &str = "//tokenweir/account";
@@ -102,7 +107,13 @@ struct BadLine {
 /// Reading or writing fails. A bad line is no error: it gives `{"id", "error"}` and is counted.
 pub fn run(mut input: impl BufRead, output: &mut impl Write, options: &Options) -> io::Result<Summary> {
     let (mut summary, mut line) = (Summary::default(), Vec::new());
+    let mut number = 0;
     while let Some(read) = next_line(&mut input, &mut line)? {
+        number += 1;
+        // Editors of another system may begin a file with a byte order mark.
+        if number == 1 && line.starts_with(BOM) {
+            line.drain(..BOM.len());
+        }
         if read.is_ok() && line.trim_ascii().is_empty() {
             continue;
         }
@@ -114,9 +125,9 @@ pub fn run(mut input: impl BufRead, output: &mut impl Write, options: &Options) 
             Ok(account) => serde_json::to_writer(&mut *output, &account)?,
             Err(error) => {
                 summary.bad_lines += 1;
-                let bad = BadLine { id: id_of(&line), error };
+                let bad = BadLine { id: id_of(&line), error: format!("line {number}: {error}") };
                 match options.explain {
-                    Explain::Text => writeln!(output, "{}", explain::bad(&bad, summary.lines))?,
+                    Explain::Text => writeln!(output, "{}", explain::bad(&bad))?,
                     _ => serde_json::to_writer(&mut *output, &bad)?,
                 }
             }
@@ -271,7 +282,7 @@ mod tests {
         let options = Options { explain: Explain::Text, ..Options::default() };
         run(&b"{\"id\":\"x\\u001b\"}\n\nnonsense\n"[..], &mut bad, &options).unwrap();
         let bad = String::from_utf8(bad).unwrap();
-        assert!(bad.starts_with("x?: no exchange: missing field"), "{bad}");
-        assert!(bad.contains("\n\nline 2: no exchange: "), "{bad}");
+        assert!(bad.starts_with("no exchange: x?: line 1: `api` is missing: chat"), "{bad}");
+        assert!(bad.contains("\n\nno exchange: line 3: is no JSON: "), "{bad}");
     }
 }

@@ -11,7 +11,7 @@ use ring::digest::{SHA256, digest};
 use smol_str::SmolStr;
 
 use super::hash::hex;
-use super::{Caller, FromFile};
+use super::{Caller, FromFile, WrongLines};
 
 /// How the file looks, in one line.
 pub const MAP_COLUMNS: [&str; 5] = ["caller", "from", "to", "cost_center", "department"];
@@ -61,32 +61,47 @@ impl CallerMap {
         &self.version
     }
 
-    fn read(text: &str) -> Result<CallerMap, (u64, String)> {
+    /// How many callers are in it.
+    pub fn callers(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn read(text: &str) -> Result<CallerMap, WrongLines> {
         let hash = digest(&SHA256, text.as_bytes());
         let version = hex(&hash.as_ref()[..VERSION_BYTES]).collect();
+        let mut wrong = WrongLines::default();
         // Spreadsheets begin their files with a byte order mark.
         let mut records = records(text.strip_prefix('\u{feff}').unwrap_or(text));
-        let (line, header) = records.next().unwrap_or_else(|| Ok((1, StringRecord::new())))?;
-        let columns = columns(&header).map_err(|problem| (line, problem))?;
+        let (line, header) = records
+            .next()
+            .unwrap_or_else(|| Ok((1, StringRecord::new())))
+            .map_err(|(line, problem)| WrongLines::one(line, problem))?;
+        let columns = columns(&header).map_err(|problem| WrongLines::one(line, problem))?;
         let mut rows: HashMap<SmolStr, Vec<Row>> = HashMap::new();
         for (count, record) in records.enumerate() {
-            let (line, record) = record?;
-            if record.len() != header.len() {
-                return Err((line, format!("has {} fields, the header has {}", record.len(), header.len())));
-            }
             if count >= ROWS_MAX {
-                return Err((line, format!("there are more than {ROWS_MAX} rows")));
+                let line = record.map_or_else(|(line, _)| line, |(line, _)| line);
+                wrong.add(line, format!("there are more than {ROWS_MAX} rows"));
+                break;
             }
-            let (caller, row) = row(line, &record, &columns).map_err(|problem| (line, problem))?;
-            rows.entry(caller).or_default().push(row);
+            let read = record.and_then(|(line, record)| {
+                let row = whole(&record, &header).and_then(|()| row(line, &record, &columns));
+                row.map_err(|problem| (line, problem))
+            });
+            match read {
+                Ok((caller, row)) => rows.entry(caller).or_default().push(row),
+                Err((line, problem)) => wrong.add(line, problem),
+            }
         }
         for (caller, rows) in &mut rows {
             rows.sort_by_key(|row| row.from);
             for pair in rows.windows(2) {
-                check_order(caller, &pair[0], &pair[1])?;
+                if let Err((line, problem)) = check_order(caller, &pair[0], &pair[1]) {
+                    wrong.add(line, problem);
+                }
             }
         }
-        Ok(CallerMap { version, rows })
+        wrong.or(CallerMap { version, rows })
     }
 }
 
@@ -94,8 +109,29 @@ impl FromFile for CallerMap {
     const BYTES_MAX: u64 = 64 << 20;
 
     fn parse(text: &str) -> Result<CallerMap, String> {
-        CallerMap::read(text).map_err(|(line, problem)| format!("line {line}: {problem}"))
+        CallerMap::read(text).map_err(|wrong| wrong.to_string())
     }
+
+    /// A file that is caught half-way through being written may hold its header only; nobody takes
+    /// everybody's department away on purpose without a restart.
+    fn may_follow(&self, before: &CallerMap) -> Result<(), String> {
+        match before.callers() {
+            callers if callers > 0 && self.rows.is_empty() => {
+                Err(format!("names no caller any more, and before it named {callers}: such a file is taken at a start only"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `1 field`, `2 fields`.
+fn fields(count: usize) -> String {
+    format!("{count} field{}", if count == 1 { "" } else { "s" })
+}
+
+fn whole(record: &StringRecord, header: &StringRecord) -> Result<(), String> {
+    let (has, wanted) = (record.len(), header.len());
+    if has == wanted { Ok(()) } else { Err(format!("has {}, the header has {wanted}", fields(has))) }
 }
 
 /// Two neighbours of one caller must not be in force at once. The problem is that of the later line.
@@ -240,6 +276,28 @@ mod tests {
         // printf 'caller,department\na,x\n' | sha256sum
         assert_eq!(CallerMap::parse("caller,department\na,x\n").unwrap().version(), "6e3dd0bccac6");
         assert_eq!(CallerMap::parse("caller,department\n").unwrap().rows.len(), 0, "nobody is in it");
+    }
+
+    #[test]
+    fn all_wrong_lines_are_told_at_once_in_their_order() {
+        let error = CallerMap::parse(&format!("{HEADER}\na,,,CC,\nb,soon,,CC,\n,,,CC,\nc\na,,,CC,\n")).unwrap_err();
+        let expected = "has 4 wrong lines:\n\
+             line 3: from is \"soon\"; allowed: a UTC day such as 2026-11-01, or an instant such as 2026-11-01T12:00:00Z\n\
+             line 4: caller is empty\n\
+             line 5: has 1 field, the header has 5\n\
+             line 6: has the caller \"a\" and the from of line 2";
+        assert_eq!(error, expected);
+        let semicolons = "a;;;CC;\n".repeat(100_000);
+        let error = CallerMap::parse(&format!("{HEADER}\n{semicolons}")).unwrap_err();
+        assert!(error.starts_with("has 100000 wrong lines:") && error.len() < 2_000, "{error}");
+    }
+
+    #[test]
+    fn a_map_of_nobody_does_not_follow_one_of_somebody() {
+        let parse = |text: &str| CallerMap::parse(text).unwrap();
+        let (nobody, somebody) = (parse("caller,department\n"), parse("caller,department\na,x\n"));
+        assert!(nobody.may_follow(&somebody).unwrap_err().contains("before it named 1"));
+        assert_eq!((nobody.may_follow(&nobody), somebody.may_follow(&nobody)), (Ok(()), Ok(())));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod certificate;
 mod fields;
 mod hash;
+mod lines;
 mod map;
 mod network;
 mod peer;
@@ -19,6 +20,7 @@ mod trust;
 pub use certificate::Certificate;
 pub use fields::{ATTEMPT, REQUEST_ID, gateway_headers};
 pub use hash::{HashKey, SecretError};
+pub use lines::WrongLines;
 pub use map::{CallerMap, MAP_COLUMNS};
 pub use network::{Network, ParseNetworkError};
 pub use peer::Peer;

@@ -17,6 +17,14 @@ pub trait FromFile: Sized {
     /// # Errors
     /// Says what is wrong with the text; the file is named by who asks.
     fn parse(text: &str) -> Result<Self, String>;
+
+    /// Whether it may take the place of what was in force before.
+    ///
+    /// # Errors
+    /// Says why not; the file is named by who asks.
+    fn may_follow(&self, _before: &Self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// A value, and the file that it comes from.
@@ -59,8 +67,9 @@ impl<T: FromFile> Reload<T> {
     /// As [`Reload::file`]; the value stays what it was.
     pub fn read_again(&self) -> Result<bool, String> {
         let Some(path) = &self.path else { return Ok(false) };
-        let before = self.current.read().unwrap_or_else(PoisonError::into_inner).0;
-        let Some(loaded) = load(path, Some(before))? else { return Ok(false) };
+        let before = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(loaded) = load(path, Some(before.0))? else { return Ok(false) };
+        T::may_follow(&loaded.1, &before.1).map_err(|problem| format!("{} {problem}", path.display()))?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
         Ok(true)
     }
@@ -102,6 +111,10 @@ mod tests {
         fn parse(text: &str) -> Result<Number, String> {
             text.trim().parse().map(Number).map_err(|_| format!("{text:?} is no number"))
         }
+
+        fn may_follow(&self, before: &Number) -> Result<(), String> {
+            if self.0 < before.0 { Err(format!("is less than {}", before.0)) } else { Ok(()) }
+        }
     }
 
     #[test]
@@ -117,6 +130,7 @@ mod tests {
         assert_eq!((number.read_again(), number.current().0), (Ok(true), 2));
         for (bad, needle) in [
             ("x", "no number"),
+            ("1", "number is less than 2"),
             ("123456789", "longer than 8 bytes"),
             ("\0\u{e9}\u{e9}\u{e9}\u{e9}", "longer"),
         ] {

@@ -1,7 +1,10 @@
 //! The command line as clap sees it, generated from the table of settings.
 
+use std::path::PathBuf;
+
 use clap::{Arg, ArgAction, Command, value_parser};
 
+use super::examples;
 use crate::config::settings::{Kind, SETTINGS, Setting};
 use crate::report::PRICES_HELP;
 
@@ -22,10 +25,23 @@ pub(super) fn command() -> Command {
     Command::new("tokenweir")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Passes AI streams on untouched, counts their tokens, and publishes one usage event per call.")
-        .after_help("Exit codes: 0 fine, 1 failed while running, 2 usage, 3 verify found something, 78 bad configuration.")
+        .after_help(format!(
+            "{}\n\nExit codes: 0 fine, 1 failed while running, 2 usage, 3 verify found something, 78 bad configuration.",
+            examples::help("")
+        ))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([serve(), demo(), events(), report(), verify(), drain(), account(), count(), check(), schema(), health()])
+        .subcommands(
+            [serve(), demo(), events(), report(), verify(), drain(), account(), count(), check(), schema(), health()]
+                .map(with_examples),
+        )
+}
+
+/// Every command ends with lines that can be copied.
+fn with_examples(command: Command) -> Command {
+    let before = command.get_after_help().map_or(String::new(), |text| format!("{text}\n\n"));
+    let help = examples::help(command.get_name());
+    command.after_help(before + &help)
 }
 
 fn serve() -> Command {
@@ -44,13 +60,15 @@ fn demo() -> Command {
 }
 
 fn events() -> Command {
-    with_settings(Command::new("events").about("Stored events as JSON lines"), &["ledger"])
+    let command = Command::new("events").about("Stored events as JSON lines").arg(config_file());
+    with_settings(command, &["ledger"])
         .arg(switch("follow", "Go on with new events until interrupted"))
         .arg(switch("refused", "Only events that the broker refused for good; standard error says why"))
 }
 
 fn report() -> Command {
     let command = Command::new("report").about("Tokens by caller and model, from a ledger or from the topic");
+    let command = command.arg(config_file());
     with_settings(with_settings(command, &["ledger"]), KAFKA)
         .arg(
             option("by", "KEYS", "Keys of the rows, separated by commas: caller, model, deployment, day, department, cost_center, outcome")
@@ -58,7 +76,7 @@ fn report() -> Command {
         )
         .arg(option("from", "TIME", "Only events at or after this instant or UTC day"))
         .arg(option("to", "TIME", "Only events before this instant or UTC day"))
-        .arg(option("prices", "FILE", "CSV of prices: adds cost, currency and unpriced_calls; see below"))
+        .arg(file("prices", "CSV of prices: adds cost, currency and unpriced_calls; see below"))
         .after_help(PRICES_HELP)
         .arg(option("format", "FORMAT", "How rows are printed").default_value("table").value_parser(["table", "csv", "json"]))
 }
@@ -70,10 +88,9 @@ fn verify() -> Command {
             "Reads a ledger, a topic (--kafka-brokers) or FILE, and holds every event against its sequence and its control \
              event. In a ledger or a topic, what retention took is not missing. A topic is read to the end that it has at the \
              start; rows without a control event yet are told, and are no fault.\n\n\
-             A live topic with repeats: tokenweir verify --allow-open --allow-repeats --kafka-brokers ..\n\n\
              Exit codes: 0 nothing was found, 1 the input could not be read, 3 something was found.",
         )
-        .arg(Arg::new("file").value_name("FILE").help("JSON lines, as `tokenweir events` prints them; - is standard input"))
+        .arg(input("JSON lines, as `tokenweir events` prints them; - is standard input"))
         .arg(switch("allow-repeats", "Only count repeats with equal bytes: delivery is at least once"))
         .arg(switch("allow-open", "A boot that still runs is no finding; one that was never closed is"))
         .arg(switch("allow-cut", "FILE begins in the middle: what lies before its first event is not missing"))
@@ -97,7 +114,10 @@ fn drain() -> Command {
 
 fn account() -> Command {
     with_settings(
-        Command::new("account").about("Recompute usage from recorded exchanges, offline"),
+        Command::new("account")
+            .about("Recompute usage from recorded exchanges, offline")
+            .after_help(ACCOUNT_HELP)
+            .arg(config_file()),
         &["end-of-turn"],
     )
     .arg(
@@ -107,14 +127,32 @@ fn account() -> Command {
             .default_missing_value("auto")
             .value_parser(["auto", "text", "json"]),
     )
-    .arg(input())
+    .arg(input("Exchanges; without it, or with -, standard input"))
 }
+
+/// What `account` reads and writes.
+const ACCOUNT_HELP: &str = "\
+Each line is an exchange, a JSON object with
+
+  id             a text that names it
+  api            chat, completions, embeddings or responses
+  request        the body that was sent, as JSON
+  response_kind  json, or sse for a stream
+  response_body  the body that came back, as one text; what is no text goes into
+                 response_body_base64 instead
+
+and, if they are known, azure (true or false), model, deployment, api_version and status. Other members are ignored. \
+`tokenweir schema exchange` is the JSON Schema of a line.
+
+Each line gives one, in the same order: computed (what we would say had the service reported nothing), reported, the \
+quality of what is computed, and the event that `serve` would have written. A line that is no exchange gives id and \
+error, and exit code 1 at the end.";
 
 fn count() -> Command {
     Command::new("count")
         .about("Tokens of a text")
         .arg(option("model", "MODEL", "The model whose tokens are counted").required(true))
-        .arg(input())
+        .arg(input("The text; without it, or with -, standard input"))
 }
 
 fn check() -> Command {
@@ -126,17 +164,20 @@ fn check() -> Command {
 }
 
 fn schema() -> Command {
-    Command::new("schema").about("JSON Schema of the events, or of the configuration file").arg(
-        Arg::new("of").value_name("OF").default_value("event").value_parser(["event", "config"]).help(
-            "event: a whole CloudEvent of any of the three types; config: the file that --config names",
-        ),
-    )
+    let help = "event: a whole CloudEvent of any of the three types; config: the file that --config names; exchange: a line \
+                that `account` reads";
+    let of = Arg::new("of").value_name("OF").default_value("event").value_parser(["event", "config", "exchange"]);
+    Command::new("schema")
+        .about("JSON Schema of the events, of the configuration file, or of a recorded exchange")
+        .arg(of.help(help))
 }
 
 fn health() -> Command {
-    Command::new("health")
+    let command = Command::new("health")
         .about("Exit 0 if the sidecar is alive: for a container's HEALTHCHECK")
-        .arg(option("url", "URL", "What to ask").default_value("http://127.0.0.1:9464/livez"))
+        .arg(option("url", "URL", "What to ask [default: /livez at admin-listen, on loopback if that is every interface]"))
+        .arg(config_file());
+    with_settings(command, &["admin-listen"])
 }
 
 fn with_settings(command: Command, names: &[&str]) -> Command {
@@ -168,16 +209,17 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
-fn config_file() -> Arg {
-    option(
-        "config",
-        "FILE",
-        "Flat TOML with any of the settings below; flags and environment win [env: TOKENWEIR_CONFIG]",
-    )
+/// A flag that names a file, whatever bytes its name has.
+fn file(name: &'static str, help: impl Into<clap::builder::StyledStr>) -> Arg {
+    option(name, "FILE", help).value_parser(value_parser!(PathBuf))
 }
 
-fn input() -> Arg {
-    Arg::new("file").value_name("FILE").default_value("-").help("What to read; - is standard input")
+fn config_file() -> Arg {
+    file("config", "Flat TOML with any of the settings; flags and environment win [env: TOKENWEIR_CONFIG]")
+}
+
+fn input(help: &'static str) -> Arg {
+    Arg::new("file").value_name("FILE").value_parser(value_parser!(PathBuf)).help(help)
 }
 
 #[cfg(test)]

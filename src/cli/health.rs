@@ -1,7 +1,7 @@
 //! `tokenweir health`: one GET over a plain socket, for images that have no curl.
 
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +10,9 @@ use clap::ArgMatches;
 use http::Uri;
 use http::uri::Authority;
 
-use super::{Done, Failure};
+use super::failure::{Done, Failure};
+use super::layers::values;
+use crate::config::Values;
 
 /// Less than the three seconds or so that orchestrators grant a probe.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -18,25 +20,64 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_BYTES_MAX: u64 = 1_024;
 
 pub(super) fn run(matches: &ArgMatches) -> Done {
-    let url = matches.get_one::<String>("url").map_or("", String::as_str);
-    let status = ask(url)?;
+    let (url, from) = match matches.get_one::<String>("url") {
+        Some(url) => (url.clone(), "--url".to_owned()),
+        None => configured(&values(matches)?)?,
+    };
+    let status = ask(&url, &from)?;
     if status == "200" {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(anyhow::anyhow!("{url} answered {status}").into())
+    Err(Failure::run(format!("{url} answered {status}")))
 }
 
-/// The status of the answer.
-fn ask(url: &str) -> Result<String, Failure> {
+/// The page of the admin port that the configuration names, and what names it. Nothing else of the
+/// configuration matters: a sidecar that runs is alive, whatever a file says by now.
+fn configured(values: &Values) -> Result<(String, String), Failure> {
+    let thing = values.thing("admin-listen");
+    if values.file_is_broken() || values.is_wrong("admin-listen") {
+        return Err(Failure::config(values.errors()));
+    }
+    let text = values.text("admin-listen").unwrap_or_default();
+    let address = text.to_socket_addrs().ok().and_then(|mut all| all.next());
+    let address = address.ok_or_else(|| Failure::run(format!("{thing}: {text:?} has no address")))?;
+    if address.port() == 0 {
+        let problem = "port 0 is a free one, which only the start line of `serve` names; give --url http://host:port/livez";
+        return Err(Failure::usage(format!("{thing}: {problem}")));
+    }
+    Ok((format!("http://{}/livez", reachable(address)), thing))
+}
+
+/// Where an address can be reached from this machine: a port that is open on every interface is also
+/// open on loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The status of the answer; `from` says where the URL is from.
+fn ask(url: &str, from: &str) -> Result<String, Failure> {
     let uri: Uri = url.parse().map_err(|error| Failure::usage(format!("--url {url:?}: {error}")))?;
     let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(Failure::usage(format!("--url {url:?} is not allowed; allowed: http://host:port/path")));
     };
-    get(authority, &uri).with_context(|| url.to_owned()).map_err(Failure::from)
+    get(authority, &uri).map_err(|error| {
+        let hint = if error.root_cause().to_string().contains("refused") {
+            format!("; nobody listens there: is `tokenweir serve` running, and with that address ({from})?")
+        } else {
+            String::new()
+        };
+        Failure::run(format!("{url}: {error:#}{hint}"))
+    })
 }
 
 fn get(authority: &Authority, uri: &Uri) -> anyhow::Result<String> {
-    let address = (authority.host(), authority.port_u16().unwrap_or(80));
+    let host = authority.host().trim_matches(['[', ']']);
+    let address = (host, authority.port_u16().unwrap_or(80));
     let address = address.to_socket_addrs()?.next().context("the host has no address")?;
     let mut socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
     socket.set_read_timeout(Some(TIMEOUT))?;
@@ -44,6 +85,27 @@ fn get(authority: &Authority, uri: &Uri) -> anyhow::Result<String> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     write!(socket, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
-    socket.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    let read = socket.take(ANSWER_BYTES_MAX).read_to_string(&mut answer);
+    read.map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => anyhow::anyhow!("no answer within {} s", TIMEOUT.as_secs()),
+        _ => error.into(),
+    })?;
     Ok(answer.split(' ').nth(1).unwrap_or("no HTTP").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_on_every_interface_is_asked_on_loopback() {
+        for (given, asked) in [
+            ("0.0.0.0:9464", "127.0.0.1:9464"),
+            ("[::]:9464", "[::1]:9464"),
+            ("10.1.2.3:1", "10.1.2.3:1"),
+            ("127.0.0.1:9465", "127.0.0.1:9465"),
+        ] {
+            assert_eq!(reachable(given.parse().unwrap()).to_string(), asked);
+        }
+    }
 }

@@ -38,10 +38,12 @@ fn sources(values: &mut Values) -> Vec<CallerSource> {
             Err(error) => values.error_in("caller-sources", format!("{error}")),
         }
     }
-    if values.list("caller-sources").is_empty() {
+    if values.list("caller-sources").is_empty() && !values.is_wrong("caller-sources") {
         values.error_in("caller-sources", "names no source; every call would be unattributed");
     }
-    if found.contains(&CallerSource::ClientCert) && values.text("listen-client-ca-file").is_none() {
+    // With --caller-trust mtls the same is said there.
+    let no_ca = values.text("listen-client-ca-file").is_none() && !values.is_wrong("listen-client-ca-file");
+    if found.contains(&CallerSource::ClientCert) && no_ca && values.text("caller-trust") != Some("mtls") {
         let problem = "\"client-cert\" needs --listen-client-ca-file: without it nobody shows a certificate";
         values.error_in("caller-sources", problem);
     }
@@ -65,6 +67,9 @@ fn user_ids(values: &mut Values, sources: &[CallerSource]) -> UserIds {
 
 /// The test of the hop; `None` if it makes no sense: then `values` says why.
 fn trust(values: &mut Values) -> Option<HopTest> {
+    if values.is_wrong("caller-trust") {
+        return None;
+    }
     let mode = values.text("caller-trust").unwrap_or_default().to_owned();
     for (name, needed) in [("caller-networks", "network"), ("caller-cert-names", "mtls")] {
         if values.text(name).is_some() && mode != needed {
@@ -83,8 +88,9 @@ fn trust(values: &mut Values) -> Option<HopTest> {
     match mode.as_str() {
         "shared-secret" => secrets(values).map(|secrets| HopTest::SharedSecret(Arc::new(secrets))),
         "mtls" => {
-            if values.text("listen-client-ca-file").is_none() {
-                let problem = "\"mtls\" needs --listen-client-ca-file: without it nobody shows a certificate";
+            if values.text("listen-client-ca-file").is_none() && !values.is_wrong("listen-client-ca-file") {
+                let problem = "\"mtls\" needs the roots of the gateway's certificate, without which nobody shows one: give \
+                               --listen-client-ca-file, --listen-cert-file and --listen-key-file";
                 values.error_in("caller-trust", problem);
             }
             Some(HopTest::Mtls(values.list("caller-cert-names")))
@@ -99,6 +105,7 @@ fn secrets(values: &mut Values) -> Option<Reload<Secrets>> {
     let loaded = match (values.text(name), values.path(file)) {
         (Some(text), _) => Reload::fixed(text).map_err(|problem| (name, problem)),
         (None, Some(path)) => Reload::file(&path).map_err(|problem| (file, problem)),
+        (None, None) if values.is_wrong(name) || values.is_wrong(file) => return None,
         (None, None) => {
             let problem = "\"shared-secret\" needs 1 or 2 secrets; set --caller-shared-secret-file or \
                            TOKENWEIR_CALLER_SHARED_SECRET";
@@ -116,7 +123,7 @@ fn networks(values: &mut Values) -> Vec<Network> {
             Err(error) => values.error_in("caller-networks", format!("{error}")),
         }
     }
-    if values.list("caller-networks").is_empty() {
+    if values.list("caller-networks").is_empty() && !values.is_wrong("caller-networks") {
         values.error_in("caller-trust", "\"network\" needs --caller-networks, such as 10.1.0.0/16");
     }
     found

@@ -1,12 +1,14 @@
 //! Layers of settings: flag over environment over file over default. Every error is collected,
 //! so that one run shows them all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::file::{self, Entry};
+use super::hint::{hint, nearest};
 use super::settings::{self, Kind, SETTINGS, Setting};
 use super::value;
 
@@ -43,6 +45,10 @@ pub enum Origin {
 pub struct Values {
     given: BTreeMap<&'static str, (Vec<String>, Option<Origin>)>,
     errors: Vec<ConfigError>,
+    /// Settings of which something wrong has been told: what follows from it is told no more.
+    wrong: BTreeSet<&'static str>,
+    /// The file could not be read to its end, so nobody knows what is missing in it.
+    file_is_broken: bool,
 }
 
 impl Values {
@@ -68,49 +74,57 @@ impl Values {
             } else {
                 continue;
             };
-            for text in &given {
-                if !is_allowed(setting.kind, text) {
-                    values.reject(setting, origin, text);
-                }
+            let (allowed, rejected): (Vec<_>, Vec<_>) =
+                given.into_iter().partition(|text| is_allowed(setting.kind, text));
+            for text in &rejected {
+                values.reject(setting, origin, text);
             }
-            values.given.insert(setting.name, (given, Some(origin)));
+            values.given.insert(setting.name, (allowed, Some(origin)));
         }
         values
     }
 
     fn read_file(&mut self, path: &Path, text: &str) -> BTreeMap<&'static str, Vec<String>> {
         let mut found = BTreeMap::new();
-        let table = match text.parse::<toml::Table>() {
-            Ok(table) => table,
-            Err(error) => {
-                self.error(path.display().to_string(), format!("is not TOML: {}", error.message()));
-                return found;
-            }
-        };
-        for (key, item) in table {
-            let Some(setting) = SETTINGS.iter().find(|s| s.key() == key && !matches!(s.kind, Kind::Secret))
-            else {
-                self.error(format!("{}: {key}", path.display()), unknown_key(&key));
-                continue;
-            };
-            match texts(&item) {
-                Some(given) => {
-                    found.insert(setting.name, given);
+        let file = file::read(text);
+        self.file_is_broken = !file.broken.is_empty();
+        for (key, entry) in file.entries {
+            let thing = format!("{}: {key}", path.display());
+            let setting = SETTINGS.iter().find(|s| s.key() == key && !matches!(s.kind, Kind::Secret));
+            match (setting, entry) {
+                (Some(setting), Entry::Texts(texts)) => {
+                    found.insert(setting.name, texts);
                 }
-                None => self.error(
-                    format!("{}: {key}", path.display()),
-                    format!("a {} is no value for it; allowed: {}", item.type_str(), setting.kind.allowed()),
-                ),
+                (Some(setting), Entry::Table(_)) => self.mistyped(thing, setting, "a table"),
+                (Some(setting), Entry::Other(kind)) => self.mistyped(thing, setting, kind),
+                (None, entry) => {
+                    let (problem, meant) = unknown_key(&key, &entry);
+                    self.wrong.extend(meant.iter().map(|setting| setting.name));
+                    self.error(thing, problem);
+                }
+            }
+        }
+        for broken in file.broken {
+            // "and 3 more lines" has no place of its own.
+            match broken.split_once(": ").filter(|(place, _)| place.starts_with("line ")) {
+                Some((place, problem)) => self.error(format!("{}, {place}", path.display()), problem),
+                None => self.error(path.display().to_string(), broken),
             }
         }
         found
     }
 
-    fn reject(&mut self, setting: &Setting, origin: Origin, text: &str) {
-        let thing = thing(setting, origin);
+    fn mistyped(&mut self, thing: String, setting: &'static Setting, kind: &str) {
+        self.wrong.insert(setting.name);
+        self.error(thing, format!("{kind} is no value for it; allowed: {}", setting.kind.allowed()));
+    }
+
+    fn reject(&mut self, setting: &'static Setting, origin: Origin, text: &str) {
+        self.wrong.insert(setting.name);
         let shown = if matches!(setting.kind, Kind::Secret) { "the value" } else { &format!("{text:?}") };
-        let (allowed, hint) = (setting.kind.allowed(), hint(setting.kind, text));
-        self.error(thing, format!("{shown} is not allowed; allowed: {allowed}{hint}"));
+        let hint = hint(setting.kind, text, |text| is_allowed(setting.kind, text));
+        let allowed = setting.kind.allowed();
+        self.error(thing(setting, origin), format!("{shown} is not allowed; allowed: {allowed}{hint}"));
     }
 
     /// Adds an error.
@@ -120,9 +134,32 @@ impl Values {
 
     /// Adds an error about a setting, naming it as it was given.
     pub fn error_in(&mut self, name: &'static str, problem: impl Into<String>) {
-        let origin = self.given.get(name).and_then(|(_, origin)| *origin).unwrap_or(Origin::Flag);
-        let thing = settings::find(name).map_or_else(|| name.to_owned(), |setting| thing(setting, origin));
-        self.error(thing, problem);
+        self.wrong.insert(name);
+        self.error(self.thing(name), problem);
+    }
+
+    /// Adds an error about the value in the environment, which is no text.
+    pub fn not_utf8(&mut self, variable: &str) {
+        let setting = SETTINGS.iter().find(|setting| setting.env() == variable);
+        self.wrong.extend(setting.map(|setting| setting.name));
+        self.error(variable, "the value is not UTF-8");
+    }
+
+    /// A setting as it was given: the flag, the variable or the key; the flag where nobody gave it.
+    pub fn thing(&self, name: &str) -> String {
+        let origin = self.origin(name).unwrap_or(Origin::Flag);
+        settings::find(name).map_or_else(|| name.to_owned(), |setting| thing(setting, origin))
+    }
+
+    /// Something wrong has been told of this setting already. What follows from that, such as that it
+    /// is not set, would be a second error for one cause.
+    pub fn is_wrong(&self, name: &str) -> bool {
+        self.wrong.contains(name)
+    }
+
+    /// The file is no TOML somewhere, which has been told. What is not set may stand behind that place.
+    pub fn file_is_broken(&self) -> bool {
+        self.file_is_broken
     }
 
     /// What was wrong. Empty if nothing was.
@@ -210,27 +247,37 @@ fn split_env(setting: &Setting, text: &str) -> Vec<String> {
     }
 }
 
-/// A TOML value as the texts that a flag would have had: numbers and booleans are written out.
-fn texts(item: &toml::Value) -> Option<Vec<String>> {
-    Some(match item {
-        toml::Value::String(text) => vec![text.clone()],
-        toml::Value::Integer(number) => vec![number.to_string()],
-        toml::Value::Array(items) => {
-            items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()?
+/// What to say of a key that is no setting, and the settings that were probably meant.
+fn unknown_key(key: &str, entry: &Entry) -> (String, Vec<&'static Setting>) {
+    let in_file = || SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::Secret));
+    let named = |key: &str| in_file().find(|setting| setting.key() == key);
+    if let Entry::Table(names) = entry {
+        // `[kafka] brokers = ..`
+        let meant: Vec<_> =
+            names.iter().filter_map(|name| named(&format!("{key}_{name}")).or_else(|| named(name))).collect();
+        let keys: Vec<_> = meant.iter().map(|setting| setting.key()).collect();
+        let hint = match keys.as_slice() {
+            [] => String::new(),
+            keys => format!("; did you mean {}, without [{key}]?", keys.join(", ")),
+        };
+        return (format!("is not a setting, and no setting is a table: the file is flat{hint}"), meant);
+    }
+    if let Some(known) = nearest(&key.replace('-', "_"), in_file().map(Setting::key)) {
+        return (format!("is not a setting; did you mean {known}?"), named(&known).into_iter().collect());
+    }
+    if let Some(known) = named(&key.replace('-', "_")) {
+        return (format!("is not a setting; did you mean {}?", known.key()), vec![known]);
+    }
+    let secret = SETTINGS.iter().find(|setting| setting.key() == key);
+    match secret {
+        Some(setting) => {
+            let problem = format!(
+                "is a secret and stands in no file; give it in the environment ({}), or name a file that holds it ({key}_file)",
+                setting.env()
+            );
+            (problem, vec![setting])
         }
-        _ => return None,
-    })
-}
-
-fn unknown_key(key: &str) -> String {
-    let keys = SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::Secret)).map(Setting::key);
-    match nearest(key, keys) {
-        Some(known) => format!("is not a setting; did you mean {known}?"),
-        None if SETTINGS.iter().any(|setting| setting.key() == key) => {
-            "is a secret and stands in no file; give it in the environment, or name a file that holds it"
-                .to_owned()
-        }
-        None => "is not a setting; `tokenweir serve --help` lists them".to_owned(),
+        None => ("is not a setting; `tokenweir serve --help` lists them".to_owned(), Vec::new()),
     }
 }
 
@@ -251,30 +298,6 @@ pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<ConfigE
 
 /// The configuration file's own variable, which is no setting of the file.
 const CONFIG_VARIABLE: &str = "TOKENWEIR_CONFIG";
-
-/// Letters that may be wrong in a name that was meant: three, and no more than a third.
-fn nearest(given: &str, known: impl Iterator<Item = String>) -> Option<String> {
-    let edits_max = 3.min(given.len() / 3);
-    let with_edits = known.map(|name| (strsim::damerau_levenshtein(&name, given), name));
-    with_edits.filter(|(edits, _)| (1..=edits_max).contains(edits)).min().map(|(_, name)| name)
-}
-
-/// What to say after the range: the word that was meant, or how a number gets its unit.
-fn hint(kind: Kind, text: &str) -> String {
-    let unit = |unit: &str| format!("; a number needs its unit, such as {text}{unit}");
-    match kind {
-        Kind::Choice(words) => {
-            let lower = text.trim().to_ascii_lowercase().replace('_', "-");
-            let same = words.iter().find(|word| **word == lower).map(|word| (*word).to_owned());
-            let meant = same.or_else(|| nearest(&lower, words.iter().map(|word| (*word).to_owned())));
-            meant.map_or(String::new(), |word| format!("; did you mean {word}?"))
-        }
-        Kind::Time(..) if text.parse::<u64>().is_ok() => unit("s"),
-        Kind::Size(..) if text.parse::<u64>().is_ok_and(|n| n > 0) => unit("MiB"),
-        Kind::Share if text.parse::<f64>().is_ok() => unit("%"),
-        _ => String::new(),
-    }
-}
 
 fn is_allowed(kind: Kind, text: &str) -> bool {
     match kind {

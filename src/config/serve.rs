@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use http::HeaderName;
 
-use super::{Values, identity, settings, tls, traffic};
+use super::{Values, identity, place, settings, tls, traffic};
 use crate::meter::Rules;
 use crate::publish::{Auth, Secret, TokenSource};
 use crate::tee::Share;
@@ -13,6 +13,9 @@ use crate::{ledger, proxy, publish, serve};
 
 /// The configuration of `serve`, or `None` if something is wrong: then `values` holds the errors.
 pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
+    if values.file_is_broken() {
+        return None; // what is not set may stand behind the place that is broken
+    }
     let upstreams = upstreams(values);
     let publish = publish_config(values);
     let caller = identity::caller(values);
@@ -22,6 +25,7 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
     let header_names = header_names(values, &query_names);
     let listen_tls = tls::caller_tls(values);
     let tls = tls::service_tls(values);
+    ledger_place(values);
     if !values.errors().is_empty() {
         return None;
     }
@@ -61,6 +65,14 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
     })
 }
 
+fn ledger_place(values: &mut Values) {
+    let network_fs = values.text("ledger-network-fs") == Some("allow");
+    let dir = values.path("ledger").filter(|_| !values.is_wrong("ledger-network-fs"));
+    if let Some(problem) = dir.and_then(|dir| place::problem(&dir, network_fs)) {
+        values.error_in("ledger", problem);
+    }
+}
+
 fn upstreams(values: &mut Values) -> Vec<proxy::Upstream> {
     let end_of_turn = end_of_turn(values);
     let mut found: Vec<proxy::Upstream> = Vec::new();
@@ -79,7 +91,7 @@ fn upstreams(values: &mut Values) -> Vec<proxy::Upstream> {
     if found.len() > 1 && found.iter().any(|upstream| upstream.name().is_none()) {
         values.error_in("upstream", "several upstreams need a NAME each: NAME=https://host");
     }
-    if values.all("upstream").is_empty() {
+    if values.all("upstream").is_empty() && !values.is_wrong("upstream") {
         values.error(
             "upstream",
             "is not set; give --upstream https://NAME.openai.azure.com, key upstream, or TOKENWEIR_UPSTREAM",
@@ -137,6 +149,9 @@ fn address(values: &mut Values, name: &'static str) -> Option<SocketAddr> {
 /// Where events go, or `None` if they are not published or something is wrong: then `values`
 /// holds the errors.
 pub fn publish_config(values: &mut Values) -> Option<publish::Config> {
+    if values.file_is_broken() {
+        return None;
+    }
     let properties = properties(values);
     let brokers = values.list("kafka-brokers");
     if brokers.is_empty() {
@@ -146,18 +161,24 @@ pub fn publish_config(values: &mut Values) -> Option<publish::Config> {
     let config = publish::Config {
         brokers: brokers.join(","),
         topic: values.text("kafka-topic").unwrap_or_default().to_owned(),
-        auth,
+        auth: auth.clone().unwrap_or_default(),
         properties,
     };
     for error in config.check() {
         let setting = settings::SETTINGS.iter().find(|setting| setting.key() == error.key);
         match setting {
+            // Told already, with its cause.
+            Some(setting) if auth.is_none() && LOGIN.contains(&setting.name) => {}
+            Some(setting) if values.is_wrong(setting.name) && setting.name == "kafka-topic" => {}
             Some(setting) => values.error_in(setting.name, error.problem),
             None => values.error_in("kafka-property", error.to_string()),
         }
     }
     Some(config)
 }
+
+/// Settings of the login that is given besides its secrets.
+const LOGIN: [&str; 2] = ["kafka-auth", "kafka-entra-scope"];
 
 fn properties(values: &mut Values) -> Vec<(String, String)> {
     let mut found = Vec::new();
@@ -172,45 +193,65 @@ fn properties(values: &mut Values) -> Vec<(String, String)> {
     found
 }
 
-fn auth(values: &mut Values) -> Auth {
+/// The login; `None` if it makes no sense: then `values` says why, once.
+fn auth(values: &mut Values) -> Option<Auth> {
     let connection_string = kafka_secret(values, "kafka-connection-string", "kafka-connection-string-file");
     let password = kafka_secret(values, "kafka-sasl-password", "kafka-sasl-password-file");
     let username = values.text("kafka-sasl-username").map(str::to_owned);
-    match values.text("kafka-auth").unwrap_or_default().to_owned().as_str() {
-        "sasl" => {}
-        other => {
-            if connection_string.is_some() || password.is_some() {
-                let unused = if password.is_some() { "a password" } else { "a connection string" };
-                let problem = format!(
-                    "{other:?} has no use for {unused}, and one is given; set it to sasl, or leave that out"
-                );
-                values.error_in("kafka-auth", problem);
-            }
-            return if other == "entra" { entra(values) } else { Auth::None };
-        }
+    if LOGIN_PARTS.iter().any(|name| values.is_wrong(name)) {
+        return None;
     }
-    match (connection_string, username, password) {
-        (Some(connection_string), None, None) => Auth::ConnectionString(connection_string),
-        (None, Some(username), Some(password)) => Auth::Sasl { username, password },
-        _ => {
-            values.error_in(
-                "kafka-auth",
-                "\"sasl\" needs either a connection string (--kafka-connection-string-file) or a user name and a \
-                 password (--kafka-sasl-username, --kafka-sasl-password-file)",
-            );
-            Auth::None
+    let mode = values.text("kafka-auth").unwrap_or_default().to_owned();
+    if mode != "sasl" {
+        if connection_string.is_some() || password.is_some() {
+            let unused = if password.is_some() { "a password" } else { "a connection string" };
+            let problem =
+                format!("{mode:?} has no use for {unused}, and one is given; set it to sasl, or leave that out");
+            values.error_in("kafka-auth", problem);
+            return None;
         }
+        return if mode == "entra" { entra(values) } else { Some(Auth::None) };
     }
+    let problem = match (connection_string, username, password) {
+        (Some(connection_string), None, None) => return Some(Auth::ConnectionString(connection_string)),
+        (None, Some(username), Some(password)) => return Some(Auth::Sasl { username, password }),
+        (None, None, None) => {
+            "\"sasl\" needs a connection string (TOKENWEIR_KAFKA_CONNECTION_STRING or --kafka-connection-string-file), or a \
+             user name and a password (--kafka-sasl-username, and TOKENWEIR_KAFKA_SASL_PASSWORD or \
+             --kafka-sasl-password-file)"
+        }
+        (None, Some(_), None) => {
+            "\"sasl\" with a user name needs the password: TOKENWEIR_KAFKA_SASL_PASSWORD or --kafka-sasl-password-file"
+        }
+        (None, None, Some(_)) => "\"sasl\" with a password needs the user name: --kafka-sasl-username",
+        (Some(_), ..) => {
+            "\"sasl\" takes a connection string or a user name and a password, and both are given; leave one out"
+        }
+    };
+    values.error_in("kafka-auth", problem);
+    None
 }
+
+/// What a login is made of. Where one of these is wrong, nothing can be said of the whole.
+const LOGIN_PARTS: [&str; 6] = [
+    "kafka-auth",
+    "kafka-connection-string",
+    "kafka-connection-string-file",
+    "kafka-sasl-username",
+    "kafka-sasl-password",
+    "kafka-sasl-password-file",
+];
 
 /// The environment of the process, in which Azure describes the identity, says where tokens come
 /// from: these names are Azure's.
-fn entra(values: &mut Values) -> Auth {
+fn entra(values: &mut Values) -> Option<Auth> {
     match TokenSource::from_env(|name| std::env::var(name).ok()) {
-        Ok(source) => Auth::Entra { source, scope: values.text("kafka-entra-scope").map(str::to_owned) },
+        Ok(source) => {
+            Some(Auth::Entra { source, scope: values.text("kafka-entra-scope").map(str::to_owned) })
+        }
         Err(problem) => {
             values.error_in("kafka-auth", format!("\"entra\": {problem}"));
-            Auth::None
+            None
         }
     }
 }

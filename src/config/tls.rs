@@ -8,15 +8,9 @@ use crate::proxy::tls::{CallerFiles, CallerTls, FileError, NamedFile, ServiceFil
 pub(super) fn caller_tls(values: &mut Values) -> Option<CallerTls> {
     let pair = pair(values, "listen-cert-file", "listen-key-file");
     let client_ca = file(values, "listen-client-ca-file");
-    if client_ca.is_none() && values.text("caller-trust") == Some("mtls") {
-        values.error_in(
-            "caller-trust",
-            "\"mtls\" needs the roots of the gateway's certificate; give --listen-client-ca-file, \
-             --listen-cert-file and --listen-key-file",
-        );
-    }
     let Some((cert, key)) = pair else {
-        if client_ca.is_some() {
+        let told = ["listen-cert-file", "listen-key-file"].iter().any(|name| values.is_wrong(name));
+        if client_ca.is_some() && !told {
             let problem = "asks callers for certificates, which needs TLS; give --listen-cert-file and --listen-key-file";
             values.error_in("listen-client-ca-file", problem);
         }
@@ -45,6 +39,8 @@ fn pair(values: &mut Values, cert: &'static str, key: &'static str) -> Option<(N
     match (file(values, cert), file(values, key)) {
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,
+        (Some(_), None) if values.is_wrong(key) => None,
+        (None, Some(_)) if values.is_wrong(cert) => None,
         (Some(_), None) => {
             values.error_in(cert, format!("needs its private key; give --{key} too"));
             None

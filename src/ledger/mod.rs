@@ -53,6 +53,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::io::Errno;
 use uuid::Uuid;
 
 use crate::usage::{Progress, Settled, Usage};
@@ -61,6 +62,7 @@ use queue::Shared;
 use quota::Quota;
 use writer::Writer;
 
+pub use place::check as check_place;
 pub use reader::{ReadError, Reader, RefusedRow, Row};
 
 /// Name of the database within the ledger's directory.
@@ -158,6 +160,22 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// The system's error number behind it, if there is one: what to do about it is a matter of that.
+    pub fn errno(&self) -> Option<i32> {
+        use rusqlite::ErrorCode;
+        let errno = match self {
+            OpenError::Io { error, .. } => return error.raw_os_error(),
+            OpenError::Database { error: StoreError::Sqlite(error), .. } => match error.sqlite_error_code()? {
+                ErrorCode::DiskFull => Errno::NOSPC,
+                ErrorCode::SystemIoFailure => Errno::IO,
+                ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly => Errno::ACCESS,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(errno.raw_os_error())
+    }
+
     /// The database itself is to blame: trying again cannot help, and nothing can be stored in it.
     /// Not so for errors of the disk or of the directory.
     fn is_damage(&self) -> bool {

@@ -46,7 +46,7 @@ const REMOTE: &[(u32, &str)] = &[
 ///
 /// # Errors
 /// [`OpenError::NetworkFs`], or [`OpenError::Io`] if the file system cannot be asked.
-pub(super) fn check(dir: &Path, allowed: bool) -> Result<(), OpenError> {
+pub fn check(dir: &Path, allowed: bool) -> Result<(), OpenError> {
     if allowed {
         return Ok(());
     }

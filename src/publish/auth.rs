@@ -8,7 +8,8 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 
-use super::config::{Config, ConfigError, EVENT_HUBS, set_all};
+use super::brokers::EVENT_HUBS;
+use super::config::{Config, ConfigError, set_all};
 use super::connection_string;
 use super::context::Context;
 use super::secret::Secret;
@@ -68,8 +69,9 @@ impl Auth {
 }
 
 impl Config {
-    /// What is wrong with the login.
-    pub(super) fn login_problems(&self) -> Vec<ConfigError> {
+    /// What is wrong with the login. `brokers_known`: their addresses can be read, so that a login can be
+    /// held against them.
+    pub(super) fn login_problems(&self, brokers_known: bool) -> Vec<ConfigError> {
         let mut errors = Vec::new();
         let mut wrong =
             |key: &str, problem: String| errors.push(ConfigError { key: key.to_owned(), problem });
@@ -79,13 +81,15 @@ impl Config {
                 wrong("kafka_auth", problem.to_owned());
             }
             Auth::ConnectionString(secret) => {
-                if let Some(problem) = self.connection_string_problem(secret.value()) {
+                if let Some(problem) = self.connection_string_problem(secret.value(), brokers_known) {
                     let file = secret.file().map_or(String::new(), |path| format!(" in {}", path.display()));
                     wrong("kafka_auth", format!("the connection string{file} {problem}"));
                 }
             }
             Auth::Entra { scope, .. } => {
-                if let Err(problem) = self.scope(scope.as_deref()) {
+                if let Err(problem) = self.scope(scope.as_deref())
+                    && (brokers_known || scope.is_some())
+                {
                     wrong("kafka_entra_scope", problem);
                 }
                 if self.properties.iter().any(|(key, _)| key == "sasl.mechanism" || key == "sasl.mechanisms")
@@ -101,8 +105,8 @@ impl Config {
         errors
     }
 
-    fn connection_string_problem(&self, text: &str) -> Option<String> {
-        let hubs: Vec<&str> = self.hubs().collect();
+    fn connection_string_problem(&self, text: &str, brokers_known: bool) -> Option<String> {
+        let hubs: Vec<&str> = self.hubs().filter(|_| brokers_known).collect();
         connection_string::problem(text, &self.topic, &hubs)
     }
 
@@ -137,7 +141,7 @@ impl Config {
     pub(super) fn reload(&mut self) -> Result<bool, String> {
         let mut auth = std::mem::take(&mut self.auth);
         let changed = match &mut auth {
-            Auth::ConnectionString(secret) => secret.reload(|text| self.connection_string_problem(text)),
+            Auth::ConnectionString(secret) => secret.reload(|text| self.connection_string_problem(text, true)),
             Auth::Sasl { password, .. } => password.reload(|_| None),
             Auth::None | Auth::Entra { .. } => Ok(false),
         };

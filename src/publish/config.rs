@@ -3,6 +3,7 @@
 use rdkafka::ClientConfig;
 
 use super::auth::Auth;
+use super::brokers::{self, EVENT_HUBS};
 use super::properties;
 
 /// Where to publish, and how.
@@ -71,11 +72,8 @@ const QUEUE_KIB: &str = "65536";
 const CONNECTION: [&str; 8] =
     ["security.", "sasl.", "ssl.", "enable.ssl.", "socket.", "broker.address.", "client.", "debug"];
 
-/// Hosts of Event Hubs end so, ..
-pub(super) const EVENT_HUBS: &str = ".servicebus.windows.net";
-
-/// .. and listen for Kafka here only.
-const EVENT_HUBS_PORT: &str = "9093";
+/// Characters of a topic's name, the limit of Kafka.
+const TOPIC_CHARS_MAX: usize = 249;
 
 impl Config {
     /// Everything that is wrong; nothing if it can be used.
@@ -89,8 +87,11 @@ impl Config {
         }
         if self.topic.trim().is_empty() {
             wrong("kafka_topic", "is empty");
+        } else if !is_topic(&self.topic) {
+            let allowed = format!("up to {TOPIC_CHARS_MAX} letters, digits, . _ and -");
+            wrong("kafka_topic", &format!("{:?} is not allowed; allowed: {allowed}", self.topic));
         }
-        for problem in self.port_problems() {
+        for problem in self.brokers.split(',').filter_map(brokers::problem) {
             wrong("kafka_brokers", &problem);
         }
         for (key, value) in &self.properties {
@@ -98,7 +99,9 @@ impl Config {
                 wrong(key, &problem);
             }
         }
-        errors.extend(self.login_problems());
+        // What an address that cannot be read belongs to is not known: it would be a second error for one cause.
+        let known = self.brokers.split(',').all(|broker| brokers::problem(broker).is_none());
+        errors.extend(self.login_problems(known));
         if errors.is_empty() {
             errors.extend(self.client_problem());
         }
@@ -126,15 +129,6 @@ impl Config {
     /// The brokers are Event Hubs.
     pub fn event_hubs(&self) -> bool {
         self.hosts().any(|(host, _)| host.to_ascii_lowercase().ends_with(EVENT_HUBS))
-    }
-
-    /// Brokers of Event Hubs with another port than the one it listens on.
-    fn port_problems(&self) -> impl Iterator<Item = String> {
-        let hubs = self.hosts().filter(|(host, _)| host.to_ascii_lowercase().ends_with(EVENT_HUBS));
-        hubs.filter(|(_, port)| *port != Some(EVENT_HUBS_PORT)).map(|(host, port)| {
-            let given = port.map_or_else(|| "no port".to_owned(), |port| format!("port {port}"));
-            format!("{host} has {given}; Event Hubs listens for Kafka on {host}:{EVENT_HUBS_PORT}")
-        })
     }
 
     pub(super) fn hosts(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
@@ -172,6 +166,11 @@ impl Config {
             client.set(key, value);
         }
     }
+}
+
+fn is_topic(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    name.len() <= TOPIC_CHARS_MAX && !matches!(name, "." | "..") && name.bytes().all(plain)
 }
 
 pub(super) fn set_all(client: &mut ClientConfig, values: &[(&str, &str)]) {

@@ -23,6 +23,8 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 pub struct Context {
     keeper: Option<Arc<Keeper>>,
     said: Mutex<Option<Instant>>,
+    /// The client's last complaint, in its words.
+    complaint: Mutex<Option<String>>,
     /// The token that the client has: its number, or one of the two below.
     given: AtomicU64,
     denied: AtomicBool,
@@ -40,8 +42,8 @@ impl Context {
     /// The ear of a client; `keeper` has the tokens, if it needs any.
     pub(super) fn new(keeper: Option<Arc<Keeper>>) -> Context {
         let given = AtomicU64::new(NOT_ASKED);
-        let (said, denied, brokers) = Default::default();
-        Context { keeper, said, given, denied, brokers }
+        let (said, complaint, denied, brokers) = Default::default();
+        Context { keeper, said, complaint, given, denied, brokers }
     }
 
     /// Whether the client has been given a token.
@@ -50,7 +52,7 @@ impl Context {
     }
 
     /// Whether the broker has denied a login, and nothing has got through since.
-    pub(super) fn is_denied(&self) -> bool {
+    pub fn is_denied(&self) -> bool {
         self.denied.load(Ordering::Relaxed)
     }
 
@@ -78,7 +80,15 @@ impl Context {
         self.brokers.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// What the client complained of last.
+    pub fn complaint(&self) -> Option<String> {
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn say(&self, serious: bool, what: &str, why: &str) {
+        if serious {
+            *self.complaint.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+        }
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if serious && said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
             *said = Some(Instant::now());

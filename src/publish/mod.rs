@@ -6,6 +6,7 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | `brokers` | what can be seen of their addresses |
 //! | `auth` | how to prove who we are, and what can be wrong with it |
 //! | `config` | where to publish and how, and the values that keep the promise |
 //! | `properties` | which librdkafka properties the user may set |
@@ -24,6 +25,7 @@
 //! | `send` | what is sent next |
 
 mod auth;
+mod brokers;
 mod classify;
 mod cluster;
 mod config;

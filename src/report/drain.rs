@@ -33,6 +33,8 @@ pub struct DrainOptions {
 pub struct Draining {
     /// Events that there were to deliver.
     pub total: u64,
+    /// One of them is the drain's own control event.
+    pub own: bool,
     /// Of these: still to be delivered.
     pub left: u64,
     /// For how long nothing has been delivered.
@@ -50,6 +52,8 @@ pub struct Drained {
     pub refused: u64,
     /// Events that are still only in the ledger. Only 0 is success.
     pub left: u64,
+    /// One of the events is the drain's own: the control event that closes its boot.
+    pub own: bool,
 }
 
 /// Takes the ledger as a new boot, settles calls that a dead process left open, and publishes
@@ -70,9 +74,9 @@ pub fn drain(options: &DrainOptions, mut tell: impl FnMut(&Draining)) -> Result<
         ..options.ledger.clone()
     })?;
     // A failure is logged; what is stored can be published all the same.
-    let _ = ledger.finish();
+    let own = ledger.finish().is_ok();
     let publisher = Publisher::start(options.config.clone(), ledger.clone())?;
-    watch(&ledger, options.patience, &mut tell);
+    watch(&ledger, own, options.patience, &mut tell);
     let left = publisher.stop(Duration::ZERO);
     let closed = ledger.close();
     let stats = ledger.stats();
@@ -80,11 +84,11 @@ pub fn drain(options: &DrainOptions, mut tell: impl FnMut(&Draining)) -> Result<
         tracing::error!(%error, "the ledger could not note all that was delivered; it will be sent again");
     }
     let left = left.max(stats.undelivered);
-    Ok(Drained { delivered: stats.delivered, refused: stats.refused, left })
+    Ok(Drained { delivered: stats.delivered, refused: stats.refused, left, own })
 }
 
 /// Waits until nothing is left, or nothing has been delivered for too long.
-fn watch(ledger: &Ledger, patience: Duration, tell: &mut impl FnMut(&Draining)) {
+fn watch(ledger: &Ledger, own: bool, patience: Duration, tell: &mut impl FnMut(&Draining)) {
     let total = ledger.stats().undelivered;
     let (mut left, mut moved) = (total, Instant::now());
     loop {
@@ -93,7 +97,7 @@ fn watch(ledger: &Ledger, patience: Duration, tell: &mut impl FnMut(&Draining)) 
             (left, moved) = (now, Instant::now());
         }
         let quiet = moved.elapsed();
-        tell(&Draining { total, left, quiet, patience });
+        tell(&Draining { total, own, left, quiet, patience });
         if left == 0 || quiet >= patience {
             return;
         }

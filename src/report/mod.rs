@@ -27,6 +27,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use crate::caller::WrongLines;
 use crate::ledger::{OpenError, ReadError};
 use crate::publish::{Config, ConfigError, StartError};
 
@@ -60,7 +61,10 @@ pub enum ReportError {
     Config(#[from] ConfigError),
     /// The topic cannot be read.
     #[error("the topic cannot be read: {0}")]
-    Topic(#[from] rdkafka::error::KafkaError),
+    Topic(String),
+    /// No broker answers.
+    #[error("{0}")]
+    NoAnswer(String),
     /// A partition said nothing for too long before its end.
     #[error("the topic could not be read to its end: {0}")]
     Silent(String),
@@ -79,15 +83,13 @@ pub enum ReportError {
     /// As before, of `verify`.
     #[error("`{0}` is no format: table, json")]
     VerdictFormat(String),
-    /// A line of a file of prices is wrong.
-    #[error("{path}, line {line}: {problem}")]
+    /// Lines of a file of prices are wrong.
+    #[error("{path} {wrong}")]
     Prices {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
-        line: u64,
-        /// What is wrong, and what is allowed.
-        problem: String,
+        /// The lines, and what is wrong with each.
+        wrong: WrongLines,
     },
     /// A file cannot be read.
     #[error("{path}: {error}")]
@@ -97,6 +99,13 @@ pub enum ReportError {
         /// What went wrong.
         error: std::io::Error,
     },
+}
+
+/// In words, once: the error's own source says the same again.
+impl From<rdkafka::error::KafkaError> for ReportError {
+    fn from(error: rdkafka::error::KafkaError) -> ReportError {
+        ReportError::Topic(error.to_string())
+    }
 }
 
 /// Where events come from.

@@ -12,6 +12,7 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use jiff::Timestamp;
 
 use super::{ReportError, parse_time};
+use crate::caller::WrongLines;
 
 /// How a file of prices looks, for `--help`.
 pub const PRICES_HELP: &str = "\
@@ -98,15 +99,11 @@ impl Prices {
     /// Reads a file of prices.
     ///
     /// # Errors
-    /// If it cannot be read, or a line is wrong: then with its number.
+    /// If it cannot be read, or lines are wrong: then with their numbers.
     pub fn read(path: &Path) -> Result<Prices, ReportError> {
         let named = |error| ReportError::File { path: path.to_owned(), error };
         let text = std::fs::read_to_string(path).map_err(named)?;
-        Prices::parse(&text).map_err(|(line, problem)| ReportError::Prices {
-            path: PathBuf::from(path),
-            line,
-            problem,
-        })
+        Prices::parse(&text).map_err(|wrong| ReportError::Prices { path: PathBuf::from(path), wrong })
     }
 
     /// What all prices are in.
@@ -114,44 +111,49 @@ impl Prices {
         &self.currency
     }
 
-    fn parse(text: &str) -> Result<Prices, (u64, String)> {
-        let mut records = records(text);
-        let (line, header) = records.next().unwrap_or_else(|| Ok((1, StringRecord::new())))?;
-        let columns = columns(&header).map_err(|problem| (line, problem))?;
+    fn parse(text: &str) -> Result<Prices, WrongLines> {
+        // Spreadsheets begin their files with a byte order mark.
+        let mut records = records(text.strip_prefix('\u{feff}').unwrap_or(text));
+        let one = |(line, problem)| WrongLines::one(line, problem);
+        let (line, header) = records.next().unwrap_or_else(|| Ok((1, StringRecord::new()))).map_err(one)?;
+        let columns = columns(&header).map_err(|problem| WrongLines::one(line, problem))?;
         let mut prices = Prices { currency: String::new(), rows: Vec::new() };
-        let mut lines: Vec<u64> = Vec::new();
+        let (mut wrong, mut lines) = (WrongLines::default(), Vec::new());
         for record in records {
-            let (line, record) = record?;
-            if record.len() != header.len() {
-                return Err((line, format!("has {} fields, the header has {}", record.len(), header.len())));
+            let read = record.and_then(|(line, record)| {
+                let row = Row { record: &record, columns: &columns };
+                let added = row.whole(&header).and_then(|()| prices.add(&row, &lines));
+                added.map(|()| line).map_err(|problem| (line, problem))
+            });
+            match read {
+                Ok(line) => lines.push(line),
+                Err((line, problem)) => wrong.add(line, problem),
             }
-            let row = Row { record: &record, columns: &columns };
-            let price = row.price().map_err(|problem| (line, problem))?;
-            let currency = row.required("currency").map_err(|problem| (line, problem))?;
-            if prices.rows.is_empty() {
-                currency.clone_into(&mut prices.currency);
-            } else if prices.currency != currency {
-                let first = &prices.currency;
-                return Err((
-                    line,
-                    format!("currency is {currency}, but {first} above: one file, one currency"),
-                ));
-            }
-            let same = |other: &Price| {
-                (&other.model, &other.deployment, other.from) == (&price.model, &price.deployment, price.from)
-            };
-            if let Some(other) = prices.rows.iter().position(same) {
-                let other = lines.get(other).copied().unwrap_or_default();
-                return Err((line, format!("has the model, the deployment and the from of line {other}")));
-            }
-            prices.rows.push(price);
-            lines.push(line);
         }
-        if prices.rows.is_empty() {
-            Err((1, "there is no price below the header".to_owned()))
-        } else {
-            Ok(prices)
+        if prices.rows.is_empty() && wrong.is_empty() {
+            wrong.add(1, "there is no price below the header".to_owned());
         }
+        wrong.or(prices)
+    }
+
+    /// Adds one line; `lines` are the numbers of those that are there.
+    fn add(&mut self, row: &Row<'_>, lines: &[u64]) -> Result<(), String> {
+        let price = row.price()?;
+        let currency = row.required("currency")?;
+        if self.currency.is_empty() {
+            currency.clone_into(&mut self.currency);
+        } else if self.currency != currency {
+            return Err(format!("currency is {currency}, but {} above: one file, one currency", self.currency));
+        }
+        let same = |other: &Price| {
+            (&other.model, &other.deployment, other.from) == (&price.model, &price.deployment, price.from)
+        };
+        if let Some(other) = self.rows.iter().position(same) {
+            let other = lines.get(other).copied().unwrap_or_default();
+            return Err(format!("has the model, the deployment and the from of line {other}"));
+        }
+        self.rows.push(price);
+        Ok(())
     }
 
     /// What a call costs; `None` if there is no price for it.
@@ -234,6 +236,15 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
+    /// There is a field for each column.
+    fn whole(&self, header: &StringRecord) -> Result<(), String> {
+        match (self.record.len(), header.len()) {
+            (has, wanted) if has == wanted => Ok(()),
+            (1, wanted) => Err(format!("has 1 field, the header has {wanted}")),
+            (has, wanted) => Err(format!("has {has} fields, the header has {wanted}")),
+        }
+    }
+
     fn get(&self, name: &str) -> Option<&'a str> {
         let text = self.record.get(*self.columns.get(name)?)?;
         (!text.is_empty()).then_some(text)
@@ -297,10 +308,11 @@ pub(super) fn unpriced_text(unpriced: &BTreeMap<String, u64>) -> Option<String> 
     const NAMED_MAX: usize = 10;
     let mut models: Vec<(&String, &u64)> = unpriced.iter().collect();
     models.sort_by_key(|(_, calls)| Reverse(**calls));
-    let named: Vec<String> =
-        models.iter().take(NAMED_MAX).map(|(model, calls)| format!("{model} ({calls} calls)")).collect();
-    let more = models.len().saturating_sub(NAMED_MAX);
-    let more = if more > 0 { format!(" and {more} more models") } else { String::new() };
+    let plural = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let of = |(model, calls): &(&String, &u64)| format!("{model} ({})", plural(**calls, "call"));
+    let named: Vec<String> = models.iter().take(NAMED_MAX).map(of).collect();
+    let more = models.len().saturating_sub(NAMED_MAX) as u64;
+    let more = if more > 0 { format!(" and {}", plural(more, "more model")) } else { String::new() };
     (!models.is_empty()).then(|| format!("no price for {}{more}: the total is incomplete", named.join(", ")))
 }
 
@@ -369,11 +381,19 @@ mod tests {
             ("m,,,,1,,1,", 2, "8 fields, the header has 9"),
             ("", 1, "no price"),
         ] {
-            let (found, problem) = Prices::parse(&format!("{HEADER}\n{lines}")).unwrap_err();
-            assert!(found == line && problem.contains(needle), "{lines}: line {found}: {problem}");
+            let wrong = Prices::parse(&format!("{HEADER}\n{lines}")).unwrap_err().to_string();
+            assert!(wrong.starts_with(&format!("line {line}: ")) && wrong.contains(needle), "{lines}: {wrong}");
         }
-        assert!(Prices::parse("model,input,output\nm,1,1").unwrap_err().1.contains("no column `currency`"));
-        assert!(Prices::parse("model,price").unwrap_err().1.contains("`price` is no column"));
+        let wrong = |text: &str| Prices::parse(text).unwrap_err().to_string();
+        assert!(wrong("model,input,output\nm,1,1").contains("no column `currency`"));
+        assert!(wrong("model,price").contains("`price` is no column"));
+        assert_eq!(
+            wrong(&format!("{HEADER}\nm,,,,x,,1,,USD\nn,,,,1,,1,,USD\no\np,,,,1,,1,,EUR\n")),
+            "has 3 wrong lines:\n\
+             line 2: input is x; allowed: a number such as 2.50, below 1000000, with up to 12 places\n\
+             line 4: has 1 field, the header has 9\n\
+             line 5: currency is EUR, but USD above: one file, one currency"
+        );
         assert!(Prices::parse("model,input,output,currency\nm,1,1,USD").is_ok());
     }
 

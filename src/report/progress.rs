@@ -53,7 +53,7 @@ impl Progress {
         let _ = if self.terminal {
             write!(self.out, "\r\x1b[K{} {text}", bar(state))
         } else if first {
-            writeln!(self.out, "draining: {} events to deliver", state.total)
+            writeln!(self.out, "draining: {}", begin(state))
         } else {
             writeln!(self.out, "draining: {text}")
         };
@@ -86,9 +86,19 @@ fn bar(state: &Draining) -> String {
     format!("[{}{}]", "#".repeat(done), ".".repeat(BAR - done))
 }
 
+/// What there is to do.
+fn begin(state: &Draining) -> String {
+    match (state.total, state.own) {
+        (1, true) => "nothing was left; 1 event to deliver, the control event of this drain".to_owned(),
+        (1, false) => "1 event to deliver".to_owned(),
+        (total, true) => format!("{total} events to deliver, with the control event of this drain"),
+        (total, false) => format!("{total} events to deliver"),
+    }
+}
+
 fn text(state: &Draining, rate: u64) -> String {
     let done = state.total - state.left;
-    let so_far = format!("{done} of {} events", state.total);
+    let so_far = format!("{done} of {} event{}", state.total, if state.total == 1 { "" } else { "s" });
     if state.quiet >= QUIET {
         let (quiet, patience) = (state.quiet.as_secs(), state.patience.as_secs());
         return format!("{so_far}; nothing delivered for {quiet} s, giving up at {patience} s");
@@ -112,7 +122,7 @@ mod tests {
     use super::*;
 
     fn state(total: u64, left: u64, quiet_s: u64) -> Draining {
-        Draining { total, left, quiet: Duration::from_secs(quiet_s), patience: Duration::from_secs(20) }
+        Draining { total, own: true, left, quiet: Duration::from_secs(quiet_s), patience: Duration::from_secs(20) }
     }
 
     #[test]
@@ -125,6 +135,14 @@ mod tests {
         );
         assert_eq!(bar(&state(0, 0, 0)).len(), BAR + 2);
         assert_eq!(text(&state(3, 0, 0), 0), "3 of 3 events");
+    }
+
+    #[test]
+    fn its_own_control_event_is_not_taken_for_something_left() {
+        assert_eq!(begin(&state(1, 1, 0)), "nothing was left; 1 event to deliver, the control event of this drain");
+        assert_eq!(begin(&state(2, 2, 0)), "2 events to deliver, with the control event of this drain");
+        let foreign = Draining { own: false, ..state(1, 1, 0) };
+        assert_eq!((begin(&foreign), text(&foreign, 0)), ("1 event to deliver".into(), "0 of 1 event".into()));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! A topic from its beginning to its end, as it is when it is opened; as often as one likes.
 
 use std::collections::BTreeMap;
+use std::io::{Write, stderr};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -13,6 +14,12 @@ use crate::publish::{Config, ConfigError, Context};
 
 /// How long a broker may take to answer a question.
 const QUESTION: Duration = Duration::from_secs(30);
+
+/// After how long of that whoever waits is told what for.
+const NOTICE: Duration = Duration::from_secs(2);
+
+/// Between two questions, where the first is answered by an error at once.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// How long a partition may say nothing before its end is reached.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -46,7 +53,7 @@ impl Topic {
             ("auto.offset.reset", "earliest"),
             ("queued.max.messages.kbytes", AHEAD_KIB),
         ])?;
-        let ends = ends(&consumer, &config.topic)?;
+        let ends = ends(&consumer, config)?;
         Ok(Topic { consumer, name: config.topic.clone(), ends })
     }
 
@@ -83,7 +90,11 @@ impl Topic {
                 None => {}
             }
             if heard.elapsed() > SILENCE {
-                return Err(ReportError::Silent(format!("{} of its partitions say nothing", ends.len())));
+                let complaint = self.consumer.context().complaint();
+                let why = complaint.map_or(String::new(), |said| format!("; the client says: {said}"));
+                let left = ends.len();
+                let silent = if left == 1 { "a partition says".to_owned() } else { format!("{left} partitions say") };
+                return Err(ReportError::Silent(format!("{silent} nothing for {} s{why}", SILENCE.as_secs())));
             }
         }
         Ok(())
@@ -103,8 +114,9 @@ impl Topic {
 }
 
 /// The partitions that hold something, with the offset after their last message.
-fn ends(consumer: &BaseConsumer<Context>, topic: &str) -> Result<BTreeMap<i32, i64>, ReportError> {
-    let metadata = consumer.fetch_metadata(Some(topic), QUESTION)?;
+fn ends(consumer: &BaseConsumer<Context>, config: &Config) -> Result<BTreeMap<i32, i64>, ReportError> {
+    let topic = &config.topic;
+    let metadata = ask(consumer, &config.brokers, |wait| consumer.fetch_metadata(Some(topic), wait))?;
     let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
     let mut ends = BTreeMap::new();
     for partition in partitions {
@@ -118,4 +130,45 @@ fn ends(consumer: &BaseConsumer<Context>, topic: &str) -> Result<BTreeMap<i32, i
         return Err(ConfigError { key: "kafka_topic".to_owned(), problem }.into());
     }
     Ok(ends)
+}
+
+/// Asks until there is an answer, the broker denies the login, or the time is over. Whoever waits is told
+/// so, on standard error.
+fn ask<T>(
+    consumer: &BaseConsumer<Context>,
+    brokers: &str,
+    question: impl Fn(Duration) -> KafkaResult<T>,
+) -> Result<T, ReportError> {
+    let (begun, mut told) = (Instant::now(), false);
+    loop {
+        let left = QUESTION.saturating_sub(begun.elapsed());
+        let error = match question(if told { left } else { NOTICE }) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        // Its complaints are heard by polling; there is nothing else to be had before it is assigned.
+        let _ = consumer.poll(Duration::ZERO);
+        let (left, complaint) = (QUESTION.saturating_sub(begun.elapsed()), consumer.context().complaint());
+        let says = complaint.map_or(String::new(), |said| format!("; the client says: {said}"));
+        if left.is_zero() || consumer.context().is_denied() || !is_transport(&error) {
+            let seconds = begun.elapsed().as_secs();
+            return Err(match is_transport(&error) {
+                true => ReportError::NoAnswer(format!("no answer from {brokers} for {seconds} s{says}")),
+                false => error.into(),
+            });
+        }
+        if !told {
+            // Nobody reads it: then nobody waits.
+            let _ = writeln!(stderr(), "waiting for {brokers}, {} s more at most{says}", left.as_secs());
+        }
+        told = true;
+        std::thread::sleep(AGAIN);
+    }
+}
+
+/// It is the way to the broker that fails, or the broker says nothing.
+fn is_transport(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let transport = [Code::BrokerTransportFailure, Code::OperationTimedOut, Code::AllBrokersDown, Code::Resolve];
+    error.rdkafka_error_code().is_some_and(|code| transport.contains(&code))
 }

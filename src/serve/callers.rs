@@ -30,19 +30,26 @@ pub struct CallerConfig {
 }
 
 impl CallerConfig {
-    /// Says what of it one should know at the start.
-    pub(super) fn warn(&self) {
+    /// What of it one should know at the start.
+    pub(super) fn warnings(&self) -> Vec<&'static str> {
+        let mut found = Vec::new();
         if matches!(self.trust, HopTest::None) {
-            tracing::warn!(
-                "caller identity is not verified (--caller-trust none): anyone who reaches this port can name a payer"
+            found.push(
+                "caller identity is not verified (--caller-trust none): anyone who reaches this port can name a payer",
             );
         }
         let hashes = self.sources.contains(&CallerSource::ApiKey) || self.user_ids == UserIds::Hash;
         if self.hash_key.is_none() && hashes {
-            tracing::warn!(
-                "no --caller-hash-key-file: ids of API keys and of people differ between instances"
+            found.push(
+                "no --caller-hash-key-file: ids of API keys and of people differ between instances, and one caller has as \
+                 many ids; give every instance the same key, in a file (openssl rand -hex 32 > FILE) or in \
+                 TOKENWEIR_CALLER_HASH_KEY",
             );
         }
+        if self.map.as_ref().is_some_and(|map| map.current().callers() == 0) {
+            found.push("the caller map (--caller-map-file) names no caller: nobody has a department");
+        }
+        found
     }
 
     pub(super) fn resolver(&self, ledger: &Ledger) -> anyhow::Result<Resolver> {
@@ -62,13 +69,27 @@ impl CallerConfig {
 
     /// What is read from files, and read again.
     pub(super) fn reloads(&self) -> Vec<Reload> {
-        let map = self.map.as_ref().map(|map| again("caller-map-file", map));
+        let map = self.map.as_ref().map(again_map);
         let secrets = match &self.trust {
             HopTest::SharedSecret(secrets) => Some(again("caller-shared-secret-file", secrets)),
             _ => None,
         };
         map.into_iter().chain(secrets).collect()
     }
+}
+
+/// The map says how many callers it names, now and before.
+fn again_map(map: &Arc<caller::Reload<CallerMap>>) -> Reload {
+    let map = Arc::clone(map);
+    let read = move || {
+        let before = map.current().callers();
+        let changed = map.read_again().map_err(anyhow::Error::msg)?;
+        if changed {
+            tracing::info!(callers = map.current().callers(), callers_before = before, "the caller map has changed");
+        }
+        Ok(changed)
+    };
+    Reload { what: "caller-map-file", read: Box::new(read) }
 }
 
 fn again<T: FromFile + Send + Sync + 'static>(what: &'static str, value: &Arc<caller::Reload<T>>) -> Reload {

@@ -125,7 +125,9 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
 }
 
 fn start_reloading(config: Config, mut reloads: Vec<Reload>) -> anyhow::Result<Running> {
-    warn_of_defaults(&config);
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let vocabularies = std::thread::Builder::new().name("tw-vocabulary".to_owned()).spawn(tokens::load)?;
     let metrics = Arc::new(Metrics::new()?.per_caller(config.metrics_per_caller));
     let ledger = Ledger::open(config.ledger.clone())?;
@@ -183,10 +185,14 @@ fn files(config: &Config) -> Vec<Reload> {
     all
 }
 
-fn warn_of_defaults(config: &Config) {
-    config.caller.warn();
-    if config.publish.is_none() {
-        tracing::warn!("no --kafka-brokers: events are stored in the ledger and published nowhere");
+impl Config {
+    /// What one should know before it runs: defaults that most will not want to keep.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let mut found = self.caller.warnings();
+        if self.publish.is_none() {
+            found.push("no --kafka-brokers: events are stored in the ledger and published nowhere");
+        }
+        found
     }
 }
 

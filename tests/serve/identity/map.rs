@@ -84,7 +84,7 @@ fn a_start_with_a_bad_map_is_refused() {
     let file = dir.path().join("callers.csv");
     for (text, needle) in [
         ("caller,team\na,b\n", "line 1: \"team\" is no column"),
-        ("caller,department\na\n", "line 2: has 1 fields"),
+        ("caller,department\na\n", "line 2: has 1 field"),
     ] {
         std::fs::write(&file, text).unwrap();
         let output = Command::new(binary())

@@ -1,0 +1,85 @@
+//! Lines of a file that are wrong: all of them are counted, and the first are told.
+
+use std::fmt;
+
+/// Lines that are told; a file with the wrong separator is wrong in every line.
+const TOLD_MAX: usize = 20;
+
+/// What is wrong with the lines of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrongLines {
+    told: Vec<(u64, String)>,
+    /// Those that are not told included.
+    count: usize,
+}
+
+impl WrongLines {
+    /// One wrong line, counted from 1.
+    pub fn one(line: u64, problem: String) -> WrongLines {
+        WrongLines { told: vec![(line, problem)], count: 1 }
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, line: u64, problem: String) {
+        self.count += 1;
+        if self.told.len() < TOLD_MAX {
+            self.told.push((line, problem));
+        }
+    }
+
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The value, if no line is wrong.
+    ///
+    /// # Errors
+    /// The lines that are, in their order.
+    pub fn or<T>(mut self, value: T) -> Result<T, WrongLines> {
+        if self.is_empty() {
+            return Ok(value);
+        }
+        self.told.sort_by_key(|(line, _)| *line);
+        Err(self)
+    }
+}
+
+/// `line 3: what is wrong`, or a head and such a line for each. It is the end of a sentence that begins
+/// with the file's name.
+impl fmt::Display for WrongLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let ([(line, problem)], 1) = (self.told.as_slice(), self.count) {
+            return write!(f, "line {line}: {problem}");
+        }
+        write!(f, "has {} wrong lines:", self.count)?;
+        for (line, problem) in &self.told {
+            write!(f, "\nline {line}: {problem}")?;
+        }
+        match self.count - self.told.len() {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_counted_and_the_first_are_told() {
+        let mut wrong = WrongLines::default();
+        assert_eq!(wrong.clone().or(7), Ok(7));
+        wrong.add(3, "x".to_owned());
+        assert_eq!(wrong.to_string(), "line 3: x");
+        wrong.add(2, "y".to_owned());
+        assert_eq!(wrong.clone().or(()).unwrap_err().to_string(), "has 2 wrong lines:\nline 2: y\nline 3: x");
+        for line in 4..1_000 {
+            wrong.add(line, "z".to_owned());
+        }
+        let text = wrong.or(()).unwrap_err().to_string();
+        assert!(text.starts_with("has 998 wrong lines:\n") && text.ends_with("\nand 978 more"), "{text}");
+        assert_eq!(text.lines().count(), TOLD_MAX + 2);
+    }
+}

@@ -1,0 +1,51 @@
+//! Standard output, and the files that commands read.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+
+use super::failure::{Done, Failure};
+
+/// Writes to standard output in large pieces. A reader that has left, such as `head`, is no error.
+pub(super) fn to_stdout<E: Into<anyhow::Error>>(
+    write: impl FnOnce(&mut io::BufWriter<io::StdoutLock>) -> Result<(), E>,
+) -> Done {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let done = write(&mut out).map_err(Into::into).and_then(|()| out.flush().map_err(Into::into));
+    match done {
+        Err(error) if is_closed_pipe(&error) => Ok(ExitCode::SUCCESS),
+        done => done.map(|()| ExitCode::SUCCESS).map_err(Failure::from),
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Opens FILE, or standard input for `-`. Whoever gives no FILE and sits at the terminal is told what is
+/// `wanted` instead of being waited for.
+pub(super) fn open(matches: &ArgMatches, wanted: &str) -> Result<Box<dyn Read>, Failure> {
+    let path = matches.get_one::<PathBuf>("file").map(PathBuf::as_path);
+    match path {
+        None if io::stdin().is_terminal() => {
+            Err(Failure::usage(format!("give FILE, or - to type it: {wanted}")))
+        }
+        Some(path) if path.as_os_str() != "-" => Ok(Box::new(file(path)?)),
+        _ => Ok(Box::new(io::stdin().lock())),
+    }
+}
+
+fn file(path: &Path) -> Result<File, Failure> {
+    let named = |error: io::Error| Failure::run(format!("{}: {error}", path.display()));
+    let file = File::open(path).map_err(named)?;
+    if file.metadata().map_err(named)?.is_dir() {
+        return Err(Failure::run(format!("{} is a directory; give a file", path.display())));
+    }
+    Ok(file)
+}

@@ -1,0 +1,137 @@
+//! What can be seen of a broker's address before anybody connects: that it is `host:port`.
+
+use std::net::Ipv6Addr;
+
+/// Hosts of Event Hubs end so, ..
+pub(super) const EVENT_HUBS: &str = ".servicebus.windows.net";
+
+/// .. and listen for Kafka here only.
+const EVENT_HUBS_PORT: &str = "9093";
+
+/// Where Kafka listens by convention; only ever suggested.
+const KAFKA_PORT: &str = "9092";
+
+/// What is wrong with one address; `None` if it is `host:port`.
+pub(super) fn problem(text: &str) -> Option<String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return None;
+    }
+    // What may hold a secret is not repeated.
+    if ["SharedAccessKey", "SharedAccessSignature"].iter().any(|word| text.contains(word)) {
+        return Some(format!(
+            "holds a connection string, which is a secret: give that in TOKENWEIR_KAFKA_CONNECTION_STRING or \
+             --kafka-connection-string-file, and here NAMESPACE{EVENT_HUBS}:{EVENT_HUBS_PORT}"
+        ));
+    }
+    if text.contains('@') {
+        return Some(
+            "holds a user name (what stands before @), which has settings of its own; allowed: host:port".to_owned(),
+        );
+    }
+    if let Some((_, rest)) = text.split_once("://") {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        return Some(format!("{text:?} is a URL; allowed: host:port, here {}", completed(authority)));
+    }
+    let (host, port) = split(text);
+    if !is_host(host) {
+        return Some(format!("{text:?} is not allowed: {host:?} is no host; allowed: host:port"));
+    }
+    let Some(port) = port else {
+        return Some(match hub_address(host) {
+            Some(hub) => format!("{text} has no port; Event Hubs listens for Kafka on {hub}"),
+            None => format!("{text:?} has no port; allowed: host:port, such as {}", completed(text)),
+        });
+    };
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Some(format!("{text:?} is not allowed: {port:?} is no port; allowed: host:1 to host:65535"));
+    }
+    let hub = hub_address(host).filter(|_| port != EVENT_HUBS_PORT)?;
+    Some(format!("{host} has port {port}; Event Hubs listens for Kafka on {hub}"))
+}
+
+/// Host and port; of an IPv6 address without brackets all of it is the host.
+fn split(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once(':') {
+        _ if text.parse::<Ipv6Addr>().is_ok() => (text, None),
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    }
+}
+
+/// A name, an IPv4 address, or an IPv6 address; the last needs brackets only before a port.
+fn is_host(host: &str) -> bool {
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    inner.unwrap_or(host).parse::<Ipv6Addr>().is_ok() || (!host.is_empty() && host.bytes().all(name))
+}
+
+fn hub_address(host: &str) -> Option<String> {
+    host.to_ascii_lowercase().ends_with(EVENT_HUBS).then(|| format!("{host}:{EVENT_HUBS_PORT}"))
+}
+
+/// The address that was probably meant: with brackets and with a port.
+fn completed(text: &str) -> String {
+    let (host, port) = split(text);
+    if !is_host(host) {
+        return format!("broker.example.org:{KAFKA_PORT}");
+    }
+    let bare = host.parse::<Ipv6Addr>().is_ok();
+    let host = if bare { format!("[{host}]") } else { host.to_owned() };
+    hub_address(&host).unwrap_or_else(|| format!("{host}:{}", port.unwrap_or(KAFKA_PORT)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for fine in ["127.0.0.1:9092", "kafka:1", "b-1.kafka_x.svc:65535", "[::1]:9092", " b:1 ", "",
+            "ns.servicebus.windows.net:9093"] {
+            assert_eq!(problem(fine), None, "{fine}");
+        }
+        for (text, said) in [
+            ("127.0.0.1", "\"127.0.0.1\" has no port; allowed: host:port, such as 127.0.0.1:9092"),
+            ("kafka", "\"kafka\" has no port; allowed: host:port, such as kafka:9092"),
+            ("::1", "\"::1\" has no port; allowed: host:port, such as [::1]:9092"),
+            ("[::1]", "\"[::1]\" has no port; allowed: host:port, such as [::1]:9092"),
+            ("kafka:", "\"kafka:\" is not allowed: \"\" is no port; allowed: host:1 to host:65535"),
+            ("kafka:http", "\"kafka:http\" is not allowed: \"http\" is no port; allowed: host:1 to host:65535"),
+            ("kafka:0", "\"kafka:0\" is not allowed: \"0\" is no port; allowed: host:1 to host:65535"),
+            ("kafka:65536", "\"kafka:65536\" is not allowed: \"65536\" is no port; allowed: host:1 to host:65535"),
+            (":9092", "\":9092\" is not allowed: \"\" is no host; allowed: host:port"),
+            ("a b:9092", "\"a b:9092\" is not allowed: \"a b\" is no host; allowed: host:port"),
+            ("a;b:1", "\"a;b:1\" is not allowed: \"a;b\" is no host; allowed: host:port"),
+            (
+                "https://ns.servicebus.windows.net:9093",
+                "\"https://ns.servicebus.windows.net:9093\" is a URL; allowed: host:port, here \
+                 ns.servicebus.windows.net:9093",
+            ),
+            (
+                "sb://ns.servicebus.windows.net/",
+                "\"sb://ns.servicebus.windows.net/\" is a URL; allowed: host:port, here \
+                 ns.servicebus.windows.net:9093",
+            ),
+            ("PLAINTEXT://kafka:9094", "\"PLAINTEXT://kafka:9094\" is a URL; allowed: host:port, here kafka:9094"),
+            (
+                "NS.ServiceBus.Windows.Net:9092",
+                "NS.ServiceBus.Windows.Net has port 9092; Event Hubs listens for Kafka on NS.ServiceBus.Windows.Net:9093",
+            ),
+        ] {
+            assert_eq!(problem(text).as_deref(), Some(said));
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_repeated() {
+        for text in [
+            "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=hush",
+            "SharedAccessSignature sr=hush",
+            "user:hush@kafka:9092",
+            "https://user:hush@kafka:9092",
+        ] {
+            assert!(!problem(text).unwrap().contains("hush"), "{text}");
+        }
+    }
+}
