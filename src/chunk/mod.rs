@@ -4,6 +4,7 @@
 //! are ignored, of equal keys the last wins, lone surrogates count as U+FFFD. Only what is no JSON
 //! object is [`Malformed`].
 
+mod charges;
 mod edit;
 mod hide;
 mod json;
@@ -14,6 +15,7 @@ mod request;
 mod responses;
 mod scan;
 
+pub use charges::{BilledUnits, CHARGE_DEPTH_MAX, Charges, ToolCharge, ToolName};
 pub use edit::{Edit, Inspected, Inspection, edit};
 pub use hide::HideUsage;
 pub use json::{Joiner, Malformed, Text, place_in};
@@ -41,6 +43,10 @@ pub struct Chunk<'a> {
     pub obfuscation: Option<Text<'a>>,
     choices: Option<&'a [u8]>,
     usage: Option<&'a [u8]>,
+    tool_usage: Option<&'a [u8]>,
+    svg_usage: Option<&'a [u8]>,
+    usage_info: Option<&'a [u8]>,
+    meta: Option<&'a [u8]>,
     response: Option<&'a [u8]>,
     error: Option<Value<'a>>,
     code: Option<Value<'a>>,
@@ -111,6 +117,10 @@ impl<'a> Chunk<'a> {
             b"model" => chunk.model = value.text(),
             b"id" => chunk.id = value.text(),
             b"usage" => chunk.usage = value.object(),
+            b"tool_usage" => chunk.tool_usage = value.object(),
+            b"svg_usage" => chunk.svg_usage = value.object(),
+            b"usage_info" => chunk.usage_info = value.object(),
+            b"meta" => chunk.meta = value.object(),
             b"created" | b"created_at" => chunk.created = value.whole(),
             b"service_tier" => chunk.service_tier = value.text(),
             b"type" => chunk.kind = value.text(),
@@ -138,9 +148,22 @@ impl<'a> Chunk<'a> {
         all_read
     }
 
-    /// The service's `usage`, if it is an object.
-    pub fn usage(&self) -> Option<Reported> {
-        Reported::parse(self.usage?).ok()
+    /// What it says of its cost, if it says anything. An object in it that is no JSON says nothing.
+    pub fn charges(&self) -> Option<Charges> {
+        let objects = [
+            (&b"usage"[..], self.usage),
+            (b"tool_usage", self.tool_usage),
+            (b"svg_usage", self.svg_usage),
+            (b"usage_info", self.usage_info),
+            (b"meta", self.meta),
+        ];
+        let mut charges: Option<Charges> = None;
+        for (name, object) in objects {
+            if let Some(object) = object {
+                charges.get_or_insert_default().read_whole(&[name], object);
+            }
+        }
+        charges
     }
 
     /// The index and content of its one choice, if it says nothing else that counts but labels.
@@ -382,7 +405,7 @@ mod tests {
     fn an_annotation_has_no_text() {
         let chunk = r#"{"id":"","model":"","choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{"check_offset":44}}],"usage":null}"#;
         assert_eq!(choices(chunk), [one(0, "", "")]);
-        assert!(Chunk::parse(chunk.as_bytes()).unwrap().usage().is_none());
+        assert!(Chunk::parse(chunk.as_bytes()).unwrap().charges().is_none());
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! What the service says it will charge: its `usage` object, in both families of names.
+//! What the service says it will charge: a `usage` object, in every family of names.
+//!
+//! Numbers come one by one, each with the names on the way to it, in any order: from the parser or from
+//! the reader of what is too long to be kept. This file holds the only table of those names.
 
 use std::collections::BTreeMap;
-
-use super::json::{Malformed, Value, members};
 
 /// A count over this is no count. The largest context windows hold some million tokens.
 const PLAUSIBLE_MAX: u64 = 1_000_000_000_000;
 
-/// Unknown members of the details that are kept, and the bytes of a name.
+/// Numbers without a field of their own that are kept, the names on the way to one, and the bytes of a
+/// name.
 const OTHER_MAX: usize = 16;
+const OTHER_NAMES_MAX: usize = 3;
 const OTHER_NAME_BYTES_MAX: usize = 64;
 
 /// A `usage` object. `None`: not said.
@@ -16,14 +19,22 @@ const OTHER_NAME_BYTES_MAX: usize = 64;
 pub struct Reported {
     /// `prompt_tokens` or `input_tokens`
     pub input: Option<u64>,
-    /// `completion_tokens` or `output_tokens`
+    /// `completion_tokens` or `output_tokens`, and the reasoning where the total says that it is beside.
     pub output: Option<u64>,
     /// `total_tokens`
     pub total: Option<u64>,
     /// Input details: `cached_tokens`
     pub input_cached: Option<u64>,
+    /// Below them: `text_tokens`
+    pub input_cached_text: Option<u64>,
+    /// Below them: `audio_tokens`
+    pub input_cached_audio: Option<u64>,
+    /// Below them: `image_tokens`
+    pub input_cached_image: Option<u64>,
     /// Input details: `cache_write_tokens`
     pub input_cache_write: Option<u64>,
+    /// Below them: `ttl_12h_tokens`
+    pub input_cache_write_long: Option<u64>,
     /// Input details: `audio_tokens`
     pub input_audio: Option<u64>,
     /// Input details: `image_tokens`
@@ -36,91 +47,330 @@ pub struct Reported {
     pub output_audio: Option<u64>,
     /// Output details: `image_tokens`
     pub output_image: Option<u64>,
+    /// Output details: `text_tokens`
+    pub output_text: Option<u64>,
     /// Output details: `accepted_prediction_tokens`
     pub output_prediction_accepted: Option<u64>,
     /// Output details: `rejected_prediction_tokens`
     pub output_prediction_rejected: Option<u64>,
-    /// Other members of the details, by `details.key`.
+    /// Tokens that have no field of their own, by the names on the way to them: `details.key`.
     pub other: BTreeMap<String, u64>,
     /// A main number is negative, fractional or beyond reason.
     pub implausible: bool,
+    /// Numbers of the input contradict each other.
+    pub input_differs: bool,
+    /// Numbers of the output contradict each other.
+    pub output_differs: bool,
+    /// A part is larger than its whole.
+    pub part_exceeds: bool,
+    /// Cached tokens may stand beside the input, not within it: the input is this or more.
+    pub input_open: bool,
 }
 
-impl Reported {
-    /// Reads a `usage` object.
-    ///
-    /// # Errors
-    /// [`Malformed`] if it is no JSON object.
-    pub(crate) fn parse(object: &[u8]) -> Result<Reported, Malformed> {
-        let mut reported = Reported::default();
-        let mut all_read = Ok(());
-        members(object, |key, value| match value {
-            Value::Object(details) => {
-                let inner = members(details, |inner, value| reported.set(key, inner, value));
-                all_read = all_read.and(inner);
-            }
-            value => reported.set(b"", key, value),
-        })?;
-        all_read.map(|()| reported)
-    }
+/// A number that a `usage` object can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Input,
+    Output,
+    Total,
+    InputCached,
+    InputCachedText,
+    InputCachedAudio,
+    InputCachedImage,
+    InputCacheWrite,
+    InputCacheWriteLong,
+    InputAudio,
+    InputImage,
+    InputText,
+    OutputReasoning,
+    OutputAudio,
+    OutputImage,
+    OutputText,
+    PredictionAccepted,
+    PredictionRejected,
+}
 
-    /// One number: a member of `usage` itself (`group` empty) or of one of its details.
-    pub(super) fn set(&mut self, group: &[u8], key: &[u8], value: Value<'_>) {
-        let Value::Number(_) = value else { return };
-        let number = value.whole().filter(|number| *number <= PLAUSIBLE_MAX);
-        let slot = match (group, key) {
-            (b"", b"prompt_tokens" | b"input_tokens") => &mut self.input,
-            (b"", b"completion_tokens" | b"output_tokens") => &mut self.output,
-            (b"", b"total_tokens") => &mut self.total,
-            (b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details", key) => match key {
-                b"cached_tokens" => &mut self.input_cached,
-                b"cache_write_tokens" => &mut self.input_cache_write,
-                b"audio_tokens" => &mut self.input_audio,
-                b"image_tokens" => &mut self.input_image,
-                b"text_tokens" => &mut self.input_text,
-                _ => return self.set_other(group, key, number),
-            },
-            (b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details", key) => {
-                match key {
-                    b"reasoning_tokens" => &mut self.output_reasoning,
-                    b"audio_tokens" => &mut self.output_audio,
-                    b"image_tokens" => &mut self.output_image,
-                    b"accepted_prediction_tokens" => &mut self.output_prediction_accepted,
-                    b"rejected_prediction_tokens" => &mut self.output_prediction_rejected,
-                    _ => return self.set_other(group, key, number),
-                }
-            }
-            _ => return,
-        };
-        *slot = number;
-        self.implausible |= number.is_none() && group.is_empty();
-    }
+const CLASSES: usize = Class::PredictionRejected as usize + 1;
 
-    fn set_other(&mut self, group: &[u8], key: &[u8], number: Option<u64>) {
-        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-        let fits = key.len() <= OTHER_NAME_BYTES_MAX && key.iter().all(is_name);
-        if let Some(number) = number
-            && fits
-            && self.other.len() < OTHER_MAX
-        {
-            let name = [group, b".", key].concat();
-            self.other.insert(String::from_utf8_lossy(&name).into_owned(), number);
+const INPUT_CLASSES: [Class; 10] = [
+    Class::Input,
+    Class::InputCached,
+    Class::InputCachedText,
+    Class::InputCachedAudio,
+    Class::InputCachedImage,
+    Class::InputCacheWrite,
+    Class::InputCacheWriteLong,
+    Class::InputAudio,
+    Class::InputImage,
+    Class::InputText,
+];
+
+const OUTPUT_CLASSES: [Class; 7] = [
+    Class::Output,
+    Class::OutputReasoning,
+    Class::OutputAudio,
+    Class::OutputImage,
+    Class::OutputText,
+    Class::PredictionAccepted,
+    Class::PredictionRejected,
+];
+
+/// Whose name a number has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    /// The API's own.
+    Common,
+    /// That of one maker, at the top of `usage`.
+    Maker,
+}
+
+/// A `usage` object as it is being read. Of several names for one number the one that is not 0 stands:
+/// objects of batches carry two families, one of them all zeros.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UsageReader {
+    numbers: [Option<u64>; CLASSES],
+    /// Two that are not 0 were told of one number.
+    differs: [bool; CLASSES],
+    other: BTreeMap<String, u64>,
+    implausible: bool,
+    /// Anthropic's names for what was read from a cache or written to one, where they stand beside
+    /// `input_tokens`.
+    beside: bool,
+}
+
+impl UsageReader {
+    /// One number; `path`: the names on the way to it, from the object itself.
+    pub(super) fn set(&mut self, path: &[&[u8]], number: Option<u64>) {
+        let number = number.filter(|number| *number <= PLAUSIBLE_MAX);
+        let known = class(path);
+        match (known, number) {
+            (Some((class, _)), Some(number)) => self.merge(class, number),
+            (Some((Class::Input | Class::Output | Class::Total, _)), None) => self.implausible = true,
+            _ => {}
+        }
+        if known.is_none_or(|(_, name)| name == Name::Maker) {
+            self.set_other(path, number);
         }
     }
 
+    fn merge(&mut self, class: Class, number: u64) {
+        let slot = &mut self.numbers[class as usize];
+        let torn = slot.is_some_and(|other| other > 0 && number > 0 && other != number);
+        *slot = (*slot).max(Some(number));
+        self.differs[class as usize] |= torn;
+    }
+
+    /// Keeps a number that has no field of its own, or that only one maker calls so.
+    fn set_other(&mut self, path: &[&[u8]], number: Option<u64>) {
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let fits = |name: &&[u8]| name.len() <= OTHER_NAME_BYTES_MAX && name.iter().all(is_name);
+        let Some(number) = number.filter(|_| counts_tokens(path)) else { return };
+        if path.len() > OTHER_NAMES_MAX || !path.iter().all(fits) {
+            return;
+        }
+        let cache = [&b"cache_creation_input_tokens"[..], b"cache_read_input_tokens"];
+        self.beside |= number > 0 && matches!(path, [name] if cache.contains(name));
+        self.other.insert(String::from_utf8_lossy(&path.join(&b'.')).into_owned(), number);
+        if self.other.len() > OTHER_MAX {
+            self.other.pop_last(); // the same ones stay, in whatever order they came
+        }
+    }
+
+    fn differs(&self, classes: &[Class]) -> bool {
+        classes.iter().any(|class| self.differs[*class as usize])
+    }
+
+    /// All that was read.
+    pub(super) fn read(&self) -> Reported {
+        let number = |class| self.numbers[class as usize];
+        let mut reported = Reported {
+            input: number(Class::Input),
+            output: number(Class::Output),
+            total: number(Class::Total),
+            input_cached: number(Class::InputCached),
+            input_cached_text: number(Class::InputCachedText),
+            input_cached_audio: number(Class::InputCachedAudio),
+            input_cached_image: number(Class::InputCachedImage),
+            input_cache_write: number(Class::InputCacheWrite),
+            input_cache_write_long: number(Class::InputCacheWriteLong),
+            input_audio: number(Class::InputAudio),
+            input_image: number(Class::InputImage),
+            input_text: number(Class::InputText),
+            output_reasoning: number(Class::OutputReasoning),
+            output_audio: number(Class::OutputAudio),
+            output_image: number(Class::OutputImage),
+            output_text: number(Class::OutputText),
+            output_prediction_accepted: number(Class::PredictionAccepted),
+            output_prediction_rejected: number(Class::PredictionRejected),
+            other: self.other.clone(),
+            implausible: self.implausible,
+            input_differs: self.differs(&INPUT_CLASSES),
+            output_differs: self.differs(&OUTPUT_CLASSES),
+            part_exceeds: false,
+            input_open: self.beside && number(Class::Total).is_none(),
+        };
+        reported.check();
+        reported
+    }
+}
+
+impl Reported {
     /// Whether it can be charged by: zeros on every chunk, as some gateways send, cannot.
     pub fn usable(&self) -> bool {
         let any = [self.input, self.output, self.total].into_iter().flatten().any(|number| number > 0);
-        any && !self.implausible && (self.input.is_some() || self.output.is_some())
+        any && self.is_usage()
     }
+
+    /// It has a number that could be charged by, if 0 can.
+    pub fn is_usage(&self) -> bool {
+        !self.implausible && (self.input.is_some() || self.output.is_some())
+    }
+
+    /// Holds the numbers against each other. Makers differ in one thing: some count the reasoning
+    /// beside the output, and their total says so. Whatever else does not add up is a doubt.
+    fn check(&mut self) {
+        if let (Some(input), Some(output), Some(total)) = (self.input, self.output, self.total) {
+            let reasoning = self.output_reasoning.unwrap_or(0);
+            if reasoning > 0 && total == input + output + reasoning {
+                self.output = Some(output + reasoning);
+            } else if total != input + output {
+                (self.input_differs, self.output_differs) = (true, true);
+            }
+        } else if let Some(total) = self.total {
+            self.input_differs |= self.input.is_some_and(|input| input > total);
+            self.output_differs |= self.output.is_some_and(|output| output > total);
+        }
+        let exceeds = |part: Option<u64>, whole: Option<u64>| part.zip(whole).is_some_and(|(a, b)| a > b);
+        let in_input =
+            [self.input_cached, self.input_cache_write, self.input_audio, self.input_image, self.input_text];
+        let in_cached = [self.input_cached_text, self.input_cached_audio, self.input_cached_image];
+        let in_output = [
+            self.output_reasoning,
+            self.output_audio,
+            self.output_image,
+            self.output_text,
+            self.output_prediction_accepted,
+            self.output_prediction_rejected,
+        ];
+        let input_exceeds = in_input.into_iter().any(|part| exceeds(part, self.input))
+            || in_cached.into_iter().any(|part| exceeds(part, self.input_cached.or(self.input)))
+            || exceeds(self.input_cache_write_long, self.input_cache_write.or(self.input));
+        let output_exceeds = in_output.into_iter().any(|part| exceeds(part, self.output));
+        self.input_differs |= input_exceeds;
+        self.output_differs |= output_exceeds;
+        self.part_exceeds = input_exceeds || output_exceeds;
+    }
+}
+
+/// The number that these names lead to, if it has a field of its own.
+fn class(path: &[&[u8]]) -> Option<(Class, Name)> {
+    let maker = match path {
+        // Kimi: `prompt_tokens` holds them, as `prompt_tokens_details.cached_tokens` beside it says where
+        // it is there. `tool_usage.image_gen` has the name as well.
+        [b"cached_tokens"] => Some(Class::InputCached),
+        // DeepSeek: hit and miss make up `prompt_tokens`.
+        [b"prompt_cache_hit_tokens"] => Some(Class::InputCached),
+        // `svg_usage`, which has no details.
+        [b"reasoning_tokens"] => Some(Class::OutputReasoning),
+        // `tool_usage.image_gen`.
+        [b"cached_tokens_details", name] => cached_class(name),
+        _ => None,
+    };
+    if let Some(class) = maker {
+        return Some((class, Name::Maker));
+    }
+    let class = match path {
+        [b"prompt_tokens" | b"input_tokens"] => Class::Input,
+        [b"completion_tokens" | b"output_tokens"] => Class::Output,
+        [b"total_tokens"] => Class::Total,
+        [
+            b"prompt_tokens_details"
+            | b"prompt_token_details"
+            | b"input_tokens_details"
+            | b"input_token_details",
+            rest @ ..,
+        ] => input_class(rest)?,
+        [
+            b"completion_tokens_details"
+            | b"completion_token_details"
+            | b"output_tokens_details"
+            | b"output_token_details",
+            rest @ ..,
+        ] => output_class(rest)?,
+        _ => return None,
+    };
+    Some((class, Name::Common))
+}
+
+fn input_class(path: &[&[u8]]) -> Option<Class> {
+    Some(match path {
+        [b"cached_tokens"] => Class::InputCached,
+        [b"cache_write_tokens"] => Class::InputCacheWrite,
+        [b"audio_tokens"] => Class::InputAudio,
+        [b"image_tokens"] => Class::InputImage,
+        [b"text_tokens"] => Class::InputText,
+        [name @ (b"cached_text_tokens" | b"cached_audio_tokens" | b"cached_image_tokens")]
+        | [b"cached_tokens_details" | b"cached_token_details", name] => cached_class(name)?,
+        // The rest of what was written is kept for half an hour, and costs what it always did.
+        [b"cache_write_tokens_details" | b"cache_write_token_details", b"ttl_12h_tokens"] => {
+            Class::InputCacheWriteLong
+        }
+        _ => return None,
+    })
+}
+
+fn cached_class(name: &[u8]) -> Option<Class> {
+    Some(match name {
+        b"text_tokens" | b"cached_text_tokens" => Class::InputCachedText,
+        b"audio_tokens" | b"cached_audio_tokens" => Class::InputCachedAudio,
+        b"image_tokens" | b"cached_image_tokens" => Class::InputCachedImage,
+        _ => return None,
+    })
+}
+
+fn output_class(path: &[&[u8]]) -> Option<Class> {
+    let [name] = path else { return None };
+    Some(match *name {
+        b"reasoning_tokens" => Class::OutputReasoning,
+        b"audio_tokens" => Class::OutputAudio,
+        b"image_tokens" => Class::OutputImage,
+        b"text_tokens" => Class::OutputText,
+        b"accepted_prediction_tokens" => Class::PredictionAccepted,
+        b"rejected_prediction_tokens" => Class::PredictionRejected,
+        _ => return None,
+    })
+}
+
+/// A number counts tokens if its own name says so, or if it stands in the details of tokens. A usage
+/// object holds others: Azure's `latency_checkpoint` has milliseconds, `routing` has attempts, gateways
+/// add costs.
+fn counts_tokens(path: &[&[u8]]) -> bool {
+    let Some((name, groups)) = path.split_last() else { return false };
+    let is_details =
+        |group: &&[u8]| group.ends_with(b"_tokens_details") || group.ends_with(b"_token_details");
+    name.ends_with(b"tokens") || groups.iter().any(is_details)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chunk::Charges;
+    use proptest::prelude::*;
 
     fn parse(json: &str) -> Reported {
-        Reported::parse(json.as_bytes()).unwrap()
+        let mut charges = Charges::default();
+        charges.read_whole(&[b"usage"], json.as_bytes());
+        charges.usage().unwrap()
+    }
+
+    /// (input, output), whether they are doubted, and whether a part exceeds its whole.
+    fn sides(json: &str) -> (Option<u64>, Option<u64>, bool, bool, bool) {
+        let usage = parse(json);
+        (usage.input, usage.output, usage.input_differs, usage.output_differs, usage.part_exceeds)
+    }
+
+    fn other(json: &str) -> Vec<(String, u64)> {
+        parse(json).other.into_iter().collect()
     }
 
     #[test]
@@ -143,10 +393,136 @@ mod tests {
     }
 
     #[test]
-    fn case_33_unknown_details_are_kept_by_name() {
-        let reported =
-            parse(r#"{"input_tokens":1,"completion_tokens_details":{"text_tokens":5,"x y":1,"new":{}}}"#);
-        assert_eq!(reported.other, BTreeMap::from([("completion_tokens_details.text_tokens".to_owned(), 5)]));
+    fn of_two_families_the_numbers_that_are_not_zero_stand_in_any_order() {
+        let zeros = r#""prompt_tokens":0,"completion_tokens":0,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":3}"#;
+        let real = r#""input_tokens":30,"output_tokens":9,"input_tokens_details":{"cached_tokens":8,"audio_tokens":0}"#;
+        for json in [format!("{{{zeros},{real}}}"), format!("{{{real},{zeros}}}")] {
+            assert_eq!(sides(&json), (Some(30), Some(9), false, false, false), "{json}");
+            assert_eq!((parse(&json).input_cached, parse(&json).input_audio), (Some(8), Some(3)));
+        }
+        let torn = sides(r#"{"input_tokens":30,"prompt_tokens":31,"output_tokens":9,"completion_tokens":9}"#);
+        assert_eq!(torn, (Some(31), Some(9), true, false, false), "both cannot be right");
+    }
+
+    #[test]
+    fn details_of_details_have_fields() {
+        let usage = parse(
+            r#"{"input_tokens":100,"output_tokens":5,"input_token_details":{"cached_tokens":60,"cache_write_tokens":20,
+                "cached_tokens_details":{"text_tokens":40,"audio_tokens":15,"cached_image_tokens":5},
+                "cache_write_tokens_details":{"ttl_30m_tokens":12,"ttl_12h_tokens":8}},
+                "output_token_details":{"text_tokens":2,"audio_tokens":3}}"#,
+        );
+        assert_eq!(
+            (usage.input_cached_text, usage.input_cached_audio, usage.input_cached_image),
+            (Some(40), Some(15), Some(5))
+        );
+        assert_eq!((usage.input_cache_write, usage.input_cache_write_long), (Some(20), Some(8)));
+        assert_eq!((usage.output_text, usage.output_audio), (Some(2), Some(3)));
+        let rest = "input_token_details.cache_write_tokens_details.ttl_30m_tokens";
+        assert_eq!(usage.other, BTreeMap::from([(rest.to_owned(), 12)]));
+        assert!(!usage.input_differs && !usage.output_differs);
+    }
+
+    #[test]
+    fn case_33_tokens_without_a_field_are_kept_by_name_from_any_level() {
+        assert_eq!(
+            other(
+                r#"{"input_tokens":1,"new_tokens":2,"completion_tokens_details":{"video_tokens":5,"x y":1,"new":7,"deep":{"a":3,"b":{"c":4}}},
+                   "cache_creation":{"ephemeral_5m_input_tokens":6}}"#
+            ),
+            [
+                ("cache_creation.ephemeral_5m_input_tokens".to_owned(), 6),
+                ("completion_tokens_details.deep.a".to_owned(), 3),
+                ("completion_tokens_details.new".to_owned(), 7),
+                ("completion_tokens_details.video_tokens".to_owned(), 5),
+                ("new_tokens".to_owned(), 2),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_counts_no_tokens_is_not_kept() {
+        for json in [
+            r#"{"input_tokens":1,"latency_checkpoint":{"engine_ttft_ms":12,"steps":{"a":1}},"routing":{"attempts":2}}"#,
+            r#"{"input_tokens":1,"cost":3,"queue_time":1,"tokens_per_second":80,"is_byok":1,"cost_details":{"upstream":3}}"#,
+            r#"{"input_tokens":1,"new_tokens":-1,"other_tokens":1.5,"text_tokens":null,"more_tokens":"7"}"#,
+        ] {
+            assert_eq!(other(json), [], "{json}");
+        }
+    }
+
+    #[test]
+    fn names_of_one_maker_fill_the_field_and_stay_to_be_seen() {
+        for (json, seen) in [
+            (r#"{"prompt_tokens":100,"prompt_cache_hit_tokens":75,"prompt_cache_miss_tokens":25}"#, 2),
+            (r#"{"prompt_tokens":100,"cached_tokens":75}"#, 1),
+            (r#"{"prompt_tokens":100,"cached_tokens":75,"prompt_tokens_details":{"cached_tokens":75}}"#, 1),
+            (r#"{"prompt_tokens":100,"cached_tokens":75,"prompt_tokens_details":{"cached_tokens":0}}"#, 1),
+        ] {
+            let usage = parse(json);
+            assert_eq!((usage.input_cached, usage.other.len()), (Some(75), seen), "{json}");
+            assert!(!usage.input_differs, "{json}");
+        }
+    }
+
+    #[test]
+    fn reasoning_beside_the_output_is_added_where_the_total_says_so() {
+        let with = |output: u64, reasoning: u64, total: &str| {
+            sides(&format!(
+                r#"{{"prompt_tokens":100,"completion_tokens":{output},"completion_tokens_details":{{"reasoning_tokens":{reasoning}}}{total}}}"#
+            ))
+        };
+        assert_eq!(with(20, 300, r#","total_tokens":420"#), (Some(100), Some(320), false, false, false));
+        assert_eq!(with(20, 3, r#","total_tokens":123"#), (Some(100), Some(23), false, false, false));
+        assert_eq!(with(20, 3, r#","total_tokens":120"#), (Some(100), Some(20), false, false, false));
+        assert_eq!(with(20, 3, ""), (Some(100), Some(20), false, false, false));
+        assert_eq!(with(20, 0, r#","total_tokens":420"#), (Some(100), Some(20), true, true, false));
+        assert_eq!(with(20, 300, r#","total_tokens":421"#), (Some(100), Some(20), true, true, true));
+        assert_eq!(with(20, 300, r#","total_tokens":120"#), (Some(100), Some(20), false, true, true));
+        assert_eq!(with(20, 300, ""), (Some(100), Some(20), false, true, true));
+    }
+
+    #[test]
+    fn a_part_is_never_larger_than_its_whole() {
+        let usage = |details: &str| {
+            sides(&format!(r#"{{"input_tokens":50,"output_tokens":9,"total_tokens":59,{details}}}"#))
+        };
+        for details in [
+            r#""input_tokens_details":{"cached_tokens":51}"#,
+            r#""input_tokens_details":{"cache_write_tokens":51}"#,
+            r#""input_tokens_details":{"cached_tokens":4,"cached_tokens_details":{"text_tokens":5}}"#,
+            r#""input_tokens_details":{"cache_write_tokens":4,"cache_write_tokens_details":{"ttl_12h_tokens":5}}"#,
+            r#""input_tokens_details":{"image_tokens":51}"#,
+            r#""cached_tokens":51"#,
+        ] {
+            assert_eq!(usage(details), (Some(50), Some(9), true, false, true), "{details}");
+        }
+        for name in ["audio", "image", "text", "accepted_prediction", "rejected_prediction"] {
+            let details = format!(r#""output_tokens_details":{{"{name}_tokens":10}}"#);
+            assert_eq!(usage(&details), (Some(50), Some(9), false, true, true), "{details}");
+        }
+    }
+
+    #[test]
+    fn a_total_may_lack_a_side() {
+        assert_eq!(sides(r#"{"prompt_tokens":8,"total_tokens":8}"#), (Some(8), None, false, false, false));
+        assert_eq!(sides(r#"{"prompt_tokens":8,"total_tokens":7}"#), (Some(8), None, true, false, false));
+        assert_eq!(
+            sides(r#"{"prompt_tokens":8,"completion_tokens":1,"total_tokens":0}"#),
+            (Some(8), Some(1), true, true, false)
+        );
+    }
+
+    #[test]
+    fn what_may_stand_beside_the_input_leaves_it_open() {
+        let usage =
+            |more: &str| parse(&format!(r#"{{"input_tokens":8,"output_tokens":1{more}}}"#)).input_open;
+        assert!(usage(r#","cache_read_input_tokens":3"#) && usage(r#","cache_creation_input_tokens":3"#));
+        assert!(!usage(r#","cache_read_input_tokens":0"#));
+        assert!(
+            !usage(r#","cache_read_input_tokens":3,"total_tokens":9"#),
+            "the total says that it is within"
+        );
     }
 
     #[test]
@@ -163,6 +539,38 @@ mod tests {
             "{}",
         ] {
             assert!(!parse(json).usable(), "{json}");
+        }
+    }
+
+    proptest! {
+        /// Whatever the numbers and their order: the same is read, in particular of more names than are kept.
+        #[test]
+        fn the_order_of_members_never_matters(
+            members in prop::collection::btree_map(
+                prop::sample::select(vec![
+                    "prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "total_tokens", "cached_tokens",
+                    "prompt_cache_hit_tokens", "reasoning_tokens", "a_tokens", "b_tokens", "cost",
+                ]),
+                prop_oneof![Just("0".to_owned()), (1_u64..200).prop_map(|number| number.to_string()), Just("null".to_owned())],
+                0..10,
+            ),
+            details in prop::collection::btree_map("[a-z]{1,2}_tokens", 0_u64..50, 0..20),
+            shuffle in any::<prop::sample::Index>(),
+        ) {
+            let member = |(name, value): (String, String)| format!("\"{name}\":{value}");
+            let inner: Vec<_> = details.iter().map(|(name, number)| member((name.clone(), number.to_string()))).collect();
+            let mut outer: Vec<_> = members.iter().map(|(name, value)| member(((*name).to_owned(), value.clone()))).collect();
+            let turned = |list: &[String]| list.iter().rev().cloned().collect::<Vec<_>>().join(",");
+            let (straight, back) = (inner.join(","), turned(&inner));
+            let spelled = r#""input_token_details":{"cached_tokens":3},"input_tokens_details":{"cached_tokens":4}"#.to_owned();
+            outer.extend([spelled, format!("\"prompt_tokens_details\":{{{straight}}}")]);
+            let first = format!("{{{}}}", outer.join(","));
+            outer.pop();
+            outer.push(format!("\"prompt_tokens_details\":{{{back}}}"));
+            let places = outer.len();
+            outer.rotate_left(shuffle.index(places));
+            let second = format!("{{{}}}", turned(&outer));
+            prop_assert_eq!(parse(&first), parse(&second));
         }
     }
 }

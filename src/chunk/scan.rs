@@ -3,8 +3,8 @@
 
 use memchr::memchr;
 
-use super::json::{Text, Value, is_scalar};
-use super::reported::Reported;
+use super::charges::Charges;
+use super::json::{Text, is_scalar};
 
 /// Levels that are shown: `{"tools":[{"type":..}]}` is the deepest place that anybody asks for.
 const DEPTH_SHOWN: usize = 3;
@@ -270,7 +270,7 @@ struct AnswerFacts {
     model: Option<String>,
     id: Option<String>,
     service_tier: Option<String>,
-    usage: Option<Reported>,
+    charges: Charges,
     key: Vec<u8>,
     group: Vec<u8>,
     /// The key on level 2 or 3.
@@ -303,9 +303,9 @@ impl AnswerScan {
         self.facts.service_tier.as_deref()
     }
 
-    /// `usage`, if it is an object.
-    pub fn usage(&self) -> Option<&Reported> {
-        self.facts.usage.as_ref()
+    /// What it says of its cost.
+    pub fn charges(&self) -> &Charges {
+        &self.facts.charges
     }
 }
 
@@ -323,14 +323,13 @@ impl Sink for AnswerFacts {
                     _ => {}
                 }
             }
-            (1, Token::Open { array: false }) if in_usage => self.usage = Some(Reported::default()),
+            (1, Token::Open { array: false }) if in_usage => self.charges.open(&[b"usage"]),
             (2 | 3, Token::Key(key)) if in_usage => self.name = key.to_vec(),
             (2, Token::Open { array: false }) if in_usage => self.group.clone_from(&self.name),
             (2, Token::Close) => self.group.clear(),
-            (2 | 3, Token::Scalar(digits)) if in_usage => {
-                if let Some(usage) = &mut self.usage {
-                    usage.set(&self.group, &self.name, Value::Number(digits));
-                }
+            (2, Token::Scalar(digits)) if in_usage => self.charges.scalar(&[b"usage", &self.name], digits),
+            (3, Token::Scalar(digits)) if in_usage => {
+                self.charges.scalar(&[b"usage", &self.group, &self.name], digits);
             }
             _ => {}
         }
@@ -393,7 +392,7 @@ mod tests {
         ] {
             let mut scan = AnswerScan::default();
             json.as_bytes().chunks(1000).for_each(|piece| scan.push(piece));
-            let usage = scan.usage().unwrap();
+            let usage = scan.charges().usage().unwrap();
             assert_eq!(
                 (usage.input, usage.output, usage.total, usage.input_cached),
                 (Some(3), Some(4), Some(7), Some(1))

@@ -327,6 +327,8 @@ mod tests {
             target: usage::Target { api: Api::ChatCompletions, ..Default::default() },
             request: usage::Request::default(),
             tokens: usage::Tokens::default(),
+            tools: Vec::new(),
+            units: usage::Units::default(),
             accounting: usage::Accounting::default(),
             stream: usage::Stream::default(),
             timing: usage::Timing::default(),

@@ -15,7 +15,7 @@ use super::{DATABASE, Options, Reader};
 use crate::caller::{Caller, Trust};
 use crate::usage::{
     Accounting, CloudEvent, Control, EventType, Ids, Outcome, Progress, Reporter, Request, Settled, Source,
-    Stream, Target, Timing, Tokens, Usage,
+    Stream, Target, Timing, Tokens, Units, Usage,
 };
 
 fn usage(caller: &str, input: Option<u64>, output: Option<u64>) -> Usage {
@@ -26,6 +26,8 @@ fn usage(caller: &str, input: Option<u64>, output: Option<u64>) -> Usage {
         target: Target { deployment: Some("gpt".into()), ..Target::default() },
         request: Request::default(),
         tokens: Tokens { input, output, ..Tokens::default() },
+        tools: Vec::new(),
+        units: Units::default(),
         accounting: Accounting { output_source: Source::Computed, ..Accounting::default() },
         stream: Stream::default(),
         timing: Timing::default(),

@@ -2,9 +2,10 @@
 
 use smol_str::SmolStr;
 
+use super::charged::Charged;
 use super::items::{Items, Place};
 use super::text::Text;
-use crate::chunk::{self, Chunk, Event, Joiner, Logprobs, Malformed, Message, Reported, Response};
+use crate::chunk::{self, Charges, Chunk, Event, Joiner, Logprobs, Malformed, Message, Reported, Response};
 use crate::prompt::{self, Model};
 use crate::tokens::Encoding;
 
@@ -52,6 +53,10 @@ pub(super) struct Answer {
     pub(super) reported: Option<Reported>,
     /// It came when nothing more was to come.
     pub(super) reported_last: bool,
+    /// A word that is all zeros: it counts where the call itself is what is billed.
+    pub(super) zeros: Option<Box<Reported>>,
+    /// What else is billed.
+    pub(super) charged: Charged,
     /// There were more choices or calls than anybody sends.
     pub(super) overflow: bool,
     /// Some usage was negative, fractional or beyond reason.
@@ -117,8 +122,8 @@ impl Answer {
         } else {
             Ok(())
         };
-        if let Some(reported) = chunk.usage() {
-            self.report(reported, !choices || chunk.no_choices());
+        if let Some(charges) = chunk.charges() {
+            self.charge(&charges, 0, !choices || chunk.no_choices());
         }
         read
     }
@@ -195,12 +200,17 @@ impl Answer {
         }
     }
 
-    /// A usage object: the last usable one stands.
-    pub(super) fn report(&mut self, reported: Reported, nothing_follows: bool) {
+    /// What the answer says of its cost, or one of its items (`item`: its place): the last usable word
+    /// stands.
+    pub(super) fn charge(&mut self, charges: &Charges, item: u64, nothing_follows: bool) {
+        self.charged.add(charges, item);
+        let Some(reported) = charges.usage() else { return };
         self.implausible |= reported.implausible;
         if reported.usable() {
             self.reported = Some(reported);
             self.reported_last = nothing_follows || self.finished();
+        } else if reported.is_usage() && self.zeros.is_none() {
+            self.zeros = Some(Box::new(reported));
         }
     }
 

@@ -294,9 +294,7 @@ impl Seen {
     /// What a document says that is too long, or cut.
     fn scanned(&mut self, scan: &AnswerScan) {
         self.answer.name(scan.id(), scan.model(), scan.service_tier());
-        if let Some(usage) = scan.usage() {
-            self.answer.report(usage.clone(), true);
-        }
+        self.answer.charge(scan.charges(), 0, true);
     }
 }
 

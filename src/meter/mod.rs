@@ -11,6 +11,7 @@
 mod answer;
 mod billing;
 mod body;
+mod charged;
 mod check;
 mod decode;
 mod items;
@@ -376,6 +377,8 @@ impl Meter {
             response_id: usage.ids.response_id,
             request: usage.request,
             tokens: usage.tokens,
+            tools: usage.tools,
+            units: usage.units,
             accounting: usage.accounting,
             stream: usage.stream,
         };
@@ -405,7 +408,12 @@ impl Meter {
 
     /// The service's word, if it counts.
     fn reported(&self) -> Option<&Reported> {
-        self.body.seen.answer.reported.as_ref().filter(|_| !self.blind && !self.unmetered)
+        let seen = &self.body.seen;
+        // Zeros everywhere are no word, but where the service bills the call itself and it is whole.
+        let by_call = matches!(self.draft.target.api, Api::Images | Api::Audio);
+        let zeros =
+            seen.answer.zeros.as_deref().filter(|_| by_call && seen.whole && seen.answer.error.is_none());
+        seen.answer.reported.as_ref().or(zeros).filter(|_| !self.blind && !self.unmetered)
     }
 
     /// The answer does not say which model gave it. In Responses Azure says the deployment's name.

@@ -36,6 +36,15 @@ impl Side {
         Side { tokens: Some(tokens), source: Source::Reported, quality, reasons, class: "" }
     }
 
+    /// Numbers of this side contradict each other; which of them is right is not said.
+    fn doubted(mut self, differs: bool) -> Side {
+        if differs {
+            self.quality = Quality::Estimated;
+            self.reasons.push("total_differs");
+        }
+        self
+    }
+
     fn unknown(reasons: Vec<&'static str>) -> Side {
         Side { reasons, ..Side::default() }
     }
@@ -107,6 +116,11 @@ impl Meter {
         accounting.tokenizer =
             self.rules_model().filter(|_| counted).map(|model| SmolStr::new_static(model.encoding.as_str()));
         usage.tokens = self.tokens(&input, &output, &computed);
+        if !self.blind && !self.unmetered {
+            let seen = &self.body.seen;
+            usage.tools = seen.answer.charged.tools();
+            usage.units = seen.answer.charged.units(seen.whole && seen.answer.error.is_none());
+        }
         if let Some(reported) = self.reported() {
             usage.accounting.reported_input = reported.input;
             usage.accounting.reported_output = reported.output;
@@ -138,6 +152,8 @@ impl Meter {
         stream.events = seen.events;
         stream.parse_errors =
             seen.parse_errors + u64::from(self.decoder.is_bad()) + u64::from(answer.implausible);
+        let exceeds = self.reported().is_some_and(|reported| reported.part_exceeds);
+        stream.parse_errors += u64::from(exceeds);
         let mut finished: Vec<_> = answer.choices.iter().collect();
         finished.sort_by_key(|choice| choice.index);
         stream.finish_reasons = finished
@@ -185,13 +201,18 @@ impl Meter {
         };
         tokens.total = reported.total;
         tokens.input_cached = reported.input_cached;
+        tokens.input_cached_text = reported.input_cached_text;
+        tokens.input_cached_audio = reported.input_cached_audio;
+        tokens.input_cached_image = reported.input_cached_image;
         tokens.input_cache_write = reported.input_cache_write;
+        tokens.input_cache_write_long = reported.input_cache_write_long;
         tokens.input_audio = reported.input_audio;
         tokens.input_image = reported.input_image;
         tokens.input_text = reported.input_text;
         tokens.output_reasoning = reported.output_reasoning;
         tokens.output_audio = reported.output_audio;
         tokens.output_image = reported.output_image;
+        tokens.output_text = reported.output_text;
         tokens.output_prediction_accepted = reported.output_prediction_accepted;
         tokens.output_prediction_rejected = reported.output_prediction_rejected;
         tokens.other.clone_from(&reported.other);
@@ -199,8 +220,13 @@ impl Meter {
     }
 
     fn reported_input(&self) -> Option<Side> {
-        let tokens = self.reported()?.input?;
-        Some(Side::reported(tokens, Quality::Exact, vec![]))
+        let reported = self.reported()?;
+        let side = if reported.input_open {
+            Side::reported(reported.input?, Quality::LowerBound, vec!["unknown_fields"])
+        } else {
+            Side::reported(reported.input?, Quality::Exact, vec![])
+        };
+        Some(side.doubted(reported.input_differs))
     }
 
     /// Rules of prompt and answer are known.
@@ -216,8 +242,11 @@ impl Meter {
         if let Some(side) = not_billed(billing) {
             return side;
         }
-        if !self.is_computed() || billing == Billing::Unmetered {
+        if billing == Billing::Unmetered {
             return Side::unknown(vec!["unmetered"]);
+        }
+        if !self.is_computed() {
+            return self.not_reported();
         }
         match &self.prompt {
             Prompt::NotKept => Side::unknown(vec!["prompt_not_kept"]),
@@ -239,6 +268,18 @@ impl Meter {
         }
     }
 
+    /// A side that only the service could have told of, and did not.
+    fn not_reported(&self) -> Side {
+        let api = self.draft.target.api;
+        Side::unknown(match () {
+            // Where nothing could be known.
+            () if self.unmetered => vec!["unmetered"],
+            // It told of something else.
+            () if api == Api::Audio && self.body.seen.answer.charged.is_timed() => vec![],
+            () => vec!["no_usage"],
+        })
+    }
+
     /// Not all of the answer was seen; and by what it was cut, once that is known.
     fn cut(&self, outcome: Option<Outcome>) -> (bool, impl Iterator<Item = &'static str> + use<>) {
         let cut = !self.body.seen.whole || self.body.seen.answer.error.is_some();
@@ -248,12 +289,13 @@ impl Meter {
     }
 
     fn reported_output(&self, outcome: Option<Outcome>) -> Option<Side> {
-        let tokens = self.reported()?.output?;
+        let reported = self.reported()?;
         let (cut, cut_by) = self.cut(outcome);
         // A count that came while text was still coming is a running total.
         let partial = cut && !self.body.seen.answer.reported_last;
         let quality = if partial { Quality::LowerBound } else { Quality::Exact };
-        Some(Side::reported(tokens, quality, cut_by.filter(|_| partial).collect()))
+        let side = Side::reported(reported.output?, quality, cut_by.filter(|_| partial).collect());
+        Some(side.doubted(reported.output_differs))
     }
 
     /// What we say of the answer where the service says nothing.
@@ -273,8 +315,11 @@ impl Meter {
             Billing::PerhapsBoth => return Side::unknown(vec!["billing_uncertain"]),
             _ => {}
         }
-        if !self.is_computed() || billing == Billing::Unmetered {
+        if billing == Billing::Unmetered {
             return Side::unknown(vec!["unmetered"]);
+        }
+        if !self.is_computed() {
+            return self.not_reported();
         }
         let mut reasons = computed.reasons.clone();
         let guessed = reasons.contains(&"unknown_model") || reasons.contains(&"model_assumed");

@@ -10,12 +10,12 @@
 mod control;
 mod envelope;
 mod schema;
+mod tokens;
 
 pub use control::{Control, Summary, SummaryPeriod, TokenTotals};
 pub use envelope::{CloudEvent, EventType, SPEC_VERSION};
 pub use schema::SCHEMA;
-
-use std::collections::BTreeMap;
+pub use tokens::{Tokens, ToolTokens, Units};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::caller::Caller;
 
 /// Version of the event's `data`: MAJOR.MINOR, raised by a minor when a field is added.
-pub const SCHEMA_VERSION: &str = "1.0";
+pub const SCHEMA_VERSION: &str = "1.1";
 
 /// `target.provider`: the OpenTelemetry `gen_ai.provider.name` of Azure OpenAI.
 pub const PROVIDER: &str = "azure.ai.openai";
@@ -43,6 +43,12 @@ pub struct Usage {
     pub request: Request,
     /// The numbers to charge by.
     pub tokens: Tokens,
+    /// Tokens of other models that were used inside the call; never part of `tokens`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolTokens>,
+    /// What is billed otherwise than by tokens.
+    #[serde(default, skip_serializing_if = "Units::is_empty")]
+    pub units: Units,
     /// How each number is known.
     pub accounting: Accounting,
     /// The answer as it went by.
@@ -177,51 +183,6 @@ pub enum IncludeUsage {
     /// Nobody did.
     #[default]
     Absent,
-}
-
-/// The numbers to charge by: what the service reported where it did, else what was computed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tokens {
-    /// All prompt tokens, cached ones included.
-    pub input: Option<u64>,
-    /// All completion tokens, reasoning included.
-    pub output: Option<u64>,
-    /// The service's own total, as reported.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub total: Option<u64>,
-    /// Part of `input` read from the cache.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub input_cached: Option<u64>,
-    /// Part of `input` written to the cache.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub input_cache_write: Option<u64>,
-    /// Part of `input` that is audio.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub input_audio: Option<u64>,
-    /// Part of `input` that is image.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub input_image: Option<u64>,
-    /// Part of `input` that is text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub input_text: Option<u64>,
-    /// Part of `output` that is hidden reasoning.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_reasoning: Option<u64>,
-    /// Part of `output` that is audio.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_audio: Option<u64>,
-    /// Part of `output` that is image.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_image: Option<u64>,
-    /// Part of `output`: predicted tokens that were used.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_prediction_accepted: Option<u64>,
-    /// Part of `output`: predicted tokens that were not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_prediction_rejected: Option<u64>,
-    /// Members of the usage details that this version does not know, by `details.key`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub other: BTreeMap<String, u64>,
 }
 
 /// Where a number comes from.
@@ -435,6 +396,10 @@ pub struct Progress {
     pub request: Request,
     /// The numbers so far.
     pub tokens: Tokens,
+    /// As in [`Usage::tools`].
+    pub tools: Vec<ToolTokens>,
+    /// As in [`Usage::units`].
+    pub units: Units,
     /// How they are known so far.
     pub accounting: Accounting,
     /// The answer so far.
@@ -452,6 +417,8 @@ impl Usage {
             target: Target { provider: SmolStr::new_static(PROVIDER), operation, ..target },
             request: Request::default(),
             tokens: Tokens::default(),
+            tools: Vec::new(),
+            units: Units::default(),
             accounting: Accounting::default(),
             stream: Stream::default(),
             timing: Timing::default(),
@@ -474,6 +441,8 @@ impl Usage {
             self.ids.response_id = progress.response_id;
             self.request = progress.request;
             self.tokens = progress.tokens;
+            self.tools = progress.tools;
+            self.units = progress.units;
             self.accounting = progress.accounting;
             self.stream = progress.stream;
         }

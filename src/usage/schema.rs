@@ -8,9 +8,11 @@ pub const SCHEMA: &str = include_str!("schema.json");
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use jiff::Timestamp;
+    use serde::Deserializer;
+    use serde::de::{DeserializeOwned, Visitor};
     use serde_json::{Value, json};
     use smol_str::SmolStr;
 
@@ -28,6 +30,9 @@ mod tests {
     /// Every member has a schema, and every schema a member: `whole` has all that there is.
     fn same_fields(place: &str, value: &Value, schema: &Value, root: &Value, whole: bool) {
         let schema = part(schema, root);
+        for element in value.as_array().into_iter().flatten() {
+            same_fields(&format!("{place}[]"), element, &schema["items"], root, whole);
+        }
         let (Some(members), Some(properties)) = (value.as_object(), schema["properties"].as_object()) else {
             return;
         };
@@ -73,6 +78,7 @@ mod tests {
         let mut accounting = Accounting {
             rules: "1".into(),
             tokenizer: text(),
+            drained: true,
             computed_input: Some(1),
             computed_output: Some(1),
             reported_input: Some(1),
@@ -81,6 +87,79 @@ mod tests {
         };
         accounting.add_reason("output:shutdown");
         accounting
+    }
+
+    fn tool() -> ToolTokens {
+        ToolTokens {
+            tool: "svg".into(),
+            model: text(),
+            input: Some(1),
+            output: Some(1),
+            input_text: Some(1),
+            input_image: Some(1),
+            input_cached: Some(1),
+            output_text: Some(1),
+            output_image: Some(1),
+        }
+    }
+
+    /// Names of a struct's members as serde knows them, set or not.
+    struct Names<'a>(&'a mut Vec<&'static str>);
+
+    impl<'de> Deserializer<'de> for Names<'_> {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(serde::de::Error::custom("it is no struct"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            names: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Self::Error> {
+            self.0.extend(names);
+            self.deserialize_any(visitor)
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    fn members<T: DeserializeOwned>() -> BTreeSet<&'static str> {
+        let mut names = Vec::new();
+        assert!(T::deserialize(Names(&mut names)).is_err());
+        names.into_iter().collect()
+    }
+
+    /// A member that no test sets, and that is left out where it says nothing, is here all the same.
+    #[test]
+    fn the_schema_has_the_members_that_the_structs_have() {
+        let root: Value = serde_json::from_str(SCHEMA).unwrap();
+        let usage = &root["$defs"]["usage"]["properties"];
+        for (name, members, schema) in [
+            ("usage", members::<Usage>(), &root["$defs"]["usage"]),
+            ("caller", members::<Caller>(), &usage["caller"]),
+            ("target", members::<Target>(), &usage["target"]),
+            ("request", members::<Request>(), &usage["request"]),
+            ("tokens", members::<Tokens>(), &usage["tokens"]),
+            ("tools", members::<ToolTokens>(), &usage["tools"]["items"]),
+            ("units", members::<Units>(), &usage["units"]),
+            ("accounting", members::<Accounting>(), &usage["accounting"]),
+            ("stream", members::<Stream>(), &usage["stream"]),
+            ("timing", members::<Timing>(), &usage["timing"]),
+            ("ids", members::<Ids>(), &usage["ids"]),
+            ("reporter", members::<Reporter>(), &usage["reporter"]),
+            ("control", members::<Control>(), &root["$defs"]["control"]),
+            ("totals", members::<TokenTotals>(), &root["$defs"]["totals"]),
+        ] {
+            let properties = part(schema, &root)["properties"].as_object().unwrap();
+            let properties: BTreeSet<_> = properties.keys().map(String::as_str).collect();
+            assert_eq!(members, properties, "{name}");
+        }
     }
 
     fn event(kind: EventType, data: impl serde::Serialize) -> Value {
@@ -103,16 +182,29 @@ mod tests {
             output: Some(1),
             total: Some(1),
             input_cached: Some(1),
+            input_cached_text: Some(1),
+            input_cached_audio: Some(1),
+            input_cached_image: Some(1),
             input_cache_write: Some(1),
+            input_cache_write_long: Some(1),
             input_audio: Some(1),
             input_image: Some(1),
             input_text: Some(1),
             output_reasoning: Some(1),
             output_audio: Some(1),
             output_image: Some(1),
+            output_text: Some(1),
             output_prediction_accepted: Some(1),
             output_prediction_rejected: Some(1),
             other: BTreeMap::from([("details.new".to_owned(), 1)]),
+        };
+        usage.tools.push(tool());
+        usage.units = Units {
+            audio_ms: Some(1),
+            images: Some(1),
+            pages: Some(1),
+            search_units: Some(1),
+            web_searches: Some(1),
         };
         usage.stream.finish_reasons.push("stop".into());
         usage.timing = Timing {

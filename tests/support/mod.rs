@@ -15,7 +15,7 @@ use tokenweir::caller::{Caller, IdSource, Trust};
 use tokenweir::ledger::{Ledger, Options, Reader};
 use tokenweir::usage::{
     Accounting, Api, CloudEvent, Ids, Quality, Reporter, Request, SCHEMA_VERSION, Settled, Source, Stream,
-    Target, Timing, Tokens, Usage,
+    Target, Timing, Tokens, Units, Usage,
 };
 use uuid::Uuid;
 
@@ -67,6 +67,8 @@ pub(crate) fn usage(caller: &str, input: u64, output: u64) -> Usage {
         },
         request: Request { stream: true, status: 200, choices: Some(1), ..Request::default() },
         tokens: Tokens { input: Some(input), output: Some(output), ..Tokens::default() },
+        tools: Vec::new(),
+        units: Units::default(),
         accounting: Accounting {
             input_source: Source::Computed,
             output_source: Source::Computed,

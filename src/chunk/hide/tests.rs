@@ -166,7 +166,7 @@ proptest! {
             let (mut decoder, mut found) = (crate::sse::Decoder::default(), 0);
             decoder.push(&whole[front..front + missing], |event| {
                 let chunk = crate::chunk::Chunk::parse(event.data);
-                found += usize::from(chunk.is_ok_and(|chunk| chunk.no_choices() && chunk.usage().is_some()));
+                found += usize::from(chunk.is_ok_and(|chunk| chunk.no_choices() && chunk.charges().is_some_and(|charges| charges.usage().is_some())));
             });
             found == 1
         };

@@ -1,0 +1,108 @@
+//! What an answer is billed for beside its own tokens: what hosted tools used, and what is counted
+//! otherwise.
+
+use super::answer::label;
+use crate::chunk::{BilledUnits, Charges, Reported, ToolCharge, ToolName};
+use crate::usage::{ToolTokens, Units};
+
+/// Entries of the event's `tools`.
+const TOOLS_MAX: usize = 8;
+
+/// Tools of one answer that are told apart; as many as an answer can have items.
+const CHARGES_MAX: usize = 256;
+
+/// What has been said so far: an answer says the same again and again, and its last word stands.
+#[derive(Debug, Default)]
+pub(super) struct Charged {
+    said: Option<Box<Said>>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    tools: Vec<ToolCharge>,
+    units: BilledUnits,
+}
+
+impl Charged {
+    /// The next word. `item`: the place of the item that says it, where it is one.
+    pub(super) fn add(&mut self, charges: &Charges, item: u64) {
+        let units = charges.units();
+        let mut tools = charges.tools().peekable();
+        if tools.peek().is_none() && units == BilledUnits::default() {
+            return;
+        }
+        let said = self.said.get_or_insert_default();
+        for tool in tools {
+            let item = match tool.tool {
+                ToolName::ImageGeneration => None,
+                ToolName::Svg => tool.item.or(Some(item)),
+            };
+            let known = said.tools.iter().position(|known| (known.tool, known.item) == (tool.tool, item));
+            match known {
+                Some(known) => said.tools[known] = ToolCharge { item, ..tool },
+                None if said.tools.len() < CHARGES_MAX => said.tools.push(ToolCharge { item, ..tool }),
+                None => {}
+            }
+        }
+        let before = said.units;
+        said.units = BilledUnits {
+            audio_ms: units.audio_ms.or(before.audio_ms),
+            images: units.images.or(before.images),
+            pages: units.pages.or(before.pages),
+            search_units: units.search_units.or(before.search_units),
+            web_searches: units.web_searches.or(before.web_searches),
+        };
+    }
+
+    /// The event's `tools`: what each used with each of its models.
+    pub(super) fn tools(&self) -> Vec<ToolTokens> {
+        let mut tools: Vec<ToolTokens> = Vec::new();
+        for charge in self.said.iter().flat_map(|said| &said.tools) {
+            let one = tool_tokens(charge);
+            match tools.iter().position(|tool| tool.tool == one.tool && tool.model == one.model) {
+                Some(same) => tools[same].add(&one),
+                None if tools.len() < TOOLS_MAX => tools.push(one),
+                None => {}
+            }
+        }
+        tools
+    }
+
+    /// The event's `units`. `whole`: the answer was seen to its end; before, 0 is no last word.
+    pub(super) fn units(&self, whole: bool) -> Units {
+        let Some(said) = &self.said else { return Units::default() };
+        let final_word = |number: Option<u64>| number.filter(|number| *number > 0 || whole);
+        Units {
+            audio_ms: final_word(said.units.audio_ms),
+            images: final_word(said.units.images),
+            pages: final_word(said.units.pages),
+            search_units: final_word(said.units.search_units),
+            web_searches: final_word(said.units.web_searches),
+        }
+    }
+
+    /// The service says that it bills the time of what was heard, and no tokens.
+    pub(super) fn is_timed(&self) -> bool {
+        self.said.as_ref().is_some_and(|said| said.units.audio_ms.is_some())
+    }
+}
+
+fn tool_tokens(charge: &ToolCharge) -> ToolTokens {
+    let Reported { input, output, .. } = charge.usage;
+    let usage = &charge.usage;
+    ToolTokens {
+        tool: match charge.tool {
+            ToolName::ImageGeneration => "image_generation",
+            ToolName::Svg => "svg",
+        }
+        .into(),
+        model: charge.model.as_deref().and_then(label),
+        input,
+        output,
+        input_text: usage.input_text,
+        input_image: usage.input_image,
+        input_cached: usage.input_cached,
+        output_text: usage.output_text,
+        output_image: usage.output_image,
+    }
+}
