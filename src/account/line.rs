@@ -98,7 +98,8 @@ impl<'a> Line<'a> {
         let members: Members<'a> = serde_json::from_slice(line).map_err(|error| no_object(line, &error))?;
         let mut wrong = Vec::new();
         let id = needed(members.id, "id", "a text that names the exchange", &mut wrong);
-        let api = needed::<String>(members.api, "api", API_ALLOWED, &mut wrong).and_then(|name| api(&name, &mut wrong));
+        let api = needed::<String>(members.api, "api", API_ALLOWED, &mut wrong)
+            .and_then(|name| api(&name, &mut wrong));
         let azure = given(members.azure, "azure", "true or false", &mut wrong);
         let model = given(members.model, "model", "a text", &mut wrong);
         let api_version = given(members.api_version, "api_version", "a text", &mut wrong);
@@ -112,7 +113,9 @@ impl<'a> Line<'a> {
             .and_then(|name| response_kind(&name, &mut wrong));
         let response = response(&members, &mut wrong);
         match (id, api, status, members.request, kind, response) {
-            (Some(id), Some(api), Some(status), Some(request), Some(kind), Some(response)) if wrong.is_empty() => {
+            (Some(id), Some(api), Some(status), Some(request), Some(kind), Some(response))
+                if wrong.is_empty() =>
+            {
                 let azure = azure.unwrap_or_default();
                 Ok(Line { id, api, azure, model, api_version, deployment, status, request, kind, response })
             }
@@ -131,7 +134,12 @@ fn missing(name: &str, allowed: &str) -> String {
 }
 
 /// A member that must be there; `None` with a reason in `wrong`.
-fn needed<T: DeserializeOwned>(value: Option<&RawValue>, name: &str, allowed: &str, wrong: &mut Vec<String>) -> Option<T> {
+fn needed<T: DeserializeOwned>(
+    value: Option<&RawValue>,
+    name: &str,
+    allowed: &str,
+    wrong: &mut Vec<String>,
+) -> Option<T> {
     if value.is_none() {
         wrong.push(missing(name, allowed));
     }
@@ -139,7 +147,12 @@ fn needed<T: DeserializeOwned>(value: Option<&RawValue>, name: &str, allowed: &s
 }
 
 /// A member that may be there; `None` if it is not, or with a reason in `wrong`.
-fn given<T: DeserializeOwned>(value: Option<&RawValue>, name: &str, allowed: &str, wrong: &mut Vec<String>) -> Option<T> {
+fn given<T: DeserializeOwned>(
+    value: Option<&RawValue>,
+    name: &str,
+    allowed: &str,
+    wrong: &mut Vec<String>,
+) -> Option<T> {
     let value = value?;
     let read = serde_json::from_str(value.get()).ok();
     if read.is_none() {
@@ -201,7 +214,9 @@ fn response(members: &Members<'_>, wrong: &mut Vec<String>) -> Option<Vec<u8>> {
             None
         }
         (Some(_), Some(_)) => {
-            wrong.push("`response_body` and `response_body_base64` are both there; allowed: one of them".to_owned());
+            wrong.push(
+                "`response_body` and `response_body_base64` are both there; allowed: one of them".to_owned(),
+            );
             None
         }
     }
@@ -218,7 +233,9 @@ fn no_object(line: &[u8], error: &serde_json::Error) -> String {
     let text = line.trim_ascii();
     let whole = serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
     match text.first() {
-        Some(b'[') if whole => return "is a JSON array; allowed: one object a line (jq -c '.[]' makes them)".to_owned(),
+        Some(b'[') if whole => {
+            return "is a JSON array; allowed: one object a line (jq -c '.[]' makes them)".to_owned();
+        }
         Some(b'{') if whole => {
             // "duplicate field `id` at line 1 column 9"
             let said = error.to_string();
@@ -226,7 +243,10 @@ fn no_object(line: &[u8], error: &serde_json::Error) -> String {
         }
         _ if whole => return "is no JSON object".to_owned(),
         Some(b'{') if error.is_eof() => {
-            return format!("ends at column {} within its JSON; allowed: one object a line (jq -c . makes them)", error.column());
+            return format!(
+                "ends at column {} within its JSON; allowed: one object a line (jq -c . makes them)",
+                error.column()
+            );
         }
         _ => {}
     }
@@ -258,7 +278,9 @@ mod tests {
              \"sse\"; `response_body` is missing: the body that came back, as one text (or `response_body_base64`)"
         );
         assert_eq!(
-            wrong(r#"{"id": 17, "api": "images", "azure": "yes", "model": {}, "status": 99, "request": 1, "response_kind": "text", "response_body": {"secret": 1}}"#),
+            wrong(
+                r#"{"id": 17, "api": "images", "azure": "yes", "model": {}, "status": 99, "request": 1, "response_kind": "text", "response_body": {"secret": 1}}"#
+            ),
             "`id` is 17; allowed: a text that names the exchange; `api` is \"images\"; allowed: chat, completions, \
              embeddings or responses; `azure` is \"yes\"; allowed: true or false; `model` is an object; allowed: a \
              text; `status` is 99; allowed: 100 to 999; `response_kind` is \"text\"; allowed: \"json\" or \"sse\"; \
@@ -294,15 +316,36 @@ mod tests {
         let schema: Value = serde_json::from_str(EXCHANGE_SCHEMA).unwrap();
         let example: Value = serde_json::from_str(EXCHANGE_EXAMPLE).unwrap();
         let mut whole = example.as_object().unwrap().clone();
-        for (name, value) in [("model", json!("m")), ("status", json!(200)), ("deployment", json!("d")),
-            ("api_version", json!("2024-10-21")), ("stream", json!(true)), ("azure", json!(false))] {
+        for (name, value) in [
+            ("model", json!("m")),
+            ("status", json!(200)),
+            ("deployment", json!("d")),
+            ("api_version", json!("2024-10-21")),
+            ("stream", json!(true)),
+            ("azure", json!(false)),
+        ] {
             whole.insert(name.to_owned(), value);
         }
         let names: Vec<String> = schema["properties"].as_object().unwrap().keys().cloned().collect();
         let others = [
-            json!(null), json!(true), json!(0), json!(99), json!(100), json!(999), json!(1000), json!(-1), json!(1.5),
-            json!(""), json!("chat"), json!("chat/completions"), json!("images"), json!("sse"), json!("a"), json!([]),
-            json!({}), json!("aGk="),
+            json!(null),
+            json!(true),
+            json!(0),
+            json!(99),
+            json!(100),
+            json!(999),
+            json!(1000),
+            json!(-1),
+            json!(1.5),
+            json!(""),
+            json!("chat"),
+            json!("chat/completions"),
+            json!("images"),
+            json!("sse"),
+            json!("a"),
+            json!([]),
+            json!({}),
+            json!("aGk="),
         ];
         let mut seen = [0, 0];
         for name in &names {
@@ -335,7 +378,9 @@ mod tests {
             "enum" => rule.as_array().unwrap().contains(value),
             "minimum" => value.as_f64().is_none_or(|number| number >= rule.as_f64().unwrap()),
             "maximum" => value.as_f64().is_none_or(|number| number <= rule.as_f64().unwrap()),
-            "required" => rule.as_array().unwrap().iter().all(|name| value.get(name.as_str().unwrap()).is_some()),
+            "required" => {
+                rule.as_array().unwrap().iter().all(|name| value.get(name.as_str().unwrap()).is_some())
+            }
             "properties" => rule
                 .as_object()
                 .unwrap()

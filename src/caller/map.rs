@@ -116,9 +116,9 @@ impl FromFile for CallerMap {
     /// everybody's department away on purpose without a restart.
     fn may_follow(&self, before: &CallerMap) -> Result<(), String> {
         match before.callers() {
-            callers if callers > 0 && self.rows.is_empty() => {
-                Err(format!("names no caller any more, and before it named {callers}: such a file is taken at a start only"))
-            }
+            callers if callers > 0 && self.rows.is_empty() => Err(format!(
+                "names no caller any more, and before it named {callers}: such a file is taken at a start only"
+            )),
             _ => Ok(()),
         }
     }
@@ -280,7 +280,8 @@ mod tests {
 
     #[test]
     fn all_wrong_lines_are_told_at_once_in_their_order() {
-        let error = CallerMap::parse(&format!("{HEADER}\na,,,CC,\nb,soon,,CC,\n,,,CC,\nc\na,,,CC,\n")).unwrap_err();
+        let error =
+            CallerMap::parse(&format!("{HEADER}\na,,,CC,\nb,soon,,CC,\n,,,CC,\nc\na,,,CC,\n")).unwrap_err();
         let expected = "has 4 wrong lines:\n\
              line 3: from is \"soon\"; allowed: a UTC day such as 2026-11-01, or an instant such as 2026-11-01T12:00:00Z\n\
              line 4: caller is empty\n\

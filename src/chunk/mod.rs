@@ -6,6 +6,7 @@
 
 mod charges;
 mod edit;
+mod failure;
 mod hide;
 mod json;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod scan;
 
 pub use charges::{BilledUnits, CHARGE_DEPTH_MAX, Charges, ToolCharge, ToolName};
 pub use edit::{Edit, Inspected, Inspection, edit};
+pub use failure::Failure;
 pub use hide::HideUsage;
 pub use json::{Joiner, Malformed, Text, place_in};
 pub use reported::Reported;
@@ -49,7 +51,7 @@ pub struct Chunk<'a> {
     meta: Option<&'a [u8]>,
     response: Option<&'a [u8]>,
     error: Option<Value<'a>>,
-    code: Option<Value<'a>>,
+    document: &'a [u8],
 }
 
 /// One entry of `choices`.
@@ -111,7 +113,7 @@ impl<'a> Chunk<'a> {
     /// # Errors
     /// [`Malformed`] if `document` is no JSON object.
     pub fn parse(document: &'a [u8]) -> Result<Chunk<'a>, Malformed> {
-        let mut chunk = Chunk::default();
+        let mut chunk = Chunk { document, ..Chunk::default() };
         members(document, |key, value| match key {
             b"choices" => chunk.choices = value.array(),
             b"model" => chunk.model = value.text(),
@@ -127,7 +129,6 @@ impl<'a> Chunk<'a> {
             b"obfuscation" => chunk.obfuscation = value.text(),
             b"response" => chunk.response = value.object(),
             b"error" => chunk.error = Some(value),
-            b"code" => chunk.code = Some(value),
             _ => {}
         })?;
         Ok(chunk)
@@ -168,7 +169,7 @@ impl<'a> Chunk<'a> {
 
     /// The index and content of its one choice, if it says nothing else that counts but labels.
     pub fn sole_content(&self) -> Option<(u64, Text<'a>)> {
-        let other = self.usage.is_some() || self.response.is_some() || self.error().is_some();
+        let other = self.usage.is_some() || self.response.is_some() || self.is_error();
         let (mut choices, mut sole) = (0, None);
         self.choices(|choice| {
             choices += 1;
@@ -190,33 +191,15 @@ impl<'a> Chunk<'a> {
         Chunk::parse(self.response?).ok()
     }
 
-    /// The class of an error: `error.code`, else `error.type`, else `code`; empty if it has none.
-    /// `None` if the chunk is no error.
-    pub fn error(&self) -> Option<String> {
-        let is_flat = self.kind.is_some_and(|kind| &*kind.lossy() == "error");
-        match self.error {
-            Some(Value::Object(error)) => {
-                let (mut code, mut kind) = (None, None);
-                _ = members(error, |key, value| match key {
-                    b"code" => code = name(value),
-                    b"type" => kind = name(value),
-                    _ => {}
-                });
-                Some(code.or(kind).unwrap_or_default())
-            }
-            Some(Value::Text(_)) => Some(String::new()),
-            _ if is_flat => Some(self.code.and_then(name).unwrap_or_default()),
-            _ => None,
-        }
+    /// It is an error, or carries one.
+    pub fn is_error(&self) -> bool {
+        let has = matches!(self.error, Some(Value::Object(_) | Value::Text(_)));
+        has || self.kind.is_some_and(|kind| &*kind.key() == b"error")
     }
-}
 
-/// A code may be a string or a number.
-fn name(value: Value<'_>) -> Option<String> {
-    match value {
-        Value::Text(text) => Some(text.lossy().into_owned()),
-        Value::Number(_) => Some(value.whole()?.to_string()),
-        _ => None,
+    /// What its error calls itself; without names if there is none.
+    pub fn failure(&self) -> Failure {
+        Failure::read(self.document)
     }
 }
 
@@ -424,7 +407,10 @@ mod tests {
 
     #[test]
     fn errors_of_every_shape() {
-        let error = |json: &str| Chunk::parse(json.as_bytes()).unwrap().error();
+        let error = |json: &str| {
+            let chunk = Chunk::parse(json.as_bytes()).unwrap();
+            chunk.is_error().then(|| chunk.failure().class().to_owned())
+        };
         assert_eq!(
             error(r#"{"error":{"message":"m","type":"server_error","code":null}}"#).unwrap(),
             "server_error"
@@ -435,6 +421,7 @@ mod tests {
             error(r#"{"type":"error","error":{"code":"rate_limit_exceeded"}}"#).unwrap(),
             "rate_limit_exceeded"
         );
+        assert_eq!(error(r#"{"error":"overloaded"}"#).unwrap(), "");
         assert_eq!(error(r#"{"choices":[],"error":null,"code":"x"}"#), None);
     }
 

@@ -166,7 +166,8 @@ fn check() -> Command {
 fn schema() -> Command {
     let help = "event: a whole CloudEvent of any of the three types; config: the file that --config names; exchange: a line \
                 that `account` reads";
-    let of = Arg::new("of").value_name("OF").default_value("event").value_parser(["event", "config", "exchange"]);
+    let of =
+        Arg::new("of").value_name("OF").default_value("event").value_parser(["event", "config", "exchange"]);
     Command::new("schema")
         .about("JSON Schema of the events, of the configuration file, or of a recorded exchange")
         .arg(of.help(help))
@@ -175,7 +176,11 @@ fn schema() -> Command {
 fn health() -> Command {
     let command = Command::new("health")
         .about("Exit 0 if the sidecar is alive: for a container's HEALTHCHECK")
-        .arg(option("url", "URL", "What to ask [default: /livez at admin-listen, on loopback if that is every interface]"))
+        .arg(option(
+            "url",
+            "URL",
+            "What to ask [default: /livez at admin-listen, on loopback if that is every interface]",
+        ))
         .arg(config_file());
     with_settings(command, &["admin-listen"])
 }

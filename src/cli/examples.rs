@@ -14,7 +14,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("demo", &["tokenweir demo --seconds 20"]),
     (
         "events",
-        &["tokenweir events --ledger ./tokenweir-ledger", "tokenweir events --ledger ./tokenweir-ledger --follow"],
+        &[
+            "tokenweir events --ledger ./tokenweir-ledger",
+            "tokenweir events --ledger ./tokenweir-ledger --follow",
+        ],
     ),
     (
         "report",
@@ -34,12 +37,12 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("drain", &["tokenweir drain --ledger ./tokenweir-ledger --kafka-brokers localhost:9092"]),
     (
         "account",
-        &[
-            "tokenweir account --explain fixtures/account/exchange.jsonl",
-            "tokenweir schema exchange",
-        ],
+        &["tokenweir account --explain fixtures/account/exchange.jsonl", "tokenweir schema exchange"],
     ),
-    ("count", &["echo 'Hello, world' | tokenweir count --model gpt-4o", "tokenweir count --model gpt-4o FILE"]),
+    (
+        "count",
+        &["echo 'Hello, world' | tokenweir count --model gpt-4o", "tokenweir count --model gpt-4o FILE"],
+    ),
     (
         "check",
         &[

@@ -105,7 +105,9 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
             _ => None,
         };
         match open {
-            Some(error @ (OpenError::Io { .. } | OpenError::Database { .. })) => Some(config::advice(error.errno())),
+            Some(error @ (OpenError::Io { .. } | OpenError::Database { .. })) => {
+                Some(config::advice(error.errno()))
+            }
             Some(_) => None,
             None => of_key(),
         }
@@ -210,7 +212,14 @@ mod tests {
     #[test]
     fn errors_are_counted_as_people_count() {
         let error = |problem: &str| ConfigError { thing: "x".to_owned(), problem: problem.to_owned() };
-        assert_eq!(Failure::config(&[error("a\nb")]).message, "the configuration has 1 error\n  x: a\n      b");
-        assert!(Failure::config(&[error("a"), error("b")]).message.starts_with("the configuration has 2 errors\n"));
+        assert_eq!(
+            Failure::config(&[error("a\nb")]).message,
+            "the configuration has 1 error\n  x: a\n      b"
+        );
+        assert!(
+            Failure::config(&[error("a"), error("b")])
+                .message
+                .starts_with("the configuration has 2 errors\n")
+        );
     }
 }

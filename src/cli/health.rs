@@ -87,7 +87,9 @@ fn get(authority: &Authority, uri: &Uri) -> anyhow::Result<String> {
     let mut answer = String::new();
     let read = socket.take(ANSWER_BYTES_MAX).read_to_string(&mut answer);
     read.map_err(|error| match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => anyhow::anyhow!("no answer within {} s", TIMEOUT.as_secs()),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            anyhow::anyhow!("no answer within {} s", TIMEOUT.as_secs())
+        }
         _ => error.into(),
     })?;
     Ok(answer.split(' ').nth(1).unwrap_or("no HTTP").to_owned())

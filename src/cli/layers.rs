@@ -28,13 +28,17 @@ pub(super) fn values(matches: &ArgMatches) -> Result<Values, Failure> {
             None
         }
     };
-    let given = matches.try_get_one::<PathBuf>("config").ok().flatten().cloned().map(|path| ("--config", path));
+    let given =
+        matches.try_get_one::<PathBuf>("config").ok().flatten().cloned().map(|path| ("--config", path));
     let file = given.or_else(|| std::env::var_os(CONFIG).map(|path| (CONFIG, PathBuf::from(path))));
     let mut values = match file {
         None => Values::resolve(flag, env, None),
         Some((thing, path)) => {
             let text = std::fs::read_to_string(&path).map_err(|error| {
-                Failure::config_file(format!("{thing}: {:?} cannot be read: {error}", path.display().to_string()))
+                Failure::config_file(format!(
+                    "{thing}: {:?} cannot be read: {error}",
+                    path.display().to_string()
+                ))
             })?;
             Values::resolve(flag, env, Some((&path, &text)))
         }

@@ -79,7 +79,10 @@ fn run_serve(matches: &ArgMatches) -> Done {
 /// An error of the ledger's directory names the setting; one that names the ledger by itself needs not.
 fn of_ledger(values: &Values, error: anyhow::Error) -> Failure {
     let unnamed = error.chain().any(|cause| {
-        matches!(cause.downcast_ref(), Some(OpenError::Io { .. } | OpenError::Database { .. } | OpenError::Newer { .. }))
+        matches!(
+            cause.downcast_ref(),
+            Some(OpenError::Io { .. } | OpenError::Database { .. } | OpenError::Newer { .. })
+        )
     });
     let failure = Failure::from(error);
     if unnamed { failure.of(&values.thing("ledger")) } else { failure }

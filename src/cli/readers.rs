@@ -11,7 +11,9 @@ use super::layers::{checked, values};
 use super::output::to_stdout;
 use crate::config::{self, Origin, Values};
 use crate::ledger::{self, DATABASE};
-use crate::report::{self, DrainOptions, EventsOptions, Format, Input, Prices, Progress, ReportError, ReportOptions};
+use crate::report::{
+    self, DrainOptions, EventsOptions, Format, Input, Prices, Progress, ReportError, ReportOptions,
+};
 use crate::report::{VerdictFormat, VerifyOptions};
 use crate::telemetry;
 
@@ -43,9 +45,12 @@ pub(super) fn run_report(matches: &ArgMatches) -> Done {
             text("from")
         )));
     }
-    let format: Format = text("format").parse().map_err(|error: ReportError| Failure::usage(error.to_string()))?;
+    let format: Format =
+        text("format").parse().map_err(|error: ReportError| Failure::usage(error.to_string()))?;
     let prices = matches.get_one::<PathBuf>("prices").map(|path| Prices::read(path)).transpose();
-    let prices = prices.map_err(|error| Failure::usage(format!("--prices: {}", error.to_string().replace('\n', "\n  "))).alone())?;
+    let prices = prices.map_err(|error| {
+        Failure::usage(format!("--prices: {}", error.to_string().replace('\n', "\n  "))).alone()
+    })?;
     let report = report::report(&ReportOptions { input: input(&mut values)?, by, from, to, prices })?;
     if let Some(unpriced) = report.unpriced_text() {
         let _ = writeln!(io::stderr(), "tokenweir report: {unpriced}");
@@ -83,7 +88,9 @@ fn lines_of(path: PathBuf) -> Result<PathBuf, Failure> {
     let shown = path.display();
     Err(Failure::run(match path.join(DATABASE).is_file() {
         true => format!("{shown} is a ledger; give it as --ledger {shown}"),
-        false => format!("{shown} is a directory; give a file of JSON lines, as `tokenweir events` prints them"),
+        false => {
+            format!("{shown} is a directory; give a file of JSON lines, as `tokenweir events` prints them")
+        }
     }))
 }
 
@@ -171,14 +178,18 @@ fn no_ledger(dir: &Path) -> Option<String> {
         return None;
     }
     let found = match dir.metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(format!("{shown} is not there")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Some(format!("{shown} is not there"));
+        }
         Err(error) => return Some(format!("{shown}: {error}")),
         Ok(found) => found,
     };
     if !found.is_dir() {
         let parent = dir.parent().filter(|_| dir.file_name().is_some_and(|name| name == DATABASE));
         return Some(match parent {
-            Some(parent) if parent.as_os_str().is_empty() => format!("{shown} is the database itself; its directory is ."),
+            Some(parent) if parent.as_os_str().is_empty() => {
+                format!("{shown} is the database itself; its directory is .")
+            }
             Some(parent) => format!("{shown} is the database itself; its directory is {}", parent.display()),
             None => format!("{shown} is a file; a ledger is a directory"),
         });

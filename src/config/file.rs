@@ -34,9 +34,10 @@ pub(super) fn read(text: &str) -> FileText {
     let whole = errors.iter().filter_map(|error| Some(error.span()?.start)).min();
     // Half a line is not to be trusted, and neither is anything below it.
     let whole = whole.map_or(text.len(), |at| text[..at].rfind('\n').map_or(0, |end| end + 1));
-    let above = table.get_ref().iter().filter(|(key, value)| {
-        errors.is_empty() || (key.span().end <= whole && value.span().end <= whole)
-    });
+    let above = table
+        .get_ref()
+        .iter()
+        .filter(|(key, value)| errors.is_empty() || (key.span().end <= whole && value.span().end <= whole));
     let mut above: Vec<_> = above.collect();
     above.sort_by_key(|(key, _)| key.span().start);
     let entries = above.into_iter().map(|(key, value)| (key.get_ref().to_string(), entry(value.get_ref())));
@@ -104,7 +105,12 @@ mod tests {
         let read = read(text);
         assert_eq!(read.entries, [("threads".to_owned(), Entry::Texts(vec!["2".to_owned()]))]);
         let places: Vec<_> = read.broken.iter().map(|line| line.split(": ").next().unwrap()).collect();
-        assert_eq!(places, ["line 2, column 10", "line 4, column 10", "line 5, column 1"], "{:?}", read.broken);
+        assert_eq!(
+            places,
+            ["line 2, column 10", "line 4, column 10", "line 5, column 1"],
+            "{:?}",
+            read.broken
+        );
     }
 
     #[test]
@@ -117,7 +123,9 @@ mod tests {
 
     #[test]
     fn values_are_what_a_flag_would_have_had() {
-        let read = read("\u{feff}a = 0x10\r\nb = [\"x\", \"y\"]\r\nc = 1_000\r\nd = 0.5\ne = [1]\nf = true\n[g]\nh = 1");
+        let read = read(
+            "\u{feff}a = 0x10\r\nb = [\"x\", \"y\"]\r\nc = 1_000\r\nd = 0.5\ne = [1]\nf = true\n[g]\nh = 1",
+        );
         assert_eq!(read.broken, Vec::<String>::new());
         let texts = |texts: &[&str]| Entry::Texts(texts.iter().map(|text| (*text).to_owned()).collect());
         let expected = [

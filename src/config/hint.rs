@@ -35,7 +35,9 @@ pub(super) fn nearest(given: &str, known: impl Iterator<Item = String>) -> Optio
 pub(super) fn hint(kind: Kind, text: &str, allowed: impl Fn(&str) -> bool) -> String {
     let bare = |units: &[&str]| {
         let with = units.iter().map(|unit| format!("{text}{unit}"));
-        with.into_iter().find(|with| allowed(with)).map(|with| format!("; a number needs its unit, such as {with}"))
+        with.into_iter()
+            .find(|with| allowed(with))
+            .map(|with| format!("; a number needs its unit, such as {with}"))
     };
     let is_number = text.parse::<f64>().is_ok_and(f64::is_finite);
     let meant = |meant: Option<String>| {
@@ -44,11 +46,13 @@ pub(super) fn hint(kind: Kind, text: &str, allowed: impl Fn(&str) -> bool) -> St
     let said = match kind {
         Kind::Choice(words) => meant(word(words, text)),
         // What is right in itself is only out of the range.
-        Kind::Time(..) if is_number => bare(&["s", "ms", "m", "h"]).or_else(|| meant(time(&format!("{text}s")))),
-        Kind::Time(..) => meant(time(text)),
-        Kind::Size(..) if is_number => {
-            bare(&["MiB"]).or_else(|| meant(size(&format!("{text}B")))).or_else(|| meant(size(&format!("{text}MiB"))))
+        Kind::Time(..) if is_number => {
+            bare(&["s", "ms", "m", "h"]).or_else(|| meant(time(&format!("{text}s"))))
         }
+        Kind::Time(..) => meant(time(text)),
+        Kind::Size(..) if is_number => bare(&["MiB"])
+            .or_else(|| meant(size(&format!("{text}B"))))
+            .or_else(|| meant(size(&format!("{text}MiB")))),
         Kind::Size(..) => meant(size(text)),
         Kind::Share if is_number => bare(&["%"]),
         Kind::Share => meant(share(text)),
@@ -145,7 +149,14 @@ mod tests {
         let text = format!("{key} = {value}");
         let values = Values::resolve(|_| None, |_| None, Some((std::path::Path::new("t.toml"), &text)));
         let [error] = values.errors() else { panic!("{text}: {:?}", values.errors()) };
-        error.problem.split_once("allowed: ").unwrap().1.split_once("; ").map_or("", |(_, hint)| hint).to_owned()
+        error
+            .problem
+            .split_once("allowed: ")
+            .unwrap()
+            .1
+            .split_once("; ")
+            .map_or("", |(_, hint)| hint)
+            .to_owned()
     }
 
     #[test]

@@ -78,7 +78,10 @@ fn no_directory(dir: &Path, there: &Path) -> String {
     }
     let parent = there.parent().filter(|parent| parent.join(ledger::DATABASE) == there);
     if let Some(parent) = parent.filter(|_| dir == there) {
-        return format!("{shown} is the database itself; give the directory that it lies in, {}", parent.display());
+        return format!(
+            "{shown} is the database itself; give the directory that it lies in, {}",
+            parent.display()
+        );
     }
     let inside = if dir == there { String::new() } else { format!(", so {} cannot be made", dir.display()) };
     format!("{shown} is a file{inside}; {}", advice(Some(Errno::NOTDIR.raw_os_error())))
@@ -106,7 +109,12 @@ fn may(path: &Path, access: Access) -> Result<(), Problem> {
 /// Who may not, and who may.
 fn denied(path: &Path, error: &io::Error) -> String {
     let owner = path.metadata().map(|found| {
-        format!(" (it belongs to user {}, mode {:o}; this is user {})", found.uid(), found.mode() & 0o777, geteuid().as_raw())
+        format!(
+            " (it belongs to user {}, mode {:o}; this is user {})",
+            found.uid(),
+            found.mode() & 0o777,
+            geteuid().as_raw()
+        )
     });
     let advice = advice(error.raw_os_error());
     format!("{}: {error}{}; {advice}", path.display(), owner.unwrap_or_default())
@@ -118,7 +126,9 @@ pub fn advice(errno: Option<i32>) -> &'static str {
         Some(Errno::EXIST | Errno::NOTDIR | Errno::ISDIR) => {
             "name a directory of its own; it is made if it is not there"
         }
-        Some(Errno::NOENT) => "nothing can be made there: name a directory on a disk, and make or mount its parent first",
+        Some(Errno::NOENT) => {
+            "nothing can be made there: name a directory on a disk, and make or mount its parent first"
+        }
         Some(Errno::ACCESS | Errno::PERM) => {
             "let the user that runs this read and write it (chown; fsGroup in Kubernetes), or name another directory"
         }
@@ -129,7 +139,9 @@ pub fn advice(errno: Option<i32>) -> &'static str {
         Some(Errno::NOSPC | Errno::DQUOT) => {
             "make room on its volume, or name a directory on another; --ledger-max-bytes says how much a ledger may take"
         }
-        Some(Errno::IO) => "its disk fails: look at the system's log (dmesg), and name a directory on another disk",
+        Some(Errno::IO) => {
+            "its disk fails: look at the system's log (dmesg), and name a directory on another disk"
+        }
         Some(Errno::NAMETOOLONG) => "name a directory with a shorter path",
         Some(Errno::LOOP) => "its links lead in a circle: name a directory without them",
         Some(Errno::MFILE | Errno::NFILE) => "allow more open files (ulimit -n, LimitNOFILE)",

@@ -205,8 +205,9 @@ fn auth(values: &mut Values) -> Option<Auth> {
     if mode != "sasl" {
         if connection_string.is_some() || password.is_some() {
             let unused = if password.is_some() { "a password" } else { "a connection string" };
-            let problem =
-                format!("{mode:?} has no use for {unused}, and one is given; set it to sasl, or leave that out");
+            let problem = format!(
+                "{mode:?} has no use for {unused}, and one is given; set it to sasl, or leave that out"
+            );
             values.error_in("kafka-auth", problem);
             return None;
         }

@@ -165,12 +165,16 @@ impl OpenError {
         use rusqlite::ErrorCode;
         let errno = match self {
             OpenError::Io { error, .. } => return error.raw_os_error(),
-            OpenError::Database { error: StoreError::Sqlite(error), .. } => match error.sqlite_error_code()? {
-                ErrorCode::DiskFull => Errno::NOSPC,
-                ErrorCode::SystemIoFailure => Errno::IO,
-                ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly => Errno::ACCESS,
-                _ => return None,
-            },
+            OpenError::Database { error: StoreError::Sqlite(error), .. } => {
+                match error.sqlite_error_code()? {
+                    ErrorCode::DiskFull => Errno::NOSPC,
+                    ErrorCode::SystemIoFailure => Errno::IO,
+                    ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly => {
+                        Errno::ACCESS
+                    }
+                    _ => return None,
+                }
+            }
             _ => return None,
         };
         Some(errno.raw_os_error())

@@ -2,10 +2,13 @@
 
 use smol_str::SmolStr;
 
+use super::billing::status_named;
 use super::charged::Charged;
 use super::items::{Items, Place};
 use super::text::Text;
-use crate::chunk::{self, Charges, Chunk, Event, Joiner, Logprobs, Malformed, Message, Reported, Response};
+use crate::chunk::{
+    self, Charges, Chunk, Event, Failure, Joiner, Logprobs, Malformed, Message, Reported, Response,
+};
 use crate::prompt::{self, Model};
 use crate::tokens::Encoding;
 
@@ -49,6 +52,10 @@ pub(super) struct Answer {
     pub(super) finish: Option<SmolStr>,
     /// The class of the error that ended it.
     pub(super) error: Option<SmolStr>,
+    /// The status that the error names, if it names one that we know.
+    pub(super) error_status: Option<u16>,
+    /// Something of the answer has come that is not read here: a piece of an image, a voice.
+    pub(super) progressed: bool,
     /// The service's last usable word.
     pub(super) reported: Option<Reported>,
     /// It came when nothing more was to come.
@@ -113,8 +120,8 @@ impl Answer {
         }
         set_label(&mut self.service_tier, chunk.service_tier, true);
         self.created = self.created.or(chunk.created.filter(|seconds| *seconds > 0));
-        if let Some(error) = chunk.error() {
-            self.error = Some(label(&error).unwrap_or_default());
+        if chunk.is_error() {
+            self.fail(&chunk.failure());
         }
         let read = if choices {
             self.reported_last = false;
@@ -126,6 +133,20 @@ impl Answer {
             self.charge(&charges, 0, !choices || chunk.no_choices());
         }
         read
+    }
+
+    /// It failed. Of several errors the last one that has a name stands: what follows one may be no more
+    /// than an end.
+    pub(super) fn fail(&mut self, failure: &Failure) {
+        let class = label(failure.class());
+        self.error = class.or(self.error.take()).or(Some(SmolStr::default()));
+        self.error_status = failure.names().find_map(status_named).or(self.error_status);
+    }
+
+    /// The service has read the prompt: it said something of its own.
+    pub(super) fn has_said(&self) -> bool {
+        let said = |choice: &Choice| !choice.reasoning.is_empty() || choice.audio;
+        self.has_begun() || !self.items.is_empty() || self.progressed || self.choices.iter().any(said)
     }
 
     /// An event of so many bytes has been read. Texts that no vocabulary is known for are let go of
@@ -174,6 +195,9 @@ impl Answer {
 
     /// A response as it is now; `last`: as it ended.
     pub(super) fn feed_response(&mut self, response: &Response<'_>, last: bool) -> Result<(), Malformed> {
+        if last && response.status.is_some_and(|status| &*status.key() == b"failed") {
+            self.error.get_or_insert_default();
+        }
         if let Some(finish) = response.incomplete_reason.or(response.status).filter(|_| last) {
             self.finish = Some(finish_label(&finish.lossy()));
         }

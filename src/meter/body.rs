@@ -2,9 +2,9 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use smol_str::SmolStr;
 
 use super::answer::Answer;
+use super::ends::{self, Last};
 use super::items::Place;
 use super::shape::Shape as EventShape;
 use crate::chunk::{AnswerScan, Chunk, Event, EventKind, Malformed, Response};
@@ -41,6 +41,8 @@ pub(super) struct Seen {
     expected: bool,
     /// Of a JSON body only the top level matters.
     top_only: bool,
+    /// No event is known to be the last of a stream: it ends where its framing does.
+    unmarked: bool,
     pub(super) answer: Answer,
     last_chunk: EventShape<u64>,
     last_delta: EventShape<Place>,
@@ -92,7 +94,8 @@ impl Body {
         let known = matches!(api, Api::Completions | Api::Embeddings | Api::Responses);
         let expected = (metered || known) && status.is_success();
         let items = api == Api::Responses;
-        let seen = Seen { metered, items, expected, top_only, ..Seen::default() };
+        let unmarked = !ends::has_marker(api);
+        let seen = Seen { metered, items, expected, top_only, unmarked, ..Seen::default() };
         Body { shape, seen }
     }
 
@@ -165,6 +168,7 @@ impl Body {
                 // An event without its blank line is no event to a client, but the service sent it. That
                 // it is cut in the middle is no error of the service.
                 decoder.finish(|event| seen.event(event, false));
+                seen.whole |= cleanly && seen.unmarked;
                 seen.parse_errors += decoder.skipped();
                 seen.too_long |= decoder.skipped() > 0;
             }
@@ -198,7 +202,7 @@ impl Seen {
         }
         let read = if self.items { self.item_event(&event, data) } else { self.chunk(&event, data) };
         if event.name == b"error" && self.answer.error.is_none() {
-            self.answer.error = Some(SmolStr::default());
+            self.answer.fail(&Chunk::parse(data).map(|chunk| chunk.failure()).unwrap_or_default());
         }
         self.parse_errors += u64::from(strict && read.is_err());
         self.answer.event_read(data.len());
@@ -252,21 +256,19 @@ impl Seen {
     /// APIs other than chat name their last event, which carries `usage`.
     fn last_event(&mut self, chunk: &Chunk<'_>) {
         let Some(kind) = chunk.kind else { return };
-        let last = match &*kind.lossy() {
-            "response.completed" | "response.incomplete" | "response.cancelled" => true,
-            "response.failed" => {
-                self.answer.error.get_or_insert_default();
-                true
-            }
-            "transcript.text.done" | "speech.audio.done" => true,
-            "image_generation.completed" | "image_edit.completed" => true,
-            _ => false,
-        };
+        let kind = kind.key();
+        let last = ends::last(&kind);
+        self.answer.progressed |= !self.metered && !self.items && ends::is_progress(&kind);
         if let Some(response) = chunk.response() {
             // Its `error` is the only part that can be malformed here, and it is optional.
             _ = self.answer.feed(&response, false);
+            if last == Some(Last::Failed) {
+                self.answer.fail(&response.failure());
+            }
+        } else if last == Some(Last::Failed) {
+            self.answer.fail(&chunk.failure());
         }
-        if last {
+        if last.is_some() {
             (self.done, self.whole) = (true, true);
         }
     }

@@ -14,6 +14,7 @@ mod body;
 mod charged;
 mod check;
 mod decode;
+mod ends;
 mod items;
 mod output;
 mod settle;
@@ -323,7 +324,7 @@ impl Meter {
             |model: Option<SmolStr>| model.map_or(PromptNeed::No, |model| PromptNeed::Count { model });
         match self.billing(self.ended) {
             Billing::Nothing | Billing::MostLikelyNothing | Billing::Unmetered => PromptNeed::No,
-            Billing::PerhapsPrompt | Billing::PerhapsBoth => count(self.assumed_model()),
+            Billing::PerhapsPrompt | Billing::PerhapsBoth => count(self.counting_model()),
             Billing::Answered if self.ended.is_some() => count(self.counting_model()),
             Billing::Answered if self.body.is_stream() && (!self.usage_awaited() || self.body.seen.done) => {
                 match self.body.seen.answer.model {

@@ -67,12 +67,14 @@ impl Meter {
             _ if self.left.is_some() && (ending != Ending::Shutdown || seen.whole) => {
                 Outcome::ClientDisconnect
             }
+            // What comes after the end marker does not matter to anybody.
+            Ending::UpstreamError if success && seen.done && !failed => Outcome::Complete,
             Ending::UpstreamError => Outcome::UpstreamError,
             Ending::Eof if self.status.is_some() && !success && !switched => Outcome::UpstreamStatus,
             Ending::Eof if failed => Outcome::UpstreamError,
-            Ending::Eof if self.body.is_stream() && !seen.whole => Outcome::UpstreamEof,
+            // Where something could not be read, the end marker may have stood there.
+            Ending::Eof if self.body.is_stream() && !seen.whole && !self.has_missed() => Outcome::UpstreamEof,
             Ending::Eof => Outcome::Complete,
-            // What comes after the end marker does not matter to anybody.
             _ if success && seen.whole => {
                 if failed {
                     Outcome::UpstreamError
@@ -102,7 +104,8 @@ impl Meter {
         let accounting = &mut usage.accounting;
         accounting.rules = SmolStr::new_static(RULES);
         accounting.drained = self.left.is_some_and(|left| left.drained);
-        let answered = self.status.is_some_and(|status| status.is_success());
+        let answered = self.status.is_some_and(|status| status.is_success())
+            && self.billing(ending) == Billing::Answered;
         // A prompt may have been counted before the service reported, or not: that is chance, and an
         // exchange has only one event.
         accounting.computed_input = input.computed_tokens();
@@ -284,8 +287,27 @@ impl Meter {
     fn cut(&self, outcome: Option<Outcome>) -> (bool, impl Iterator<Item = &'static str> + use<>) {
         let cut = !self.body.seen.whole || self.body.seen.answer.error.is_some();
         let bound = self.left.and_then(|left| left.stopped);
-        let by = outcome.filter(|_| cut).map(|outcome| [Some(outcome.as_str()), bound]);
+        let by = outcome.filter(|_| cut).map(|outcome| {
+            // It was the reading that was cut, not the answer.
+            let missed = || self.missed().unwrap_or("unreadable");
+            [Some(if outcome == Outcome::Complete { missed() } else { outcome.as_str() }), bound]
+        });
         (cut, by.into_iter().flatten().flatten())
+    }
+
+    /// Why some of the answer was not read, though it may have come.
+    fn missed(&self) -> Option<&'static str> {
+        match () {
+            () if self.overloaded => Some("meter_overload"),
+            () if self.decoder.is_bad() => Some("encoding"),
+            () if self.body.seen.too_long => Some("too_long"),
+            () => None,
+        }
+    }
+
+    /// Some of the answer was not read.
+    pub(super) fn has_missed(&self) -> bool {
+        self.missed().is_some()
     }
 
     fn reported_output(&self, outcome: Option<Outcome>) -> Option<Side> {
@@ -353,14 +375,8 @@ impl Meter {
         if !answered {
             return Computed::default();
         }
-        if self.overloaded {
-            return unknown("meter_overload");
-        }
-        if self.decoder.is_bad() {
-            return unknown("encoding");
-        }
-        if seen.too_long {
-            return unknown("too_long");
+        if let Some(missed) = self.missed() {
+            return unknown(missed);
         }
         if answer.is_empty() {
             return match () {

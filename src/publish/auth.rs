@@ -141,7 +141,9 @@ impl Config {
     pub(super) fn reload(&mut self) -> Result<bool, String> {
         let mut auth = std::mem::take(&mut self.auth);
         let changed = match &mut auth {
-            Auth::ConnectionString(secret) => secret.reload(|text| self.connection_string_problem(text, true)),
+            Auth::ConnectionString(secret) => {
+                secret.reload(|text| self.connection_string_problem(text, true))
+            }
             Auth::Sasl { password, .. } => password.reload(|_| None),
             Auth::None | Auth::Entra { .. } => Ok(false),
         };

@@ -26,7 +26,8 @@ pub(super) fn problem(text: &str) -> Option<String> {
     }
     if text.contains('@') {
         return Some(
-            "holds a user name (what stands before @), which has settings of its own; allowed: host:port".to_owned(),
+            "holds a user name (what stands before @), which has settings of its own; allowed: host:port"
+                .to_owned(),
         );
     }
     if let Some((_, rest)) = text.split_once("://") {
@@ -87,8 +88,15 @@ mod tests {
 
     #[test]
     fn an_address_is_a_host_and_a_port() {
-        for fine in ["127.0.0.1:9092", "kafka:1", "b-1.kafka_x.svc:65535", "[::1]:9092", " b:1 ", "",
-            "ns.servicebus.windows.net:9093"] {
+        for fine in [
+            "127.0.0.1:9092",
+            "kafka:1",
+            "b-1.kafka_x.svc:65535",
+            "[::1]:9092",
+            " b:1 ",
+            "",
+            "ns.servicebus.windows.net:9093",
+        ] {
             assert_eq!(problem(fine), None, "{fine}");
         }
         for (text, said) in [
@@ -97,9 +105,15 @@ mod tests {
             ("::1", "\"::1\" has no port; allowed: host:port, such as [::1]:9092"),
             ("[::1]", "\"[::1]\" has no port; allowed: host:port, such as [::1]:9092"),
             ("kafka:", "\"kafka:\" is not allowed: \"\" is no port; allowed: host:1 to host:65535"),
-            ("kafka:http", "\"kafka:http\" is not allowed: \"http\" is no port; allowed: host:1 to host:65535"),
+            (
+                "kafka:http",
+                "\"kafka:http\" is not allowed: \"http\" is no port; allowed: host:1 to host:65535",
+            ),
             ("kafka:0", "\"kafka:0\" is not allowed: \"0\" is no port; allowed: host:1 to host:65535"),
-            ("kafka:65536", "\"kafka:65536\" is not allowed: \"65536\" is no port; allowed: host:1 to host:65535"),
+            (
+                "kafka:65536",
+                "\"kafka:65536\" is not allowed: \"65536\" is no port; allowed: host:1 to host:65535",
+            ),
             (":9092", "\":9092\" is not allowed: \"\" is no host; allowed: host:port"),
             ("a b:9092", "\"a b:9092\" is not allowed: \"a b\" is no host; allowed: host:port"),
             ("a;b:1", "\"a;b:1\" is not allowed: \"a;b\" is no host; allowed: host:port"),
@@ -113,7 +127,10 @@ mod tests {
                 "\"sb://ns.servicebus.windows.net/\" is a URL; allowed: host:port, here \
                  ns.servicebus.windows.net:9093",
             ),
-            ("PLAINTEXT://kafka:9094", "\"PLAINTEXT://kafka:9094\" is a URL; allowed: host:port, here kafka:9094"),
+            (
+                "PLAINTEXT://kafka:9094",
+                "\"PLAINTEXT://kafka:9094\" is a URL; allowed: host:port, here kafka:9094",
+            ),
             (
                 "NS.ServiceBus.Windows.Net:9092",
                 "NS.ServiceBus.Windows.Net has port 9092; Event Hubs listens for Kafka on NS.ServiceBus.Windows.Net:9093",

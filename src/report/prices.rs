@@ -143,7 +143,10 @@ impl Prices {
         if self.currency.is_empty() {
             currency.clone_into(&mut self.currency);
         } else if self.currency != currency {
-            return Err(format!("currency is {currency}, but {} above: one file, one currency", self.currency));
+            return Err(format!(
+                "currency is {currency}, but {} above: one file, one currency",
+                self.currency
+            ));
         }
         let same = |other: &Price| {
             (&other.model, &other.deployment, other.from) == (&price.model, &price.deployment, price.from)
@@ -382,7 +385,10 @@ mod tests {
             ("", 1, "no price"),
         ] {
             let wrong = Prices::parse(&format!("{HEADER}\n{lines}")).unwrap_err().to_string();
-            assert!(wrong.starts_with(&format!("line {line}: ")) && wrong.contains(needle), "{lines}: {wrong}");
+            assert!(
+                wrong.starts_with(&format!("line {line}: ")) && wrong.contains(needle),
+                "{lines}: {wrong}"
+            );
         }
         let wrong = |text: &str| Prices::parse(text).unwrap_err().to_string();
         assert!(wrong("model,input,output\nm,1,1").contains("no column `currency`"));

@@ -122,7 +122,13 @@ mod tests {
     use super::*;
 
     fn state(total: u64, left: u64, quiet_s: u64) -> Draining {
-        Draining { total, own: true, left, quiet: Duration::from_secs(quiet_s), patience: Duration::from_secs(20) }
+        Draining {
+            total,
+            own: true,
+            left,
+            quiet: Duration::from_secs(quiet_s),
+            patience: Duration::from_secs(20),
+        }
     }
 
     #[test]
@@ -139,10 +145,16 @@ mod tests {
 
     #[test]
     fn its_own_control_event_is_not_taken_for_something_left() {
-        assert_eq!(begin(&state(1, 1, 0)), "nothing was left; 1 event to deliver, the control event of this drain");
+        assert_eq!(
+            begin(&state(1, 1, 0)),
+            "nothing was left; 1 event to deliver, the control event of this drain"
+        );
         assert_eq!(begin(&state(2, 2, 0)), "2 events to deliver, with the control event of this drain");
         let foreign = Draining { own: false, ..state(1, 1, 0) };
-        assert_eq!((begin(&foreign), text(&foreign, 0)), ("1 event to deliver".into(), "0 of 1 event".into()));
+        assert_eq!(
+            (begin(&foreign), text(&foreign, 0)),
+            ("1 event to deliver".into(), "0 of 1 event".into())
+        );
     }
 
     #[test]

@@ -93,8 +93,12 @@ impl Topic {
                 let complaint = self.consumer.context().complaint();
                 let why = complaint.map_or(String::new(), |said| format!("; the client says: {said}"));
                 let left = ends.len();
-                let silent = if left == 1 { "a partition says".to_owned() } else { format!("{left} partitions say") };
-                return Err(ReportError::Silent(format!("{silent} nothing for {} s{why}", SILENCE.as_secs())));
+                let silent =
+                    if left == 1 { "a partition says".to_owned() } else { format!("{left} partitions say") };
+                return Err(ReportError::Silent(format!(
+                    "{silent} nothing for {} s{why}",
+                    SILENCE.as_secs()
+                )));
             }
         }
         Ok(())
@@ -169,6 +173,7 @@ fn ask<T>(
 /// It is the way to the broker that fails, or the broker says nothing.
 fn is_transport(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
-    let transport = [Code::BrokerTransportFailure, Code::OperationTimedOut, Code::AllBrokersDown, Code::Resolve];
+    let transport =
+        [Code::BrokerTransportFailure, Code::OperationTimedOut, Code::AllBrokersDown, Code::Resolve];
     error.rdkafka_error_code().is_some_and(|code| transport.contains(&code))
 }

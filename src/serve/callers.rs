@@ -85,7 +85,11 @@ fn again_map(map: &Arc<caller::Reload<CallerMap>>) -> Reload {
         let before = map.current().callers();
         let changed = map.read_again().map_err(anyhow::Error::msg)?;
         if changed {
-            tracing::info!(callers = map.current().callers(), callers_before = before, "the caller map has changed");
+            tracing::info!(
+                callers = map.current().callers(),
+                callers_before = before,
+                "the caller map has changed"
+            );
         }
         Ok(changed)
     };

@@ -14,6 +14,7 @@
 //! - `observed`: the line of a call, and its metrics
 //! - `reload`: SIGHUP reads the log level again
 //! - `wrk`: many requests on connections that are kept
+//! - `sessions`: WebSockets, in events, metrics and the report
 //! - `soak`: many streams for long, and what is left of them
 //! - `canary`: no content and no credential in anything that the program writes
 
@@ -41,6 +42,7 @@ mod reload;
 mod replay;
 #[path = "../support/schema.rs"]
 mod schema;
+mod sessions;
 mod shim;
 mod shutdown;
 mod sidecar;

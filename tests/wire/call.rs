@@ -54,6 +54,10 @@ impl Call {
         self.with(CONTENT_TYPE, content_type)
     }
 
+    pub(crate) fn saying(self, body: impl Into<Vec<u8>>) -> Call {
+        Call { body: body.into(), ..self }
+    }
+
     pub(crate) fn with(mut self, name: HeaderName, value: &'static str) -> Call {
         self.headers.insert(name, HeaderValue::from_static(value));
         self

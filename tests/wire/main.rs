@@ -9,6 +9,7 @@
 mod call;
 mod chat;
 mod errors;
+mod failed;
 mod framing;
 mod others;
 

@@ -98,7 +98,7 @@ fn case_71_sound_and_images() {
 
 const ASK: &str = r#"{"stream":true,"model":"gpt-4o","input":"Hello"}"#;
 
-fn responses(events: &[&str]) -> Call {
+pub(crate) fn responses(events: &[&str]) -> Call {
     let event = |data: &&str| {
         let kind: serde_json::Value = serde_json::from_str(data).unwrap();
         format!("event: {}\ndata: {data}\n\n", kind["type"].as_str().unwrap())
@@ -107,14 +107,14 @@ fn responses(events: &[&str]) -> Call {
     Call { api: Api::Responses, request: ASK.to_owned(), ..Call::stream(body) }
 }
 
-const CREATED: &str = r#"{"type":"response.created","response":{"id":"resp_1","model":"gpt-4o-2024-08-06","status":"in_progress","usage":null,"output":[]}}"#;
-const ADDED: &str = r#"{"type":"response.output_item.added","output_index":0,"item":{"id":"m","type":"message","content":[]}}"#;
-const PART: &str = r#"{"type":"response.output_text.delta","output_index":0,"content_index":0,"item_id":"m","delta":"Hello, world"}"#;
+pub(crate) const CREATED: &str = r#"{"type":"response.created","response":{"id":"resp_1","model":"gpt-4o-2024-08-06","status":"in_progress","usage":null,"output":[]}}"#;
+pub(crate) const ADDED: &str = r#"{"type":"response.output_item.added","output_index":0,"item":{"id":"m","type":"message","content":[]}}"#;
+pub(crate) const PART: &str = r#"{"type":"response.output_text.delta","output_index":0,"content_index":0,"item_id":"m","delta":"Hello, world"}"#;
 const TEXT_DONE: &str = r#"{"type":"response.output_text.done","output_index":0,"content_index":0,"item_id":"m","text":"Hello, world"}"#;
 const ITEM_DONE: &str = r#"{"type":"response.output_item.done","output_index":0,"item":{"id":"m","type":"message","content":[{"type":"output_text","text":"Hello, world"}]}}"#;
 
 /// The last event of a response.
-fn last(kind: &str, usage: &str) -> String {
+pub(crate) fn last(kind: &str, usage: &str) -> String {
     format!(
         r#"{{"type":"response.{kind}","response":{{"id":"resp_1","model":"gpt-4o-2024-08-06","status":"{kind}","usage":{usage},"output":[{{"id":"m","type":"message","content":[{{"type":"output_text","text":"Hello, world"}}]}}]}}}}"#
     )
