@@ -75,6 +75,9 @@ const CONNECTION: [&str; 8] =
 /// Characters of a topic's name, the limit of Kafka.
 const TOPIC_CHARS_MAX: usize = 249;
 
+/// Properties that say whom to trust.
+const ROOTS: [&str; 2] = ["ssl.ca.location", "ssl.ca.pem"];
+
 impl Config {
     /// Everything that is wrong; nothing if it can be used.
     pub fn check(&self) -> Vec<ConfigError> {
@@ -143,6 +146,7 @@ impl Config {
         let mut client = self.common();
         set_all(&mut client, &PRODUCER);
         self.apply(&mut client, |_| true);
+        trust_the_system(&mut client);
         client
     }
 
@@ -150,6 +154,7 @@ impl Config {
     pub(super) fn connection(&self) -> ClientConfig {
         let mut client = self.common();
         self.apply(&mut client, |key| CONNECTION.iter().any(|start| key.starts_with(start)));
+        trust_the_system(&mut client);
         client
     }
 
@@ -171,6 +176,22 @@ impl Config {
 fn is_topic(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     name.len() <= TOPIC_CHARS_MAX && !matches!(name, "." | "..") && name.bytes().all(plain)
+}
+
+/// Has a client that speaks TLS trust what this system trusts, unless it was told whom to trust. The client's own
+/// OpenSSL was built elsewhere and does not know where this system keeps its roots; found here, they are those by
+/// which services are trusted too, `SSL_CERT_FILE` included.
+fn trust_the_system(client: &mut ClientConfig) {
+    let tls =
+        client.get("security.protocol").is_some_and(|value| value.to_ascii_lowercase().ends_with("ssl"));
+    if !tls || ROOTS.iter().any(|key| client.get(key).is_some()) {
+        return;
+    }
+    let found = openssl_probe::probe();
+    let mut places = found.cert_file.into_iter().chain(found.cert_dir).filter(|place| place.exists());
+    if let Some(place) = places.find_map(|place| place.into_os_string().into_string().ok()) {
+        client.set("ssl.ca.location", place);
+    }
 }
 
 pub(super) fn set_all(client: &mut ClientConfig, values: &[(&str, &str)]) {
@@ -247,6 +268,27 @@ mod tests {
             let config = hub(brokers, &[("compression.type", codec)]);
             assert_eq!(config.check().is_empty(), fine, "{brokers} {codec}");
         }
+    }
+
+    #[test]
+    fn who_speaks_tls_trusts_the_systems_roots_unless_told_whom() {
+        let location = |config: &Config| {
+            let places = [config.producer(), config.connection()];
+            let [one, other] = places.map(|client| client.get("ssl.ca.location").map(str::to_owned));
+            assert_eq!(one, other);
+            one
+        };
+        let found = openssl_probe::probe();
+        let first = found.cert_file.into_iter().chain(found.cert_dir).find(|place| place.exists());
+        let first = first.map(|place| place.to_str().unwrap().to_owned());
+        assert_eq!(location(&hub(HUB, &[])), first);
+        assert_eq!(location(&config("b:9093", &[("security.protocol", "SSL")])), first);
+        assert_eq!(location(&config("b:9092", &[])), None, "no TLS, no roots");
+        let plain = [("security.protocol", "SASL_PLAINTEXT")];
+        assert_eq!(location(&hub("b:9092", &plain)), None);
+        assert_eq!(location(&hub(HUB, &[("ssl.ca.location", "/mine.pem")])).as_deref(), Some("/mine.pem"));
+        assert_eq!(location(&hub(HUB, &[("ssl.ca.location", "probe")])).as_deref(), Some("probe"));
+        assert_eq!(location(&hub(HUB, &[("ssl.ca.pem", "a certificate")])), None);
     }
 
     #[test]

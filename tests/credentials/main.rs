@@ -12,6 +12,8 @@
 )]
 
 mod asking;
+#[path = "../support/certs.rs"]
+mod certs;
 mod endpoint;
 mod entra;
 mod hush;
@@ -19,6 +21,7 @@ mod password;
 #[path = "../delivery/rig.rs"]
 #[allow(dead_code, reason = "the tests of delivery use the rest")]
 mod rig;
+mod roots;
 #[path = "../support/skip.rs"]
 mod skip;
 #[path = "../support/mod.rs"]
