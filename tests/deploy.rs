@@ -1,9 +1,13 @@
 //! What stands in `deploy/` is well-formed, and uses the names that the program uses; so do the documents.
 
-#![allow(missing_docs, clippy::expect_used, clippy::panic)] // helpers of a test may stop it
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)] // helpers of a test may stop it
 
 #[path = "deploy/apim.rs"]
 mod apim;
+#[path = "support/certs.rs"]
+mod certs;
+#[path = "deploy/context.rs"]
+mod context;
 #[path = "deploy/docker.rs"]
 mod docker;
 #[path = "deploy/kubernetes.rs"]

@@ -220,7 +220,6 @@ fn the_backends_are_those_that_the_policies_name() {
     let one = properties("backend.json");
     assert_eq!((&one["protocol"], &one["title"]), (&"http".into(), &"tokenweir".into()));
     assert!(one["url"].as_str().is_some_and(|url| url.starts_with("https://") && url.ends_with("/openai")));
-    assert!(one["circuitBreaker"]["rules"].as_array().is_some_and(|rules| !rules.is_empty()));
     let pool = properties("backend-pool.json");
     assert_eq!((&pool["type"], &pool["title"]), (&"Pool".into(), &"tokenweir-pool".into()));
     let services = pool["pool"]["services"].as_array().expect("members");
@@ -230,6 +229,40 @@ fn the_backends_are_those_that_the_policies_name() {
         assert!(id.starts_with("APIM_RESOURCE_ID/backends/tokenweir-"), "{id}");
         assert_eq!((&service["priority"], &service["weight"]), (&1.into(), &1.into()), "in turns");
     }
+}
+
+/// The statuses that open a backend's breaker.
+fn opened_by(backend: &serde_json::Value) -> Vec<u64> {
+    let rules = backend["circuitBreaker"]["rules"].as_array().expect("rules");
+    assert!(!rules.is_empty());
+    let ranges = rules
+        .iter()
+        .flat_map(|rule| rule["failureCondition"]["statusCodeRanges"].as_array().expect("ranges"));
+    let ranges = ranges
+        .map(|range| (range["min"].as_u64().expect("a status"), range["max"].as_u64().expect("a status")));
+    ranges.flat_map(|(min, max)| min..=max).collect()
+}
+
+/// A deployment at its limit is one team's matter: it must not close the one backend that all teams have. In a
+/// pool there is another way for the call.
+#[test]
+fn a_busy_deployment_closes_no_door_but_its_own() {
+    assert_eq!(opened_by(&properties("backend.json")), [502, 503, 504]);
+    let member = properties("backend-member.json");
+    assert_eq!(opened_by(&member), [429, 502, 503, 504]);
+    let title = member["title"].as_str().expect("a title");
+    let pool = read("deploy/apim/backend-pool.json");
+    assert!(pool.contains(&format!("/backends/{title}\"")), "{title} is one of the pool's");
+    let name = title.strip_prefix("tokenweir-").expect("the pool's names begin so");
+    assert_eq!(member["url"], format!("https://TOKENWEIR_HOST/{name}/openai"));
+    // A gateway that is told to wait by one of them does, and checks whom it calls.
+    for backend in [properties("backend.json"), member] {
+        assert_eq!(backend["circuitBreaker"]["rules"][0]["acceptRetryAfter"], true);
+        assert_eq!(backend["tls"]["validateCertificateChain"], true);
+        assert_eq!(backend["tls"]["validateCertificateName"], true);
+    }
+    let readme = read("deploy/apim/README.md");
+    assert!(readme.contains("`backend-member.json`") && readme.contains("opens at 502 to 504 only"));
 }
 
 /// Every setting that the steps name exists.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 
-use super::{ADMIN_PORT, LIVE, PORT, READY, check_command, files, is_setting, read};
+use super::{ADMIN_PORT, LIVE, PORT, READY, certs, check_command, files, is_setting, read};
 
 /// Every document of every manifest.
 fn documents() -> Vec<Value> {
@@ -94,7 +94,7 @@ fn ports_and_probes_are_the_programs_own() {
         let found = ports.iter().find(|port| port["name"] == name).expect("the port has that name");
         found["containerPort"].as_u64().expect("and a number")
     };
-    assert_eq!((port("http"), port("admin")), (u64::from(PORT), u64::from(ADMIN_PORT)));
+    assert_eq!((port("https"), port("admin")), (u64::from(PORT), u64::from(ADMIN_PORT)));
     for (probe, path) in [("startupProbe", LIVE), ("livenessProbe", LIVE), ("readinessProbe", READY)] {
         let get = &container[probe]["httpGet"];
         assert_eq!((text(&get["path"]), text(&get["port"])), (path, "admin"), "{probe}");
@@ -135,11 +135,14 @@ fn the_configuration_has_only_settings_and_mounted_files() {
         assert!(configuration["ledger"].as_str().is_some_and(|path| path.starts_with(&at("ledger"))));
         for (key, value) in &configuration {
             assert!(is_setting(key), "no setting {key}");
+            let path = value.as_str().unwrap_or_default();
+            if key.starts_with("listen_") && key.ends_with("_file") {
+                continue; // the certificate is nothing to a drain job: see `calls_come_in_by_tls`
+            }
             if key.ends_with("_file") {
-                let path = value.as_str().expect("a path is text");
                 let name =
                     path.strip_prefix(&format!("{}/", at("secrets"))).expect("secrets come from the Secret");
-                let made = format!("--from-file={name}=");
+                let made = format!("--from-file={name}=./{name}");
                 assert!(read("deploy/kubernetes/README.md").contains(&made), "nobody makes {name}");
             }
         }
@@ -148,6 +151,105 @@ fn the_configuration_has_only_settings_and_mounted_files() {
             list(&pod["spec"]["volumes"]).iter().chain(list(template).iter().map(|one| &one["metadata"]));
         let volumes: BTreeSet<_> = volumes.map(|volume| text(&volume["name"]).to_owned()).collect();
         assert!(mounts.iter().all(|mount| volumes.contains(text(&mount["name"]))), "a volume is missing");
+    }
+}
+
+/// The port that the Service offers to the gateway, the URL that the gateway calls, and what listens there.
+#[test]
+fn calls_come_in_by_tls_on_the_port_that_the_gateway_calls() {
+    let services = documents().into_iter().filter(|document| document["kind"] == "Service");
+    let service =
+        services.into_iter().find(|one| one["spec"]["type"] == "LoadBalancer").expect("one for calls");
+    let [offered] = list(&service["spec"]["ports"]) else { panic!("one port: no second one in clear text") };
+    assert_eq!(
+        (text(&offered["name"]), offered["port"].as_u64()),
+        ("https", Some(443)),
+        "what https:// means"
+    );
+
+    let pod = &pods()[0];
+    let container = container(pod);
+    let ports = list(&container["ports"]);
+    let target =
+        ports.iter().find(|port| port["name"] == offered["targetPort"]).expect("the pod has that port");
+    assert_eq!(target["containerPort"].as_u64(), Some(u64::from(PORT)));
+
+    // The certificate comes from a Secret of the kind whose two names are fixed, made as the README says.
+    let volume =
+        list(&pod["spec"]["volumes"]).iter().find(|volume| volume["name"] == "tls").expect("a volume");
+    let secret = text(&volume["secret"]["secretName"]);
+    let readme = read("deploy/kubernetes/README.md");
+    assert!(
+        readme.contains(&format!("kubectl create secret tls {secret} --cert=./tls.crt --key=./tls.key\n"))
+    );
+    let mount =
+        list(&container["volumeMounts"]).iter().find(|mount| mount["name"] == "tls").expect("a mount");
+    let configuration = configuration();
+    for (key, file) in [("listen_cert_file", "tls.crt"), ("listen_key_file", "tls.key")] {
+        let path = format!("{}/{file}", text(&mount["mountPath"]));
+        assert_eq!(configuration[key].as_str(), Some(path.as_str()), "{key}");
+    }
+    // Both READMEs and the backends speak of one host and one port.
+    for name in ["backend.json", "backend-member.json"] {
+        assert!(
+            read(format!("deploy/apim/{name}")).contains("\"https://TOKENWEIR_HOST/"),
+            "{name}: no other port"
+        );
+    }
+    assert!(readme.contains("the Service listens on 443") && readme.contains("TOKENWEIR_HOST"));
+    assert!(read("deploy/apim/README.md").contains("`https://TOKENWEIR_HOST` on 443"));
+}
+
+/// What stands in the ConfigMap, with the words in capitals replaced and every file of the Secrets there, is a
+/// configuration that the program takes.
+#[test]
+fn the_configuration_is_one_that_the_program_takes() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("a file");
+    let authority = certs::Authority::new("an authority");
+    let issued = authority.issue(&["tokenweir.example"]);
+    put("tls.crt", &issued.cert);
+    put("tls.key", &issued.key);
+    let secret = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    put("caller-shared-secret", secret);
+    put("caller-hash-key", secret);
+    let hub =
+        "Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=c2VjcmV0";
+    put("kafka-connection-string", hub);
+    let map = only("ConfigMap");
+    let folder = dir.path().to_str().expect("a path in UTF-8");
+    let configuration = text(&map["data"]["tokenweir.toml"])
+        .replace("RESOURCE", "contoso-eus2")
+        .replace("NAMESPACE", "contoso")
+        .replace("/etc/tokenweir/secrets", folder)
+        .replace("/etc/tokenweir/tls", folder)
+        .replace("/var/lib/tokenweir", folder);
+    put("tokenweir.toml", &configuration);
+    let program = std::process::Command::new(env!("CARGO_BIN_EXE_tokenweir"))
+        .args(["check", "--config"])
+        .arg(dir.path().join("tokenweir.toml"))
+        .output()
+        .expect("the binary runs");
+    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
+}
+
+#[test]
+fn all_pods_agree_on_who_an_api_key_is() {
+    assert!(only("StatefulSet")["spec"]["replicas"].as_u64().is_some_and(|pods| pods > 1));
+    let configuration = configuration();
+    assert!(configuration.contains_key("caller_hash_key_file"), "each pod would make up a key of its own");
+}
+
+#[test]
+fn pods_are_spread_over_zones_and_over_nodes() {
+    let set = only("StatefulSet");
+    let spec = &set["spec"]["template"]["spec"];
+    let spread = list(&spec["topologySpreadConstraints"]);
+    let over: Vec<&str> = spread.iter().map(|one| text(&one["topologyKey"])).collect();
+    assert_eq!(over, ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]);
+    for one in spread {
+        assert_eq!(one["maxSkew"].as_u64(), Some(1));
+        assert_eq!(&one["labelSelector"]["matchLabels"], &set["spec"]["selector"]["matchLabels"]);
     }
 }
 
