@@ -241,12 +241,10 @@ fn no_object(line: &[u8], error: &serde_json::Error) -> String {
             let said = error.to_string();
             return said.split(" at line ").next().unwrap_or_default().to_owned();
         }
-        _ if whole => return "is no JSON object".to_owned(),
+        // Something other than an object was read, whatever follows it.
+        Some(first) if whole || (error.is_data() && *first != b'{') => return "is no JSON object".to_owned(),
         Some(b'{') if error.is_eof() => {
-            return format!(
-                "ends at column {} within its JSON; allowed: one object a line (jq -c . makes them)",
-                error.column()
-            );
+            return "ends within its JSON; allowed: one whole object a line (jq -c . makes them)".to_owned();
         }
         _ => {}
     }
@@ -294,7 +292,8 @@ mod tests {
             ("nonsense", "is no JSON: expected ident at column 2"),
             ("17", "is no JSON object"),
             ("[{}]", "is a JSON array; allowed: one object a line (jq -c '.[]' makes them)"),
-            ("{", "ends at column 1 within its JSON; allowed: one object a line (jq -c . makes them)"),
+            ("{", "ends within its JSON; allowed: one whole object a line (jq -c . makes them)"),
+            ("\"id\": \"1\"", "is no JSON object"),
             (r#"{"id": "1", "id": "2"}"#, "duplicate field `id`"),
         ] {
             assert_eq!(wrong(line), said, "{line}");

@@ -60,6 +60,11 @@ pub(super) fn of(command: &str) -> &'static [&'static str] {
     named(command).or_else(|| named("")).unwrap_or_default()
 }
 
+/// The commands that there are.
+pub(super) fn commands() -> Vec<&'static str> {
+    EXAMPLES.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect()
+}
+
 /// The end of `--help`.
 pub(super) fn help(command: &str) -> String {
     let lines: Vec<String> = of(command).iter().map(|line| format!("\n  {line}")).collect();

@@ -122,10 +122,14 @@ pub(super) fn parsing(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     }
     // Help and version are errors to clap too, with exit code 0. A closed pipe is no news.
     let _ = error.print();
-    if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let command = arguments.get(1).and_then(|name| name.to_str()).unwrap_or_default();
-        let _ = io::stderr().write_all(example_text(command).as_bytes());
-    }
+    let command = arguments.get(1).and_then(|name| name.to_str()).unwrap_or_default();
+    let more = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => String::new(),
+        ErrorKind::InvalidSubcommand => format!("\nCommands: {}\n", examples::commands().join(", ")),
+        _ if error.use_stderr() => example_text(command),
+        _ => String::new(),
+    };
+    let _ = io::stderr().write_all(more.as_bytes());
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
 }
 

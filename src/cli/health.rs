@@ -12,12 +12,15 @@ use http::uri::Authority;
 
 use super::failure::{Done, Failure};
 use super::layers::values;
-use crate::config::Values;
+use crate::config::{ConfigError, Values};
 
 /// Less than the three seconds or so that orchestrators grant a probe.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// A status line is all that is read.
 const ANSWER_BYTES_MAX: u64 = 1_024;
+
+/// The key of the admin port in a configuration file.
+const KEY: &str = "admin_listen";
 
 pub(super) fn run(matches: &ArgMatches) -> Done {
     let (url, from) = match matches.get_one::<String>("url") {
@@ -36,14 +39,17 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
 fn configured(values: &Values) -> Result<(String, String), Failure> {
     let thing = values.thing("admin-listen");
     if values.file_is_broken() || values.is_wrong("admin-listen") {
-        return Err(Failure::config(values.errors()));
+        let mine = |error: &&ConfigError| {
+            values.file_is_broken() || error.thing.ends_with(&thing) || error.thing.ends_with(KEY)
+        };
+        return Err(Failure::config(&values.errors().iter().filter(mine).cloned().collect::<Vec<_>>()));
     }
     let text = values.text("admin-listen").unwrap_or_default();
     let address = text.to_socket_addrs().ok().and_then(|mut all| all.next());
     let address = address.ok_or_else(|| Failure::run(format!("{thing}: {text:?} has no address")))?;
     if address.port() == 0 {
         let problem = "port 0 is a free one, which only the start line of `serve` names; give --url http://host:port/livez";
-        return Err(Failure::usage(format!("{thing}: {problem}")));
+        return Err(Failure::usage(format!("{thing}: {problem}")).alone());
     }
     Ok((format!("http://{}/livez", reachable(address)), thing))
 }
@@ -61,9 +67,10 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 /// The status of the answer; `from` says where the URL is from.
 fn ask(url: &str, from: &str) -> Result<String, Failure> {
-    let uri: Uri = url.parse().map_err(|error| Failure::usage(format!("--url {url:?}: {error}")))?;
+    let uri: Uri = url.parse().map_err(|error| Failure::usage(format!("--url {url:?}: {error}")).alone())?;
     let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(Failure::usage(format!("--url {url:?} is not allowed; allowed: http://host:port/path")));
+        let problem = format!("--url {url:?} is not allowed; allowed: http://host:port/path");
+        return Err(Failure::usage(problem).alone());
     };
     get(authority, &uri).map_err(|error| {
         let hint = if error.root_cause().to_string().contains("refused") {

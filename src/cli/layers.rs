@@ -34,12 +34,14 @@ pub(super) fn values(matches: &ArgMatches) -> Result<Values, Failure> {
     let mut values = match file {
         None => Values::resolve(flag, env, None),
         Some((thing, path)) => {
-            let text = std::fs::read_to_string(&path).map_err(|error| {
+            let unreadable = |why: String| {
                 Failure::config_file(format!(
-                    "{thing}: {:?} cannot be read: {error}",
+                    "{thing}: {:?} cannot be read: {why}",
                     path.display().to_string()
                 ))
-            })?;
+            };
+            let bytes = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
+            let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;
             Values::resolve(flag, env, Some((&path, &text)))
         }
     };

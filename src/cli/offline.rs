@@ -32,7 +32,7 @@ pub(super) fn run_account(matches: &ArgMatches) -> Done {
     }
     let _ = writeln!(
         io::stderr(),
-        "tokenweir account: {} of {} no exchange. `tokenweir schema exchange` says what one is; the shortest:\n  {}",
+        "tokenweir account: {} of {} no exchange. `tokenweir schema exchange` says what one is; an example:\n  {}",
         seen.bad_lines,
         if seen.lines == 1 { "1 line is".to_owned() } else { format!("{} are", plural_of(seen.lines)) },
         account::EXCHANGE_EXAMPLE

@@ -17,8 +17,14 @@ pub(super) fn to_stdout<E: Into<anyhow::Error>>(
     let done = write(&mut out).map_err(Into::into).and_then(|()| out.flush().map_err(Into::into));
     match done {
         Err(error) if is_closed_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if is_full(&error) => Err(Failure::run(format!("standard output: {error:#}"))),
         done => done.map(|()| ExitCode::SUCCESS).map_err(Failure::from),
     }
+}
+
+/// Only what is written can meet a full volume.
+fn is_full(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -10,7 +10,7 @@ use super::failure::{Done, FAILED, FOUND, Failure};
 use super::layers::{checked, values};
 use super::output::to_stdout;
 use crate::config::{self, Origin, Values};
-use crate::ledger::{self, DATABASE};
+use crate::ledger::{self, DATABASE, OpenError};
 use crate::report::{
     self, DrainOptions, EventsOptions, Format, Input, Prices, Progress, ReportError, ReportOptions,
 };
@@ -25,7 +25,15 @@ pub(super) fn run_events(matches: &ArgMatches) -> Done {
         follow: matches.get_flag("follow"),
         refused: matches.get_flag("refused"),
     };
-    to_stdout(|out| report::events(&options, out, &mut io::stderr()))
+    let (mut done, values) = (Ok(()), &values);
+    let written = to_stdout(|out| -> io::Result<()> {
+        done = report::events(&options, out, &mut io::stderr());
+        Ok(())
+    })?;
+    match done {
+        Ok(()) => Ok(written),
+        Err(error) => Err(of_ledger(values, error)),
+    }
 }
 
 pub(super) fn run_report(matches: &ArgMatches) -> Done {
@@ -51,7 +59,8 @@ pub(super) fn run_report(matches: &ArgMatches) -> Done {
     let prices = prices.map_err(|error| {
         Failure::usage(format!("--prices: {}", error.to_string().replace('\n', "\n  "))).alone()
     })?;
-    let report = report::report(&ReportOptions { input: input(&mut values)?, by, from, to, prices })?;
+    let options = ReportOptions { input: input(&mut values)?, by, from, to, prices };
+    let report = report::report(&options).map_err(|error| of_ledger(&values, error))?;
     if let Some(unpriced) = report.unpriced_text() {
         let _ = writeln!(io::stderr(), "tokenweir report: {unpriced}");
     }
@@ -75,7 +84,8 @@ pub(super) fn run_verify(matches: &ArgMatches) -> Done {
         allow_repeats: matches.get_flag("allow-repeats"),
         allow_open: matches.get_flag("allow-open"),
         allow_cut: matches.get_flag("allow-cut"),
-    })?;
+    });
+    let verdict = verdict.map_err(|error| of_ledger(&values, error))?;
     to_stdout(|out| verdict.write(format, out))?;
     Ok(if verdict.complete { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
 }
@@ -150,9 +160,10 @@ pub(super) fn run_drain(matches: &ArgMatches) -> Done {
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// An error of the ledger names the setting.
+/// An error of the ledger names the setting; one that names the ledger by itself needs not.
 fn of_ledger(values: &Values, error: ReportError) -> Failure {
-    let of_ledger = matches!(error, ReportError::Open(_) | ReportError::Read(_));
+    let named = matches!(error, ReportError::Open(OpenError::Locked { .. } | OpenError::NetworkFs { .. }));
+    let of_ledger = matches!(error, ReportError::Open(_) | ReportError::Read(_)) && !named;
     let failure = Failure::from(error);
     if of_ledger { failure.of(&values.thing("ledger")) } else { failure }
 }
@@ -165,7 +176,7 @@ fn ledger_dir(values: &Values) -> Result<PathBuf, Failure> {
     if values.origin("ledger") == Some(Origin::Default) {
         // Nobody has said where it is.
         return Err(Failure::usage(format!(
-            "{problem}; give the directory of one: --ledger DIR, key ledger, or TOKENWEIR_LEDGER"
+            "no ledger is named, and {problem}; give --ledger DIR, key ledger, or TOKENWEIR_LEDGER"
         )));
     }
     Err(Failure::run(format!("{thing}: {problem}")))

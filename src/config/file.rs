@@ -53,7 +53,8 @@ fn broken(text: &str, errors: &[Error]) -> Vec<String> {
         let (line, column) = place(text, at);
         // The first error of a line is its cause.
         if line != last_line {
-            told.push(format!("line {line}, column {column}: is not TOML: {}", error.message()));
+            let shown = said(error.message(), text.lines().nth(line - 1).unwrap_or_default());
+            told.push(format!("line {line}, column {column}: is not TOML: {shown}"));
         }
         last_line = line;
     }
@@ -63,6 +64,24 @@ fn broken(text: &str, errors: &[Error]) -> Vec<String> {
         told.push(format!("and {more} more lines that are not TOML"));
     }
     told
+}
+
+/// What the parser says, and what most often is wrong with such a line. The line itself is not repeated:
+/// it may hold what should have been in a file of its own. Its key is no secret.
+fn said(message: &str, line: &str) -> String {
+    let (key, value) = line.split_once('=').unwrap_or((line, ""));
+    let short = message.split(", expected").next().unwrap_or(message);
+    let bare = !line.contains(['"', '\'']) && !value.trim().is_empty();
+    match message {
+        "duplicate key" => {
+            format!("duplicate key {}; several values are one array, [\"..\", \"..\"]", key.trim())
+        }
+        _ if bare => format!("{short}; a text stands in quotes, such as log_level = \"info\""),
+        _ if value.matches('"').count() % 2 == 1 => {
+            format!("{short}; there is a quote without its other one")
+        }
+        _ => message.to_owned(),
+    }
 }
 
 /// Line and column of a byte, both from 1.
@@ -107,7 +126,12 @@ mod tests {
         let places: Vec<_> = read.broken.iter().map(|line| line.split(": ").next().unwrap()).collect();
         assert_eq!(
             places,
-            ["line 2, column 10", "line 4, column 10", "line 5, column 1"],
+            ["line 2, column 15", "line 4, column 12", "line 5, column 1"],
+            "{:?}",
+            read.broken
+        );
+        assert!(
+            read.broken[0].ends_with("a text stands in quotes, such as log_level = \"info\""),
             "{:?}",
             read.broken
         );

@@ -342,4 +342,47 @@ mod tests {
         let (_, errors) = serve(&flags);
         assert!(errors[0].contains("--kafka-connection-string-file"), "{errors:?}");
     }
+
+    /// Whatever is wrong with one setting is told once, and nothing that follows from it.
+    #[test]
+    fn one_cause_is_one_error() {
+        const FINE: [(&str, &str); 4] = [
+            ("upstream", "http://a"),
+            ("kafka-brokers", "kafka:9092"),
+            ("caller-trust", "network"),
+            ("caller-networks", "10.0.0.0/8"),
+        ];
+        // All of these but `name`, which is given by `flag` or in the file.
+        let errors = |name: &str, flag: Option<&str>, file: &str| {
+            let flags = |asked: &str| {
+                let fine = FINE.iter().find(|(known, _)| *known == asked).map(|(_, value)| *value);
+                if asked == name { flag } else { fine }.map(|value| vec![value.to_owned()])
+            };
+            let mut values = Values::resolve(flags, |_| None, Some((std::path::Path::new("t.toml"), file)));
+            assert!(serve_config(&mut values).is_none());
+            values.errors().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for setting in settings::SETTINGS {
+            let bad = match setting.kind {
+                settings::Kind::Choice(_) | settings::Kind::Share | settings::Kind::Address => "wrong",
+                settings::Kind::Count(..) | settings::Kind::Time(..) | settings::Kind::Size(..) => "-1",
+                _ => "",
+            };
+            let told = errors(setting.name, Some(bad), "");
+            assert_eq!(told.len(), 1, "{}: {told:?}", setting.name);
+            if matches!(setting.kind, settings::Kind::Secret) {
+                continue;
+            }
+            let key = setting.key();
+            // A kind that no setting takes, and a name that is nearly right.
+            for file in [format!("{key} = true"), format!("{} = \"x\"", &key[..key.len() - 1])] {
+                let told = errors(setting.name, None, &file);
+                assert_eq!(told.len(), 1, "{file}: {told:?}");
+            }
+        }
+        for file in ["upstream = http://a", "upstream = \"http://a", "a = 1\na = 2", "=", "[x"] {
+            let told = errors("upstream", None, file);
+            assert!(told.iter().all(|error| error.contains("is not TOML")), "{file}: {told:?}");
+        }
+    }
 }
