@@ -87,9 +87,9 @@ impl Writer {
         let free = full.then(|| Volume::of(&self.dir).free);
         let now = Instant::now();
         let failing = self.failing.get_or_insert_with(Failing::new);
-        failing.try_at = self.sums_at.max(now + failing.pause);
+        failing.try_at = self.sums_again_at.max(now + failing.pause);
         failing.pause = RETRY_MAX.min(failing.pause * 2);
-        (failing.full, failing.look_at) = (free, self.sums_at.max(now + TIDY_EVERY));
+        (failing.full, failing.look_at) = (free, self.sums_again_at.max(now + TIDY_EVERY));
         let said = self.say(&error.to_string());
         if said && released {
             tracing::warn!(dir = %self.dir.display(), "the volume is full; the ballast is given up for marks, deletions and sums");

@@ -62,8 +62,10 @@ pub(super) struct Writer {
     pub(super) ballast: Ballast,
     marker: Marker,
     pub(super) retention: Retention,
-    /// When sums may be stored next.
-    pub(super) sums_at: Instant,
+    /// When sums that wait in the healthy state are stored.
+    pub(super) sums_due: Option<Instant>,
+    /// Before that a ledger that fails does not store sums again.
+    pub(super) sums_again_at: Instant,
     pub(super) said: Said,
     /// Somebody waits for the end.
     pub(super) ending: bool,
@@ -120,7 +122,8 @@ impl Writer {
             ballast,
             marker,
             retention: Retention::new(options.keep, now),
-            sums_at: now,
+            sums_due: None,
+            sums_again_at: now,
             said: Said::default(),
             ending: false,
             stored_counts,
@@ -197,8 +200,7 @@ impl Writer {
             Some(failing) => failing.wake_at(),
             None if self.calls.has_unwritten() => Instant::now(),
             None => {
-                let sums_at = self.shared.sums_wait().then_some(self.sums_at);
-                let others = [sums_at, self.said.due()].into_iter().flatten();
+                let others = [self.sums_due, self.said.due()].into_iter().flatten();
                 others.fold(self.control_at.min(self.retention.due), Instant::min)
             }
         }
@@ -212,7 +214,7 @@ impl Writer {
         let now = Instant::now();
         if work.finish || now >= self.control_at {
             self.end_period(&mut plan);
-        } else if now >= self.sums_at {
+        } else if plan.degraded && now >= *self.sums_due.get_or_insert(now + SUMS_EVERY) {
             self.take_sums(&mut plan);
         }
         let old = self.log.last - self.log.swept > UNSWEPT_EVENTS_MAX;
@@ -249,8 +251,9 @@ impl Writer {
     /// their sums stored, while the ledger fails.
     fn take_sums(&mut self, plan: &mut Plan) {
         plan.sums = self.shared.take_sums();
+        self.sums_due = None;
         if !plan.sums.is_empty() {
-            self.sums_at = Instant::now() + SUMS_EVERY;
+            self.sums_again_at = Instant::now() + SUMS_EVERY;
         }
     }
 

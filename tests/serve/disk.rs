@@ -1,6 +1,6 @@
 //! A disk that is slow, fails, or is full, and a wall clock that jumps, under load.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::http::get;
 use super::latency::{self, Latency, median};
@@ -95,8 +95,7 @@ fn totals_survive(name: &str, fault: impl FnOnce(&Shim), seen: bool) {
     let ledger = dir.path().join("ledger");
     let Some(shim) = Shim::new(dir.path(), &ledger) else { return };
     let (mut random, service) = (Random::new(name), Service::start());
-    let flags = ["--control-interval", "1s"];
-    let sidecar = Sidecar::start_with(service.addr, &ledger, &flags, &shim.environment());
+    let sidecar = Sidecar::start_with(service.addr, &ledger, &[], &shim.environment());
     let signs = Signs::default();
     let load = Load { addr: sidecar.addr, streams: 24, name, kinds: &STEADY };
     let calls = mixed::run(&load, &mut random, &signs, || {
@@ -129,6 +128,64 @@ fn totals_survive(name: &str, fault: impl FnOnce(&Shim), seen: bool) {
         "{name}: {} calls, {sums} of them in sums, {} errors given, {degraded} control events say degraded",
         oracle.len(),
         shim.get(Control::Faults)
+    );
+}
+
+/// A turn of a disk around full, and how long it turns.
+const FLAP: Duration = Duration::from_millis(350);
+const FLAPPING: Duration = Duration::from_secs(6);
+/// Within which all is stored and said to be well.
+const WELL_WITHIN: Duration = Duration::from_secs(1);
+
+/// The streams outlive the disk's turns, so some begin while it is full and end long after. No control
+/// event is due, and the end is a kill: what was not stored by itself would be lost.
+#[test]
+fn a_disk_that_flaps_around_full_costs_nothing_not_even_in_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger");
+    let Some(shim) = Shim::new(dir.path(), &ledger) else { return };
+    let (mut random, service) = (Random::new("flap"), Service::start());
+    let sidecar = Sidecar::start_with(service.addr, &ledger, &[], &shim.environment());
+    let signs = Signs::default();
+    let load = Load { addr: sidecar.addr, streams: 32, name: "flap", kinds: &STEADY };
+    let accounting = || String::from_utf8(get(sidecar.admin, "/readyz").body).unwrap();
+    let (mut turns, mut log) = (0, Vec::new());
+    let calls = mixed::run(&load, &mut random, &signs, || {
+        let began = Instant::now();
+        while began.elapsed() < FLAPPING {
+            shim.set(Control::WriteErrno, ENOSPC);
+            std::thread::sleep(FLAP);
+            shim.heal();
+            std::thread::sleep(FLAP);
+            turns += 1;
+        }
+        log = sidecar.log();
+        let healed = Instant::now();
+        while accounting().contains("degraded") {
+            assert!(healed.elapsed() < WELL_WITHIN, "it still says degraded");
+        }
+        // Streams that began before it was well end now.
+        std::thread::sleep(Duration::from_secs(4));
+        assert!(!accounting().contains("degraded"), "and says so again");
+        Signs::set(&signs.stop);
+    });
+    std::thread::sleep(WELL_WITHIN);
+    let said = |what: &str| log.iter().filter(|line| line.contains(what)).count();
+    let (bad, good) = (said("cannot store calls"), said("one by one again"));
+    assert!((1..=2).contains(&bad) && good <= 2, "{bad} times bad and {good} times good in {turns} turns");
+    assert!(said("ballast") <= 2, "{log:?}");
+    sidecar.kill();
+    assert_eq!(Sidecar::start(service.addr, &ledger, &[]).stop().0, Some(0));
+    verified(&ledger);
+    let lines = event_lines(&ledger);
+    let (stored, sums) = totals(&lines);
+    let mut oracle = Oracle::default();
+    oracle.add(calls, &service, End::Stopped);
+    assert_eq!(stored, oracle.totals(), "calls and tokens of each caller");
+    assert!(sums > 0, "some were summed");
+    println!(
+        "{} calls, {sums} of them in sums, {turns} turns, said {bad} times that nothing can be stored",
+        oracle.len()
     );
 }
 

@@ -27,9 +27,7 @@ fn accounting_becomes(sidecar: &Sidecar, state: &str) {
 fn a_full_volume_costs_no_call_and_no_token() {
     let Some(volume) = Volume::new(VOLUME_MIB) else { return };
     let (mut random, service, topic) = (Random::new("full"), Service::start(), Topic::start());
-    let mut flags = topic.flags().to_vec();
-    flags.extend(["--control-interval", "1s"]);
-    let sidecar = volume.serve(service.addr, &flags);
+    let sidecar = volume.serve(service.addr, &topic.flags());
     let signs = Signs::default();
     let load = Load { addr: sidecar.addr, streams: STREAMS, name: "full", kinds: &STEADY };
     let calls = mixed::run(&load, &mut random, &signs, || {
@@ -58,7 +56,7 @@ fn a_full_volume_costs_no_call_and_no_token() {
 fn with_reject_a_full_volume_refuses_calls_before_the_service_sees_them() {
     let Some(volume) = Volume::new(VOLUME_MIB) else { return };
     let (mut random, service) = (Random::new("reject"), Service::start());
-    let sidecar = volume.serve(service.addr, &["--control-interval", "1s", "--on-ledger-failure", "reject"]);
+    let sidecar = volume.serve(service.addr, &["--on-ledger-failure", "reject"]);
     let signs = Signs::default();
     Signs::set(&signs.stop_after_one);
     let load =

@@ -245,7 +245,7 @@ impl World {
                 self.try_again();
             }
             Action::Wait => {
-                self.writer().sums_at = Instant::now();
+                self.writer().sums_due = Some(Instant::now());
                 self.step();
                 let failing = self.writer().failing.is_some();
                 assert!(failing || !self.shared().sums_wait(), "sums wait although all else is stored");
