@@ -2,8 +2,8 @@
 //!
 //! A task that wants to be run stands in the queue at most once, and does all its work when its
 //! turn comes. Beside it there are errands, for when there is nothing else to do: one at a time, so
-//! that another thread is always free for a task, and they can be called off. The pool knows nothing
-//! of calls.
+//! that another thread is always free for a task. Those that are wanted soon go first, the others can
+//! be called off. The pool knows nothing of calls.
 
 mod gather;
 
@@ -21,6 +21,10 @@ const QUEUE_TASKS_MAX: usize = 65_536;
 
 /// Errands that may wait. They are a sample of something: of a burst, this much is enough.
 const ERRANDS_MAX: usize = 64;
+
+/// Errands that are wanted soon and may wait: as many as tasks, since each is for one call. They hold
+/// nothing while they wait.
+const SOON_MAX: usize = QUEUE_TASKS_MAX;
 
 /// Work for the pool.
 pub trait Task: Send + Sync {
@@ -49,6 +53,8 @@ struct Queue {
 
 struct State {
     tasks: VecDeque<Arc<dyn Task>>,
+    /// Errands that are wanted soon.
+    soon: VecDeque<Errand>,
     errands: VecDeque<Errand>,
     /// A thread is on one.
     errand_runs: bool,
@@ -68,8 +74,13 @@ impl Pool {
     ///
     /// The system gives no more threads.
     pub fn start(threads: usize) -> io::Result<Pool> {
-        let state =
-            State { tasks: VecDeque::new(), errands: VecDeque::new(), errand_runs: false, closed: false };
+        let state = State {
+            tasks: VecDeque::new(),
+            soon: VecDeque::new(),
+            errands: VecDeque::new(),
+            errand_runs: false,
+            closed: false,
+        };
         let pool = Pool {
             queue: Arc::new(Queue { state: Mutex::new(state), wake: Condvar::new() }),
             threads: Mutex::new(Vec::with_capacity(threads)),
@@ -111,6 +122,21 @@ impl Pool {
         self.queue.wake.notify_one();
     }
 
+    /// Puts an errand in a queue that goes before that of [`Pool::submit_errand`] and cannot be called
+    /// off. False: it was dropped, since that is full or closed. Never waits.
+    pub fn submit_soon(&self, errand: Errand) -> bool {
+        let mut state = self.queue.lock();
+        if state.closed || state.soon.len() >= SOON_MAX {
+            drop(state); // as above
+            drop(errand);
+            return false;
+        }
+        state.soon.push_back(errand);
+        drop(state);
+        self.queue.wake.notify_one();
+        true
+    }
+
     /// Drops the errands that wait. False: there was none.
     pub fn call_off_errands(&self) -> bool {
         let errands = std::mem::take(&mut self.queue.lock().errands);
@@ -122,6 +148,8 @@ impl Pool {
     pub fn close(&self) {
         self.queue.lock().closed = true;
         self.call_off_errands();
+        let soon = std::mem::take(&mut self.queue.lock().soon);
+        drop(soon); // without the lock
         self.queue.wake.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         // The last to let go of the pool may be one of its own threads, which then ends by itself.
@@ -158,11 +186,12 @@ impl Queue {
             if state.closed {
                 return None;
             }
-            if !state.errand_runs
-                && let Some(errand) = state.errands.pop_front()
-            {
-                state.errand_runs = true;
-                return Some(Work::Errand(errand));
+            if !state.errand_runs {
+                let soonest = state.soon.pop_front();
+                if let Some(errand) = soonest.or_else(|| state.errands.pop_front()) {
+                    state.errand_runs = true;
+                    return Some(Work::Errand(errand));
+                }
             }
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -255,6 +284,31 @@ mod tests {
         pool.submit_errand(Box::new(move || drop(last)));
         pool.close();
         assert_eq!(Arc::strong_count(&held), 1, "closing drops what waits");
+    }
+
+    #[test]
+    fn what_is_wanted_soon_goes_after_tasks_and_before_other_errands_and_is_not_called_off() {
+        let pool = Pool::start(1).unwrap();
+        let (begun, go) = held(&pool);
+        begun.recv().unwrap();
+        let (said, order) = mpsc::channel();
+        let say = |what: &'static str| {
+            let said = said.clone();
+            Box::new(move || said.send(what).unwrap())
+        };
+        pool.submit_errand(say("called off"));
+        assert!(pool.submit_soon(say("soon")));
+        assert!(pool.call_off_errands());
+        pool.submit_errand(say("errand"));
+        assert!(pool.submit_soon(say("soon, too")));
+        let done = Arc::new(AtomicUsize::new(0));
+        pool.submit(Arc::new(Add(Arc::clone(&done), false))).unwrap();
+        go.send(()).unwrap();
+        let three: Vec<_> = order.iter().take(3).collect();
+        assert_eq!((three, done.load(Ordering::SeqCst)), (vec!["soon", "soon, too", "errand"], 1));
+        pool.close();
+        assert!(!pool.submit_soon(say("too late")));
+        assert!(order.try_recv().is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod body;
 mod charged;
 mod check;
 mod decode;
+mod early;
 mod ends;
 mod items;
 mod output;
@@ -102,6 +103,11 @@ pub enum PromptNeed {
 enum Prompt {
     Waiting,
     NotKept,
+    /// Counted by this model's rules, for as long as the call is open.
+    Early {
+        count: PromptCount,
+        by: SmolStr,
+    },
     Counted(PromptCount),
 }
 
@@ -312,7 +318,7 @@ impl Meter {
     /// What is to be done with the request body. Changes as the call goes on; worth asking after each
     /// piece of the answer while it says [`PromptNeed::Keep`].
     pub fn prompt_need(&self) -> PromptNeed {
-        let settled = !matches!(self.prompt, Prompt::Waiting);
+        let settled = !matches!(self.prompt, Prompt::Waiting | Prompt::Early { .. });
         let reported = self.reported().is_some_and(|reported| reported.input.is_some());
         if settled || reported || !self.is_computed() {
             return PromptNeed::No;
@@ -403,7 +409,7 @@ impl Meter {
         let reported = self.reported()?.input?;
         let answered = self.status.is_some_and(|status| status.is_success());
         let known = self.body.seen.answer.rules.is_some() && self.is_computed();
-        let waiting = matches!(self.prompt, Prompt::Waiting) && self.request_ended;
+        let waiting = matches!(self.prompt, Prompt::Waiting | Prompt::Early { .. }) && self.request_ended;
         (answered && known && waiting).then(|| PromptSample { target: self.target(), reported })
     }
 

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use super::billing::Billing;
 use super::check::{Check, Checks};
 use super::output::{self, Computed, Exchange};
-use super::{Ending, Meter, Prompt};
+use super::{Ending, Meter, Prompt, PromptCount};
 use crate::prompt::{self, RULES};
 use crate::usage::{Api, IncludeUsage, Outcome, Quality, Source, Target, Tokens, Usage};
 
@@ -253,21 +253,16 @@ impl Meter {
         }
         match &self.prompt {
             Prompt::NotKept => Side::unknown(vec!["prompt_not_kept"]),
-            Prompt::Waiting if ending.is_none() => Side::unknown(vec![]),
-            Prompt::Waiting if !self.request_ended => Side::unknown(vec!["request_cut"]),
-            Prompt::Waiting if self.rules_model().is_none() => Side::unknown(vec!["unknown_model"]),
-            Prompt::Waiting => Side::unknown(vec!["prompt_not_counted"]),
-            Prompt::Counted(count) => {
-                let mut reasons = count.reasons.clone();
-                if billing != Billing::Answered {
-                    reasons.push("billing_uncertain");
-                }
-                if self.is_model_assumed() && count.tokens.is_some() {
-                    reasons.push("model_assumed");
-                }
-                let quality = if reasons.is_empty() { Quality::Exact } else { Quality::Estimated };
-                Side::computed(count.tokens, quality, reasons).by(count.class)
+            Prompt::Counted(count) => self.counted_input(count, billing),
+            Prompt::Early { count, by }
+                if ending.is_none() && self.counting_model().is_none_or(|model| model == *by) =>
+            {
+                self.counted_input(count, billing)
             }
+            _ if ending.is_none() => Side::unknown(vec![]),
+            _ if !self.request_ended => Side::unknown(vec!["request_cut"]),
+            _ if self.rules_model().is_none() => Side::unknown(vec!["unknown_model"]),
+            Prompt::Waiting | Prompt::Early { .. } => Side::unknown(vec!["prompt_not_counted"]),
         }
     }
 
@@ -281,6 +276,18 @@ impl Meter {
             () if api == Api::Audio && self.body.seen.answer.charged.is_timed() => vec![],
             () => vec!["no_usage"],
         })
+    }
+
+    fn counted_input(&self, count: &PromptCount, billing: Billing) -> Side {
+        let mut reasons = count.reasons.clone();
+        if billing != Billing::Answered {
+            reasons.push("billing_uncertain");
+        }
+        if self.is_model_assumed() && count.tokens.is_some() {
+            reasons.push("model_assumed");
+        }
+        let quality = if reasons.is_empty() { Quality::Exact } else { Quality::Estimated };
+        Side::computed(count.tokens, quality, reasons).by(count.class)
     }
 
     /// Not all of the answer was seen; and by what it was cut, once that is known.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod cases;
+mod early;
 mod fast_way;
 mod plain;
 mod responses;

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::Accounts;
 use super::INLINE_BYTES_MAX;
 use super::answers::Pass;
+use super::early::Early;
 use super::kept::{ANSWER_READ_BYTES_MAX, Kept, REQUEST_READ_BYTES_MAX};
 use super::live::Live;
 use super::prompt::Prompt;
@@ -70,6 +71,7 @@ pub(super) struct State {
     pub(super) place: usize,
     pub(super) prompt: Kept,
     pub(super) prompt_state: Prompt,
+    pub(super) early: Early,
     pub(super) backlog: Kept,
     /// Stands in the pool's queue or is being run by it.
     pub(super) queued: bool,
@@ -151,6 +153,7 @@ impl Call {
             place: usize::MAX,
             prompt: Kept::new(REQUEST_READ_BYTES_MAX),
             prompt_state: if keep_prompt { Prompt::Arriving } else { Prompt::Gone },
+            early: Early::default(),
             backlog: Kept::new(ANSWER_READ_BYTES_MAX),
             queued: false,
             overloaded: false,

@@ -91,6 +91,12 @@ impl Kept {
         self.pinned_bytes
     }
 
+    /// Views of all pieces, in order. Each pins its piece for as long as it lives.
+    pub fn views(&mut self) -> Vec<Bytes> {
+        self.close_block();
+        self.pieces.clone()
+    }
+
     /// All pieces, in order, and what they pin together.
     pub fn take(&mut self) -> (Vec<Bytes>, usize) {
         self.close_block();
@@ -117,6 +123,7 @@ mod tests {
                 prop_assert_eq!(kept.pinned_bytes(), said);
             }
             prop_assert_eq!(kept.is_empty(), sizes.is_empty());
+            prop_assert_eq!((kept.views().concat(), kept.pinned_bytes()), (all.clone(), said));
             let (pieces, pinned) = kept.take();
             prop_assert_eq!(pieces.concat(), all.clone());
             prop_assert_eq!(pinned, said);

@@ -9,9 +9,11 @@ mod answers;
 mod body;
 mod call;
 mod drift;
+mod early;
 mod kept;
 mod left;
 mod live;
+mod models;
 mod prompt;
 mod sample;
 mod settle;
@@ -36,6 +38,7 @@ use crate::meter::{Checks, Ending};
 use crate::pool::{Gather, Pool};
 use crate::usage::{Settled, Usage};
 use drift::Drift;
+use models::Models;
 
 /// Decoded bytes of an answer that are counted in one go on the network thread: some twenty events,
 /// well under a millisecond even of the slowest text. The pool gets what is more.
@@ -136,6 +139,7 @@ pub struct Accounts {
     counters: Counters,
     prompt_memory_bytes_max: usize,
     drift: Drift,
+    models: Models,
     sample: Share,
     /// Calls that are over and have to be settled.
     ended: Gather<Arc<Call>>,
@@ -151,6 +155,7 @@ impl Accounts {
             counters: Counters::default(),
             prompt_memory_bytes_max,
             drift: Drift::default(),
+            models: Models::default(),
             sample: Share::default(),
             ended: Gather::idle(),
             stopping: AtomicBool::new(false),

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use smol_str::SmolStr;
 
 use super::call::{Call, Seat, State};
+use super::early;
 #[cfg(test)]
 use super::tests::Meter;
 #[cfg(not(test))]
@@ -31,7 +32,8 @@ impl Call {
         if !matches!(state.prompt_state, Prompt::Whole) {
             return;
         }
-        match self.look(state, |meter| meter.prompt_need()) {
+        self.tell_early(state);
+        match self.look(state, early::need) {
             Some(PromptNeed::No) => {
                 self.let_go_or_sample(state);
                 // The service has reported: that is worth a checkpoint of its own.
@@ -43,13 +45,14 @@ impl Call {
                     self.lose_prompt(state);
                 }
             }
-            Some(PromptNeed::Keep) | None => {}
+            Some(PromptNeed::Keep) | None => self.consider_early(state),
         }
     }
 
     /// The meter knows that the call is over, and so what the prompt is needed for.
-    pub(super) fn decide_prompt(&self, state: &mut State) {
-        let need = if state.facts.unsent { None } else { self.look(state, |meter| meter.prompt_need()) };
+    pub(super) fn decide_prompt(self: &Arc<Self>, state: &mut State) {
+        self.tell_early(state);
+        let need = if state.facts.unsent { None } else { self.look(state, early::need) };
         match (&state.prompt_state, need) {
             (Prompt::Count(_), Some(_)) => {}
             (_, Some(PromptNeed::No)) => self.let_go_or_sample(state),

@@ -89,6 +89,7 @@ pub(super) fn hand_over(
     usage: Usage,
     time: Timestamp,
 ) {
+    accounts.models.learn(&usage);
     let settled = Settled { id, time, usage };
     let counters = &accounts.counters;
     match opened {

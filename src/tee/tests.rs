@@ -1,6 +1,7 @@
 //! Calls against a meter that tells, in the usage it settles, what it was shown and told, and that
 //! panics or holds on request.
 
+mod early;
 mod sample;
 
 use std::collections::VecDeque;
@@ -30,7 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// and what it was told as `accounting.reasons`.
 ///
 /// Its answer to [`Meter::prompt_need`] is `target.model_requested`: `keep` until the answer holds
-/// `USAGE` or the call ends without, `count` at once, else no. `PANIC` in any bytes panics; `HOLD`
+/// `USAGE` or the call ends without, `count` at once, else no. With `keep` it wants an early count by the
+/// model `guess`, and once the answer holds `NAMED` by the model `named`, as at its end. `PANIC` in any bytes panics; `HOLD`
 /// holds the counting thread until [`set_gate`]. An answer that holds `UNREAD` is read at its end.
 #[derive(Debug)]
 pub(super) struct Meter {
@@ -39,6 +41,9 @@ pub(super) struct Meter {
     response: Vec<u8>,
     largest_look: usize,
     ended: bool,
+    /// The model of the early count, and the count.
+    early: Option<(SmolStr, PromptCount)>,
+    adopted: bool,
 }
 
 impl Meter {
@@ -50,6 +55,8 @@ impl Meter {
             response: Vec::new(),
             largest_look: 0,
             ended: false,
+            early: None,
+            adopted: false,
         }
     }
     pub(super) fn unmetered(self) -> Meter {
@@ -122,11 +129,36 @@ impl Meter {
     }
     pub(super) fn prompt_need(&self) -> PromptNeed {
         match self.usage.target.model_requested.as_deref() {
+            _ if self.adopted => PromptNeed::No,
             Some("keep") if holds(&self.response, "USAGE") => PromptNeed::No,
+            Some("keep") if self.ended && self.names_model() => PromptNeed::Count { model: "named".into() },
             Some("keep") if self.ended => PromptNeed::Count { model: "deployment".into() },
             Some("keep") => PromptNeed::Keep,
             Some("count") => PromptNeed::Count { model: "told".into() },
             _ => PromptNeed::No,
+        }
+    }
+    pub(super) fn names_model(&self) -> bool {
+        holds(&self.response, "NAMED")
+    }
+    pub(super) fn early_need(&self, _: impl FnOnce() -> Option<SmolStr>) -> Option<SmolStr> {
+        let keeps = self.usage.target.model_requested.as_deref() == Some("keep");
+        let wanted = if self.names_model() { "named" } else { "guess" };
+        let counted = self.early.as_ref().is_some_and(|(by, _)| by == wanted);
+        (keeps && !counted).then(|| wanted.into())
+    }
+    pub(super) fn prompt_counted_early(&mut self, count: PromptCount, by: SmolStr) {
+        self.tell(&format!("early by {by}"));
+        self.early = Some((by, count));
+        self.adopt_early();
+    }
+    pub(super) fn adopt_early(&mut self) {
+        let need = self.prompt_need();
+        let wanted = |(by, _): &mut (SmolStr, PromptCount)| need == PromptNeed::Count { model: by.clone() };
+        if let Some((_, count)) = self.early.take_if(wanted) {
+            self.tell("adopted");
+            self.prompt_counted(count);
+            self.adopted = true;
         }
     }
     pub(super) fn prompt_not_kept(&mut self) {
@@ -138,7 +170,9 @@ impl Meter {
     }
     pub(super) fn progress(&self) -> (Progress, Checks) {
         assert!(!holds(&self.response, "PROGRESS-BOOM"));
-        let tokens = Tokens { output: Some(self.response.len() as u64), ..Tokens::default() };
+        let early = self.early.as_ref().and_then(|(_, count)| count.tokens);
+        let input = early.or(self.usage.tokens.input);
+        let tokens = Tokens { input, output: Some(self.response.len() as u64), ..Tokens::default() };
         let accounting = Accounting {
             input_source: Source::Computed,
             input_quality: Quality::Exact,
@@ -184,6 +218,8 @@ pub(super) fn count_prompt(_: Api, body: &[Bytes], model: &str) -> PromptCount {
     let reasons = match model {
         "sampled" => vec![],
         "told" => vec!["told"],
+        "guess" => vec!["guess"],
+        "named" => vec!["named"],
         _ => vec!["deployment"],
     };
     PromptCount { tokens: Some(body.len() as u64), reasons, class: "text", ..PromptCount::default() }

@@ -86,7 +86,7 @@ impl Task for Call {
 
 impl Call {
     /// The next thing for the pool to do.
-    fn step(&self, state: &mut State) -> Step {
+    fn step(self: &Arc<Self>, state: &mut State) -> Step {
         if !state.backlog.is_empty() {
             let (pieces, pinned_bytes) = state.backlog.take();
             match std::mem::replace(&mut state.meter, Seat::Away) {

@@ -2,6 +2,7 @@
 //!
 //! - `replay`: every recorded exchange through `serve`: same bytes down, same event as `account`
 //! - `crash`: kill -9 under mixed streams, and what the ledger and the topic say afterwards
+//! - `crash_prompt`: kill -9, and which calls know what their prompt costs
 //! - `shutdown`: SIGTERM under load, with the broker there and away
 //! - `disk`: a disk that is slow or fails, and a wall clock that jumps
 //! - `full`: a volume that is really full
@@ -24,6 +25,7 @@ mod canary;
 #[path = "../support/certs.rs"]
 mod certs;
 mod crash;
+mod crash_prompt;
 mod crowd;
 mod disk;
 mod drift;

@@ -1,0 +1,86 @@
+//! Which model a deployment's answers named last.
+//!
+//! A deployment's name need not tell its model, and an answer that is no stream names it at its end. So a
+//! call that a crash cuts off before that would not know its prompt's count. This is used for checkpoints
+//! alone: what a call's event says never depends on other calls.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, PoisonError};
+
+use smol_str::SmolStr;
+
+use crate::prompt;
+use crate::usage::{Target, Usage};
+
+/// Deployments that are remembered: names come from callers. The first ones stay, since they are most
+/// likely the ones that are really there: a name must have been answered to be remembered.
+const DEPLOYMENTS_MAX: usize = 1_024;
+
+/// Resource and deployment, and the model.
+#[derive(Debug, Default)]
+pub(super) struct Models(Mutex<HashMap<(SmolStr, SmolStr), SmolStr>>);
+
+impl Models {
+    /// A call is over: its answer may have named a model.
+    pub(super) fn learn(&self, usage: &Usage) {
+        let target = &usage.target;
+        let (Some(model), Some(key)) = (&target.model, key(target)) else { return };
+        let mut models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = models.len() >= DEPLOYMENTS_MAX;
+        match models.entry(key) {
+            Entry::Occupied(known) if known.get() == model => {}
+            Entry::Vacant(_) if full => {}
+            entry if prompt::rules(target.api, model).is_some() => {
+                entry.insert_entry(model.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// The model that answers a target most likely.
+    pub(super) fn of(&self, target: &Target) -> Option<SmolStr> {
+        let models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        models.get(&key(target)?).cloned()
+    }
+}
+
+fn key(target: &Target) -> Option<(SmolStr, SmolStr)> {
+    Some((target.resource.clone(), target.deployment.clone()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::caller::{Caller, Trust};
+    use crate::usage::Api;
+
+    fn usage(resource: &str, deployment: &str, model: Option<&str>) -> Usage {
+        let target = Target {
+            api: Api::ChatCompletions,
+            resource: resource.into(),
+            deployment: Some(deployment.into()),
+            model: model.map(SmolStr::new),
+            ..Target::default()
+        };
+        Usage::draft(Caller::unattributed(Trust::None), target)
+    }
+
+    #[test]
+    fn a_deployment_has_the_model_that_its_answers_named_last_and_names_are_bounded() {
+        let models = Models::default();
+        let of = |resource: &str, deployment: &str| models.of(&usage(resource, deployment, None).target);
+        for model in [None, Some("unheard-of"), Some("gpt-4-0613"), Some("gpt-4o-2024-11-20"), None] {
+            models.learn(&usage("a", "mine", model));
+        }
+        models.learn(&usage("a", "mine", Some("unheard-of")));
+        assert_eq!(of("a", "mine").as_deref(), Some("gpt-4o-2024-11-20"));
+        assert_eq!((of("b", "mine"), of("a", "yours")), (None, None));
+        for n in 0..2 * DEPLOYMENTS_MAX {
+            models.learn(&usage("a", &n.to_string(), Some("gpt-4o")));
+        }
+        assert_eq!(models.0.lock().unwrap().len(), DEPLOYMENTS_MAX);
+        models.learn(&usage("a", "mine", Some("gpt-4-0613")));
+        assert_eq!(of("a", "mine").as_deref(), Some("gpt-4-0613"), "a known one is still followed");
+    }
+}
