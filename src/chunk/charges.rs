@@ -58,7 +58,7 @@ pub struct ToolCharge {
 }
 
 /// A tool that says what it used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ToolName {
     /// `tool_usage.image_gen`
     ImageGeneration,

@@ -15,6 +15,7 @@ mod reported;
 mod request;
 mod responses;
 mod scan;
+mod whose;
 
 pub use charges::{BilledUnits, CHARGE_DEPTH_MAX, Charges, ToolCharge, ToolName};
 pub use edit::{Edit, Inspected, Inspection, edit};
@@ -92,9 +93,13 @@ pub struct Call<'a> {
     pub index: u64,
     /// `function.name`
     pub name: Option<Text<'a>>,
-    /// `function.arguments`
+    /// `function.arguments`, or what else the model says to the tool.
     pub arguments: Option<Text<'a>>,
-    /// It has no `function` but something else.
+    /// `id`: the first piece of a call has it.
+    pub id: Option<Text<'a>>,
+    /// It is a call of a custom tool: `custom.name` and `custom.input`.
+    pub custom: bool,
+    /// It has neither `function` nor `custom` but something else.
     pub odd: bool,
 }
 
@@ -319,16 +324,20 @@ impl<'a> Message<'a> {
 impl<'a> Call<'a> {
     fn parse(object: &'a [u8], place: u64) -> Result<Call<'a>, Malformed> {
         let mut call = Call { index: place, ..Call::default() };
-        let (mut function, mut kind) = (None, None);
+        let (mut function, mut custom, mut kind) = (None, None, None);
         members(object, |key, value| match key {
             b"index" => call.index = value.whole().unwrap_or(place),
+            b"id" => call.id = value.text().filter(|id| !id.is_empty()),
             b"function" => function = value.object(),
+            b"custom" => custom = value.object(),
             b"type" => kind = value.text(),
             _ => {}
         })?;
-        call.odd = kind.is_some_and(|kind| &*kind.key() != b"function");
-        if let Some(function) = function {
-            call.function(function)?;
+        let kind = kind.map(|kind| kind.key());
+        call.custom = function.is_none() && (custom.is_some() || kind.as_deref() == Some(b"custom"));
+        call.odd = kind.is_some_and(|kind| &*kind != if call.custom { b"custom" } else { &b"function"[..] });
+        if let Some(said) = function.or(custom) {
+            call.function(said)?;
         }
         Ok(call)
     }
@@ -336,7 +345,7 @@ impl<'a> Call<'a> {
     fn function(&mut self, object: &'a [u8]) -> Result<(), Malformed> {
         members(object, |key, value| match key {
             b"name" => self.name = value.text(),
-            b"arguments" => self.arguments = value.text(),
+            b"arguments" | b"input" => self.arguments = value.text().or(self.arguments),
             _ => {}
         })
     }
@@ -393,7 +402,7 @@ mod tests {
 
     #[test]
     fn tool_calls_have_an_index_or_a_place() {
-        let json = br#"{"choices":[{"delta":{"tool_calls":[{"index":3,"function":{"name":"f","arguments":"{"}},{"function":{"arguments":"}"}},{"type":"custom","custom":{}}]}}]}"#;
+        let json = br#"{"choices":[{"delta":{"tool_calls":[{"index":3,"function":{"name":"f","arguments":"{"}},{"function":{"arguments":"}"}},{"type":"custom","custom":{}},{"type":"robot"}]}}]}"#;
         let mut calls = Vec::new();
         Chunk::parse(json)
             .unwrap()
@@ -402,7 +411,7 @@ mod tests {
                 message.tool_calls(|call| calls.push((call.index, call.name.is_some(), call.odd))).unwrap();
             })
             .unwrap();
-        assert_eq!(calls, [(3, true, false), (1, false, false), (2, false, true)]);
+        assert_eq!(calls, [(3, true, false), (1, false, false), (2, false, false), (3, false, true)]);
     }
 
     #[test]

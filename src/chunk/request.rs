@@ -20,7 +20,9 @@ pub struct RequestFacts {
     pub functions: u32,
     /// A function is offered, in the older `functions`.
     pub legacy_functions: bool,
-    /// Something else than a function is offered in `tools`.
+    /// A custom tool is offered in `tools`: the caller's own, as a function is.
+    pub custom_tools: bool,
+    /// Something else than a function or a custom tool is offered in `tools`.
     pub hosted_tools: bool,
     /// `web_search_options` is given.
     pub web_search: bool,
@@ -123,8 +125,8 @@ struct Collector {
     key: Key,
     /// A nested key that is asked for: `type`, `name`, `strict` or `include_usage`.
     inner: Inner,
-    /// The entry of `tools` that is being read is a function, or something else.
-    tool: Option<bool>,
+    /// What the entry of `tools` that is being read offers.
+    tool: Option<Tool>,
     state: ServerState,
     limits: Limits,
 }
@@ -195,6 +197,14 @@ enum Key {
     MaxOutputTokens,
     #[default]
     Other,
+}
+
+/// An entry of `tools`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tool {
+    Function,
+    Custom,
+    Hosted,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -285,7 +295,7 @@ impl Collector {
             Key::Prompt => self.state.prompt = token == (Token::Open { array: false }),
             Key::StreamOptions => facts.include_usage = false,
             // What the lists hold is seen one level down.
-            Key::Tools => (facts.functions, facts.hosted_tools) = (0, false),
+            Key::Tools => (facts.functions, facts.custom_tools, facts.hosted_tools) = (0, false, false),
             Key::Functions => facts.legacy_functions = false,
             Key::ToolChoice if token == (Token::Open { array: false }) => {
                 facts.tool_choice = ToolChoice::Named
@@ -331,11 +341,18 @@ impl Collector {
                 facts.tool_choice = if is_function { ToolChoice::Named } else { ToolChoice::Other };
             }
             (Key::Tools, 2, _, Token::Open { .. }) => self.tool = None,
-            (Key::Tools, 3, Inner::Type, Token::Text(kind)) => self.tool = Some(kind == b"function"),
+            (Key::Tools, 3, Inner::Type, Token::Text(kind)) => {
+                self.tool = Some(match kind {
+                    b"function" => Tool::Function,
+                    b"custom" => Tool::Custom,
+                    _ => Tool::Hosted,
+                });
+            }
             (Key::Tools, 3, Inner::Type, _) => self.tool = None,
             (Key::Tools, 2, _, Token::Close) => match self.tool.take() {
-                Some(true) => facts.functions += 1,
-                Some(false) => facts.hosted_tools = true,
+                Some(Tool::Function) => facts.functions += 1,
+                Some(Tool::Custom) => facts.custom_tools = true,
+                Some(Tool::Hosted) => facts.hosted_tools = true,
                 None => {}
             },
             (Key::Functions, 2, _, Token::Open { array: false }) => facts.legacy_functions = true,
@@ -358,7 +375,7 @@ mod tests {
     }
 
     const FULL: &str = r#"{"messages":[{"role":"user","content":"\"model\":\"no\"","stream":true}],
-        "tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}},{"function":{},"type":"custom"}],
+        "tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}},{"function":{},"type":"custom"},{"type":"mcp"}],
         "tool_choice":{"type":"function","function":{"name":"f"}},"stop":["\n"],"n":3,
         "response_format":{"json_schema":{"name":"x","type":"no","strict":true},"type":"json_schema"},"max_tokens":9,
         "stream_options":{"include_usage":true},"stream":true,"mod\u0065l":"gpt-4o"}"#;
@@ -373,6 +390,7 @@ mod tests {
             functions: 1,
             legacy_functions: false,
             web_search: false,
+            custom_tools: true,
             hosted_tools: true,
             tool_choice: ToolChoice::Named,
             json_schema: true,

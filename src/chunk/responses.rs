@@ -1,17 +1,20 @@
 //! The Responses API: events of a stream, and the items of an answer.
 
+use super::charges::Charges;
 use super::json::{Malformed, Text, Value, elements, members};
+use super::whose;
 
 /// One event of a stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Event<'a> {
     /// `output_index`: the item that it belongs to; 0 if absent.
     pub item_index: u64,
-    /// `content_index`: the part of that item; 0 if absent.
+    /// `content_index` or `command_index`: the part of that item; 0 if absent.
     pub part_index: u64,
     /// `delta`, more of a text.
     pub delta: Option<Text<'a>>,
-    /// `text`, `refusal` or `arguments`: the whole of a text that came in deltas before.
+    /// `text`, `refusal`, `arguments`, `input`, `code` or `command`: the whole of a text that came in
+    /// deltas before.
     pub whole: Option<Text<'a>>,
     /// `sequence_number`, as it is written.
     pub sequence_number: Option<&'a [u8]>,
@@ -32,6 +35,10 @@ pub enum EventKind {
     Refusal,
     /// `response.function_call_arguments.delta`, `response.function_call_arguments.done`
     Arguments,
+    /// `response.custom_tool_call_input.delta`, `response.custom_tool_call_input.done`
+    Input,
+    /// What the model says to any other tool: `response.code_interpreter_call_code.delta`.
+    Own,
     /// `response.output_item.added`: the item as it begins, its texts empty.
     ItemAdded,
     /// `response.output_item.done`: the whole item.
@@ -42,7 +49,7 @@ pub enum EventKind {
     Response,
     /// As `Response`, and it is the last event: `response.completed`.
     Last,
-    /// More of a text that is not the answer's: the input of a hosted tool, a voice.
+    /// More of a text that may be anybody's: a voice, or what we do not know.
     OtherDelta,
     /// Progress, sources, a summary of the reasoning, or something that we do not know.
     Other,
@@ -53,11 +60,15 @@ pub enum EventKind {
 pub struct Item<'a> {
     /// What it is.
     pub kind: ItemKind,
-    /// `name` of the function called.
+    /// `name` of the function or custom tool called.
     pub name: Option<Text<'a>>,
-    /// `arguments` of the call.
+    /// `arguments` of the call, or the `input` of a custom tool.
     pub arguments: Option<Text<'a>>,
     content: Option<&'a [u8]>,
+    object: &'a [u8],
+    /// Members whose texts the model wrote, beside those above.
+    own: &'static [&'static str],
+    svg_usage: Option<&'a [u8]>,
 }
 
 /// What an item is.
@@ -67,9 +78,15 @@ pub enum ItemKind {
     Message,
     /// `function_call`
     Call,
+    /// `custom_tool_call`
+    Custom,
     /// `reasoning`: a summary at most.
     Reasoning,
-    /// Anything else: what a hosted tool does.
+    /// What the model says to any other tool: `code_interpreter_call`.
+    Tool,
+    /// What the model looks for: `web_search_call`. Models that think do it within their thoughts.
+    Search,
+    /// Anything else: what a tool answers, or what a program of the model called.
     #[default]
     Hosted,
 }
@@ -103,9 +120,11 @@ impl<'a> Event<'a> {
         members(document, |key, value| match key {
             b"type" => event.kind = value.text(),
             b"delta" => event.delta = value.text(),
-            b"text" | b"refusal" | b"arguments" => event.whole = value.text().or(event.whole),
+            b"text" | b"refusal" | b"arguments" | b"input" | b"code" | b"command" => {
+                event.whole = value.text().or(event.whole);
+            }
             b"output_index" => event.item_index = value.whole().unwrap_or(0),
-            b"content_index" => event.part_index = value.whole().unwrap_or(0),
+            b"content_index" | b"command_index" => event.part_index = value.whole().unwrap_or(0),
             b"item" => event.item = value.object(),
             b"part" => event.part = value.object(),
             b"response" => event.response = value.object(),
@@ -121,20 +140,7 @@ impl<'a> Event<'a> {
         let Some(kind) = self.kind else { return EventKind::Other };
         let kind = kind.key();
         let Some(name) = kind.strip_prefix(b"response.") else { return EventKind::Other };
-        match name {
-            b"output_text.delta" | b"output_text.done" => EventKind::Text,
-            b"refusal.delta" | b"refusal.done" => EventKind::Refusal,
-            b"function_call_arguments.delta" | b"function_call_arguments.done" => EventKind::Arguments,
-            b"output_item.added" => EventKind::ItemAdded,
-            b"output_item.done" => EventKind::ItemDone,
-            b"content_part.done" => EventKind::PartDone,
-            b"completed" | b"incomplete" | b"failed" | b"cancelled" => EventKind::Last,
-            b"created" | b"queued" | b"in_progress" => EventKind::Response,
-            // Azure has `reasoning_summary.delta`, and `mcp_call.arguments_delta`.
-            _ if name.starts_with(b"reasoning") => EventKind::Other,
-            _ if name.ends_with(b"delta") => EventKind::OtherDelta,
-            _ => EventKind::Other,
-        }
+        whose::known_event(name).unwrap_or_else(|| whose::guessed_event(name))
     }
 
     /// The item that it carries.
@@ -164,22 +170,56 @@ impl<'a> Event<'a> {
 
 impl<'a> Item<'a> {
     fn parse(object: &'a [u8]) -> Result<Item<'a>, Malformed> {
-        let mut item = Item::default();
-        let mut kind = None;
+        let mut item = Item { object, ..Item::default() };
+        let (mut kind, mut caller) = (None, None);
         members(object, |key, value| match key {
             b"type" => kind = value.text(),
             b"name" => item.name = value.text(),
-            b"arguments" => item.arguments = value.text(),
+            b"arguments" | b"input" => item.arguments = value.text().or(item.arguments),
             b"content" => item.content = value.array(),
+            b"caller" => caller = value.object(),
+            b"svg_usage" => item.svg_usage = value.object(),
             _ => {}
         })?;
-        item.kind = match kind.map(|kind| kind.key()).as_deref() {
-            Some(b"message") => ItemKind::Message,
-            Some(b"function_call") => ItemKind::Call,
-            Some(b"reasoning") => ItemKind::Reasoning,
-            _ => ItemKind::Hosted,
-        };
+        let kind = kind.map(|kind| kind.key()).unwrap_or_default();
+        (item.kind, item.own) = whose::known_item(&kind).unwrap_or_else(|| whose::guessed_item(&kind));
+        let mut by_program = false;
+        if let Some(caller) = caller {
+            members(caller, |key, value| {
+                if key == b"type" {
+                    by_program = value.text().is_some_and(|kind| &*kind.key() == b"program");
+                }
+            })?;
+        }
+        if by_program {
+            // The program said it, which the model had written before.
+            (item.kind, item.own) = (ItemKind::Hosted, &[]);
+        }
         Ok(item)
+    }
+
+    /// What the model wrote in it to a tool that is neither a function nor a custom tool.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is not JSON; the texts before that place have been seen.
+    pub fn own_texts(&self, each: &mut dyn FnMut(Text<'a>)) -> Result<(), Malformed> {
+        let mut all_read = Ok(());
+        if self.own.is_empty() {
+            return all_read;
+        }
+        members(self.object, |key, value| {
+            if self.own.iter().any(|name| name.as_bytes() == key) {
+                all_read = all_read.and(whose::texts(value, each));
+            }
+        })?;
+        all_read
+    }
+
+    /// What it says of its cost, if it says anything.
+    pub fn charges(&self) -> Option<Charges> {
+        let mut charges = Charges::default();
+        charges.read_whole(&[b"svg_usage"], self.svg_usage?);
+        Some(charges)
     }
 
     /// Its parts, each with its place.
@@ -281,7 +321,7 @@ mod tests {
             ("response.completed", EventKind::Last),
             ("response.reasoning_summary_text.delta", EventKind::Other),
             ("response.reasoning_summary.delta", EventKind::Other),
-            ("response.mcp_call.arguments_delta", EventKind::OtherDelta),
+            ("response.mcp_call.arguments_delta", EventKind::Own),
             ("response.output_text.annotation.added", EventKind::Other),
             ("output_text.delta", EventKind::Other),
             ("error", EventKind::Other),
@@ -321,7 +361,7 @@ mod tests {
                 item(0, ItemKind::Reasoning, "", ""),
                 item(2, ItemKind::Message, "", ""),
                 item(3, ItemKind::Call, "f", "{}"),
-                item(4, ItemKind::Hosted, "", ""),
+                item(4, ItemKind::Search, "", ""),
             ]
         );
         assert_eq!(

@@ -1,5 +1,7 @@
 //! What has been seen of an answer: choice by choice, from chunks or from one whole body.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use smol_str::SmolStr;
 
 use super::billing::status_named;
@@ -89,6 +91,8 @@ pub(super) struct Choice {
     pub(super) refusal: Text,
     pub(super) reasoning: Text,
     pub(super) calls: Vec<Call>,
+    /// Calls of custom tools.
+    pub(super) customs: Vec<Call>,
     pub(super) finish: Option<SmolStr>,
     /// Sums over all chunks.
     pub(super) logprobs: Option<Logprobs>,
@@ -105,6 +109,8 @@ pub(super) struct Choice {
 #[derive(Debug, Default)]
 pub(super) struct Call {
     index: u64,
+    /// Stands for its `id`: so many of them tell whose a piece is.
+    id: Option<u64>,
     pub(super) name: String,
     pub(super) arguments: Text,
     /// The arguments themselves.
@@ -184,7 +190,7 @@ impl Answer {
     /// all that it did.
     pub(super) fn feed_event(&mut self, event: &Event<'_>) -> Result<Option<Place>, Malformed> {
         self.reported_last = false;
-        self.items.feed(event, self.rules.map(|model| model.encoding))
+        self.items.feed(event, self.rules.map(|model| model.encoding), &mut self.charged)
     }
 
     /// More of a text of a Responses answer.
@@ -201,7 +207,7 @@ impl Answer {
         if let Some(finish) = response.incomplete_reason.or(response.status).filter(|_| last) {
             self.finish = Some(finish_label(&finish.lossy()));
         }
-        self.items.whole_answer(response, self.rules.map(|model| model.encoding))
+        self.items.whole_answer(response, self.rules.map(|model| model.encoding), &mut self.charged)
     }
 
     /// Nothing of it has been seen.
@@ -319,49 +325,82 @@ impl Choice {
 
     fn feed_call(&mut self, part: &chunk::Call<'_>, encoding: Option<Encoding>, held: &mut Held) {
         self.odd |= part.odd;
-        let place = self.calls.iter().position(|call| call.index == part.index);
-        if place.is_none() && (self.calls.len() == CALLS_MAX || held.calls == CALLS_OF_ALL_MAX) {
-            self.arguments_cut = true;
-            return;
+        let Some(call) = self.call(part, held) else { return };
+        let Some(arguments) = part.arguments else { return };
+        call.arguments.push(arguments, encoding);
+        if part.custom {
+            return; // only calls of functions are billed together
         }
-        let place = place.unwrap_or_else(|| {
-            held.calls += 1;
-            self.calls.push(Call { index: part.index, ..Call::default() });
-            self.calls.len() - 1
+        let room =
+            (ARGUMENTS_BYTES_MAX - self.argument_bytes).min(ARGUMENTS_OF_ALL_BYTES_MAX - held.argument_bytes);
+        let Some(call) = self.calls.iter_mut().rfind(|call| call.index == part.index) else { return };
+        let (mut kept, mut cut) = (0, false);
+        Joiner::default().feed(arguments, |part| {
+            if kept + part.len() <= room {
+                call.kept.extend_from_slice(part);
+                kept += part.len();
+            } else {
+                cut = true;
+            }
         });
-        let call = &mut self.calls[place];
-        if let Some(name) = part.name {
-            let name = name.lossy();
+        self.arguments_cut |= cut;
+        self.argument_bytes += kept;
+        held.argument_bytes += kept;
+    }
+
+    /// The call that a piece belongs to, made if it is new; `None` if there are too many.
+    ///
+    /// A call has one `id` and one name. Where another shows in the same place, somebody does not number
+    /// the calls: another call has begun, and the count is not sure.
+    fn call(&mut self, part: &chunk::Call<'_>, held: &mut Held) -> Option<&mut Call> {
+        let all = self.calls.len() + self.customs.len();
+        let calls = if part.custom { &mut self.customs } else { &mut self.calls };
+        let id = part.id.map(|id| hash(id.raw()));
+        let name = part.name.filter(|name| !name.is_empty()).map(|name| name.lossy());
+        let mut place = calls.iter().rposition(|call| call.index == part.index);
+        let mut again = false;
+        if let Some(call) = place.map(|place| &calls[place]) {
+            let other_id = id.is_some_and(|id| call.id.is_some_and(|known| known != id));
+            let same_id = id.is_some() && id == call.id;
+            let named = name.as_deref().filter(|_| !call.name.is_empty());
+            again = named.is_some_and(|name| name == call.name) && !other_id;
+            let other_name = named.is_some() && !again && !call.arguments.is_empty() && !same_id;
+            self.odd |= other_id || named.is_some();
+            if other_id || other_name {
+                place = None;
+            }
+        }
+        let place = match place {
+            Some(place) => place,
+            None if all == CALLS_MAX || held.calls == CALLS_OF_ALL_MAX => {
+                self.arguments_cut = true;
+                return None;
+            }
+            None => {
+                held.calls += 1;
+                calls.push(Call { index: part.index, ..Call::default() });
+                calls.len() - 1
+            }
+        };
+        let call = &mut calls[place];
+        call.id = call.id.or(id);
+        if let Some(name) = name.filter(|_| !again) {
             if call.name.len() + name.len() <= NAME_BYTES_MAX {
                 call.name.push_str(&name);
             } else {
                 self.odd = true;
             }
         }
-        let Some(arguments) = part.arguments else { return };
-        call.arguments.push(arguments, encoding);
-        let room =
-            (ARGUMENTS_BYTES_MAX - self.argument_bytes).min(ARGUMENTS_OF_ALL_BYTES_MAX - held.argument_bytes);
-        let mut kept = 0;
-        Joiner::default().feed(arguments, |part| {
-            if kept + part.len() <= room {
-                call.kept.extend_from_slice(part);
-                kept += part.len();
-            } else {
-                self.arguments_cut = true;
-            }
-        });
-        self.argument_bytes += kept;
-        held.argument_bytes += kept;
+        Some(call)
     }
 
     fn texts(&self) -> impl Iterator<Item = &Text> {
-        let calls = self.calls.iter().map(|call| &call.arguments);
+        let calls = self.calls.iter().chain(&self.customs).map(|call| &call.arguments);
         [&self.content, &self.refusal, &self.reasoning].into_iter().chain(calls)
     }
 
     fn lose_unnamed(&mut self) {
-        let calls = self.calls.iter_mut().map(|call| &mut call.arguments);
+        let calls = self.calls.iter_mut().chain(&mut self.customs).map(|call| &mut call.arguments);
         let texts = [&mut self.content, &mut self.refusal, &mut self.reasoning];
         texts.into_iter().chain(calls).for_each(Text::lose_unnamed);
     }
@@ -374,8 +413,16 @@ impl Choice {
 
     /// A delta with text, a refusal or a tool call has been seen.
     fn has_begun(&self) -> bool {
-        !(self.content.is_empty() && self.refusal.is_empty() && self.calls.is_empty())
+        let calls = self.calls.len() + self.customs.len();
+        !(self.content.is_empty() && self.refusal.is_empty() && calls == 0)
     }
+}
+
+/// Stands for an `id`. The same bytes always give the same number.
+fn hash(id: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Sets a label that is there and not empty; `again`: the last one stands, else the first.

@@ -57,7 +57,10 @@ impl Charged {
     /// The event's `tools`: what each used with each of its models.
     pub(super) fn tools(&self) -> Vec<ToolTokens> {
         let mut tools: Vec<ToolTokens> = Vec::new();
-        for charge in self.said.iter().flat_map(|said| &said.tools) {
+        let mut charges: Vec<_> = self.said.iter().flat_map(|said| &said.tools).collect();
+        // The same order, whichever was said first.
+        charges.sort_by_key(|charge| (charge.tool, charge.item));
+        for charge in charges {
             let one = tool_tokens(charge);
             match tools.iter().position(|tool| tool.tool == one.tool && tool.model == one.model) {
                 Some(same) => tools[same].add(&one),

@@ -5,6 +5,7 @@
 //! text counts only where it is longer than its deltas were: some gateways send none, and a stream that
 //! was taken up again lacks its first ones.
 
+use super::charged::Charged;
 use super::text::Text;
 use crate::chunk::{self, Event, EventKind, ItemKind, Joiner, Malformed, Response};
 use crate::tokens::Encoding;
@@ -44,6 +45,8 @@ pub(super) struct Item {
     /// The arguments themselves.
     pub(super) kept: Vec<u8>,
     pub(super) parts: Vec<Part>,
+    /// What the model said to a tool that is no function.
+    own: Vec<Part>,
 }
 
 /// One part of a message so far.
@@ -67,6 +70,22 @@ enum TextKind {
     Output,
     Refusal,
     Arguments,
+    /// The input of a custom tool.
+    Input,
+    /// What the model says to any other tool.
+    Own,
+}
+
+impl TextKind {
+    /// What an item is that has such a text, unless it says otherwise.
+    fn item(self) -> ItemKind {
+        match self {
+            TextKind::Output | TextKind::Refusal => ItemKind::Message,
+            TextKind::Arguments => ItemKind::Call,
+            TextKind::Input => ItemKind::Custom,
+            TextKind::Own => ItemKind::Tool,
+        }
+    }
 }
 
 impl Items {
@@ -75,15 +94,18 @@ impl Items {
         &mut self,
         event: &Event<'_>,
         encoding: Option<Encoding>,
+        charged: &mut Charged,
     ) -> Result<Option<Place>, Malformed> {
         let at = |kind| Place { kind, item: event.item_index, part: event.part_index };
         let place = match event.kind() {
             EventKind::Text => at(TextKind::Output),
             EventKind::Refusal => at(TextKind::Refusal),
             EventKind::Arguments => at(TextKind::Arguments),
+            EventKind::Input => at(TextKind::Input),
+            EventKind::Own => at(TextKind::Own),
             kind => {
                 self.odd |= kind == EventKind::OtherDelta;
-                self.feed_objects(event, kind, encoding)?;
+                self.feed_objects(event, kind, encoding, charged)?;
                 return Ok(None);
             }
         };
@@ -101,11 +123,14 @@ impl Items {
         event: &Event<'_>,
         kind: EventKind,
         encoding: Option<Encoding>,
+        charged: &mut Charged,
     ) -> Result<(), Malformed> {
         match (kind, event.item()?, event.part()?) {
             // Its texts are to come.
             (EventKind::ItemAdded, Some(item), _) => self.name(event.item_index, &item),
-            (EventKind::ItemDone, Some(item), _) => self.whole_item(event.item_index, &item, encoding)?,
+            (EventKind::ItemDone, Some(item), _) => {
+                self.whole_item(event.item_index, &item, encoding, charged)?;
+            }
             (EventKind::PartDone, _, Some(part)) => {
                 self.whole_part(event.item_index, event.part_index, &part, encoding);
             }
@@ -119,16 +144,19 @@ impl Items {
         &mut self,
         response: &Response<'_>,
         encoding: Option<Encoding>,
+        charged: &mut Charged,
     ) -> Result<(), Malformed> {
         let mut all_read = Ok(());
-        response.items(|index, item| all_read = all_read.and(self.whole_item(index, &item, encoding)))?;
+        response.items(|index, item| {
+            all_read = all_read.and(self.whole_item(index, &item, encoding, charged));
+        })?;
         all_read
     }
 
     /// More of a text.
     pub(super) fn more(&mut self, place: Place, text: chunk::Text<'_>, encoding: Option<Encoding>) {
-        if place.kind == TextKind::Arguments {
-            return self.more_arguments(place.item, text, encoding);
+        if matches!(place.kind, TextKind::Arguments | TextKind::Input) {
+            return self.more_arguments(place, text, encoding);
         }
         if let Some(part) = self.part(place) {
             part.text.push(text, encoding);
@@ -137,13 +165,13 @@ impl Items {
 
     /// The whole of a text, which may have come in deltas before.
     fn whole(&mut self, place: Place, text: chunk::Text<'_>, encoding: Option<Encoding>) {
-        if place.kind == TextKind::Arguments {
-            let Some(item) = self.item(place.item, ItemKind::Call) else { return };
+        if matches!(place.kind, TextKind::Arguments | TextKind::Input) {
+            let Some(item) = self.item(place.item, place.kind.item()) else { return };
             if item.arguments.bytes() < text.unescaped_bytes() {
                 let kept = std::mem::take(&mut item.kept);
                 item.arguments = Text::default();
                 self.kept_bytes -= kept.len();
-                self.more_arguments(place.item, text, encoding);
+                self.more_arguments(place, text, encoding);
             }
         } else if let Some(part) = self.part(place)
             && part.text.bytes() < text.unescaped_bytes()
@@ -158,17 +186,47 @@ impl Items {
         index: u64,
         item: &chunk::Item<'_>,
         encoding: Option<Encoding>,
+        charged: &mut Charged,
     ) -> Result<(), Malformed> {
         self.name(index, item);
-        if item.kind == ItemKind::Call
-            && let Some(arguments) = item.arguments
-        {
-            self.whole(Place { kind: TextKind::Arguments, item: index, part: 0 }, arguments, encoding);
+        if let Some(charges) = item.charges() {
+            charged.add(&charges, index);
         }
-        if item.kind != ItemKind::Message {
+        let kind = match item.kind {
+            ItemKind::Call => TextKind::Arguments,
+            ItemKind::Custom => TextKind::Input,
+            ItemKind::Tool | ItemKind::Search => return self.whole_own(index, item, encoding),
+            ItemKind::Message => {
+                return item.parts(|part_index, part| self.whole_part(index, part_index, &part, encoding));
+            }
+            ItemKind::Reasoning | ItemKind::Hosted => return Ok(()),
+        };
+        if let Some(arguments) = item.arguments {
+            self.whole(Place { kind, item: index, part: 0 }, arguments, encoding);
+        }
+        Ok(())
+    }
+
+    /// All texts that the model wrote in an item: they count if they are more than the deltas were.
+    fn whole_own(
+        &mut self,
+        index: u64,
+        item: &chunk::Item<'_>,
+        encoding: Option<Encoding>,
+    ) -> Result<(), Malformed> {
+        let mut bytes = 0;
+        item.own_texts(&mut |text| bytes += text.unescaped_bytes())?;
+        let Some(slot) = self.item(index, item.kind) else { return Ok(()) };
+        if slot.own.iter().map(|part| part.text.bytes()).sum::<u64>() >= bytes {
             return Ok(());
         }
-        item.parts(|part_index, part| self.whole_part(index, part_index, &part, encoding))
+        let deltas = std::mem::take(&mut slot.own);
+        self.parts -= deltas.len();
+        let mut place = Place { kind: TextKind::Own, item: index, part: 0 };
+        item.own_texts(&mut |text| {
+            self.more(place, text, encoding);
+            place.part += 1;
+        })
     }
 
     fn whole_part(&mut self, item: u64, part: u64, whole: &chunk::Part<'_>, encoding: Option<Encoding>) {
@@ -186,7 +244,8 @@ impl Items {
     fn name(&mut self, index: u64, item: &chunk::Item<'_>) {
         let Some(slot) = self.item(index, item.kind) else { return };
         slot.kind = Some(item.kind);
-        let Some(name) = item.name.filter(|_| item.kind == ItemKind::Call) else { return };
+        let is_call = matches!(item.kind, ItemKind::Call | ItemKind::Custom);
+        let Some(name) = item.name.filter(|_| is_call) else { return };
         let name = name.lossy();
         if name.len() <= NAME_BYTES_MAX {
             slot.name.clear();
@@ -196,10 +255,13 @@ impl Items {
         }
     }
 
-    fn more_arguments(&mut self, index: u64, text: chunk::Text<'_>, encoding: Option<Encoding>) {
+    fn more_arguments(&mut self, place: Place, text: chunk::Text<'_>, encoding: Option<Encoding>) {
         let room = ARGUMENTS_BYTES_MAX - self.kept_bytes;
-        let Some(item) = self.item(index, ItemKind::Call) else { return };
+        let Some(item) = self.item(place.item, place.kind.item()) else { return };
         item.arguments.push(text, encoding);
+        if place.kind == TextKind::Input {
+            return; // only calls of functions are billed together
+        }
         let (before, mut cut) = (item.kept.len(), false);
         Joiner::default().feed(text, |part| {
             if item.kept.len() - before + part.len() <= room {
@@ -233,21 +295,23 @@ impl Items {
 
     fn part(&mut self, place: Place) -> Option<&mut Part> {
         let is_full = self.parts == PARTS_MAX;
-        let item = self.item(place.item, ItemKind::Message)?;
+        let item = self.item(place.item, place.kind.item())?;
         let refusal = place.kind == TextKind::Refusal;
-        let found = item.parts.iter().position(|part| part.index == place.part && part.refusal == refusal);
+        let parts = if place.kind == TextKind::Own { &mut item.own } else { &mut item.parts };
+        let found = parts.iter().position(|part| part.index == place.part && part.refusal == refusal);
         if found.is_none() {
             if is_full {
                 self.overflow = true;
                 return None;
             }
-            item.parts.push(Part { index: place.part, refusal, text: Text::default() });
+            parts.push(Part { index: place.part, refusal, text: Text::default() });
             self.parts += 1;
         }
-        let item = self.item(place.item, ItemKind::Message)?;
+        let item = self.item(place.item, place.kind.item())?;
+        let parts = if place.kind == TextKind::Own { &mut item.own } else { &mut item.parts };
         match found {
-            Some(found) => item.parts.get_mut(found),
-            None => item.parts.last_mut(),
+            Some(found) => parts.get_mut(found),
+            None => parts.last_mut(),
         }
     }
 
@@ -255,14 +319,15 @@ impl Items {
     pub(super) fn lose_unnamed(&mut self) {
         for item in &mut self.items {
             item.arguments.lose_unnamed();
-            item.parts.iter_mut().for_each(|part| part.text.lose_unnamed());
+            item.parts.iter_mut().chain(&mut item.own).for_each(|part| part.text.lose_unnamed());
         }
     }
 
     /// What a count takes, in bytes of text that it counts anew.
     pub(super) fn uncounted_bytes(&self) -> usize {
         let arguments = self.items.iter().map(|item| &item.arguments);
-        let texts = self.parts().map(|part| &part.text).chain(arguments);
+        let own = self.items.iter().flat_map(|item| &item.own);
+        let texts = self.parts().chain(own).map(|part| &part.text).chain(arguments);
         // Several calls are counted as one, from what is kept of them.
         let several = if self.calls().nth(1).is_some() { self.kept_bytes } else { 0 };
         several + texts.map(Text::uncounted_bytes).sum::<usize>()
@@ -275,7 +340,9 @@ impl Items {
 
     /// A text, a refusal or a call has been seen.
     pub(super) fn has_begun(&self) -> bool {
-        self.calls().next().is_some() || self.parts().any(|part| !part.text.is_empty())
+        let said_to_tools = || self.own().any(|(_, text)| !text.is_empty());
+        let texts = || self.parts().any(|part| !part.text.is_empty());
+        self.calls().next().is_some() || self.customs().next().is_some() || texts() || said_to_tools()
     }
 
     /// The parts of its messages, in order of their coming.
@@ -283,7 +350,7 @@ impl Items {
         self.items.iter().flat_map(|item| &item.parts)
     }
 
-    /// Its messages with text.
+    /// Its messages that have text.
     pub(super) fn messages(&self) -> impl Iterator<Item = &Item> {
         self.items.iter().filter(|item| item.parts.iter().any(|part| !part.text.is_empty()))
     }
@@ -293,14 +360,29 @@ impl Items {
         self.items.iter().filter(|item| item.is(ItemKind::Call))
     }
 
+    /// Its calls of the caller's custom tools, in order.
+    pub(super) fn customs(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter().filter(|item| item.is(ItemKind::Custom))
+    }
+
+    /// What the model said to other tools, with what each item is.
+    pub(super) fn own(&self) -> impl Iterator<Item = (ItemKind, &Text)> {
+        let of_tools = |item: &&Item| item.is(ItemKind::Tool) || item.is(ItemKind::Search);
+        self.items
+            .iter()
+            .filter(of_tools)
+            .flat_map(|item| item.own.iter().map(|part| (item.kind.unwrap_or_default(), &part.text)))
+    }
+
     /// The model reasoned before it spoke, and says so.
     pub(super) fn is_reasoned(&self) -> bool {
         self.items.iter().any(|item| item.is(ItemKind::Reasoning))
     }
 
-    /// It holds what a hosted tool did.
+    /// It holds what a tool did that is neither a function nor a custom tool.
     pub(super) fn is_hosted(&self) -> bool {
-        self.items.iter().any(|item| item.is(ItemKind::Hosted))
+        let kinds = [ItemKind::Tool, ItemKind::Search, ItemKind::Hosted];
+        self.items.iter().any(|item| kinds.into_iter().any(|kind| item.is(kind)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod cases;
+mod charged;
 mod early;
 mod fast_way;
 mod plain;

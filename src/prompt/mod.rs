@@ -51,7 +51,7 @@
 //! thinks, or results that are not ASCII; `tool_history`, the older form of calls, or text and calls
 //! in one message; `tool_choice`, `none` or a name where no recording has it; `image`, one that was
 //! scaled down, cannot be read, or has a price that was not proven; `remote_image`, counted without its
-//! pixels; `audio`, `file`, `hosted_tool`, `prediction`. `data_sources` make the count unknown.
+//! pixels; `audio`, `file`, `hosted_tool`, `custom_tool`, `prediction`. `data_sources` make the count unknown.
 
 mod bill;
 mod chat;
@@ -197,7 +197,7 @@ mod tests {
             (
                 r#"{"messages":[{"role":"user","content":"x"}],"tools":[{"type":"custom","custom":{}}]}"#
                     .to_owned(),
-                "hosted_tool",
+                "custom_tool",
             ),
             (
                 r#"{"messages":[{"role":"user","content":"x"}],"web_search_options":{}}"#.to_owned(),

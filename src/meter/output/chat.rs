@@ -107,6 +107,7 @@ impl Exchange<'_> {
         } else {
             self.classic(choice, place, cut, bill)?;
         }
+        self.said_to_custom_tools(choice, place, bill)?;
         // All that a reasoning model said may be hidden.
         let silent = hidden && bill.total() == before;
         bill.add_at("reasoning text", place, signed(choice.reasoning.count(self.encoding())?));
@@ -215,21 +216,22 @@ impl Exchange<'_> {
     /// Why the count of one choice may be off.
     fn doubts(&self, choice: &Choice, computed: &mut Computed) {
         let finish = choice.finish.as_deref();
-        let calls = choice.calls.len();
-        let nameless = choice.calls.iter().any(|call| call.name.is_empty());
+        let (calls, customs) = (choice.calls.len(), choice.customs.len());
+        let nameless = choice.calls.iter().chain(&choice.customs).any(|call| call.name.is_empty());
         for (doubt, reason) in [
             (finish == Some("content_filter"), "content_filter"),
             (self.may_have_met_a_stop(choice), "stop_sequence"),
             (self.facts.tool_choice == ToolChoice::Named && !self.is_named_call(choice), "tool_choice"),
             (self.facts.tool_choice == ToolChoice::Nothing && self.tools_offered(), "tool_choice"),
             (finish.is_none() && self.whole, "unfinished"),
-            (!choice.has_text() && calls == 0 && self.whole && !self.is_hidden(), "empty_answer"),
+            (!choice.has_text() && calls + customs == 0 && self.whole && !self.is_hidden(), "empty_answer"),
             (nameless && self.whole, "unknown_fields"),
             (calls > 1 && self.model.family == Family::Gpt4Early, "parallel_calls"),
             (choice.audio, "audio"),
             (choice.odd || !choice.reasoning.is_empty(), "unknown_fields"),
             (finish == Some("other"), "unknown_fields"),
-            (calls > 0 && choice.has_text(), "text_and_call"),
+            (calls + customs > 0 && choice.has_text(), "text_and_call"),
+            (self.facts.custom_tools || customs > 0, "custom_tool"),
             (calls > 1 && choice.arguments_cut, "arguments_not_kept"),
         ] {
             if doubt {
@@ -282,7 +284,7 @@ impl Exchange<'_> {
                 computed.because(reason);
             }
         }
-        computed.lower_bound = hidden;
+        computed.lower_bound = hidden || answer.choices.iter().any(|choice| !choice.customs.is_empty());
     }
 }
 

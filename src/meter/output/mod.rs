@@ -2,6 +2,7 @@
 //! kind of API.
 
 mod chat;
+mod own;
 mod plain;
 mod responses;
 

@@ -80,7 +80,10 @@ fn choice_doubts(exchange: &Exchange<'_>, choice: &Choice, computed: &mut Comput
         (finish == Some("content_filter"), "content_filter"),
         (exchange.facts.stop != Stop::Never && finish == Some("stop"), "stop_sequence"),
         (exchange.rules.end_of_turn && finish != Some("length"), "end_of_turn"),
-        (choice.odd || finish == Some("other") || !choice.calls.is_empty(), "unknown_fields"),
+        (
+            choice.odd || finish == Some("other") || !(choice.calls.is_empty() && choice.customs.is_empty()),
+            "unknown_fields",
+        ),
         (finish.is_none() && exchange.whole, "unfinished"),
     ] {
         if doubt {

@@ -23,9 +23,9 @@
 //! count is a lower bound.
 
 use super::{Computed, Exchange, signed};
-use crate::chunk::ToolChoice;
+use crate::chunk::{ItemKind, ToolChoice};
 use crate::meter::items::{Item, Items};
-use crate::prompt::{self, Bill, EARLY_RESPONSES_END, Family};
+use crate::prompt::{self, Bill, EARLY_RESPONSES_END, Family, Model};
 use crate::tokens;
 
 /// The tokens of an answer.
@@ -69,7 +69,12 @@ impl Answer<'_> {
 
     /// What the model says is not all that it is billed for.
     fn hides(&self) -> bool {
-        matches!(self.exchange.model.family, Family::Gpt5 | Family::OSeries)
+        thinks(self.exchange.model)
+    }
+
+    /// Nothing was said to the caller, or to a custom tool of the caller's.
+    fn is_silent(&self, text: i64) -> bool {
+        text == 0 && self.items.calls().next().is_none() && self.items.customs().next().is_none()
     }
 
     /// The request left the model one function to call.
@@ -77,7 +82,7 @@ impl Answer<'_> {
         let facts = self.exchange.facts;
         match facts.tool_choice {
             ToolChoice::Named => true,
-            ToolChoice::Required => facts.functions == 1 && !facts.hosted_tools,
+            ToolChoice::Required => facts.functions == 1 && !facts.hosted_tools && !facts.custom_tools,
             ToolChoice::Auto | ToolChoice::Nothing | ToolChoice::Other => false,
         }
     }
@@ -115,7 +120,7 @@ impl Answer<'_> {
                     "JSON schema",
                     if text > 0 && !self.is_cut() { self.exchange.schema_head() } else { 0 },
                 );
-                let reasoned = self.items.is_reasoned() && !(text == 0 && calls.is_empty());
+                let reasoned = self.items.is_reasoned() && !self.is_silent(text);
                 bill.add("reasoning frame", if reasoned { 2 * whole } else { 0 });
                 let call = if text > 0 { 10 } else { 7 };
                 bill.add("call frame", if calls.is_empty() { 0 } else { call * whole });
@@ -127,8 +132,10 @@ impl Answer<'_> {
                 self.calls(&calls, false, bill)?;
             }
         }
+        let framed = self.hides() && !self.is_open() && text == 0 && calls.is_empty();
+        self.exchange.said_to_tools(self.items, framed, bill)?;
         // All that a reasoning model said may be hidden.
-        let silent = self.hides() && text == 0 && calls.is_empty();
+        let silent = self.hides() && self.is_silent(text);
         bill.add("end of turn", i64::from(!self.is_cut() && !silent));
         Some(())
     }
@@ -189,6 +196,7 @@ impl Answer<'_> {
             (self.hides(), "reasoning_hidden"),
             (!model.proven_responses, "unknown_model"),
             (facts.hosted_tools || self.items.is_hosted(), "hosted_tool"),
+            (facts.custom_tools || self.items.customs().next().is_some(), "custom_tool"),
             (finish == Some("content_filter"), "content_filter"),
             (
                 !matches!(
@@ -212,8 +220,15 @@ impl Answer<'_> {
                 computed.because(reason);
             }
         }
-        computed.lower_bound = self.hides() && !early;
+        let framed = |(kind, _)| kind == ItemKind::Tool;
+        let to_tools = self.items.customs().next().is_some() || self.items.own().any(framed);
+        computed.lower_bound = (self.hides() || to_tools) && !early;
     }
+}
+
+/// The model thinks before it speaks.
+pub(super) fn thinks(model: Model) -> bool {
+    matches!(model.family, Family::Gpt5 | Family::OSeries)
 }
 
 fn kept(call: &Item) -> std::borrow::Cow<'_, str> {

@@ -16,6 +16,12 @@ enum Item {
     Message(Vec<&'static str>),
     Refusal(Vec<&'static str>),
     Call(&'static str, Vec<&'static str>),
+    Custom(&'static str, Vec<&'static str>),
+    Code(Vec<&'static str>),
+    Mcp(Vec<&'static str>),
+    Shell(Vec<&'static str>),
+    /// It is not streamed.
+    Patch(Vec<&'static str>),
     Reasoning,
     Search,
 }
@@ -47,6 +53,19 @@ impl Item {
             Item::Call(name, pieces) => {
                 json!({"type": "function_call", "name": name, "call_id": "c", "arguments": pieces.concat(), "status": "completed"})
             }
+            Item::Custom(name, pieces) => {
+                json!({"type": "custom_tool_call", "name": name, "call_id": "c", "input": pieces.concat()})
+            }
+            Item::Code(pieces) => {
+                json!({"type": "code_interpreter_call", "code": pieces.concat(), "outputs": [{"type": "logs", "logs": "its own"}]})
+            }
+            Item::Mcp(pieces) => {
+                json!({"type": "mcp_call", "name": "ask", "arguments": pieces.concat(), "output": "its own"})
+            }
+            Item::Shell(pieces) => json!({"type": "shell_call", "action": {"commands": [pieces.concat()]}}),
+            Item::Patch(pieces) => {
+                json!({"type": "apply_patch_call", "operation": {"type": "update_file", "path": "a.rs", "diff": pieces.concat()}})
+            }
             Item::Reasoning => {
                 json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "I think"}]})
             }
@@ -56,7 +75,15 @@ impl Item {
 
     fn begun(&self) -> Value {
         let mut item = self.whole();
-        for (key, empty) in [("content", json!([])), ("arguments", json!("")), ("summary", json!([]))] {
+        let empty = [
+            ("content", json!([])),
+            ("arguments", json!("")),
+            ("summary", json!([])),
+            ("input", json!("")),
+            ("code", json!("")),
+            ("action", json!({"commands": []})),
+        ];
+        for (key, empty) in empty {
             if item.get(key).is_some() {
                 item[key] = empty;
             }
@@ -69,6 +96,11 @@ impl Item {
             Item::Message(pieces) => (pieces, "output_text", "text"),
             Item::Refusal(pieces) => (pieces, "refusal", "refusal"),
             Item::Call(_, pieces) => (pieces, "function_call_arguments", "arguments"),
+            Item::Custom(_, pieces) => (pieces, "custom_tool_call_input", "input"),
+            Item::Code(pieces) => (pieces, "code_interpreter_call_code", "code"),
+            Item::Mcp(pieces) => (pieces, "mcp_call_arguments", "arguments"),
+            Item::Shell(pieces) => (pieces, "shell_call_command", "command"),
+            Item::Patch(_) => (&[], "", ""),
             Item::Reasoning => (&["I ", "think"], "reasoning_summary_text", "text"),
             Item::Search => (&[], "", ""),
         }
@@ -232,6 +264,70 @@ fn what_reasons_or_searches_is_no_more_than_said() {
 }
 
 #[test]
+fn what_the_model_says_to_a_tool_is_counted() {
+    let (hello, name) = (["Hello", ", world"].to_vec(), n(" to=functions.patch"));
+    let output = |items: Vec<Item>, model| {
+        let event = run(&Answer { model, ..Answer::of(items) }.stream(Sent::Everything, false));
+        (event.tokens.output.unwrap(), event.accounting.output_quality)
+    };
+    let bound = Quality::LowerBound;
+    // The frame is known where the model thinks: 5, or 7 with the thought.
+    let custom = Item::Custom("patch", hello.clone());
+    assert_eq!(output(vec![custom.clone()], "gpt-5.4"), (name + 3 + 5 + 1, bound));
+    assert_eq!(output(vec![Item::Reasoning, custom.clone()], "gpt-5.4"), (name + 3 + 5 + 2 + 1, bound));
+    assert_eq!(output(vec![custom.clone(), custom.clone()], "gpt-5.4"), (2 * (name + 3) + 1, bound));
+    assert_eq!(output(vec![custom], "gpt-4.1"), (name + 3 + 1, bound));
+    for (item, tokens) in [
+        (Item::Code(hello.clone()), 3),
+        (Item::Mcp(hello.clone()), 3 + n("ask")),
+        (Item::Shell(hello.clone()), 3),
+        (Item::Patch(hello.clone()), 3 + n("a.rs")),
+    ] {
+        assert_eq!(output(vec![item.clone()], "gpt-4.1"), (tokens + 1, bound), "{item:?}");
+        assert_eq!(output(vec![item.clone()], "gpt-5.4"), (tokens, bound), "{item:?}");
+        let cut =
+            Answer { model: "gpt-5.4", ..Answer::of(vec![item.clone()]) }.events(Sent::Everything, false);
+        let cut = run(&stream(cut[..cut.len() - 2].to_vec()));
+        let streamed = if matches!(item, Item::Patch(_)) { 0 } else { 3 };
+        assert_eq!((cut.tokens.output, cut.accounting.output_quality), (Some(streamed), bound), "{item:?}");
+    }
+}
+
+#[test]
+fn a_custom_tool_is_the_callers_and_nothing_is_hosted() {
+    let answer = Answer::of(vec![Item::Custom("patch", vec!["x"])]);
+    let request = r#"{"input":"Hello","tools":[{"type":"custom","name":"patch"}]}"#;
+    let event = run_with(request, &answer.json(), true);
+    assert_eq!(event.accounting.reasons, ["input:custom_tool", "output:custom_tool"]);
+    let text = Answer::of(vec![Item::Message(vec!["Hello"])]);
+    let offered = run_with(request, &text.json(), true).accounting;
+    assert_eq!(offered.output_quality, Quality::Estimated, "what offering it costs is not known");
+}
+
+/// What a program of the model calls, and what tools answer, are not the model's words.
+#[test]
+fn what_others_say_is_not_counted() {
+    let text = Answer::of(vec![Item::Message(vec!["Hello", ", world"])]);
+    let plain = run(&text.json()).tokens.output;
+    for item in [
+        json!({"type": "function_call", "name": "f", "arguments": "{\"a\":1}", "caller": {"type": "program", "caller_id": "p"}}),
+        json!({"type": "program_output", "result": "many words of a program"}),
+        json!({"type": "shell_call_output", "output": [{"stdout": "many words"}]}),
+        json!({"type": "mcp_list_tools", "tools": [{"name": "f", "description": "many words"}]}),
+        json!({"type": "robot_call", "result": "many words"}),
+    ] {
+        let mut document = text.document("completed");
+        document["output"].as_array_mut().unwrap().push(item.clone());
+        assert_eq!(run(&document.to_string()).tokens.output, plain, "{item}");
+    }
+    let output = json!({"type": "response.shell_call_output_content.delta", "output_index": 1, "delta": {"stdout": "many words"}});
+    let mut events = text.events(Sent::Everything, false);
+    events.insert(2, output);
+    let event = run(&stream(events));
+    assert_eq!((event.tokens.output, event.accounting.output_quality), (plain, Quality::Exact));
+}
+
+#[test]
 fn the_first_token_is_a_text_or_a_call() {
     let events =
         Answer::of(vec![Item::Reasoning, Item::Message(vec!["Hello"])]).events(Sent::Everything, false);
@@ -338,6 +434,11 @@ fn any_answer() -> impl Strategy<Value = Answer> {
         4 => pieces().prop_map(Item::Message),
         1 => pieces().prop_map(Item::Refusal),
         3 => (prop::sample::select(vec!["find", "dice", "f"]), arguments).prop_map(|(name, pieces)| Item::Call(name, pieces)),
+        2 => (prop::sample::select(vec!["patch", "f"]), pieces()).prop_map(|(name, pieces)| Item::Custom(name, pieces)),
+        1 => pieces().prop_map(Item::Code),
+        1 => pieces().prop_map(Item::Mcp),
+        1 => pieces().prop_map(Item::Shell),
+        1 => pieces().prop_map(Item::Patch),
         1 => Just(Item::Reasoning),
         1 => Just(Item::Search),
     ];

@@ -165,6 +165,8 @@ impl Doubts {
         for tool in tools {
             match text(tool, "type") {
                 "function" => self.plain(tool, &["type", "function"]),
+                // The caller's own; how it is written into the prompt no recording shows.
+                "custom" => self.add_if(true, "custom_tool"),
                 _ => self.add_if(true, "hosted_tool"),
             }
         }

@@ -83,7 +83,10 @@ pub(super) fn doubts(request: &Object, model: Model, tools_text: &Rendered) -> V
     doubt(!model.proven_responses, "unknown_model");
     doubt(request.get("context_management").is_some_and(|value| !value.is_null()), "compaction");
     doubt(request.iter().any(|(key, value)| !value.is_null() && !is_known(key, value)), "unknown_fields");
-    doubt(tools(request).iter().any(|tool| text(tool, "type") != "function"), "hosted_tool");
+    let offers = |is: fn(&str) -> bool| tools(request).iter().any(|tool| is(text(tool, "type")));
+    doubt(offers(|kind| !matches!(kind, "function" | "custom")), "hosted_tool");
+    // The caller's own; how it is written into the prompt two recordings of one prompt do not show.
+    doubt(offers(|kind| kind == "custom"), "custom_tool");
     doubt(tools_text.doubtful, "tool_schema");
     // Too few have been recorded, and of six of gpt-5 one is off.
     doubt(forced_function(request).is_some(), "named_tool_choice");
@@ -193,6 +196,7 @@ fn item_doubts(item: &Value) -> Vec<&'static str> {
         "reasoning" => vec!["reasoning_items"],
         "compaction" => vec!["compaction"],
         "additional_tools" => vec!["hosted_tool"],
+        "custom_tool_call" | "custom_tool_call_output" => vec!["custom_tool"],
         kind if is_hosted(kind) => vec!["hosted_tool"],
         _ => vec!["unknown_fields"],
     }
