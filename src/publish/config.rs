@@ -178,13 +178,14 @@ fn is_topic(name: &str) -> bool {
     name.len() <= TOPIC_CHARS_MAX && !matches!(name, "." | "..") && name.bytes().all(plain)
 }
 
-/// Has a client that speaks TLS trust what this system trusts, unless it was told whom to trust. The client's own
-/// OpenSSL was built elsewhere and does not know where this system keeps its roots; found here, they are those by
-/// which services are trusted too, `SSL_CERT_FILE` included.
+/// Has a client that speaks TLS trust what this system trusts, unless it was told whom to trust: by a property, or by
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR`, which OpenSSL reads itself. Where the system keeps its roots it does not know,
+/// for it was built along, with a folder of its own. Services are trusted by the same roots.
 fn trust_the_system(client: &mut ClientConfig) {
     let tls =
         client.get("security.protocol").is_some_and(|value| value.to_ascii_lowercase().ends_with("ssl"));
-    if !tls || ROOTS.iter().any(|key| client.get(key).is_some()) {
+    let told = ROOTS.iter().any(|key| client.get(key).is_some()) || openssl_probe::has_ssl_cert_env_vars();
+    if !tls || told {
         return;
     }
     let found = openssl_probe::probe();
@@ -281,6 +282,7 @@ mod tests {
         let found = openssl_probe::probe();
         let first = found.cert_file.into_iter().chain(found.cert_dir).find(|place| place.exists());
         let first = first.map(|place| place.to_str().unwrap().to_owned());
+        let first = first.filter(|_| !openssl_probe::has_ssl_cert_env_vars());
         assert_eq!(location(&hub(HUB, &[])), first);
         assert_eq!(location(&config("b:9093", &[("security.protocol", "SSL")])), first);
         assert_eq!(location(&config("b:9092", &[])), None, "no TLS, no roots");

@@ -59,37 +59,75 @@ impl Drop for Serve {
     }
 }
 
-fn serve(ledger: &Path, brokers: &str, roots: &Path) -> Serve {
-    let child = Command::new(env!("CARGO_BIN_EXE_tokenweir"))
-        .args([
-            "serve",
-            "--upstream=http://127.0.0.1:1",
-            "--listen=127.0.0.1:0",
-            "--admin-listen=127.0.0.1:0",
-        ])
-        .args(["--kafka-property", "security.protocol=SSL", "--kafka-brokers", brokers, "--ledger"])
+/// `serve` before a broker. `command` is the program, or what starts it.
+fn serve(mut command: Command, ledger: &Path, brokers: &str) -> Serve {
+    let child = command
+        .args(["serve", "--upstream=http://127.0.0.1:1", "--listen=127.0.0.1:0"])
+        .args(["--admin-listen=127.0.0.1:0", "--kafka-property", "security.protocol=SSL"])
+        .args(["--kafka-brokers", brokers, "--ledger"])
         .arg(ledger)
-        .env("SSL_CERT_FILE", roots)
+        .env_remove("SSL_CERT_DIR")
         .stderr(Stdio::null())
         .spawn();
     Serve(child.unwrap())
 }
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tokenweir");
+
+/// The program where the environment names these roots.
+fn told(roots: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.env("SSL_CERT_FILE", roots);
+    command
+}
+
+/// The program where nothing names any roots, and the system's bundle is this one: a mount of its own, over
+/// the usual folder. `None` where nothing can be mounted.
+fn untold(roots: &Path) -> Option<Command> {
+    let script = "mount -t tmpfs tokenweir-test /etc/ssl/certs \
+                  && cp \"$0\" /etc/ssl/certs/ca-certificates.crt && exec \"$@\"";
+    let run = |program: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", script]).arg(roots).arg(program).env_remove("SSL_CERT_FILE");
+        command
+    };
+    let may = run("true").stderr(Stdio::null()).status();
+    may.is_ok_and(|status| status.success()).then(|| run(PROGRAM))
+}
+
 #[test]
-fn a_broker_is_trusted_by_the_roots_that_the_system_names_and_by_no_others() {
+fn a_broker_is_trusted_by_the_systems_bundle_where_nothing_names_another() {
+    let (ours, others) = (Authority::new("the system's"), Authority::new("somebody's"));
+    let dir = tempfile::tempdir().unwrap();
+    let roots = dir.path().join("roots.pem");
+    std::fs::write(&roots, &ours.pem).unwrap();
+    for (number, (authority, fine)) in [(&ours, true), (&others, false)].into_iter().enumerate() {
+        let Some(command) = untold(&roots) else {
+            return crate::skip::test("nothing can be mounted here (it takes root and unshare)");
+        };
+        let (address, handshakes) = broker(authority);
+        let _serving = serve(command, &dir.path().join(number.to_string()), &address);
+        let count = |of: &AtomicUsize| of.load(SeqCst);
+        eventually("a handshake", || count(&handshakes.finished) + count(&handshakes.broken_off) > 0);
+        assert_eq!((count(&handshakes.finished) > 0, count(&handshakes.broken_off) > 0), (fine, !fine));
+    }
+}
+
+#[test]
+fn a_broker_is_trusted_by_the_roots_that_the_environment_names_and_by_no_others() {
     let (ours, others) = (Authority::new("the system's"), Authority::new("somebody's"));
     let dir = tempfile::tempdir().unwrap();
     let roots = dir.path().join("roots.pem");
     std::fs::write(&roots, &ours.pem).unwrap();
 
     let (address, trusted) = broker(&ours);
-    let serving = serve(&dir.path().join("one"), &address, &roots);
+    let serving = serve(told(&roots), &dir.path().join("one"), &address);
     eventually("a handshake that is finished", || trusted.finished.load(SeqCst) > 0);
     assert_eq!(trusted.broken_off.load(SeqCst), 0);
     drop(serving);
 
     let (address, foreign) = broker(&others);
-    let _serving = serve(&dir.path().join("other"), &address, &roots);
+    let _serving = serve(told(&roots), &dir.path().join("other"), &address);
     eventually("a handshake that is broken off", || foreign.broken_off.load(SeqCst) > 0);
     assert_eq!(foreign.finished.load(SeqCst), 0);
 }
