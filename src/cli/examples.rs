@@ -15,26 +15,26 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "events",
         &[
-            "tokenweir events --ledger ./tokenweir-ledger",
-            "tokenweir events --ledger ./tokenweir-ledger --follow",
+            "tokenweir events --ledger /var/lib/tokenweir/ledger",
+            "tokenweir events --ledger /var/lib/tokenweir/ledger --follow",
         ],
     ),
     (
         "report",
         &[
-            "tokenweir report --ledger ./tokenweir-ledger --by caller,day",
+            "tokenweir report --ledger /var/lib/tokenweir/ledger --by caller,day",
             "tokenweir report --kafka-brokers localhost:9092 --prices prices.csv --format csv",
         ],
     ),
     (
         "verify",
         &[
-            "tokenweir verify --ledger ./tokenweir-ledger",
+            "tokenweir verify --ledger /var/lib/tokenweir/ledger",
             "tokenweir verify --kafka-brokers localhost:9092 --allow-open --allow-repeats",
             "tokenweir events | tokenweir verify -",
         ],
     ),
-    ("drain", &["tokenweir drain --ledger ./tokenweir-ledger --kafka-brokers localhost:9092"]),
+    ("drain", &["tokenweir drain --ledger /var/lib/tokenweir/ledger --kafka-brokers localhost:9092"]),
     (
         "account",
         &["tokenweir account --explain fixtures/account/exchange.jsonl", "tokenweir schema exchange"],

@@ -114,6 +114,12 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
     })
 }
 
+/// Says on standard error what is no failure.
+pub(super) fn warn(command: &str, text: &str) {
+    let line = wrapped(&format!("tokenweir {command}: {text}\n"), columns());
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
 /// What clap says: help and version on standard output, everything else on standard error, with a line
 /// that can be copied.
 pub(super) fn parsing(error: &clap::Error, arguments: &[OsString]) -> ExitCode {

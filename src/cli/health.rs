@@ -73,10 +73,13 @@ fn ask(url: &str, from: &str) -> Result<String, Failure> {
         return Err(Failure::usage(problem).alone());
     };
     get(authority, &uri).map_err(|error| {
-        let hint = if error.root_cause().to_string().contains("refused") {
-            format!("; nobody listens there: is `tokenweir serve` running, and with that address ({from})?")
-        } else {
-            String::new()
+        let refused = error.root_cause().to_string().contains("refused");
+        let hint = match (refused, from) {
+            (false, _) => String::new(),
+            (true, "--url") => "; nobody listens there".to_owned(),
+            (true, from) => {
+                format!("; nobody listens there: is `tokenweir serve` running, and with that {from}?")
+            }
         };
         Failure::run(format!("{url}: {error:#}{hint}"))
     })

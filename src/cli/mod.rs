@@ -105,7 +105,7 @@ fn read_again(matches: &ArgMatches) -> anyhow::Result<String> {
 
 fn warn_of_variables(command: &str) {
     for variable in unknown_variables() {
-        let _ = writeln!(io::stderr(), "tokenweir {command}: warning: {variable}");
+        failure::warn(command, &format!("warning: {variable}"));
     }
 }
 
@@ -116,7 +116,7 @@ fn run_check(matches: &ArgMatches) -> Done {
         return Err(Failure::config(values.errors()));
     };
     for warning in config.warnings() {
-        let _ = writeln!(io::stderr(), "tokenweir check: warning: {warning}");
+        failure::warn("check", &format!("warning: {warning}"));
     }
     to_stdout(|out| if matches.get_flag("print") { print(&values, out) } else { writeln!(out, "ok") })
 }

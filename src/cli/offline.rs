@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
-use super::failure::{Done, FAILED, Failure, plural};
+use super::failure::{self, Done, FAILED, Failure, plural};
 use super::layers::{checked, values};
 use super::output::{open, to_stdout};
 use crate::{account, config, usage};
@@ -25,23 +25,21 @@ pub(super) fn run_account(matches: &ArgMatches) -> Done {
     let mut seen = account::Summary::default();
     to_stdout(|out| account::run(input, out, &options).map(|summary| seen = summary))?;
     if seen.lines == 0 {
-        let _ = writeln!(io::stderr(), "tokenweir account: there is no line in the input");
+        failure::warn("account", "there is no line in the input");
     }
     if seen.bad_lines == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    let _ = writeln!(
-        io::stderr(),
-        "tokenweir account: {} of {} no exchange. `tokenweir schema exchange` says what one is; an example:\n  {}",
-        seen.bad_lines,
-        if seen.lines == 1 { "1 line is".to_owned() } else { format!("{} are", plural_of(seen.lines)) },
-        account::EXCHANGE_EXAMPLE
+    let of = plural(usize::try_from(seen.lines).unwrap_or(usize::MAX), "line");
+    let is = if seen.bad_lines == 1 { "is" } else { "are" };
+    let bad = seen.bad_lines;
+    failure::warn(
+        "account",
+        &format!("{bad} of {of} {is} no exchange; `tokenweir schema exchange` says what one is. An example:"),
     );
+    // Whole, whatever the terminal: it is there to be copied.
+    let _ = writeln!(io::stderr(), "  {}", account::EXCHANGE_EXAMPLE);
     Ok(ExitCode::from(FAILED))
-}
-
-fn plural_of(lines: u64) -> String {
-    plural(usize::try_from(lines).unwrap_or(usize::MAX), "line")
 }
 
 pub(super) fn run_count(matches: &ArgMatches) -> Done {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
-use super::failure::{Done, FAILED, FOUND, Failure};
+use super::failure::{self, Done, FAILED, FOUND, Failure};
 use super::layers::{checked, values};
 use super::output::to_stdout;
 use crate::config::{self, Origin, Values};
@@ -21,7 +21,7 @@ pub(super) fn run_events(matches: &ArgMatches) -> Done {
     let values = values(matches)?;
     checked(&values)?;
     let options = EventsOptions {
-        dir: ledger_dir(&values)?,
+        dir: ledger_dir(&values, "")?,
         follow: matches.get_flag("follow"),
         refused: matches.get_flag("refused"),
     };
@@ -59,10 +59,11 @@ pub(super) fn run_report(matches: &ArgMatches) -> Done {
     let prices = prices.map_err(|error| {
         Failure::usage(format!("--prices: {}", error.to_string().replace('\n', "\n  "))).alone()
     })?;
-    let options = ReportOptions { input: input(&mut values)?, by, from, to, prices };
+    let options =
+        ReportOptions { input: input(&mut values, "; or a topic: --kafka-brokers")?, by, from, to, prices };
     let report = report::report(&options).map_err(|error| of_ledger(&values, error))?;
     if let Some(unpriced) = report.unpriced_text() {
-        let _ = writeln!(io::stderr(), "tokenweir report: {unpriced}");
+        failure::warn("report", &unpriced);
     }
     to_stdout(|out| report.write(format, out))
 }
@@ -72,7 +73,7 @@ pub(super) fn run_verify(matches: &ArgMatches) -> Done {
     let lines = matches.get_one::<PathBuf>("file").cloned();
     let input = match lines {
         Some(path) => Input::Lines(lines_of(path)?),
-        None => input(&mut values)?,
+        None => input(&mut values, "; or a topic: --kafka-brokers; or FILE, or - for standard input")?,
     };
     checked(&values)?;
     let format = matches.get_one::<String>("format").map_or("", String::as_str);
@@ -104,8 +105,9 @@ fn lines_of(path: PathBuf) -> Result<PathBuf, Failure> {
     }))
 }
 
-/// A ledger or a topic; a flag that names the one wins over settings that name the other.
-fn input(values: &mut Values) -> Result<Input, Failure> {
+/// A ledger or a topic; a flag that names the one wins over settings that name the other. `or` says what
+/// else could be given.
+fn input(values: &mut Values, or: &str) -> Result<Input, Failure> {
     let flag = |values: &Values, name: &str| values.origin(name) == Some(Origin::Flag);
     if flag(values, "ledger") && flag(values, "kafka-brokers") {
         return Err(Failure::usage("--ledger and --kafka-brokers: give one of them"));
@@ -115,7 +117,7 @@ fn input(values: &mut Values) -> Result<Input, Failure> {
     checked(values)?;
     match topic {
         Some(config) => Ok(Input::Topic(config)),
-        None => Ok(Input::Ledger(ledger_dir(values)?)),
+        None => Ok(Input::Ledger(ledger_dir(values, or)?)),
     }
 }
 
@@ -131,7 +133,7 @@ pub(super) fn run_drain(matches: &ArgMatches) -> Done {
     }
     checked(&values)?;
     let Some(config) = config else { return Err(Failure::config(values.errors())) };
-    let dir = ledger_dir(&values)?;
+    let dir = ledger_dir(&values, "")?;
     let mut progress = Progress::new();
     let _lines = telemetry::log::init("warn");
     let drained = report::drain(
@@ -168,15 +170,15 @@ fn of_ledger(values: &Values, error: ReportError) -> Failure {
     if of_ledger { failure.of(&values.thing("ledger")) } else { failure }
 }
 
-/// The directory of a ledger that is there.
-fn ledger_dir(values: &Values) -> Result<PathBuf, Failure> {
+/// The directory of a ledger that is there; `or` says what else could be given.
+fn ledger_dir(values: &Values, or: &str) -> Result<PathBuf, Failure> {
     let dir = values.path("ledger").unwrap_or_default();
     let Some(problem) = no_ledger(&dir) else { return Ok(dir) };
     let thing = values.thing("ledger");
     if values.origin("ledger") == Some(Origin::Default) {
         // Nobody has said where it is.
         return Err(Failure::usage(format!(
-            "no ledger is named, and {problem}; give --ledger DIR, key ledger, or TOKENWEIR_LEDGER"
+            "no ledger is named, and {problem}; give --ledger DIR, key ledger, or TOKENWEIR_LEDGER{or}"
         )));
     }
     Err(Failure::run(format!("{thing}: {problem}")))

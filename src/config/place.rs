@@ -151,3 +151,48 @@ pub fn advice(errno: Option<i32>) -> &'static str {
         _ => "name a directory on a local disk that this user can write",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every error that making, locking or writing a directory and a file can give (mkdir, open, flock,
+    /// write, fsync of Linux's manual) has advice of its own.
+    #[test]
+    fn whatever_the_system_says_there_is_something_to_do() {
+        let general = advice(None);
+        for errno in [
+            Errno::ACCESS,
+            Errno::DQUOT,
+            Errno::EXIST,
+            Errno::INVAL,
+            Errno::IO,
+            Errno::ISDIR,
+            Errno::LOOP,
+            Errno::MFILE,
+            Errno::NAMETOOLONG,
+            Errno::NFILE,
+            Errno::NOENT,
+            Errno::NOSPC,
+            Errno::NOSYS,
+            Errno::NOTDIR,
+            Errno::OPNOTSUPP,
+            Errno::PERM,
+            Errno::ROFS,
+        ] {
+            assert_ne!(advice(Some(errno.raw_os_error())), general, "{errno:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_that_will_do_is_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        for place in [dir.path().to_owned(), dir.path().join("a/b/c")] {
+            assert_eq!(problem(&place, false), None);
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        std::fs::write(dir.path().join(ledger::DATABASE), "").unwrap();
+        assert_eq!(problem(dir.path(), false), None);
+        assert_eq!(problem(Path::new("not-there-yet"), false), None);
+    }
+}
