@@ -168,7 +168,7 @@ impl Metrics {
                 .counter("tokenweir_sse_parse_errors_total", "Events or bodies that could not be read.")?,
             unknown_fields: d.counter(
                 "tokenweir_unknown_usage_fields_total",
-                "Details of reported usage that have no field of their own: the service has news.",
+                "Tokens of reported usage that have no field of their own: the service has news.",
             )?,
             conflicts: d.counter(
                 "tokenweir_caller_conflicts_total",
