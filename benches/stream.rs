@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use tokenweir::caller::{Caller, Trust};
 use tokenweir::chunk::Chunk;
 use tokenweir::meter::{Meter, Rules};
-use tokenweir::sse::Decoder;
+use tokenweir::sse::{Decoder, Event};
 use tokenweir::tokens;
 use tokenweir::usage::{Api, Target, Usage};
 
@@ -66,7 +66,7 @@ fn sse(bencher: Bencher, events: usize) {
     bencher.counter(ItemsCount::new(CHUNKS)).bench_local(|| {
         let mut decoder = Decoder::default();
         for piece in &pieces {
-            decoder.push(piece.as_bytes(), |event| {
+            decoder.push(piece.as_bytes(), &mut |event: Event<'_>| {
                 black_box(event.data);
             });
         }

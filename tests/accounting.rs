@@ -4,6 +4,8 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // helpers of a test may stop it and speak
 
+#[path = "accounting/bounded.rs"]
+mod bounded;
 #[path = "accounting/hidden.rs"]
 mod hidden;
 #[path = "accounting/mutated.rs"]

@@ -1,5 +1,6 @@
 //! Any bytes as an answer, of any API and in any coding: the meter takes all of them, soon, with bounded
-//! work; pieces and budgets make no difference to what it says, and what it says is short.
+//! work; pieces and budgets make no difference to what it says, and what it says is short. Nor do bounds,
+//! and who has no time to count it: what the service reported is the same.
 #![no_main]
 
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use tokenweir_fuzz::Cuts;
 use tokenweir_fuzz::caller::{Caller, Trust};
-use tokenweir_fuzz::meter::{Ending, Meter, Rules};
+use tokenweir_fuzz::meter::{Bounds, Ending, Meter, Rules};
 use tokenweir_fuzz::usage::{Api, Target, Usage};
 
 /// For inputs of some kilobytes; they take milliseconds, bombs a tenth of a second.
@@ -39,11 +40,24 @@ fuzz_target!(|input: &[u8]| {
         status: STATUSES[pick(kind / 32, STATUSES.len())],
     };
     let begun = Instant::now();
-    let whole = exchange.metered(&[body], usize::MAX);
-    let pieces = exchange.metered(&cuts.pieces(body), 777);
+    let metered = |pieces: &[&[u8]], budget_bytes, bounds, given_up| {
+        exchange.metered(pieces, budget_bytes, bounds, given_up)
+    };
+    let (whole, reported) = metered(&[body], usize::MAX, Bounds::default(), usize::MAX);
+    let cut = cuts.pieces(body);
+    let (pieces, _) = metered(&cut, 777, Bounds::default(), usize::MAX);
+    let bounds = Bounds { event_bytes: usize::from(more % 64), document_bytes: usize::from(more % 64) };
+    let (_, bounded) = metered(&cut, usize::MAX, bounds, usize::MAX);
+    let (_, skimmed) = metered(&cut, usize::MAX, Bounds::default(), usize::from(more % 16));
     assert!(begun.elapsed() < TIME_MAX, "{:?}", begun.elapsed());
     // A coding that breaks off has given more or less by then.
     assert!(!coding.is_empty() || whole == pieces);
+    // What is malformed far down in what nobody asks for is noticed by a full parse only.
+    for other in [bounded, skimmed] {
+        assert!(
+            !coding.is_empty() || reported.parse_errors > 0 || other.parse_errors > 0 || reported == other
+        );
+    }
     assert!(whole.len() < EVENT_BYTES_MAX);
 });
 
@@ -55,17 +69,27 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn metered(&self, pieces: &[&[u8]], budget_bytes: usize) -> String {
+    /// The event, and what of it was reported. Before the piece `given_up` the count is given up.
+    fn metered(
+        &self,
+        pieces: &[&[u8]],
+        budget_bytes: usize,
+        bounds: Bounds,
+        given_up: usize,
+    ) -> (String, Reported) {
         let target = Target { api: self.api, ..Target::default() };
         let draft = Usage::draft(Caller::unattributed(Trust::None), target);
-        let mut meter = Meter::new(draft, Rules { end_of_turn: true });
+        let mut meter = Meter::new(draft, Rules { end_of_turn: true }).holding(bounds);
         meter.request_bytes(br#"{"stream":true,"model":"gpt-4o","n":2,"tools":[{"type":"function"}]}"#);
         meter.request_end();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(self.coding));
         meter.response_head(StatusCode::from_u16(self.status).unwrap(), &headers);
-        for piece in pieces {
+        for (nth, piece) in pieces.iter().enumerate() {
+            if nth == given_up {
+                meter.skim();
+            }
             let mut rest = *piece;
             while !rest.is_empty() {
                 let before = meter.work_bytes();
@@ -77,6 +101,31 @@ impl Exchange {
         assert!(meter.work_bytes() <= WORK_MAX, "{} bytes of work", meter.work_bytes());
         meter.progress();
         meter.end(Ending::Eof);
-        serde_json::to_string(&meter.settle(Ending::Eof)).unwrap()
+        let event = meter.settle(Ending::Eof);
+        (serde_json::to_string(&event).unwrap(), Reported::of(&event))
+    }
+}
+
+/// What does not depend on what could be counted.
+#[derive(Debug, PartialEq)]
+struct Reported {
+    numbers: [Option<u64>; 2],
+    model: Option<String>,
+    error: Option<String>,
+    ends: Vec<String>,
+    outcome: String,
+    parse_errors: u64,
+}
+
+impl Reported {
+    fn of(event: &Usage) -> Reported {
+        Reported {
+            numbers: [event.accounting.reported_input, event.accounting.reported_output],
+            model: event.target.model.as_ref().map(ToString::to_string),
+            error: event.request.error_type.as_ref().map(ToString::to_string),
+            ends: event.stream.finish_reasons.iter().map(ToString::to_string).collect(),
+            outcome: event.stream.outcome.as_str().to_owned(),
+            parse_errors: event.stream.parse_errors,
+        }
     }
 }

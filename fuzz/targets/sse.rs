@@ -1,29 +1,62 @@
 //! Any split of a stream gives the events of the whole, and these are the ones of the standard
-//! (WHATWG HTML, 9.2), read here line by line.
+//! (WHATWG HTML, 9.2), read here line by line. A bound says how they are shown, not what they are: whole, or
+//! in parts; and a decoder that lets go of what it holds, wherever that is, shows the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tokenweir_fuzz::Cuts;
-use tokenweir_fuzz::sse::Decoder;
+use tokenweir_fuzz::sse::{self, Decoder, Sink};
 
 type Event = (Vec<u8>, Vec<u8>);
+
+/// Names are longer than that nowhere; what is longer is cut.
+const NAME_BYTES_MAX: usize = 256;
 
 fuzz_target!(|input: &[u8]| {
     let (mut cuts, stream) = Cuts::take(input);
     let expected = standard(stream);
-    assert_eq!(decoded(&[stream]), expected);
-    assert_eq!(decoded(&cuts.pieces(stream)), expected);
+    let pieces = cuts.pieces(stream);
+    assert_eq!(decoded(Decoder::default(), &[stream], usize::MAX), expected);
+    assert_eq!(decoded(Decoder::default(), &pieces, usize::MAX), expected);
+    let bound = usize::from(input.first().copied().unwrap_or(0) % 32);
+    assert_eq!(decoded(Decoder::holding(bound), &[stream], usize::MAX), expected);
+    assert_eq!(decoded(Decoder::holding(bound), &pieces, usize::MAX), expected);
+    assert_eq!(decoded(Decoder::default(), &pieces, bound), expected);
 });
 
-fn decoded(pieces: &[&[u8]]) -> (Vec<Event>, Option<Event>) {
-    let (mut decoder, mut events, mut last) = (Decoder::default(), Vec::new(), None);
-    for piece in pieces {
-        decoder.push(piece, |event| events.push((event.name.to_vec(), event.data.to_vec())));
+/// What a decoder shows, its parts put together.
+#[derive(Default)]
+struct Log {
+    events: Vec<Event>,
+    parts: Vec<u8>,
+}
+
+impl Sink for Log {
+    fn event(&mut self, event: sse::Event<'_>) {
+        assert!(event.data.starts_with(&std::mem::take(&mut self.parts)));
+        self.events.push((event.name.to_vec(), event.data.to_vec()));
     }
-    let unfinished = decoder.finish(|event| last = Some((event.name.to_vec(), event.data.to_vec())));
-    assert_eq!(unfinished, last.is_some());
-    assert_eq!(decoder.skipped(), 0);
-    (events, last)
+    fn part(&mut self, data: &[u8]) {
+        self.parts.extend_from_slice(data);
+    }
+    fn end_of_parts(&mut self, name: &[u8]) {
+        self.events.push((name.to_vec(), std::mem::take(&mut self.parts)));
+    }
+}
+
+/// Before the piece `let_go`, the decoder lets go of what it holds.
+fn decoded(mut decoder: Decoder, pieces: &[&[u8]], let_go: usize) -> (Vec<Event>, Option<Event>) {
+    let mut log = Log::default();
+    for (nth, piece) in pieces.iter().enumerate() {
+        if nth == let_go {
+            decoder = decoder.holding_nothing(&mut log);
+        }
+        decoder.push(piece, &mut log);
+    }
+    let events = std::mem::take(&mut log.events);
+    let unfinished = decoder.finish(&mut log);
+    assert_eq!(unfinished, !log.events.is_empty());
+    (events, log.events.pop())
 }
 
 /// The events, and the one that the end of the stream leaves without its blank line.
@@ -62,7 +95,7 @@ fn field(line: &[u8], name: &mut Vec<u8>, data: &mut Option<Vec<u8>>) {
     let value = line.get(colon + 1..).unwrap_or(b"");
     let value = value.strip_prefix(b" ").unwrap_or(value);
     match (&line[..colon], data) {
-        (b"event", _) => *name = value.to_vec(),
+        (b"event", _) => *name = value[..value.len().min(NAME_BYTES_MAX)].to_vec(),
         (b"data", Some(data)) => {
             data.push(b'\n');
             data.extend_from_slice(value);

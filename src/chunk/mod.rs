@@ -7,6 +7,7 @@
 mod charges;
 mod edit;
 mod failure;
+mod gist;
 mod hide;
 mod json;
 #[cfg(test)]
@@ -20,12 +21,13 @@ mod whose;
 pub use charges::{BilledUnits, CHARGE_DEPTH_MAX, Charges, ToolCharge, ToolName};
 pub use edit::{Edit, Inspected, Inspection, edit};
 pub use failure::Failure;
+pub use gist::Gist;
 pub use hide::HideUsage;
 pub use json::{Joiner, Malformed, Text, place_in};
 pub use reported::Reported;
 pub use request::{RequestFacts, RequestScan, Stop, ToolChoice};
 pub use responses::{Event, EventKind, Item, ItemKind, Part, Response};
-pub use scan::{AnswerScan, Scanner, Sink, Token};
+pub use scan::{Scanner, Sink, Token};
 
 use json::{Value, elements, members};
 

@@ -1,13 +1,16 @@
-//! A JSON document of any size, in any pieces, in constant memory: what stands in its upper three
-//! levels is shown, the rest is passed over at the speed of memchr.
+//! A JSON document of any size, in any pieces, in constant memory: what is asked for is shown, the rest
+//! is passed over at the speed of memchr.
 
 use memchr::memchr;
 
-use super::charges::Charges;
 use super::json::{Text, is_scalar};
 
-/// Levels that are shown: `{"tools":[{"type":..}]}` is the deepest place that anybody asks for.
+/// Levels that are shown to who does not choose: `{"tools":[{"type":..}]}` is the deepest place that
+/// anybody asks for in a request.
 const DEPTH_SHOWN: usize = 3;
+
+/// Levels that can be shown: as many as there are bits in [`Scanner::arrays`].
+const DEPTH_MAX: usize = 31;
 
 /// Bytes of a key, string or number that are shown. Names and numbers are shorter.
 const TOKEN_BYTES_MAX: usize = 256;
@@ -34,6 +37,17 @@ pub enum Token<'a> {
 pub trait Sink {
     /// The next token.
     fn token(&mut self, depth: usize, token: Token<'_>);
+
+    /// Whether what is in the object or array is shown that has just been opened. If not, it is passed
+    /// over: its brackets are counted, nothing else is asked of it.
+    fn descends(&self, depth: usize) -> bool {
+        depth < DEPTH_SHOWN
+    }
+
+    /// Whether the string is shown that begins now. If not, it is passed over.
+    fn wants_text(&self) -> bool {
+        true
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,8 +64,9 @@ enum State {
         key: bool,
         escape: bool,
     },
-    /// Below the levels that are shown.
+    /// In what is passed over.
     Deep,
+    /// In a string that is passed over, there or by itself.
     DeepText {
         escape: bool,
     },
@@ -59,13 +74,13 @@ enum State {
 }
 
 /// A reader at some point of a document.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Scanner {
     state: State,
     depth: usize,
-    /// Which of the open brackets are `[`.
-    arrays: [bool; DEPTH_SHOWN + 1],
-    /// Brackets open below the levels that are shown.
+    /// Which of the open brackets are `[`: a bit for each, the outermost is bit 1.
+    arrays: u32,
+    /// Brackets open in what is passed over.
     deep: u32,
     token: Vec<u8>,
     malformed: bool,
@@ -121,6 +136,9 @@ impl Scanner {
             // Bodies are objects.
             (State::Value, byte) if self.depth == 0 && byte != b'{' => self.malformed = true,
             (State::Value | State::ValueOrClose, b'{' | b'[') => self.open(byte == b'[', sink),
+            (State::Value | State::ValueOrClose, b'"') if !sink.wants_text() => {
+                self.state = State::DeepText { escape: false };
+            }
             (State::Value | State::ValueOrClose, b'"') => {
                 self.token.clear();
                 self.state = State::Text { key: false, escape: false };
@@ -131,10 +149,10 @@ impl Scanner {
             }
             (State::Colon, b':') => self.state = State::Value,
             (State::AfterValue, b',') => {
-                self.state = if self.arrays[self.depth] { State::Value } else { State::Key };
+                self.state = if self.in_array() { State::Value } else { State::Key };
             }
-            (State::AfterValue | State::KeyOrClose, b'}') if !self.arrays[self.depth] => self.close(sink),
-            (State::AfterValue | State::ValueOrClose, b']') if self.arrays[self.depth] => self.close(sink),
+            (State::AfterValue | State::KeyOrClose, b'}') if !self.in_array() => self.close(sink),
+            (State::AfterValue | State::ValueOrClose, b']') if self.in_array() => self.close(sink),
             (State::Value | State::ValueOrClose, byte) if is_scalar(byte) => {
                 self.token.clear();
                 self.token.push(byte);
@@ -146,12 +164,13 @@ impl Scanner {
 
     fn open(&mut self, array: bool, sink: &mut impl Sink) {
         sink.token(self.depth, Token::Open { array });
-        if self.depth == DEPTH_SHOWN {
+        if self.depth == DEPTH_MAX || !sink.descends(self.depth) {
             self.deep = 1;
             self.state = State::Deep;
         } else {
             self.depth += 1;
-            self.arrays[self.depth] = array;
+            let bit = 1 << self.depth;
+            self.arrays = if array { self.arrays | bit } else { self.arrays & !bit };
             self.state = if array { State::ValueOrClose } else { State::KeyOrClose };
         }
     }
@@ -160,6 +179,10 @@ impl Scanner {
         self.depth -= 1;
         sink.token(self.depth, Token::Close);
         self.after_value();
+    }
+
+    fn in_array(&self) -> bool {
+        self.arrays >> self.depth & 1 == 1
     }
 
     fn after_value(&mut self) {
@@ -219,7 +242,11 @@ impl Scanner {
     fn deep_text<'b>(&mut self, bytes: &'b [u8], escape: bool) -> &'b [u8] {
         match closing_quote(bytes, escape) {
             Ok(end) => {
-                self.state = State::Deep;
+                if self.deep > 0 {
+                    self.state = State::Deep;
+                } else {
+                    self.after_value();
+                }
                 &bytes[end + 1..]
             }
             Err(escape) => {
@@ -253,85 +280,6 @@ fn closing_quote(bytes: &[u8], escape: bool) -> Result<usize, bool> {
             None => return Err(escaped),
             Some(at) if !escaped => return Ok(from + at),
             Some(at) => (from, odd) = (from + at + 1, false),
-        }
-    }
-}
-
-/// What matters of an answer that is too large to be kept.
-#[derive(Debug, Default)]
-pub struct AnswerScan {
-    scanner: Scanner,
-    facts: AnswerFacts,
-}
-
-/// Found in the answer.
-#[derive(Debug, Default)]
-struct AnswerFacts {
-    model: Option<String>,
-    id: Option<String>,
-    service_tier: Option<String>,
-    charges: Charges,
-    key: Vec<u8>,
-    group: Vec<u8>,
-    /// The key on level 2 or 3.
-    name: Vec<u8>,
-}
-
-impl AnswerScan {
-    /// The next bytes of the answer.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.scanner.push(bytes, &mut self.facts);
-    }
-
-    /// The answer has ended where it may.
-    pub fn complete(&self) -> bool {
-        self.scanner.complete()
-    }
-
-    /// `model`
-    pub fn model(&self) -> Option<&str> {
-        self.facts.model.as_deref()
-    }
-
-    /// `id`
-    pub fn id(&self) -> Option<&str> {
-        self.facts.id.as_deref()
-    }
-
-    /// `service_tier`
-    pub fn service_tier(&self) -> Option<&str> {
-        self.facts.service_tier.as_deref()
-    }
-
-    /// What it says of its cost.
-    pub fn charges(&self) -> &Charges {
-        &self.facts.charges
-    }
-}
-
-impl Sink for AnswerFacts {
-    fn token(&mut self, depth: usize, token: Token<'_>) {
-        let in_usage = self.key == b"usage";
-        match (depth, token) {
-            (1, Token::Key(key)) => self.key = key.to_vec(),
-            (1, Token::Text(text)) => {
-                let text = Some(String::from_utf8_lossy(text).into_owned());
-                match self.key.as_slice() {
-                    b"model" => self.model = text,
-                    b"id" => self.id = text,
-                    b"service_tier" => self.service_tier = text,
-                    _ => {}
-                }
-            }
-            (1, Token::Open { array: false }) if in_usage => self.charges.open(&[b"usage"]),
-            (2 | 3, Token::Key(key)) if in_usage => self.name = key.to_vec(),
-            (2, Token::Open { array: false }) if in_usage => self.group.clone_from(&self.name),
-            (2, Token::Close) => self.group.clear(),
-            (2, Token::Scalar(digits)) if in_usage => self.charges.scalar(&[b"usage", &self.name], digits),
-            (3, Token::Scalar(digits)) if in_usage => {
-                self.charges.scalar(&[b"usage", &self.group, &self.name], digits);
-            }
-            _ => {}
         }
     }
 }
@@ -376,28 +324,6 @@ mod tests {
     fn what_is_no_json_is_not_complete() {
         for json in ["", "{", "{]", "[}", "{\"a\" 1}", "{\"a\":1,}x", "{}x", "{\"a\":[1,2}"] {
             assert!(!scan([json.as_bytes()]).1, "{json}");
-        }
-    }
-
-    #[test]
-    fn usage_of_a_large_answer() {
-        let text = "x".repeat(100_000);
-        for json in [
-            format!(
-                r#"{{"usage":{{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{{"cached_tokens":1}},"total_tokens":7}},"choices":[{{"a":"{text}"}}],"model":"m"}}"#
-            ),
-            format!(
-                r#"{{"choices":[{{"usage":{{"prompt_tokens":9}},"a":"{text}"}}],"model":"m","usage":{{"total_tokens":7,"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{{"cached_tokens":1}}}}}}"#
-            ),
-        ] {
-            let mut scan = AnswerScan::default();
-            json.as_bytes().chunks(1000).for_each(|piece| scan.push(piece));
-            let usage = scan.charges().usage().unwrap();
-            assert_eq!(
-                (usage.input, usage.output, usage.total, usage.input_cached),
-                (Some(3), Some(4), Some(7), Some(1))
-            );
-            assert!(scan.model() == Some("m") && scan.complete());
         }
     }
 

@@ -220,13 +220,26 @@ impl Answer {
         self.items.has_begun() || self.choices.iter().any(Choice::has_begun)
     }
 
-    /// The labels of an answer that is not read as a chunk.
-    pub(super) fn name(&mut self, id: Option<&str>, model: Option<&str>, service_tier: Option<&str>) {
-        self.id = id.and_then(label).or(self.id.take());
-        self.service_tier = service_tier.and_then(label).or(self.service_tier.take());
-        if let Some(model) = model.and_then(label) {
-            self.rules = prompt::model(&model);
-            self.model = Some(model);
+    /// The same without the texts: all that is left is what was reported.
+    pub(super) fn skimming(&self) -> Answer {
+        let ends = |choice: &Choice| Choice {
+            index: choice.index,
+            finish: choice.finish.clone(),
+            ..Choice::default()
+        };
+        Answer {
+            id: self.id.clone(),
+            model: self.model.clone(),
+            service_tier: self.service_tier.clone(),
+            choices: self.choices.iter().map(ends).collect(),
+            items: Items::default(),
+            finish: self.finish.clone(),
+            error: self.error.clone(),
+            reported: self.reported.clone(),
+            charged: self.charged.clone(),
+            zeros: self.zeros.clone(),
+            held: Held::default(),
+            ..*self
         }
     }
 

@@ -1,182 +1,223 @@
 //! From the bytes of a response body to the answer: events of a stream, or one JSON document.
+//!
+//! What is short enough is held and read as a whole. What is longer, and all of a body of which nothing is
+//! counted, is read as it passes, in constant memory and by the same readers: see [`Gist`].
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 
-use super::answer::Answer;
-use super::ends::{self, Last};
-use super::items::Place;
-use super::shape::Shape as EventShape;
-use crate::chunk::{AnswerScan, Chunk, Event, EventKind, Malformed, Response};
+use super::seen::{Reading, Seen};
+use crate::chunk::Gist;
 use crate::sse;
 use crate::usage::Api;
 
-/// Bytes of a JSON body that are kept to be read at its end. Of a longer one only the top level is
-/// looked at as it passes. Answers of 100,000 tokens have some 500 kB. Embeddings can have a hundred
-/// megabytes, but nothing counts of them except `model` and `usage`: none of them is ever kept.
-const JSON_BYTES_MAX: usize = 4 << 20;
+/// How much of an answer is held to be read as a whole. What is longer is not counted, but what it reports
+/// is read all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of one event of a stream.
+    pub event_bytes: usize,
+    /// Bytes of a JSON body. Answers of 100,000 tokens have some 500 kB.
+    pub document_bytes: usize,
+}
 
-/// No piece that is shown on the data path is longer: what is kept of a document is read there at once
-/// only if this much more would be too much.
-const LAST_PIECE_BYTES_MAX: usize = 64 << 10;
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { event_bytes: sse::EVENT_BYTES_MAX, document_bytes: 4 << 20 }
+    }
+}
 
-/// Bytes that must tell what a body is.
+impl Bounds {
+    /// Nothing is held.
+    const NONE: Bounds = Bounds { event_bytes: 0, document_bytes: 0 };
+}
+
+/// A document of which more is held than this is also read as it passes. So it can be let go of at any time.
+const DOCUMENT_BYTES_UNREAD_MAX: usize = 64 << 10;
+
+/// White space in front of a body that is held; nobody sends any.
 const SNIFF_BYTES_MAX: usize = 64;
+
+/// A byte order mark.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// A body that is being read.
 #[derive(Debug)]
 pub(super) struct Body {
     shape: Shape,
     pub(super) seen: Seen,
-}
-
-/// What has been seen of it.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    /// Its choices are read and counted.
-    metered: bool,
-    /// It has items, not choices: they are read and counted.
-    items: bool,
-    /// It must be readable; the text of an error may be anything.
-    expected: bool,
-    /// Of a JSON body only the top level matters.
-    top_only: bool,
-    /// No event is known to be the last of a stream: it ends where its framing does.
-    unmarked: bool,
-    pub(super) answer: Answer,
-    last_chunk: EventShape<u64>,
-    last_delta: EventShape<Place>,
-    /// The end marker of a stream, or the whole of a document.
-    pub(super) whole: bool,
-    /// `[DONE]`, or the API's own last event.
-    pub(super) done: bool,
-    /// Events with data.
-    pub(super) events: u64,
-    /// Events or bodies that could not be read.
-    pub(super) parse_errors: u64,
-    /// A part too long for its text to be read.
-    pub(super) too_long: bool,
+    bounds: Bounds,
 }
 
 #[derive(Debug)]
 enum Shape {
-    /// Its first bytes, which must tell.
-    Unknown(Vec<u8>),
+    Unknown(Unknown),
     Events(sse::Decoder),
-    Json(Vec<u8>),
-    LongJson(Box<AnswerScan>),
+    Json(Document),
+    LongJson(Box<Gist>),
     /// Audio, subtitles, nothing that we can read.
     Opaque,
 }
 
+/// A body whose first bytes must tell what it is.
+#[derive(Clone, Debug)]
+struct Unknown {
+    /// Not yet shown to `lines`.
+    start: Vec<u8>,
+    /// The white space before that, as the lines that it would be of a stream.
+    lines: sse::Decoder,
+    /// There was some.
+    is_spaced: bool,
+    /// It is called a stream of events: what is no JSON is one.
+    is_stream: bool,
+}
+
+/// A JSON body that is held.
+#[derive(Debug, Default)]
+struct Document {
+    kept: Vec<u8>,
+    /// What has been read of it: nothing while it is short.
+    gist: Option<Box<Gist>>,
+}
+
 impl Body {
     /// A body with these headers. `stream`: the request asked for a stream.
-    pub(super) fn new(api: Api, status: StatusCode, headers: &HeaderMap, stream: bool) -> Body {
+    pub(super) fn new(
+        api: Api,
+        status: StatusCode,
+        headers: &HeaderMap,
+        stream: bool,
+        bounds: Bounds,
+    ) -> Body {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let content_type = content_type.split(';').next().unwrap_or("").trim();
         let is = |known: &str| content_type.eq_ignore_ascii_case(known);
         let suffix = content_type.rsplit_once('+').map_or("", |(_, suffix)| suffix);
         let json = is("application/json") || suffix.eq_ignore_ascii_case("json");
-        let top_only = api == Api::Embeddings && status.is_success();
+        let mut seen = Seen::new(api, status);
+        // Embeddings, images and the like can have a hundred megabytes, and nothing of them is counted.
+        let bounds = if seen.is_counted() || !status.is_success() { bounds } else { Bounds::NONE };
+        seen.skims = bounds == Bounds::NONE;
         let shape = if is("text/event-stream") {
-            Shape::Events(sse::Decoder::default())
+            // Some services give this name to their documents, if they were asked for a stream.
+            Shape::Unknown(Unknown::new(bounds, true))
         } else if (stream && status.is_success()) || content_type.is_empty() {
             // Some gateways lose the type of a stream, or call it JSON.
-            Shape::Unknown(Vec::new())
+            Shape::Unknown(Unknown::new(bounds, false))
         } else if json || !status.is_success() {
-            Shape::json(top_only)
+            Shape::json(bounds)
         } else if is("application/octet-stream") {
-            Shape::Unknown(Vec::new())
+            Shape::Unknown(Unknown::new(bounds, false))
         } else {
             Shape::Opaque
         };
-        let metered = matches!(api, Api::ChatCompletions | Api::Completions);
-        let known = matches!(api, Api::Completions | Api::Embeddings | Api::Responses);
-        let expected = (metered || known) && status.is_success();
-        let items = api == Api::Responses;
-        let unmarked = !ends::has_marker(api);
-        let seen = Seen { metered, items, expected, top_only, unmarked, ..Seen::default() };
-        Body { shape, seen }
+        Body { shape, seen, bounds }
     }
 
     /// It is a stream of events.
     pub(super) fn is_stream(&self) -> bool {
-        matches!(self.shape, Shape::Events(_))
+        match &self.shape {
+            Shape::Events(_) => true,
+            Shape::Unknown(unknown) => unknown.is_stream,
+            Shape::Json(_) | Shape::LongJson(_) | Shape::Opaque => false,
+        }
     }
 
-    /// Only the top level of a document is looked at.
-    pub(super) fn is_skimmed(&self) -> bool {
-        matches!(self.shape, Shape::LongJson(_))
+    /// Its bytes are read at the speed of memchr or copied, and nothing of them is counted before the end.
+    pub(super) fn is_light(&self) -> bool {
+        match &self.shape {
+            Shape::Events(_) | Shape::Unknown(_) => self.bounds == Bounds::NONE,
+            Shape::Json(_) | Shape::LongJson(_) | Shape::Opaque => true,
+        }
     }
 
     /// Bytes that [`Body::finish`] has yet to read.
     pub(super) fn unread_bytes(&self) -> usize {
         match &self.shape {
-            Shape::Json(kept) => kept.len(),
+            Shape::Json(document) => document.kept.len(),
             Shape::Events(decoder) => decoder.held_bytes(),
             Shape::Unknown(_) | Shape::LongJson(_) | Shape::Opaque => 0,
         }
     }
 
-    /// Bytes that the next piece may make it read at once: those of an event that the piece may end,
-    /// or of a document that it may make too long to be kept.
+    /// Bytes that the next piece may make it read at once: those of an event that the piece may end.
     pub(super) fn held_bytes(&self) -> usize {
-        match &self.shape {
-            Shape::Json(kept) if kept.len() + LAST_PIECE_BYTES_MAX <= JSON_BYTES_MAX => 0,
-            _ => self.unread_bytes(),
-        }
+        if let Shape::Events(decoder) = &self.shape { decoder.held_bytes() } else { 0 }
     }
 
-    /// Lets go of what [`Body::finish`] would have read: nobody has the time.
-    pub(super) fn forget_unread(&mut self) {
-        self.shape = Shape::Opaque;
+    /// A body at the same point of which nothing more is held and no text counted: it is read on only for
+    /// what the answer reports. To make it takes little, however much is held.
+    pub(super) fn skimming(&self) -> Body {
+        let mut seen = self.seen.skimming();
+        let shape = match &self.shape {
+            Shape::Unknown(unknown) => {
+                let lines = unknown.lines.holding_nothing(&mut Reading { seen: &mut seen, strict: true });
+                Shape::Unknown(Unknown { lines, start: unknown.start.clone(), ..*unknown })
+            }
+            Shape::Events(decoder) => {
+                Shape::Events(decoder.holding_nothing(&mut Reading { seen: &mut seen, strict: true }))
+            }
+            Shape::Json(document) => Shape::LongJson(document.gist()),
+            Shape::LongJson(gist) => Shape::LongJson(gist.clone()),
+            Shape::Opaque => Shape::Opaque,
+        };
+        Body { shape, seen, bounds: Bounds::NONE }
     }
 
     /// The next decoded bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         match &mut self.shape {
-            Shape::Unknown(start) => {
-                start.extend_from_slice(bytes);
-                let Some(shape) = sniff(start, self.seen.top_only) else { return };
-                let start = std::mem::take(start);
+            Shape::Unknown(unknown) => {
+                let Some(shape) = unknown.push(bytes, self.bounds) else { return };
+                let start = std::mem::take(&mut unknown.start);
                 self.shape = shape;
                 self.push(&start);
             }
-            Shape::Events(decoder) => decoder.push(bytes, |event| self.seen.event(event, true)),
-            Shape::Json(kept) if kept.len() + bytes.len() > JSON_BYTES_MAX => {
-                let mut scan = AnswerScan::default();
-                scan.push(kept);
-                scan.push(bytes);
-                self.seen.too_long = true;
-                self.shape = Shape::LongJson(Box::new(scan));
+            Shape::Events(decoder) => {
+                decoder.push(bytes, &mut Reading { seen: &mut self.seen, strict: true });
             }
-            Shape::Json(kept) => kept.extend_from_slice(bytes),
-            Shape::LongJson(scan) => scan.push(bytes),
+            Shape::Json(document) if document.kept.len() + bytes.len() > self.bounds.document_bytes => {
+                let mut gist = document.gist();
+                gist.push(bytes);
+                self.seen.too_long |= self.bounds != Bounds::NONE;
+                self.shape = Shape::LongJson(gist);
+            }
+            Shape::Json(document) => document.push(bytes),
+            Shape::LongJson(gist) => gist.push(bytes),
             Shape::Opaque => {}
         }
     }
 
     /// The body has ended; `cleanly`: where its framing says that it ends.
     pub(super) fn finish(&mut self, cleanly: bool) {
+        if let Shape::Unknown(unknown) = &mut self.shape
+            && unknown.is_stream
+        {
+            let start = std::mem::take(&mut unknown.start);
+            self.shape = Shape::Events(unknown.lines.clone());
+            self.push(&start);
+        }
         let seen = &mut self.seen;
         match &mut self.shape {
-            Shape::Unknown(_) | Shape::Opaque => {
-                seen.whole = cleanly;
-                seen.parse_errors += u64::from(cleanly && seen.expected);
-            }
+            Shape::Unknown(_) | Shape::Opaque => seen.unreadable(cleanly),
+            // An event without its blank line is no event to a client, but the service sent it. That
+            // it is cut in the middle is no error of the service.
             Shape::Events(decoder) => {
-                // An event without its blank line is no event to a client, but the service sent it. That
-                // it is cut in the middle is no error of the service.
-                decoder.finish(|event| seen.event(event, false));
-                seen.whole |= cleanly && seen.unmarked;
-                seen.parse_errors += decoder.skipped();
-                seen.too_long |= decoder.skipped() > 0;
+                decoder.finish(&mut Reading { seen, strict: false });
+                seen.stream_ended(cleanly);
             }
-            Shape::Json(kept) => seen.document(&std::mem::take(kept), cleanly),
-            Shape::LongJson(scan) => {
-                seen.whole = scan.complete();
-                seen.parse_errors += u64::from(cleanly && seen.expected && !seen.whole);
-                seen.scanned(scan);
+            Shape::Json(document) => {
+                let Document { kept, gist } = std::mem::take(document);
+                if seen.document(&kept).is_err() {
+                    let mut gist = gist.unwrap_or_else(|| Box::new(Gist::of(&kept)));
+                    seen.broken_document(&mut gist, cleanly);
+                }
+            }
+            Shape::LongJson(gist) => {
+                let is_read = gist.is_complete() && seen.document(gist.read()).is_ok();
+                if !is_read {
+                    seen.broken_document(gist, cleanly);
+                }
             }
         }
     }
@@ -184,134 +225,68 @@ impl Body {
 
 impl Shape {
     /// A JSON body of which nothing has been read.
-    fn json(top_only: bool) -> Shape {
-        if top_only { Shape::LongJson(Box::default()) } else { Shape::Json(Vec::new()) }
+    fn json(bounds: Bounds) -> Shape {
+        if bounds.document_bytes == 0 {
+            Shape::LongJson(Box::default())
+        } else {
+            Shape::Json(Document::default())
+        }
     }
 }
 
-impl Seen {
-    fn event(&mut self, event: sse::Event<'_>, strict: bool) {
-        if self.done {
-            return;
-        }
-        self.events += 1;
-        let data = event.data.trim_ascii();
-        if data == b"[DONE]" {
-            (self.done, self.whole) = (true, true);
-            return;
-        }
-        let read = if self.items { self.item_event(&event, data) } else { self.chunk(&event, data) };
-        if event.name == b"error" && self.answer.error.is_none() {
-            self.answer.fail(&Chunk::parse(data).map(|chunk| chunk.failure()).unwrap_or_default());
-        }
-        self.parse_errors += u64::from(strict && read.is_err());
-        self.answer.event_read(data.len());
-    }
-
-    /// A chunk of a chat, or an event of an API that is not computed.
-    fn chunk(&mut self, event: &sse::Event<'_>, data: &[u8]) -> Result<(), Malformed> {
-        if event.name.is_empty()
-            && let Some((choice, text)) = self.last_chunk.text(data)
-        {
-            self.answer.more_content(choice, text);
-            return Ok(());
-        }
-        let chunk = Chunk::parse(data)?;
-        let read = self.answer.feed(&chunk, self.metered);
-        self.last_event(&chunk);
-        if self.metered && event.name.is_empty() && read.is_ok() {
-            self.last_chunk.learn_chunk(data, &chunk);
-        }
-        read
-    }
-
-    /// An event of a Responses answer.
-    fn item_event(&mut self, event: &sse::Event<'_>, data: &[u8]) -> Result<(), Malformed> {
-        let is_error = event.name == b"error";
-        if !is_error && let Some((place, text)) = self.last_delta.text(data) {
-            self.answer.more_text(place, text);
-            return Ok(());
-        }
-        let item_event = Event::parse(data)?;
-        let kind = item_event.kind();
-        if let Some(place) = self.answer.feed_event(&item_event)? {
-            if !is_error {
-                self.last_delta.learn_event(data, place, &item_event);
-            }
-            return Ok(());
-        }
-        if !matches!(kind, EventKind::Response | EventKind::Last | EventKind::Other) {
-            return Ok(());
-        }
-        // The model's name first: it says how to count.
-        let chunk = Chunk::parse(data)?;
-        self.answer.feed(&chunk, false)?;
-        self.last_event(&chunk);
-        match item_event.response()? {
-            Some(response) => self.answer.feed_response(&response, kind == EventKind::Last),
-            None => Ok(()),
+impl Document {
+    fn push(&mut self, bytes: &[u8]) {
+        self.kept.extend_from_slice(bytes);
+        match &mut self.gist {
+            Some(gist) => gist.push(bytes),
+            None if self.kept.len() > DOCUMENT_BYTES_UNREAD_MAX => self.gist = Some(self.gist()),
+            None => {}
         }
     }
 
-    /// APIs other than chat name their last event, which carries `usage`.
-    fn last_event(&mut self, chunk: &Chunk<'_>) {
-        let Some(kind) = chunk.kind else { return };
-        let kind = kind.key();
-        let last = ends::last(&kind);
-        self.answer.progressed |= !self.metered && !self.items && ends::is_progress(&kind);
-        if let Some(response) = chunk.response() {
-            // Its `error` is the only part that can be malformed here, and it is optional.
-            _ = self.answer.feed(&response, false);
-            if last == Some(Last::Failed) {
-                self.answer.fail(&response.failure());
-            }
-        } else if last == Some(Last::Failed) {
-            self.answer.fail(&chunk.failure());
-        }
-        if last.is_some() {
-            (self.done, self.whole) = (true, true);
-        }
-    }
-
-    fn document(&mut self, kept: &[u8], cleanly: bool) {
-        match Chunk::parse(kept) {
-            Ok(chunk) => {
-                self.whole = true;
-                let mut read = self.answer.feed(&chunk, self.metered);
-                if self.items {
-                    read =
-                        Response::parse(kept).and_then(|response| self.answer.feed_response(&response, true));
-                }
-                self.parse_errors += u64::from(read.is_err());
-            }
-            Err(_) => {
-                self.parse_errors += u64::from(cleanly && self.expected);
-                let mut scan = AnswerScan::default();
-                scan.push(kept);
-                self.scanned(&scan);
-            }
-        }
-    }
-
-    /// What a document says that is too long, or cut.
-    fn scanned(&mut self, scan: &AnswerScan) {
-        self.answer.name(scan.id(), scan.model(), scan.service_tier());
-        self.answer.charge(scan.charges(), 0, true);
+    /// What has been read of it, and the rest.
+    fn gist(&self) -> Box<Gist> {
+        self.gist.clone().unwrap_or_else(|| Box::new(Gist::of(&self.kept)))
     }
 }
 
-/// What a body is, by its first bytes; `None` if more are needed.
-fn sniff(start: &[u8], top_only: bool) -> Option<Shape> {
-    let text = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).trim_ascii_start();
-    let events = [&b"data:"[..], b"event:", b":", b"id:", b"retry:"];
-    if events.iter().any(|field| text.starts_with(field)) {
-        return Some(Shape::Events(sse::Decoder::default()));
+impl Unknown {
+    fn new(bounds: Bounds, is_stream: bool) -> Unknown {
+        let lines = sse::Decoder::holding(bounds.event_bytes);
+        Unknown { start: Vec::new(), lines, is_spaced: false, is_stream }
     }
-    let open = text.is_empty() || events.iter().any(|field| field.starts_with(text));
-    if open && start.len() <= SNIFF_BYTES_MAX {
-        return None;
+
+    /// More of the first bytes: what the body is; `None` if more are needed. `start` is what that has yet
+    /// to be shown.
+    fn push(&mut self, bytes: &[u8], bounds: Bounds) -> Option<Shape> {
+        self.start.extend_from_slice(bytes);
+        let text = match self.start.strip_prefix(BOM) {
+            Some(text) if !self.is_spaced => text,
+            _ if BOM.starts_with(&self.start) => return None,
+            _ => &self.start,
+        };
+        let text = text.trim_ascii_start();
+        let events = [&b"data:"[..], b"event:", b":", b"id:", b"retry:"];
+        if text.is_empty() {
+            if self.start.len() > SNIFF_BYTES_MAX {
+                // There is no event in white space.
+                self.lines.push(&self.start, &mut |_: sse::Event<'_>| {});
+                self.start.clear();
+                self.is_spaced = true;
+            }
+            return None;
+        }
+        if text.starts_with(b"{") {
+            let front_bytes = self.start.len() - text.len();
+            self.start.drain(..front_bytes);
+            return Some(Shape::json(bounds));
+        }
+        if self.is_stream || events.iter().any(|field| text.starts_with(field)) {
+            return Some(Shape::Events(self.lines.clone()));
+        }
+        let open = events.iter().any(|field| field.starts_with(text));
+        (!open).then_some(Shape::Opaque)
     }
-    Some(if text.starts_with(b"{") { Shape::json(top_only) } else { Shape::Opaque })
 }
 
 #[cfg(test)]
@@ -329,12 +304,12 @@ mod tests {
             )
         };
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, "text/event-stream".parse().unwrap())]);
-        let mut body = Body::new(Api::Responses, StatusCode::OK, &headers, true);
+        let mut body = Body::new(Api::Responses, StatusCode::OK, &headers, true, Bounds::default());
         body.push(delta(4, "Hello", "abc").as_bytes());
         for (number, text, padding) in [(5, " world", ""), (10, "", "x"), (100, "!", "a long one")] {
             let event = delta(number, text, padding);
             let data = event.split("data: ").nth(1).unwrap().trim_end();
-            assert!(body.seen.last_delta.text(data.as_bytes()).is_some(), "{data}");
+            assert!(body.seen.is_last_shape(data.as_bytes()), "{data}");
             body.push(event.as_bytes());
         }
         body.push(delta(101, "a\\n", "").as_bytes());

@@ -12,12 +12,12 @@ const TOOLS_MAX: usize = 8;
 const CHARGES_MAX: usize = 256;
 
 /// What has been said so far: an answer says the same again and again, and its last word stands.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Charged {
     said: Option<Box<Said>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Said {
     tools: Vec<ToolCharge>,
     units: BilledUnits,

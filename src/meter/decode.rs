@@ -132,6 +132,11 @@ impl Decoder {
         self.bad
     }
 
+    /// There is no coding to undo.
+    pub(super) fn is_plain(&self) -> bool {
+        self.stages.is_empty() && !self.bad
+    }
+
     /// What was done so far, in bytes: those of a plain body, or those that decoding read and gave.
     pub(super) fn work_bytes(&self) -> u64 {
         self.work_bytes

@@ -18,8 +18,10 @@ mod early;
 mod ends;
 mod items;
 mod output;
+mod seen;
 mod settle;
 mod shape;
+mod skim;
 mod text;
 
 #[cfg(test)]
@@ -38,7 +40,9 @@ use answer::label;
 use billing::Billing;
 use body::Body;
 
+pub use self::body::Bounds;
 pub use self::check::{Check, Checks, PromptSample, Side};
+pub use self::skim::Skim;
 pub use crate::prompt::{Part, PromptCount};
 
 // Where an answer's head tells what served it.
@@ -47,9 +51,6 @@ const DEPLOYMENT_NAME: HeaderName = HeaderName::from_static("x-ms-deployment-nam
 const REGION: HeaderName = HeaderName::from_static("x-ms-region");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SPILLOVER_FROM: HeaderName = HeaderName::from_static("x-ms-spillover-from-deployment");
-
-/// Numbers of an embedding are passed over at 1 GB/s and more, chunks are read at 50 to 100 MB/s.
-const SKIMMED_BYTES_PER_COUNTED: usize = 8;
 
 /// What the rules need to know that the exchange does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +146,7 @@ pub struct Meter {
     status: Option<StatusCode>,
     decoder: decode::Decoder,
     body: Body,
+    bounds: Bounds,
     overloaded: bool,
     left: Option<Left>,
     ended: Option<Ending>,
@@ -154,7 +156,8 @@ impl Meter {
     /// A meter for a call whose draft names caller and target.
     pub fn new(draft: impl Into<Arc<Usage>>, rules: Rules) -> Meter {
         let draft = draft.into();
-        let body = Body::new(draft.target.api, StatusCode::OK, &HeaderMap::new(), false);
+        let bounds = Bounds::default();
+        let body = Body::new(draft.target.api, StatusCode::OK, &HeaderMap::new(), false, bounds);
         Meter {
             include_usage: draft.request.include_usage,
             draft,
@@ -171,6 +174,7 @@ impl Meter {
             status: None,
             decoder: decode::Decoder::default(),
             body,
+            bounds,
             overloaded: false,
             left: None,
             ended: None,
@@ -199,6 +203,13 @@ impl Meter {
         self
     }
 
+    /// Holds so much of an answer and no more.
+    #[must_use]
+    pub fn holding(mut self, bounds: Bounds) -> Meter {
+        self.bounds = bounds;
+        self
+    }
+
     /// The next bytes of the request body.
     pub fn request_bytes(&mut self, bytes: &[u8]) {
         self.request_bytes = self.request_bytes.saturating_add(bytes.len() as u64);
@@ -220,7 +231,7 @@ impl Meter {
         }
         self.status = Some(status);
         self.decoder = decode::Decoder::new(headers);
-        self.body = Body::new(self.draft.target.api, status, headers, self.facts.stream);
+        self.body = Body::new(self.draft.target.api, status, headers, self.facts.stream, self.bounds);
         let value = |name: &HeaderName| headers.get(name).and_then(|value| label(value.to_str().ok()?));
         self.served = Served {
             deployment: value(&DEPLOYMENT_NAME),
@@ -238,9 +249,10 @@ impl Meter {
         self.decoder.push(bytes, budget_bytes, |decoded| self.body.push(decoded))
     }
 
-    /// How many of the answer's bytes are read in the time that one takes that is counted.
-    pub fn ease(&self) -> usize {
-        if self.body.is_skimmed() { SKIMMED_BYTES_PER_COUNTED } else { 1 }
+    /// The answer's bytes are read at hundreds of megabytes a second and more: nothing of them is counted
+    /// before the end, or ever.
+    pub fn is_light(&self) -> bool {
+        self.body.is_light()
     }
 
     /// Work that the answer has caused so far, in bytes: those of its body, and those that undoing its
@@ -260,21 +272,32 @@ impl Meter {
         self.body.seen.answer.uncounted_bytes()
     }
 
-    /// Nobody has the time to read what only [`Meter::end`] would read: the output is unknown, reason
-    /// `meter_overload`.
-    pub fn forget_unread(&mut self) {
-        self.body.forget_unread();
-        self.overloaded();
+    /// Nobody has the time to count: from here on the answer is read only for what it reports, and what was
+    /// held of it is let go of. Its own count is unknown, reason `meter_overload`.
+    pub fn skim(&mut self) {
+        self.body = self.body.skimming();
+        self.overloaded = true;
+    }
+
+    /// The meter goes to another thread to count: who stays behind reads on for what the answer reports,
+    /// and shows the meter what that gives back. Until [`Meter::take_back`].
+    pub fn lend(&mut self) -> Skim {
+        Skim { decoder: std::mem::take(&mut self.decoder), body: self.body.skimming() }
+    }
+
+    /// The meter is back. `counted`: it has been shown all that went by; else it goes on from where the
+    /// skim is, as after [`Meter::skim`].
+    pub fn take_back(&mut self, skim: Skim, counted: bool) {
+        self.decoder = skim.decoder;
+        if !counted {
+            self.body = skim.body;
+            self.overloaded = true;
+        }
     }
 
     /// A delta with text, a refusal or a tool call has been seen.
     pub fn first_token_seen(&self) -> bool {
         self.body.seen.answer.has_begun()
-    }
-
-    /// Some of the answer could not be shown: the output is unknown, reason `meter_overload`.
-    pub fn overloaded(&mut self) {
-        self.overloaded = true;
     }
 
     /// Who asked for usage, if not the caller: the sidecar, or after a refusal nobody.

@@ -72,8 +72,10 @@ impl Meter {
             Ending::UpstreamError => Outcome::UpstreamError,
             Ending::Eof if self.status.is_some() && !success && !switched => Outcome::UpstreamStatus,
             Ending::Eof if failed => Outcome::UpstreamError,
-            // Where something could not be read, the end marker may have stood there.
-            Ending::Eof if self.body.is_stream() && !seen.whole && !self.has_missed() => Outcome::UpstreamEof,
+            // Where the coding cannot be undone, nobody knows whether the end marker was there.
+            Ending::Eof if self.body.is_stream() && !seen.whole && !self.decoder.is_bad() => {
+                Outcome::UpstreamEof
+            }
             Ending::Eof => Outcome::Complete,
             _ if success && seen.whole => {
                 if failed {

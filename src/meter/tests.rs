@@ -5,6 +5,7 @@ mod cases;
 mod charged;
 mod early;
 mod fast_way;
+mod long;
 mod plain;
 mod responses;
 
@@ -396,7 +397,7 @@ fn what_could_not_be_shown_or_kept_is_unknown() {
     meter.request_end();
     meter.response_head(StatusCode::OK, &headers("text/event-stream"));
     meter.response_bytes(plain_stream().as_bytes(), usize::MAX);
-    meter.overloaded();
+    meter.skim();
     meter.prompt_not_kept();
     let event = meter.settle(Ending::Eof);
     assert_eq!((event.tokens.input, event.tokens.output), (None, None));

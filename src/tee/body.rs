@@ -8,9 +8,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::Phase;
 use super::answers::Pass;
 use super::call::{Call, Conclude};
-use super::{INLINE_BYTES_MAX, Phase};
+use super::reading::Turn;
 use crate::meter::Ending;
 
 /// Why an answer's body broke off.
@@ -117,8 +118,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestTap<B> {
 pub struct ResponseTap<B> {
     inner: B,
     call: Option<Conclude>,
-    /// What may still be counted inline before this task yields.
-    inline_bytes: usize,
+    /// What may still be done before this task yields.
+    turn: Turn,
+    /// The last turn was too short for its frame.
+    unread: bool,
     /// Frames seen so far.
     frames: u32,
     /// The answer counts as passing until it has ended.
@@ -129,7 +132,7 @@ impl<B: Body> ResponseTap<B> {
     /// Watches `inner`.
     pub fn new(inner: B, call: Option<Conclude>) -> ResponseTap<B> {
         let pass = call.as_ref().map(|call| call.call().pass());
-        let mut tap = ResponseTap { inner, call, inline_bytes: INLINE_BYTES_MAX, frames: 0, pass };
+        let mut tap = ResponseTap { inner, call, turn: Turn::new(), unread: false, frames: 0, pass };
         tap.look_for_end();
         tap
     }
@@ -153,12 +156,20 @@ impl<B: Body> ResponseTap<B> {
         }
     }
 
+    /// The task must yield: this turn was filled by what has been shown, if only by the rest of it now.
+    fn is_turn_over(&mut self) -> bool {
+        if self.unread && !self.turn.is_over() {
+            self.unread = self.call.as_ref().is_some_and(|call| call.call().read_on(&mut self.turn));
+        }
+        self.turn.is_over()
+    }
+
     /// Shows a frame to the meter. Some are timed, so that the time is known and costs nothing.
     fn look(&mut self, data: &Bytes) {
         let Some(call) = &self.call else { return };
         let began = self.frames.is_multiple_of(FRAMES_PER_TIMED).then(Instant::now);
         self.frames = self.frames.wrapping_add(1);
-        call.call().response_frame(data, &mut self.inline_bytes);
+        self.unread = call.call().response_frame(data, &mut self.turn);
         if let Some(began) = began {
             call.call().accounts.observer.held(Phase::Chunk, began.elapsed());
         }
@@ -177,8 +188,14 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
+        if this.is_turn_over() {
+            // Other calls come first, then this one goes on: nothing is waited for.
+            this.turn = Turn::new();
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
-            this.inline_bytes = INLINE_BYTES_MAX; // the task yields
+            this.turn = Turn::new(); // the task yields
             return Poll::Pending;
         };
         match &frame {

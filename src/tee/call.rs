@@ -3,10 +3,11 @@
 //! The meter sits in the call's state, under a lock that is only ever held for a look. When there
 //! is more to do than a look (a backlog, a prompt to count) the call itself becomes a task of the
 //! pool: the task takes the meter out, works without the lock, and puts it back. Meanwhile the
-//! network thread adds to the backlog, so the meter sees all bytes in order.
+//! network thread reads on without it ([`super::reading`]) and adds to the backlog, so the meter sees all
+//! bytes in order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,16 +25,13 @@ use super::live::Live;
 use super::prompt::Prompt;
 use super::settle::{self, Final};
 #[cfg(test)]
-use super::tests::Meter;
+use super::tests::{Meter, Skim};
 use crate::ledger::{OpenCall, Slot};
-#[cfg(not(test))]
-use crate::meter::Meter;
 use crate::meter::{Checks, Ending, Left, Rules};
+#[cfg(not(test))]
+use crate::meter::{Meter, Skim};
 use crate::pool::Task;
 use crate::usage::{Api, Progress, Target, Usage};
-
-/// What of one call's answer may wait for the counting pool: half a minute of the fastest stream.
-const CALL_BACKLOG_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a call begins with.
 #[derive(Debug)]
@@ -59,6 +57,8 @@ pub struct Call {
     pub(super) began: Instant,
     pub(super) accounts: Arc<Accounts>,
     pub(super) live: Arc<Live>,
+    /// The answer is only read for what it reports. Only set under the lock; the pool looks in mid-work.
+    pub(super) count_given_up: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -72,14 +72,20 @@ pub(super) struct State {
     pub(super) prompt: Kept,
     pub(super) prompt_state: Prompt,
     pub(super) early: Early,
+    /// Reads the answer on while the meter is lent: always while it is with the pool and bytes may come,
+    /// and as long as there is a backlog.
+    pub(super) skim: Option<Box<Skim>>,
+    /// Decoded bytes that the meter has yet to be shown.
     pub(super) backlog: Kept,
+    /// Bytes that came and that nobody has read yet: part of one frame.
+    pub(super) unread: Bytes,
+    /// What the backlogs of all calls hold more since this call ended: an answer that waits to be read.
+    pub(super) ended_backlog_bytes: usize,
     /// Stands in the pool's queue or is being run by it.
     pub(super) queued: bool,
-    /// Some of the answer was not shown to the meter.
-    pub(super) overloaded: bool,
-    /// To be told to the meter when it is back: [`Meter::overloaded`].
-    pub(super) owes_overload: bool,
-    /// And [`Meter::prompt_not_kept`].
+    /// The pool is counting the prompt.
+    pub(super) prompt_away: bool,
+    /// To be told to the meter when it is back: [`Meter::prompt_not_kept`].
     pub(super) owes_prompt: bool,
     /// A checkpoint was due while the meter was away: it is made up for as soon as it is back.
     pub(super) owes_checkpoint: bool,
@@ -98,6 +104,13 @@ pub(super) struct State {
     /// The meter has been told of the end, or is being told.
     pub(super) meter_ended: bool,
     pub(super) settled: bool,
+}
+
+impl State {
+    /// The pool is at work for the call, and will look what else there is to do.
+    fn is_with_pool(&self) -> bool {
+        self.prompt_away || matches!(self.meter, Seat::Away)
+    }
 }
 
 /// What a call knew at some point.
@@ -154,10 +167,12 @@ impl Call {
             prompt: Kept::new(REQUEST_READ_BYTES_MAX),
             prompt_state: if keep_prompt { Prompt::Arriving } else { Prompt::Gone },
             early: Early::default(),
+            skim: None,
             backlog: Kept::new(ANSWER_READ_BYTES_MAX),
+            unread: Bytes::new(),
+            ended_backlog_bytes: 0,
             queued: false,
-            overloaded: false,
-            owes_overload: false,
+            prompt_away: false,
             owes_prompt: false,
             owes_checkpoint: false,
             assessed: None,
@@ -172,9 +187,10 @@ impl Call {
             meter: Seat::Away,
         };
         let api = draft.target.api;
-        let call = Arc::new(Call { id, api, began, accounts, live, state: Mutex::new(state) });
+        let (count_given_up, state) = (AtomicBool::new(false), Mutex::new(state));
+        let call = Arc::new(Call { id, api, began, accounts, live, count_given_up, state });
         let meter = catch_unwind(AssertUnwindSafe(|| {
-            let meter = Meter::new(draft, rules);
+            let meter = Meter::new(draft, rules).holding(call.accounts.bounds.answer);
             if unmetered { meter.unmetered() } else { meter }
         }));
         let mut state = call.lock();
@@ -267,33 +283,6 @@ impl Call {
         Pass::new(&self.accounts, deployment.unwrap_or_default())
     }
 
-    /// The next bytes of the answer; at most `inline_bytes` of them are counted here and now.
-    pub(super) fn response_frame(self: &Arc<Self>, bytes: &Bytes, inline_bytes: &mut usize) {
-        let mut state = self.lock();
-        if state.ended.is_some() {
-            return;
-        }
-        state.facts.answer_bytes += bytes.len() as u64;
-        if matches!(state.meter, Seat::Lost) {
-            return;
-        }
-        state.changed = true;
-        let mut taken = 0;
-        if state.backlog.is_empty() && matches!(state.meter, Seat::Here(_)) && *inline_bytes > 0 {
-            let budget_bytes = *inline_bytes;
-            let shown = self.look(&mut state, |meter| inline(meter, bytes, budget_bytes));
-            let work_bytes;
-            (taken, work_bytes) = shown.unwrap_or((bytes.len(), 0));
-            let left = inline_bytes.saturating_sub(work_bytes);
-            *inline_bytes = if taken < bytes.len() { 0 } else { left };
-            self.note_first_token(&mut state);
-        }
-        if taken < bytes.len() {
-            self.defer(&mut state, bytes.slice(taken..));
-        }
-        self.consider_prompt(&mut state);
-    }
-
     /// The call is over. The first ending counts; whatever is told later changes nothing.
     pub(super) fn end(self: &Arc<Self>, ending: Ending) {
         let mut state = self.lock();
@@ -305,7 +294,8 @@ impl Call {
         state.ended = Some(ending);
         state.facts.end = self.began.elapsed();
         state.facts.ended_at = Some(Timestamp::now());
-        if state.queued {
+        let waits = state.queued && !self.is_given_up();
+        if waits || state.is_with_pool() {
             return; // the pool has some of it still, and settles
         }
         if self.accounts.ended.submit(Arc::clone(self)).is_err() {
@@ -319,14 +309,23 @@ impl Call {
     pub(super) fn conclude(self: &Arc<Self>) {
         let mut state = self.lock();
         let Some(ending) = state.ended else { return };
-        let to_read = |meter: &mut Meter| meter.unread_bytes() + meter.uncounted_bytes();
-        if self.look(&mut state, to_read).unwrap_or(0) > INLINE_BYTES_MAX {
-            if self.enqueue(&mut state) {
-                return;
-            }
-            self.overload(&mut state);
-            self.look(&mut state, Meter::forget_unread);
+        if state.settled || state.is_with_pool() {
+            return; // the pool came first
         }
+        self.rejoin(&mut state);
+        let to_read_bytes = self.look(&mut state, |meter| meter.unread_bytes() + meter.uncounted_bytes());
+        let to_read_bytes = to_read_bytes.unwrap_or(0);
+        let light = self.look(&mut state, |meter| meter.is_light()).unwrap_or(true);
+        if to_read_bytes > INLINE_BYTES_MAX || !(light || state.unread.is_empty()) {
+            if self.accounts.try_defer(to_read_bytes) {
+                state.ended_backlog_bytes = to_read_bytes;
+                if self.enqueue(&mut state) {
+                    return;
+                }
+            }
+            self.give_up_count(&mut state);
+        }
+        self.read_rest(&mut state);
         state.meter_ended = true;
         self.look(&mut state, |meter| meter.end(ending));
         self.decide_prompt(&mut state);
@@ -388,55 +387,18 @@ impl Call {
     /// The meter comes back from the pool, or does not.
     pub(super) fn put_back(&self, state: &mut State, meter: Option<Box<Meter>>) {
         match meter {
+            Some(_) if matches!(state.meter, Seat::Lost) => {} // the skim panicked meanwhile
             Some(meter) => state.meter = Seat::Here(meter),
             None => {
                 self.accounts.counters.meter_panics.fetch_add(1, Ordering::Relaxed);
                 state.meter = Seat::Lost;
+                (state.skim, state.unread) = (None, Bytes::new());
                 self.let_go_of_prompt(state);
             }
         }
-        if std::mem::take(&mut state.owes_overload) {
-            self.look(state, Meter::overloaded);
-        }
+        self.rejoin(state);
         if std::mem::take(&mut state.owes_prompt) {
             self.look(state, Meter::prompt_not_kept);
-        }
-    }
-
-    fn note_first_token(&self, state: &mut State) {
-        if state.facts.first_token.is_none()
-            && self.look(state, |meter| meter.first_token_seen()) == Some(true)
-        {
-            state.facts.first_token = Some(self.began.elapsed());
-        }
-    }
-
-    /// Leaves bytes of the answer to the pool.
-    fn defer(self: &Arc<Self>, state: &mut State, bytes: Bytes) {
-        let cost_bytes = state.backlog.cost_bytes(bytes.len());
-        let fits = state.backlog.pinned_bytes() + cost_bytes <= CALL_BACKLOG_BYTES_MAX;
-        if !fits || !self.accounts.try_defer(cost_bytes) {
-            return self.overload(state);
-        }
-        state.backlog.push(bytes);
-        if !self.enqueue(state) {
-            let (_, pinned_bytes) = state.backlog.take();
-            self.accounts.release_backlog(pinned_bytes);
-            self.overload(state);
-        }
-    }
-
-    /// Some of the answer cannot be counted. What comes later is still shown: the service's own
-    /// numbers may be in it.
-    fn overload(&self, state: &mut State) {
-        if std::mem::replace(&mut state.overloaded, true) {
-            return;
-        }
-        self.accounts.counters.meter_overload.fetch_add(1, Ordering::Relaxed);
-        match state.meter {
-            Seat::Here(_) => drop(self.look(state, Meter::overloaded)),
-            Seat::Away => state.owes_overload = true,
-            Seat::Lost => {}
         }
     }
 
@@ -456,6 +418,8 @@ impl Call {
         if let Some(left) = state.left {
             self.look(&mut state, |meter| meter.caller_left(left));
         }
+        let (_, pinned_bytes) = state.backlog.take(); // of a meter that is lost
+        self.accounts.release_backlog(pinned_bytes + std::mem::take(&mut state.ended_backlog_bytes));
         let opened = state.opened.take();
         let (place, facts) = (state.place, state.facts);
         let counters = self.accounts.counters();
@@ -471,18 +435,6 @@ impl Call {
         settle::hand_over(&self.accounts, opened, self.id, usage, time);
         self.live.remove(place);
     }
-}
-
-/// Shows an answer's bytes to its meter on the network thread, for as much work as the budget allows.
-/// Returns how many were taken, and the work.
-fn inline(meter: &mut Meter, bytes: &[u8], budget_bytes: usize) -> (usize, usize) {
-    if meter.held_bytes() > INLINE_BYTES_MAX {
-        return (0, 0); // it may be read as a whole now
-    }
-    let (ease, before) = (meter.ease(), meter.work_bytes());
-    let taken = meter.response_bytes(bytes, budget_bytes * ease);
-    let work_bytes = usize::try_from(meter.work_bytes() - before).unwrap_or(usize::MAX);
-    (taken, work_bytes / ease)
 }
 
 impl std::fmt::Debug for Call {

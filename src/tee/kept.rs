@@ -58,19 +58,23 @@ impl Kept {
 
     /// Keeps these bytes.
     pub fn push(&mut self, bytes: Bytes) {
-        let cost_bytes = self.cost_bytes(bytes.len());
-        if bytes.len() >= self.view_bytes_min() {
-            self.close_block();
-            self.pieces.push(bytes);
-        } else {
-            if cost_bytes > 0 {
-                let next = BytesMut::with_capacity(self.block_bytes(bytes.len()));
-                self.close_block();
-                self.block = next;
-            }
-            self.block.extend_from_slice(&bytes);
+        if bytes.len() < self.view_bytes_min() {
+            return self.copy(&bytes);
         }
-        self.pinned_bytes += cost_bytes;
+        self.pinned_bytes += self.cost_bytes(bytes.len());
+        self.close_block();
+        self.pieces.push(bytes);
+    }
+
+    /// Keeps a copy of these bytes.
+    pub fn copy(&mut self, bytes: &[u8]) {
+        if self.block.capacity() - self.block.len() < bytes.len() {
+            let next_bytes = self.block_bytes(bytes.len());
+            self.close_block();
+            self.block = BytesMut::with_capacity(next_bytes);
+            self.pinned_bytes += next_bytes;
+        }
+        self.block.extend_from_slice(bytes);
     }
 
     /// Ends the block; what room it had left stays pinned, and counted.

@@ -46,8 +46,10 @@ impl Call {
         );
         let (sent, failed) =
             (!state.facts.unsent, state.facts.status.is_some_and(|status| !status.is_success()));
-        // While the pool has the meter, nobody knows.
-        let whole = self.look(&mut state, |meter| Meter::is_whole(meter)).unwrap_or(false);
+        let whole = match &state.skim {
+            Some(skim) => skim.is_whole(),
+            None => self.look(&mut state, |meter| Meter::is_whole(meter)).unwrap_or(false),
+        };
         api && sent && state.request_whole && state.ended.is_none() && !failed && !whole
     }
 

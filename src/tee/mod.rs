@@ -15,6 +15,7 @@ mod left;
 mod live;
 mod models;
 mod prompt;
+mod reading;
 mod sample;
 mod settle;
 #[cfg(test)]
@@ -44,9 +45,24 @@ use models::Models;
 /// well under a millisecond even of the slowest text. The pool gets what is more.
 const INLINE_BYTES_MAX: usize = 8 * 1024;
 
-/// Memory that answers waiting for the counting pool may hold together. A call may hold 1 MiB of
-/// it; over either bound its output is unknown, reason `meter_overload`.
-const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What answers may hold while they are read and wait to be counted. Over a bound their own count is given
+/// up; what the service reports is read all the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// What of one answer may wait for the counting pool: half a minute of the fastest stream. Over it:
+    /// reason `meter_overload`.
+    pub call_backlog_bytes: usize,
+    /// What of all answers together may wait, those among them that are over and read as a whole.
+    pub backlog_bytes: usize,
+    /// How much of one answer is held to be read as a whole. Over it: reason `too_long`.
+    pub answer: crate::meter::Bounds,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { call_backlog_bytes: 1 << 20, backlog_bytes: 64 << 20, answer: Default::default() }
+    }
+}
 
 /// Hears of every call that has settled: for log lines and metrics. Called once a call, from a
 /// network or counting thread, so it must not wait.
@@ -93,7 +109,7 @@ pub struct Counters {
     pub calls_summed: AtomicU64,
     /// Calls refused because the ledger had no place (not accepted, no event).
     pub calls_refused: AtomicU64,
-    /// Calls of which some of the answer could not be counted.
+    /// Calls whose answer could not be counted, and was read for what it reports only.
     pub meter_overload: AtomicU64,
     /// Calls whose prompt was not kept for counting.
     pub prompts_not_kept: AtomicU64,
@@ -138,6 +154,7 @@ pub struct Accounts {
     observer: Arc<dyn Observer>,
     counters: Counters,
     prompt_memory_bytes_max: usize,
+    bounds: Bounds,
     drift: Drift,
     models: Models,
     sample: Share,
@@ -154,12 +171,19 @@ impl Accounts {
             observer,
             counters: Counters::default(),
             prompt_memory_bytes_max,
+            bounds: Bounds::default(),
             drift: Drift::default(),
             models: Models::default(),
             sample: Share::default(),
             ended: Gather::idle(),
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// Lets answers hold so much and no more.
+    #[must_use]
+    pub fn within(self, bounds: Bounds) -> Accounts {
+        Accounts { bounds, ..self }
     }
 
     /// Counts the prompts of this share of the calls whose usage the service reports
@@ -239,7 +263,7 @@ impl Accounts {
     }
 
     fn try_defer(&self, bytes: usize) -> bool {
-        try_add(&self.counters.backlog_bytes, bytes, BACKLOG_BYTES_MAX)
+        try_add(&self.counters.backlog_bytes, bytes, self.bounds.backlog_bytes)
     }
 
     fn release_backlog(&self, bytes: usize) {

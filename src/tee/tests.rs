@@ -17,6 +17,7 @@ use http_body::{Body, Frame};
 use proptest::prelude::*;
 use smol_str::SmolStr;
 
+use super::reading::Turn;
 use super::*;
 use crate::caller::{Caller, Trust};
 use crate::ledger::{Ledger, Options};
@@ -40,10 +41,41 @@ pub(super) struct Meter {
     request: Vec<u8>,
     response: Vec<u8>,
     largest_look: usize,
+    light: bool,
     ended: bool,
     /// The model of the early count, and the count.
     early: Option<(SmolStr, PromptCount)>,
     adopted: bool,
+}
+
+/// Shows nobody what it saw until the meter is back.
+#[derive(Debug)]
+pub(super) struct Skim {
+    response: Vec<u8>,
+}
+
+impl Skim {
+    pub(super) fn is_plain(&self) -> bool {
+        true
+    }
+    pub(super) fn push(
+        &mut self,
+        bytes: &[u8],
+        budget_bytes: usize,
+        mut decoded: impl FnMut(&[u8]),
+    ) -> usize {
+        assert!(!holds(bytes, "SKIM-BOOM"));
+        let taken = bytes.len().min(budget_bytes);
+        self.response.extend_from_slice(&bytes[..taken]);
+        decoded(&bytes[..taken]);
+        taken
+    }
+    pub(super) fn work_bytes(&self) -> u64 {
+        self.response.len() as u64
+    }
+    pub(super) fn is_whole(&self) -> bool {
+        holds(&self.response, "WHOLE")
+    }
 }
 
 impl Meter {
@@ -54,9 +86,31 @@ impl Meter {
             request: Vec::new(),
             response: Vec::new(),
             largest_look: 0,
+            light: false,
             ended: false,
             early: None,
             adopted: false,
+        }
+    }
+    pub(super) fn holding(self, _: crate::meter::Bounds) -> Self {
+        self
+    }
+    pub(super) fn is_light(&self) -> bool {
+        self.light
+    }
+    pub(super) fn skim(&mut self) {
+        self.tell("overloaded");
+        self.light = true;
+    }
+    pub(super) fn lend(&mut self) -> Skim {
+        Skim { response: self.response.clone() }
+    }
+    pub(super) fn take_back(&mut self, skim: Skim, counted: bool) {
+        if counted {
+            assert!(self.response == skim.response, "the pool and the network thread saw the same");
+        } else {
+            self.response = skim.response;
+            self.skim();
         }
     }
     pub(super) fn unmetered(self) -> Meter {
@@ -75,10 +129,12 @@ impl Meter {
     pub(super) fn response_bytes(&mut self, bytes: &[u8], budget_bytes: usize) -> usize {
         assert!(!holds(bytes, "PANIC"));
         let taken = bytes.len().min(budget_bytes);
-        if budget_bytes < usize::MAX {
+        if in_pool() {
+            if holds(bytes, "HOLD") {
+                hold();
+            }
+        } else if !self.light {
             self.largest_look = self.largest_look.max(taken);
-        } else if holds(bytes, "HOLD") {
-            hold();
         }
         self.response.extend_from_slice(&bytes[..taken]);
         taken
@@ -92,9 +148,6 @@ impl Meter {
     pub(super) fn caller_left(&mut self, left: Left) {
         self.tell(&format!("left {} {:?}", left.drained, left.stopped));
     }
-    pub(super) fn ease(&self) -> usize {
-        1
-    }
     pub(super) fn work_bytes(&self) -> u64 {
         self.response.len() as u64
     }
@@ -102,29 +155,18 @@ impl Meter {
         0
     }
     pub(super) fn uncounted_bytes(&self) -> usize {
-        if holds(&self.response, "UNCOUNTED") { self.response.len() } else { 0 }
-    }
-    pub(super) fn forget_unread(&mut self) {
-        self.tell("forgotten");
+        if holds(&self.response, "UNCOUNTED") && !self.light { self.response.len() } else { 0 }
     }
     pub(super) fn first_token_seen(&self) -> bool {
         holds(&self.response, "token")
     }
-    pub(super) fn overloaded(&mut self) {
-        self.tell("overloaded");
-    }
     pub(super) fn unread_bytes(&self) -> usize {
-        if holds(&self.response, "UNREAD") { self.response.len() } else { 0 }
+        if holds(&self.response, "UNREAD") && !self.light { self.response.len() } else { 0 }
     }
     pub(super) fn end(&mut self, _: Ending) {
         if !std::mem::replace(&mut self.ended, true) && holds(&self.response, "UNREAD") {
             assert!(!holds(&self.response, "END-BOOM"));
-            let thread = std::thread::current();
-            self.tell(if thread.name().is_some_and(|name| name.starts_with("tw-count")) {
-                "pool"
-            } else {
-                "inline"
-            });
+            self.tell(if in_pool() { "pool" } else { "inline" });
         }
     }
     pub(super) fn prompt_need(&self) -> PromptNeed {
@@ -223,6 +265,10 @@ pub(super) fn count_prompt(_: Api, body: &[Bytes], model: &str) -> PromptCount {
         _ => vec!["deployment"],
     };
     PromptCount { tokens: Some(body.len() as u64), reasons, class: "text", ..PromptCount::default() }
+}
+
+fn in_pool() -> bool {
+    std::thread::current().name().is_some_and(|name| name.starts_with("tw-count"))
 }
 
 fn holds(bytes: &[u8], word: &str) -> bool {
@@ -434,9 +480,7 @@ proptest! {
         prop_assert!(out == all.as_bytes());
         drop(body);
         let usage = rig.heard.wait();
-        if told(&usage, "overloaded") == 0 {
-            prop_assert!(usage.ids.response_id == Some(all.into()));
-        }
+        prop_assert!(usage.ids.response_id == Some(all.into()));
         let looks = usage.accounting.reasons.iter().find_map(|reason| reason.strip_prefix("largest look "));
         prop_assert!(looks.unwrap().parse::<usize>().unwrap() <= 8 * 1024);
         prop_assert_eq!(rig.memory(), (0, 0));
@@ -518,7 +562,7 @@ fn an_answer_that_is_read_as_a_whole_is_read_by_the_pool_if_it_is_long() {
         let piece = format!("UNREAD{}", "x".repeat(4000));
         let mut body = answer(&call, &[]);
         for _ in 0..pieces {
-            call.response_frame(&Bytes::from(piece.clone()), &mut 8192);
+            call.response_frame(&Bytes::from(piece.clone()), &mut Turn::new());
         }
         drain(&mut body);
         let usage = rig.heard.wait();
@@ -572,8 +616,67 @@ fn what_the_pool_cannot_hold_is_an_overload_and_harms_no_stream() {
     set_gate(true);
     let usage = rig.heard.wait();
     assert_eq!(told(&usage, "overloaded"), 1);
-    assert!(usage.ids.response_id.unwrap().starts_with(&first), "what came before is counted");
+    assert!(usage.ids.response_id.unwrap() == frames.concat(), "nothing of the answer is lost");
     assert_eq!(rig.memory(), (0, 0));
+}
+
+/// Whatever the pool does or does not: its queue may never move.
+#[test]
+fn what_is_only_skimmed_does_not_wait_for_the_pool() {
+    let rig = rig(0);
+    let call = rig.call("no");
+    let frame = "x".repeat(64 << 10);
+    let mut body = answer(&call, &[frame.as_str(); 100]);
+    let mut turns = 0;
+    loop {
+        match poll(&mut body) {
+            Poll::Pending => turns += 1,
+            Poll::Ready(Some(frame)) => drop(frame.unwrap()),
+            Poll::Ready(None) => break,
+        }
+        assert!(rig.memory().1 <= 1 << 20);
+    }
+    let usage = rig.heard.wait();
+    assert_eq!(usage.ids.response_id.as_ref().unwrap().len(), 100 * frame.len());
+    assert_eq!((told(&usage, "overloaded"), told(&usage, "Eof"), rig.memory()), (1, 1, (0, 0)));
+    assert!((49..=51).contains(&turns), "two frames a turn: {turns}");
+}
+
+#[test]
+fn a_prompt_that_is_being_counted_is_waited_for_though_the_answer_is_given_up() {
+    let _turn = TURN.lock().unwrap_or_else(|error| error.into_inner());
+    set_gate(false);
+    let rig = rig(1);
+    let call = rig.call("count");
+    ask(&call, &["HOLD"]);
+    eventually("the pool counts the prompt", || call.lock().prompt_away);
+    let frame = "x".repeat(64 << 10);
+    drain(&mut answer(&call, &[frame.as_str(); 40]));
+    assert_eq!(rig.heard.now().len(), 0);
+    set_gate(true);
+    let usage = rig.heard.wait();
+    assert_eq!((told(&usage, "overloaded"), usage.tokens.input), (1, Some(4)));
+    assert_eq!(usage.ids.response_id.unwrap().len(), 40 * frame.len());
+}
+
+/// All answers together are bounded, those among them that are over.
+#[test]
+fn answers_that_wait_to_be_read_are_bounded_together() {
+    let mut rig = rig(0);
+    let bounds = Bounds { backlog_bytes: 100_000, ..Bounds::default() };
+    rig.accounts = Arc::new(Arc::into_inner(rig.accounts).unwrap().within(bounds));
+    let text = format!("UNREAD{}", "x".repeat(INLINE_BYTES_MAX / 2));
+    for _ in 0..20 {
+        let call = rig.call("no");
+        for _ in 0..3 {
+            call.response_frame(&Bytes::from(text.clone()), &mut Turn::new());
+        }
+        Conclude::new(call).end(Ending::Eof);
+        assert!(rig.memory().1 <= 100_000);
+    }
+    let settled = rig.heard.now();
+    assert!((10..20).contains(&settled.len()), "{} did not wait", settled.len());
+    assert!(settled.iter().all(|settled| told(&settled.usage, "overloaded") == 1));
 }
 
 #[test]
@@ -613,6 +716,7 @@ fn a_pool_that_takes_nothing_loses_no_call() {
     assert_eq!(drain(&mut answer(&call, &[&"x".repeat(50_000)])).len(), 50_000);
     let usage = rig.heard.wait();
     assert_eq!((told(&usage, "overloaded"), told(&usage, "prompt_not_kept")), (1, 1));
+    assert_eq!(usage.ids.response_id.unwrap().len(), 50_000, "it is skimmed");
     assert_eq!(rig.memory(), (0, 0));
 }
 
@@ -620,7 +724,10 @@ fn a_pool_that_takes_nothing_loses_no_call() {
 fn a_panic_of_the_meter_costs_the_numbers_of_its_call_only() {
     let large = format!("PANIC{}", "x".repeat(50_000));
     let whole = format!("UNREAD END-BOOM{}", "x".repeat(50_000));
-    for (request, response) in [("PANIC", "a"), ("a", "PANIC"), ("a", &large), ("a", "BOOM"), ("a", &whole)] {
+    let skimmed = format!("{}SKIM-BOOM", "x".repeat(50_000));
+    for (request, response) in
+        [("PANIC", "a"), ("a", "PANIC"), ("a", &large), ("a", "BOOM"), ("a", &whole), ("a", &skimmed)]
+    {
         let rig = rig(1);
         let call = rig.call("keep");
         ask(&call, &[request]);
@@ -700,7 +807,7 @@ fn a_checkpoint_says_what_the_rules_are_worth() {
     let kind = Kind::of(&draft.target, crate::meter::Side::Input, "text").unwrap();
     let call = rig.call_of(draft, ledger.reserve());
     let checkpoint = || {
-        call.response_frame(&Bytes::from_static(b"a"), &mut 1_000);
+        call.response_frame(&Bytes::from_static(b"a"), &mut Turn::new());
         call.checkpoint().unwrap().1.accounting
     };
     assert_eq!(checkpoint().input_quality, Quality::Exact);
@@ -786,7 +893,8 @@ fn what_only_the_pool_may_count_is_given_up_if_the_pool_takes_nothing() {
     rig.accounts.close();
     drain(&mut body);
     let usage = rig.heard.wait();
-    assert_eq!((told(&usage, "overloaded"), told(&usage, "forgotten")), (1, 1));
+    assert_eq!(told(&usage, "overloaded"), 1);
+    assert_eq!(usage.ids.response_id.unwrap().len(), frames.concat().len() - "pause".len());
 }
 
 #[test]

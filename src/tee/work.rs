@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use smol_str::SmolStr;
 
+use super::INLINE_BYTES_MAX;
 use super::call::{Call, Seat, State, assess};
 use super::prompt::Prompt;
 #[cfg(test)]
@@ -36,7 +37,7 @@ impl Task for Call {
                     let known = state.facts.first_token;
                     drop(state);
                     let mut first_token = known;
-                    let meter = Call::show(meter, &pieces, || {
+                    let meter = self.show(meter, &pieces, || {
                         first_token.get_or_insert_with(|| self.began.elapsed());
                     });
                     drop(pieces);
@@ -87,8 +88,17 @@ impl Task for Call {
 impl Call {
     /// The next thing for the pool to do.
     fn step(self: &Arc<Self>, state: &mut State) -> Step {
-        if !state.backlog.is_empty() {
-            let (pieces, pinned_bytes) = state.backlog.take();
+        if state.settled {
+            return Step::Rest; // it was light, and did not wait
+        }
+        self.rejoin(state);
+        // What the last turn was too short for is the pool's once nobody else will come for it.
+        let rest = state.ended.is_some() && state.skim.is_none() && !state.unread.is_empty();
+        if !state.backlog.is_empty() || rest {
+            let (mut pieces, pinned_bytes) = state.backlog.take();
+            if rest {
+                pieces.push(std::mem::take(&mut state.unread));
+            }
             match std::mem::replace(&mut state.meter, Seat::Away) {
                 Seat::Here(meter) => return Step::Show(meter, pieces, pinned_bytes),
                 elsewhere => state.meter = elsewhere,
@@ -96,6 +106,9 @@ impl Call {
             self.accounts.release_backlog(pinned_bytes);
         }
         if state.ended.is_none() && std::mem::take(&mut state.owes_checkpoint) {
+            if state.skim.is_none() {
+                state.skim = self.look(state, |meter| Box::new(meter.lend()));
+            }
             match std::mem::replace(&mut state.meter, Seat::Away) {
                 Seat::Here(meter) => {
                     state.changed = false;
@@ -116,6 +129,7 @@ impl Call {
         if let Prompt::Count(model) = &mut state.prompt_state {
             let model = std::mem::take(model);
             state.prompt_state = Prompt::Gone;
+            state.prompt_away = true;
             let (body, pinned_bytes) = state.prompt.take();
             return Step::Count(body, pinned_bytes, model);
         }
@@ -126,18 +140,15 @@ impl Call {
         Step::Rest
     }
 
-    /// Shows the pieces of a backlog to the meter. `None`: it panicked.
-    fn show(mut meter: Box<Meter>, pieces: &[Bytes], mut first: impl FnMut()) -> Option<Box<Meter>> {
+    /// Shows the pieces of a backlog to the meter, a little at a time: as soon as the count is given up there
+    /// is no use in more. `None`: it panicked.
+    fn show(&self, mut meter: Box<Meter>, pieces: &[Bytes], mut first: impl FnMut()) -> Option<Box<Meter>> {
         catch_unwind(AssertUnwindSafe(|| {
-            for piece in pieces {
-                let mut at = 0;
-                while at < piece.len() {
-                    let taken = meter.response_bytes(&piece[at..], usize::MAX);
-                    if taken == 0 {
-                        break;
-                    }
-                    at += taken;
+            for part in pieces.iter().flat_map(|piece| piece.chunks(INLINE_BYTES_MAX)) {
+                if self.is_given_up() && !meter.is_light() {
+                    break;
                 }
+                meter.response_bytes(part, usize::MAX);
                 if meter.first_token_seen() {
                     first();
                 }
@@ -149,7 +160,7 @@ impl Call {
 
     fn prompt_counted(&self, count: Option<PromptCount>) {
         let mut state = self.lock();
-        state.changed = true;
+        (state.changed, state.prompt_away) = (true, false);
         match count {
             Some(count) => drop(self.look(&mut state, |meter| meter.prompt_counted(count))),
             None => {

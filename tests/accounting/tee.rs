@@ -27,7 +27,7 @@ const PROMPT_MEMORY_BYTES: usize = 64 << 20;
 /// Far more than counting one prompt takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Hear(Mutex<Sender<Usage>>);
+pub(super) struct Hear(pub(super) Mutex<Sender<Usage>>);
 
 impl Observer for Hear {
     fn settled(&self, settled: &Settled) {
@@ -66,7 +66,7 @@ impl Body for Bytewise {
 }
 
 /// Polls a body to its end; what it yielded.
-fn drive(mut body: impl Body<Data = Bytes, Error = Infallible> + Unpin) -> Vec<u8> {
+pub(super) fn drive(mut body: impl Body<Data = Bytes, Error = Infallible> + Unpin) -> Vec<u8> {
     let mut context = Context::from_waker(Waker::noop());
     let mut yielded = Vec::new();
     loop {

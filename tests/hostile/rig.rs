@@ -40,6 +40,8 @@ pub(crate) struct Case {
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) answer: Bytes,
     pub(crate) frame_bytes: usize,
+    /// The service waits for nobody: see [`Turns::rest`].
+    pub(crate) unpaced: bool,
     /// Beside request and answer themselves, which the test holds.
     pub(crate) peak_bytes_max: usize,
 }
@@ -56,6 +58,7 @@ impl Case {
             headers: vec![("content-type", "text/event-stream".to_owned())],
             answer: Bytes::from(answer.into()),
             frame_bytes: FRAME_BYTES,
+            unpaced: false,
             // A line of 4 MiB in a buffer that has doubled, and some.
             peak_bytes_max: 9 << 20,
         }
@@ -71,12 +74,19 @@ impl Case {
     }
 
     pub(crate) fn coded(mut self, coding: &str) -> Case {
+        if coding.is_empty() {
+            return self;
+        }
         self.headers.push(("content-encoding", coding.to_owned()));
         self
     }
 
     pub(crate) fn asking(self, request: impl Into<Vec<u8>>) -> Case {
         Case { request: Bytes::from(request.into()), ..self }
+    }
+
+    pub(crate) fn unpaced(self) -> Case {
+        Case { unpaced: true, ..self }
     }
 
     pub(crate) fn in_frames_of(self, frame_bytes: usize) -> Case {
@@ -128,7 +138,7 @@ pub(crate) fn run(case: &Case) -> Outcome {
         unmetered: false,
         began,
     };
-    let mut turns = Turns { longest: Duration::ZERO, accounts: Arc::clone(&accounts) };
+    let mut turns = Turns { longest: Duration::ZERO, unpaced: case.unpaced, accounts: Arc::clone(&accounts) };
     let call = turns.time(|| Call::begin(begin, accounts, live));
     let request = Frames::of(&case.request, case.frame_bytes);
     turns.drive(RequestTap::new(request, Some(Arc::clone(&call))), &case.request);
@@ -156,6 +166,7 @@ fn warm_up() {
 /// The longest turn so far.
 struct Turns {
     longest: Duration,
+    unpaced: bool,
     accounts: Arc<Accounts>,
 }
 
@@ -167,9 +178,9 @@ impl Turns {
         done
     }
 
-    /// The service sends no faster than the counting thread reads: what overload does is another test's.
+    /// The service sends no faster than the counting thread reads, unless the case is about that.
     fn rest(&self) {
-        while self.accounts.counters().backlog_bytes() > 0 {
+        while !self.unpaced && self.accounts.counters().backlog_bytes() > 0 {
             std::thread::yield_now();
         }
     }

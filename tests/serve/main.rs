@@ -1,6 +1,7 @@
 //! The built program from outside: real processes, real sockets, real signals.
 //!
 //! - `replay`: every recorded exchange through `serve`: same bytes down, same event as `account`
+//! - `burst`: long answers, faster than can be counted, on half a core
 //! - `crash`: kill -9 under mixed streams, and what the ledger and the topic say afterwards
 //! - `crash_prompt`: kill -9, and which calls know what their prompt costs
 //! - `shutdown`: SIGTERM under load, with the broker there and away
@@ -21,6 +22,7 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
+mod burst;
 mod canary;
 #[path = "../support/certs.rs"]
 mod certs;

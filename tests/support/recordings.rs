@@ -13,24 +13,33 @@ use tokenweir::account::{Options, run};
 #[track_caller]
 pub(crate) fn recordings() -> Option<&'static [String]> {
     static LINES: OnceLock<Option<Vec<String>>> = OnceLock::new();
-    let lines = LINES.get_or_init(|| {
-        let shared = std::env::var_os("TOKENWEIR_SHARED").map(PathBuf::from);
-        let shared = shared.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"));
-        let file = shared.join("recorded/dev.jsonl.xz");
-        if !file.exists() {
-            return None;
-        }
-        let script = "import lzma,sys,shutil;shutil.copyfileobj(lzma.open(sys.argv[1]),sys.stdout.buffer)";
-        let xz = Command::new("xz").arg("-dc").arg(&file).output();
-        let output = xz.or_else(|_| Command::new("python3").args(["-c", script]).arg(&file).output());
-        let output = output.expect("xz or python3 unpacks the recordings");
-        assert!(output.status.success(), "the recordings cannot be unpacked");
-        Some(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect())
-    });
+    let lines = LINES.get_or_init(|| unpacked("dev.jsonl.xz"));
     if lines.is_none() {
         crate::skip::no_recordings();
     }
     lines.as_deref()
+}
+
+/// The exchanges of one file.
+fn unpacked(name: &str) -> Option<Vec<String>> {
+    let shared = std::env::var_os("TOKENWEIR_SHARED").map(PathBuf::from);
+    let shared = shared.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"));
+    let file = shared.join("recorded").join(name);
+    if !file.exists() {
+        return None;
+    }
+    let script = "import lzma,sys,shutil;shutil.copyfileobj(lzma.open(sys.argv[1]),sys.stdout.buffer)";
+    let xz = Command::new("xz").arg("-dc").arg(&file).output();
+    let output = xz.or_else(|_| Command::new("python3").args(["-c", script]).arg(&file).output());
+    let output = output.expect("xz or python3 unpacks the recordings");
+    assert!(output.status.success(), "the recordings cannot be unpacked");
+    Some(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect())
+}
+
+/// Those of both recordings, parsed.
+pub(crate) fn both() -> Option<Vec<Value>> {
+    let lines = recordings()?.iter().cloned().chain(unpacked("dev2.jsonl.xz").unwrap_or_default());
+    Some(lines.map(|line| serde_json::from_str(&line).unwrap()).collect())
 }
 
 /// The same, parsed.

@@ -252,27 +252,37 @@ fn what_breaks_behind_the_end_marker_does_not_matter() {
     assert_eq!(broken.stream.outcome, Outcome::UpstreamError);
 }
 
-/// Where our own reading had gaps, the end marker may have stood in one.
+/// Where a coding cannot be undone, the end marker may have stood behind that place. An answer that is
+/// only skimmed is read to its end: it was cut if it has no end marker.
 #[test]
 fn a_clean_end_of_what_was_not_all_read_is_no_cut() {
     let draft = Usage::draft(
         Caller::unattributed(Trust::None),
         Target { api: Api::ChatCompletions, ..Target::default() },
     );
-    let headers: HeaderMap = Call::stream("").headers;
-    for (ending, outcome) in
-        [(Ending::Eof, Outcome::Complete), (Ending::UpstreamError, Outcome::UpstreamError)]
-    {
+    let plain: HeaderMap = Call::stream("").headers;
+    let mut coded = plain.clone();
+    coded.insert(http::header::CONTENT_ENCODING, http::HeaderValue::from_static("gzip"));
+    for (headers, end, ending, outcome, reason) in [
+        (&coded, "", Ending::Eof, Outcome::Complete, "encoding"),
+        (&coded, "", Ending::UpstreamError, Outcome::UpstreamError, "encoding"),
+        (&plain, "", Ending::Eof, Outcome::UpstreamEof, "meter_overload"),
+        (&plain, "data: [DONE]\n\n", Ending::Eof, Outcome::Complete, "meter_overload"),
+        (&plain, "", Ending::UpstreamError, Outcome::UpstreamError, "meter_overload"),
+    ] {
         let mut meter = Meter::new(draft.clone(), Rules { end_of_turn: false });
         meter.request_bytes(b"{}");
         meter.request_end();
-        meter.response_head(http::StatusCode::OK, &headers);
+        meter.response_head(http::StatusCode::OK, headers);
         meter.response_bytes(hello().as_bytes(), usize::MAX);
-        meter.overloaded();
+        if reason == "meter_overload" {
+            meter.skim();
+        }
+        meter.response_bytes(end.as_bytes(), usize::MAX);
         let seen = meter.settle(ending);
         assert_eq!(seen.stream.outcome, outcome);
         let reasons = output_reasons(&seen);
-        assert!(reasons.contains("meter_overload") && !reasons.contains("complete"), "{reasons}");
+        assert!(reasons.contains(reason) && !reasons.contains("complete"), "{reasons}");
     }
 }
 

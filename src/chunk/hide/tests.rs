@@ -164,7 +164,7 @@ proptest! {
         let fits = |front: &usize| got[..*front] == whole[..*front] && got[*front..] == whole[front + missing..];
         let is_usage = |front: usize| {
             let (mut decoder, mut found) = (crate::sse::Decoder::default(), 0);
-            decoder.push(&whole[front..front + missing], |event| {
+            decoder.push(&whole[front..front + missing], &mut |event: crate::sse::Event<'_>| {
                 let chunk = crate::chunk::Chunk::parse(event.data);
                 found += usize::from(chunk.is_ok_and(|chunk| chunk.no_choices() && chunk.charges().is_some_and(|charges| charges.usage().is_some())));
             });

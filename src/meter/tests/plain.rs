@@ -118,11 +118,12 @@ fn case_70_embeddings_have_no_output() {
 
 #[test]
 fn nothing_of_an_embedding_is_kept() {
-    let mut body = Body::new(Api::Embeddings, StatusCode::OK, &headers("application/json"), false);
+    let mut body =
+        Body::new(Api::Embeddings, StatusCode::OK, &headers("application/json"), false, Bounds::default());
     body.push(br#"{"data":[{"embedding":"#);
     for _ in 0..100 {
         body.push(&[b'9'; 64 << 10]);
-        assert!(body.unread_bytes() == 0 && body.is_skimmed());
+        assert!(body.unread_bytes() == 0 && body.is_light());
     }
     assert!(!body.seen.too_long);
 }

@@ -13,7 +13,7 @@ mod upload;
 use std::fmt::{self, Display, Formatter};
 
 /// A line of `/proc/PID/status` in bytes: `VmRSS`, or `VmHWM` for the most there ever was.
-fn status_bytes(pid: u32, name: &str) -> usize {
+pub(crate) fn status_bytes(pid: u32, name: &str) -> usize {
     line_bytes(&std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap(), name)
 }
 

@@ -1,0 +1,531 @@
+//! What a document says beside its text, in constant memory, however long it is and in whatever pieces it
+//! comes: the same document, with everything left out that is only counted.
+//!
+//! So whoever reads short documents reads long ones too: nothing is read in two ways. Labels, errors, ends
+//! and each `usage` are copied as they stand, all their levels, in their order; texts, tool calls,
+//! images, vectors and what nobody knows are passed over.
+
+use memchr::{memchr2, memmem};
+
+use super::Chunk;
+use super::charges::Charges;
+use super::scan::{Scanner, Sink, Token};
+
+/// Bytes of a gist. An answer of 128 choices takes some 6 kB, a `usage` with all its details one.
+const GIST_BYTES_MAX: usize = 16 << 10;
+
+/// Levels that are copied: `response.usage.input_tokens_details.cached_tokens_details.audio_tokens` has five.
+const DEPTH_MAX: usize = 12;
+
+/// Choices that are copied; the API's limit for `n` is 128, and it is for the meter to say that there are more.
+const CHOICES_MAX: usize = 256;
+
+/// What is kept of the end of a document that cannot be followed to there.
+const TAIL_BYTES_MAX: usize = 64 << 10;
+
+/// What stands for the end of a stream where a document could stand.
+const DONE: &[u8] = b"[DONE]";
+
+/// A document, as far as it has come.
+#[derive(Clone, Debug)]
+pub struct Gist {
+    scanner: Scanner,
+    copy: Copied,
+    /// How much of [`DONE`] has come, white space aside. `None`: it is something else.
+    done: Option<usize>,
+    /// The end of a document that is malformed further up.
+    tail: Vec<u8>,
+}
+
+impl Default for Gist {
+    fn default() -> Gist {
+        let tail = Vec::new();
+        Gist { scanner: Scanner::default(), copy: Copied::default(), done: Some(0), tail }
+    }
+}
+
+impl Gist {
+    /// The gist of these bytes.
+    pub fn of(bytes: &[u8]) -> Gist {
+        let mut gist = Gist::default();
+        gist.push(bytes);
+        gist
+    }
+
+    /// From here on another document is read.
+    pub fn restart(&mut self) {
+        self.scanner.restart();
+        self.copy.restart();
+        self.done = Some(0);
+        self.tail = Vec::new();
+    }
+
+    /// The next bytes of the document.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.look_for_done(bytes);
+        if !self.scanner.is_malformed() {
+            self.scanner.push(bytes, &mut self.copy);
+        }
+        // What is no object from its first byte on may be anything, a text of the model as well.
+        if self.scanner.is_malformed() && self.copy.has_begun() {
+            self.keep_tail(bytes);
+        }
+    }
+
+    /// It is a JSON object and has ended.
+    pub fn is_complete(&self) -> bool {
+        self.scanner.complete() && !self.copy.full
+    }
+
+    /// It is `[DONE]` and no document.
+    pub fn is_done_marker(&self) -> bool {
+        self.done == Some(DONE.len())
+    }
+
+    /// `output` had elements, which are left out.
+    pub fn left_out_items(&self) -> bool {
+        self.copy.left_out_items
+    }
+
+    /// The gist of what has come, as a whole JSON object. Empty if it is none.
+    pub fn read(&mut self) -> &[u8] {
+        self.copy.close();
+        &self.copy.out
+    }
+
+    /// The `usage` at the very end of a document that is malformed further up: nothing but members and
+    /// brackets may follow it. It is none of a text's: there its quotes would be escaped.
+    pub fn last_usage(&self) -> Option<Charges> {
+        let at =
+            memmem::rfind(&self.tail, b"\"usage\"").filter(|at| *at > 0 && self.tail[at - 1] != b'\\')?;
+        let members = &self.tail[at..];
+        let is_end = |byte: &u8| matches!(byte, b'}' | b']') || byte.is_ascii_whitespace();
+        let ends = members.iter().rev().take_while(|byte| is_end(byte)).count();
+        let (members, ends) = members.split_at(members.len() - ends);
+        let mut gist = Gist::of(b"{");
+        gist.push(members);
+        // It must end before the brackets do; those that are left are the document's own.
+        let is_whole = ends.iter().any(|end| {
+            gist.push(std::slice::from_ref(end));
+            gist.is_complete()
+        });
+        if is_whole { Chunk::parse(gist.read()).ok()?.charges() } else { None }
+    }
+
+    fn look_for_done(&mut self, bytes: &[u8]) {
+        let Some(mut seen) = self.done else { return };
+        for byte in bytes {
+            match byte {
+                _ if DONE.get(seen) == Some(byte) => seen += 1,
+                byte if byte.is_ascii_whitespace() && (seen == 0 || seen == DONE.len()) => {}
+                _ => {
+                    self.done = None;
+                    return;
+                }
+            }
+        }
+        self.done = Some(seen);
+    }
+
+    fn keep_tail(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[bytes.len().saturating_sub(TAIL_BYTES_MAX)..];
+        if self.tail.len() + bytes.len() > 2 * TAIL_BYTES_MAX {
+            self.tail.drain(..self.tail.len() - TAIL_BYTES_MAX);
+        }
+        self.tail.extend_from_slice(bytes);
+    }
+}
+
+/// Where a value stands, and so what of it is copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// The document itself, or the answer that an event carries.
+    #[default]
+    Answer,
+    /// A `usage`, an `error`: all names, numbers and short texts.
+    Whole,
+    /// `choices`
+    Choices,
+    /// One of them.
+    Choice,
+    /// `output`: whether there is any.
+    Output,
+}
+
+/// What of a member is copied, beside `null`, numbers and short texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Label,
+    Object(Place),
+    Array(Place),
+}
+
+impl Place {
+    fn is_array(self) -> bool {
+        matches!(self, Place::Choices | Place::Output)
+    }
+
+    /// What of its member with this name is copied. Every name that [`Chunk`], [`super::Event`] and
+    /// [`super::Response`] ask for is here, but for those of texts.
+    fn wants(self, key: &[u8]) -> Option<Wanted> {
+        match (self, key) {
+            (Place::Answer, b"type" | b"id" | b"model" | b"service_tier" | b"created" | b"created_at") => {
+                Some(Wanted::Label)
+            }
+            (Place::Answer, b"object" | b"status" | b"status_code" | b"code" | b"reason") => Some(Wanted::Label),
+            // What it costs: see [`super::Charges`].
+            (Place::Answer, b"usage" | b"tool_usage" | b"svg_usage" | b"usage_info" | b"meta") => {
+                Some(Wanted::Object(Place::Whole))
+            }
+            // How it failed: see [`super::Failure`].
+            (Place::Answer, b"error" | b"incomplete_details" | b"status_details") => {
+                Some(Wanted::Object(Place::Whole))
+            }
+            (Place::Answer, b"innererror" | b"inner_error") => Some(Wanted::Object(Place::Whole)),
+            (Place::Answer, b"response" | b"message") => Some(Wanted::Object(Place::Answer)),
+            (Place::Answer, b"choices") => Some(Wanted::Array(Place::Choices)),
+            (Place::Answer, b"output") => Some(Wanted::Array(Place::Output)),
+            (Place::Whole, _) => Some(Wanted::Object(Place::Whole)),
+            (Place::Choice, b"index" | b"finish_reason") => Some(Wanted::Label),
+            _ => None,
+        }
+    }
+}
+
+/// The gist as it is written.
+#[derive(Clone, Debug, Default)]
+struct Copied {
+    out: Vec<u8>,
+    /// Of the brackets that are open in `out`; the outermost is the first.
+    places: [Place; DEPTH_MAX],
+    depth: usize,
+    /// The member whose value comes next, if it is copied, and where its name begins in `out`.
+    member: Option<(Wanted, usize)>,
+    /// What was opened last is copied.
+    entered: bool,
+    choices: usize,
+    left_out_items: bool,
+    /// There was more than a gist may hold.
+    full: bool,
+}
+
+impl Copied {
+    fn restart(&mut self) {
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        *self = Copied { out, ..Copied::default() };
+    }
+
+    fn has_begun(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.depth.checked_sub(1).map(|at| self.places[at])
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if self.out.len() + bytes.len() > GIST_BYTES_MAX {
+            self.full = true;
+        } else {
+            self.out.extend_from_slice(bytes);
+        }
+    }
+
+    /// A string, which has been unescaped.
+    fn write_text(&mut self, mut text: &[u8]) {
+        self.write(b"\"");
+        while let Some(at) = memchr2(b'"', b'\\', text) {
+            self.write(&text[..at]);
+            self.write(&[b'\\', text[at]]);
+            text = &text[at + 1..];
+        }
+        self.write(text);
+        self.write(b"\"");
+    }
+
+    fn comma(&mut self) {
+        if !matches!(self.out.last(), Some(b'{' | b'[') | None) {
+            self.write(b",");
+        }
+    }
+
+    fn key(&mut self, key: &[u8]) {
+        self.member = self.place().and_then(|place| place.wants(key)).map(|wanted| (wanted, self.out.len()));
+        if self.member.is_some() {
+            self.comma();
+            self.write_text(key);
+            self.write(b":");
+        }
+    }
+
+    /// A bracket opens: copied, or `null` in its place, or nothing.
+    fn open(&mut self, array: bool) {
+        self.entered = false;
+        let place = match (self.place(), self.member.take()) {
+            (None, _) if self.out.is_empty() => Some(Place::Answer),
+            (_, Some((Wanted::Object(place), _))) if !array => Some(place),
+            (_, Some((Wanted::Array(place), _))) if array => Some(place),
+            (_, Some(_)) => return self.write(b"null"),
+            (Some(Place::Choices), _) if !array && self.choices < CHOICES_MAX => {
+                self.choices += 1;
+                self.comma();
+                Some(Place::Choice)
+            }
+            (Some(Place::Output), _) => {
+                self.left_out_items = true;
+                None
+            }
+            _ => None,
+        };
+        let Some(place) = place else { return };
+        if self.depth == DEPTH_MAX {
+            return self.write(b"null");
+        }
+        self.write(if array { b"[" } else { b"{" });
+        self.places[self.depth] = place;
+        self.depth += 1;
+        self.entered = true;
+        if place == Place::Choices {
+            self.choices = 0;
+        }
+    }
+
+    fn close_one(&mut self) {
+        if let Some(place) = self.place() {
+            self.write(if place.is_array() { b"]" } else { b"}" });
+            self.depth -= 1;
+        }
+    }
+
+    /// Makes a whole of what has come.
+    fn close(&mut self) {
+        if let Some((_, at)) = self.member.take() {
+            self.out.truncate(at); // its value has not come
+        }
+        while self.depth > 0 {
+            self.close_one();
+        }
+        if self.full {
+            self.out.clear();
+        }
+    }
+}
+
+impl Sink for Copied {
+    fn token(&mut self, depth: usize, token: Token<'_>) {
+        match token {
+            Token::Key(key) => self.key(key),
+            Token::Text(text) if self.member.take().is_some() => self.write_text(text),
+            Token::Scalar(scalar) if self.member.take().is_some() => self.write(scalar),
+            Token::Text(_) | Token::Scalar(_) => {}
+            Token::Open { array } => self.open(array),
+            // What was passed over ends on the level that it began on, and that is open.
+            Token::Close if depth < self.depth => self.close_one(),
+            Token::Close => {}
+        }
+    }
+
+    fn descends(&self, _: usize) -> bool {
+        self.entered
+    }
+
+    fn wants_text(&self) -> bool {
+        self.member.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn gist<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, bool) {
+        let mut gist = Gist::default();
+        for piece in pieces {
+            gist.push(piece);
+            assert!(gist.copy.out.len() <= GIST_BYTES_MAX && gist.tail.len() <= 2 * TAIL_BYTES_MAX);
+        }
+        (String::from_utf8(gist.read().to_vec()).unwrap(), gist.is_complete())
+    }
+
+    #[test]
+    fn labels_ends_and_reports_are_copied_and_texts_are_not() {
+        let json = r#" {"id":"a\"b","object":"x","choices":[{"index":1,"delta":{"content":"no"},"finish_reason":null},7,
+            {"message":{"usage":{"a":1}},"finish_reason":"stop"}],"usage":{"a":1,"b":{"c":{"d":[1],"e":null}}},"b64_json":"AAA",
+            "response":{"status":"completed","output":[{"text":"no"}],"model":"m","error":{"code":"c"}},"output":[],"created":12,
+            "data":[[{}]],"error":"e","usage":null,"choices":{}} "#;
+        let expected = r#"{"id":"a\"b","object":"x","choices":[{"index":1,"finish_reason":null},{"finish_reason":"stop"}],"usage":{"a":1,"b":{"c":{"d":null,"e":null}}},"response":{"status":"completed","output":[],"model":"m","error":{"code":"c"}},"output":[],"created":12,"error":"e","usage":null,"choices":null}"#;
+        assert_eq!(gist([json.as_bytes()]), (expected.to_owned(), true));
+        assert_eq!(gist([expected.as_bytes()]), (expected.to_owned(), true));
+        let mut gist = Gist::of(json.as_bytes());
+        assert!(gist.left_out_items() && Chunk::parse(gist.read()).is_ok());
+    }
+
+    #[test]
+    fn a_document_that_is_cut_is_closed_where_it_is() {
+        let json = r#"{"model":"m","response":{"usage":{"input_tokens":12,"details":{"a":1},"b":2}},"x":1}"#;
+        for end in 1..json.len() {
+            let (text, complete) = gist([&json.as_bytes()[..end]]);
+            assert!(!complete && serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+        }
+        assert_eq!(
+            gist([&br#"{"model":"m","usage":{"a":1,"b":2"#[..]]).0,
+            r#"{"model":"m","usage":{"a":1}}"#
+        );
+    }
+
+    #[test]
+    fn the_end_marker_is_no_document() {
+        for (text, is) in [
+            ("[DONE]", true),
+            ("  [DONE]\n ", true),
+            ("", false),
+            ("[DONE", false),
+            ("[DONE]x", false),
+            ("[D ONE]", false),
+            ("{}", false),
+        ] {
+            let mut gist = Gist::default();
+            text.as_bytes().chunks(2).for_each(|piece| gist.push(piece));
+            assert_eq!((gist.is_done_marker(), gist.is_complete()), (is, text == "{}"), "{text}");
+            gist.restart();
+            gist.push(b"[DONE]");
+            assert!(gist.is_done_marker());
+        }
+    }
+
+    fn last_usage(document: &str) -> Option<u64> {
+        let mut gist = Gist::default();
+        document.as_bytes().chunks(1000).for_each(|piece| gist.push(piece));
+        gist.last_usage()?.usage()?.input
+    }
+
+    #[test]
+    fn a_usage_at_the_end_stands_though_the_document_is_malformed_further_up() {
+        let usage =
+            r#""usage":{"input_tokens":7,"input_tokens_details":{"cached_tokens":1},"output_tokens":8}"#;
+        let filler = "A".repeat(200_000);
+        for (document, expected) in [
+            (format!(r#"{{"a" 1,"b":"{filler}",{usage}}}"#), Some(7)),
+            (format!(r#"{{"response":{{"a" 1,"b":"{filler}",{usage},"user":null}} }} "#), Some(7)),
+            // Not malformed: the gist itself has it.
+            (format!(r#"{{"b":"{filler}",{usage}}}"#), None),
+            // A text of the model, whatever is around it.
+            (format!(r#"{{"a" 1,"text":"{}"}}"#, usage.replace('"', "\\\"")), None),
+            (format!(r#"{{"a" 1,"text":"{filler} {usage}"}}"#), None),
+            (format!("{filler} {{{usage}}}"), None),
+            (format!("[{{{usage}}}]"), None),
+            // Not at the end, or not whole.
+            (format!(r#"{{"a" 1,{usage},"b":"{filler}"}}"#), None),
+            (format!(r#"{{"a" 1,{usage},x}}"#), None),
+            (format!(r#"{{"a" 1,{}"#, &usage[..usage.len() - 1]), None),
+        ] {
+            assert_eq!(
+                last_usage(&document),
+                expected,
+                "{}",
+                &document[document.len().saturating_sub(150)..]
+            );
+        }
+    }
+
+    #[test]
+    fn more_than_anybody_sends_is_no_gist() {
+        let many: String = (0..GIST_BYTES_MAX).map(|n| format!("\"a{n}\":{n},")).collect();
+        assert_eq!(gist([format!("{{\"usage\":{{{many}\"a\":1}}}}").as_bytes()]), (String::new(), false));
+        let many: String = (0..10_000).map(|n| format!("{{\"index\":{n}}},")).collect();
+        assert!(gist([format!("{{\"choices\":[{many}{{}}]}}").as_bytes()]).1);
+        let deep = format!("{{\"usage\":{}1{}}}", "{\"a\":".repeat(100), "}".repeat(100));
+        assert!(gist([deep.as_bytes()]).1);
+    }
+
+    /// Documents of the names that count and of others, at any depth.
+    fn document() -> impl Strategy<Value = Value> {
+        let names = prop::sample::select(vec![
+            "usage",
+            "response",
+            "error",
+            "choices",
+            "index",
+            "finish_reason",
+            "delta",
+            "model",
+            "id",
+            "type",
+            "code",
+            "output",
+            "status",
+            "incomplete_details",
+            "reason",
+            "input_tokens",
+            "input_tokens_details",
+            "cached_tokens",
+            "created",
+            "x\"y",
+        ]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            (0..1000_u32).prop_map(Into::into),
+            prop::sample::select(vec!["stop", "", "a\"\\b", "response.completed", "é😀"])
+                .prop_map(Into::into),
+            Just(Value::String("long ".repeat(100))),
+        ];
+        let value = leaf.prop_recursive(5, 40, 5, move |inner| {
+            prop_oneof![
+                1 => prop::collection::vec(inner.clone(), 0..3).prop_map(Into::into),
+                3 => prop::collection::vec((names.clone(), inner), 0..5).prop_map(|members| {
+                    Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+                }),
+            ]
+        });
+        value.prop_filter("bodies are objects", Value::is_object)
+    }
+
+    /// What the readers of short documents read, but for texts.
+    fn read(document: &[u8]) -> String {
+        let chunk = Chunk::parse(document).unwrap();
+        let mut ends = Vec::new();
+        _ = chunk.choices(|choice| {
+            ends.push((choice.index, choice.finish_reason.map(|end| end.lossy().into_owned())))
+        });
+        let response = super::super::Response::parse(document).unwrap();
+        let label = |text: Option<super::super::Text<'_>>| {
+            text.map(|text| text.lossy().into_owned()).filter(|text| text.len() < 256)
+        };
+        let own = |chunk: &Chunk<'_>| {
+            let labels = [chunk.id, chunk.model, chunk.service_tier, chunk.kind].map(label);
+            json!([
+                labels,
+                chunk.created,
+                chunk.no_choices(),
+                chunk.is_error()
+            ])
+            .to_string()
+                + &format!("{:?} {:?}", chunk.failure(), chunk.charges())
+        };
+        let inner = chunk.response().map(|inner| own(&inner));
+        let end = (label(response.status), label(response.incomplete_reason), response.has_output());
+        format!("{} {inner:?} {ends:?} {end:?}", own(&chunk))
+    }
+
+    proptest! {
+        #[test]
+        fn a_gist_says_what_its_document_says(document in document(), size in 1_usize..40) {
+            let text = document.to_string();
+            let (found, complete) = gist(text.as_bytes().chunks(size));
+            prop_assert!(complete, "{}", text);
+            prop_assert_eq!(read(found.as_bytes()), read(text.as_bytes()), "{}", text);
+            prop_assert_eq!(gist([text.as_bytes()]).0, found);
+        }
+
+        #[test]
+        fn any_bytes_have_a_gist_or_none(bytes in "[\\[\\]{}\":,a1\\\\ ]{0,60}", size in 1_usize..9) {
+            let (text, complete) = gist(bytes.as_bytes().chunks(size));
+            prop_assert!(text.is_empty() || serde_json::from_str::<Value>(&text).is_ok() || !complete, "{}", text);
+            prop_assert_eq!(gist([bytes.as_bytes()]), (text, complete));
+        }
+    }
+}
