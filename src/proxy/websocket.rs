@@ -123,15 +123,15 @@ impl<C, S> Session<C, S> {
         let (up, down) = (&self.up, &self.down);
         // Whoever hangs up need not hear how the other side takes it.
         let hung_up = up.has_finished();
-        let framed = up.is_readable() && down.is_readable();
+        // The end of frames is a close frame.
+        let unsaid = down.has_finished() && up.is_readable() && down.is_readable();
+        let gone = down.was_reset() || up.was_refused() || unsaid;
         if up.is_closed() || down.is_closed() {
             Some(Ending::Eof)
         } else if up.has_broken() || down.was_refused() {
             Some(Ending::ClientDisconnect)
-        } else if down.is_cut() || (!hung_up && (down.was_reset() || up.was_refused())) {
+        } else if down.is_cut() || (gone && !hung_up) {
             Some(Ending::UpstreamError)
-        } else if framed && !hung_up && down.has_finished() {
-            Some(Ending::UpstreamError) // the end of a session is a close frame
         } else {
             None
         }
@@ -161,11 +161,10 @@ where
             this.ended = this.judge();
         }
         // A side that takes no more may have said its last word before: that is passed on first.
-        let over = (up && down)
-            || this.up.was_reset() && up
-            || this.down.was_reset() && down
-            || this.up.was_refused() && this.down.is_idle()
-            || this.down.was_refused() && this.up.is_idle();
+        let over = (up && (down || this.up.was_reset()))
+            || (down && this.down.was_reset())
+            || (this.up.was_refused() && this.down.is_idle())
+            || (this.down.was_refused() && this.up.is_idle());
         if !over {
             return Poll::Pending;
         }

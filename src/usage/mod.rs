@@ -280,7 +280,7 @@ fn is_false(value: &bool) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The whole answer went by; for a stream, its end marker was seen.
+    /// The whole answer went by; of a stream, its end marker where one is known. A session was closed.
     #[default]
     Complete,
     /// The caller left first.

@@ -179,14 +179,18 @@ fn the_last_words_of_a_side_that_takes_no_more_arrive() {
     let (close, asked) = (b"\x88\x02\x03\xe8", bytes(b"\x81\x82\0\0\0\0hi"));
     let gone = |says: &[Say]| Side { takes: Some(0), ..Side::saying(says) };
     let (ended, caller, _) = run(
-        Side::saying(&[asked.clone()]),
+        Side::saying(std::slice::from_ref(&asked)),
         gone(&[bytes(b"\x81\x02hi"), bytes(close), Say::Reset]),
         b"",
         FRAMED,
     );
     assert_eq!((ended, caller.got), (Some(Ending::Eof), [&b"\x81\x02hi"[..], close].concat()));
-    let (ended, caller, _) =
-        run(Side::saying(&[asked.clone()]), gone(&[bytes(b"\x81\x02hi"), Say::Reset]), b"", FRAMED);
+    let (ended, caller, _) = run(
+        Side::saying(std::slice::from_ref(&asked)),
+        gone(&[bytes(b"\x81\x02hi"), Say::Reset]),
+        b"",
+        FRAMED,
+    );
     assert_eq!((ended, &caller.got[..]), (Some(Ending::UpstreamError), &b"\x81\x02hi"[..]));
     // It has nothing more to say.
     assert_eq!(run(Side::saying(&[asked]), gone(&[]), b"", FRAMED).0, Some(Ending::UpstreamError));
