@@ -14,6 +14,8 @@
 
 #[path = "cli/places.rs"]
 mod places;
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

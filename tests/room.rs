@@ -293,7 +293,7 @@ fn on_a_volume(mib: u32, test: &str) {
         .arg(dir.path())
         .output();
     if !may.is_ok_and(|may| may.status.success()) {
-        return skip::test("nothing can be mounted here (it takes root and unshare)");
+        return skip::test(skip::NO_MOUNT);
     }
     let out = Command::new("unshare")
         .args(["-m", "sh", "-c", script, "sh", &format!("{mib}m")])

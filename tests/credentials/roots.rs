@@ -103,7 +103,7 @@ fn a_broker_is_trusted_by_the_systems_bundle_where_nothing_names_another() {
     std::fs::write(&roots, &ours.pem).unwrap();
     for (number, (authority, fine)) in [(&ours, true), (&others, false)].into_iter().enumerate() {
         let Some(command) = untold(&roots) else {
-            return crate::skip::test("nothing can be mounted here (it takes root and unshare)");
+            return crate::skip::test(crate::skip::NO_MOUNT);
         };
         let (address, handshakes) = broker(authority);
         let _serving = serve(command, &dir.path().join(number.to_string()), &address);

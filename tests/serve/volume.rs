@@ -37,7 +37,7 @@ impl Volume {
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
         if line != "mounted\n" {
             holder.wait().unwrap();
-            crate::skip::test("nothing can be mounted here (it takes root and unshare)");
+            crate::skip::test(crate::skip::NO_MOUNT);
             return None;
         }
         let input = holder.stdin.take();

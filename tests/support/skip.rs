@@ -79,6 +79,9 @@ pub(crate) fn long_test() -> bool {
     is_long()
 }
 
+/// What a test lacks that wants a file system of its own.
+pub(crate) const NO_MOUNT: &str = "nothing can be mounted here (it takes root and unshare)";
+
 /// This test ran on a broker that is only played.
 #[track_caller]
 pub(crate) fn no_broker() {
