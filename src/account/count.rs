@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use crate::tokens::{Counter, Encoding, FAMILIES};
+use crate::tokens::{Counter, Encoding, FAMILIES, why_uncounted};
 
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 64 << 10;
@@ -20,9 +20,16 @@ pub enum CountError {
 
 /// A model of no known family.
 #[derive(Debug, thiserror::Error)]
-#[error("model `{name}` is not known; known families: {}", families())]
+#[error("model `{name}` {}", why(name))]
 pub struct UnknownModel {
     name: String,
+}
+
+fn why(model: &str) -> String {
+    match why_uncounted(model) {
+        Some(why) => format!("has no vocabulary to count with: {why}"),
+        None => format!("is not known; known families: {}", families()),
+    }
 }
 
 fn families() -> String {
@@ -58,5 +65,8 @@ mod tests {
         assert_eq!(count("gpt-4", &b"\xFF"[..]).unwrap(), count("gpt-4", "\u{FFFD}".as_bytes()).unwrap());
         let error = count("lama", &b""[..]).unwrap_err().to_string();
         assert!(error.contains("lama") && error.contains("gpt-4o"), "{error}");
+        let error = count("dall-e-3", &b""[..]).unwrap_err().to_string();
+        assert!(error.contains("dall-e-3") && error.contains("images"), "{error}");
+        assert_eq!(count("gpt-oss-120b", &b"Hello, world"[..]).unwrap(), 3);
     }
 }

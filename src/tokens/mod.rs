@@ -30,7 +30,7 @@ mod vocabulary;
 #[cfg(test)]
 mod tests;
 
-pub use models::FAMILIES;
+pub use models::{FAMILIES, why_uncounted};
 pub use tables::{is_loaded, load};
 
 use lossy::Carry;

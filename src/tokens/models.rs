@@ -22,6 +22,8 @@ pub const FAMILIES: &[(&str, Encoding)] = &[
     ("o4", Encoding::O200kBase),
     ("gpt-audio", Encoding::O200kBase),
     ("gpt-realtime", Encoding::O200kBase),
+    // Its vocabulary has more special tokens than o200k's, and the same words.
+    ("gpt-oss", Encoding::O200kBase),
     ("codex-", Encoding::O200kBase),
     ("computer-use", Encoding::O200kBase),
     ("gpt-4", Encoding::Cl100kBase),
@@ -51,6 +53,26 @@ pub const FAMILIES: &[(&str, Encoding)] = &[
     ("ada", Encoding::R50kBase),
 ];
 
+/// Starts of the names of models that no text is counted for, and why.
+const UNCOUNTED: &[(&str, &str)] = &[
+    ("dall-e", "it makes images and is billed by the image"),
+    ("gpt-image", "it makes images; what it makes of a text is not published"),
+    ("chatgpt-image", "it makes images; what it makes of a text is not published"),
+    ("sora", "it makes videos and is billed by the second"),
+    ("whisper", "it writes down speech and is billed by the minute"),
+    ("gpt-transcribe", "its vocabulary is not published"),
+    ("tts-", "it speaks and is billed by the character"),
+    ("omni-moderation", "it is not billed"),
+    ("text-moderation", "it is not billed"),
+    ("model-router", "it passes calls on: its answers name the model that counts"),
+];
+
+/// Why a model has no vocabulary to count with, where that is known.
+pub fn why_uncounted(model: &str) -> Option<&'static str> {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    UNCOUNTED.iter().find(|(start, _)| name.starts_with(start)).map(|&(_, why)| why)
+}
+
 impl Encoding {
     /// The encoding of a model, or `None` if its family is not one of [`FAMILIES`].
     ///
@@ -77,7 +99,7 @@ mod tests {
     fn models_of_known_families() {
         let o200k = "gpt-4o gpt-4o-mini-2024-07-18 gpt-4.1 gpt-4.1-nano gpt-4.5-preview gpt-5 gpt-5-mini gpt-5.1 \
             gpt-5.1-codex chatgpt-4o-latest o1 o1-mini o3 o3-pro-2025-06-10 o4-mini gpt-audio-mini gpt-realtime \
-            codex-mini-latest computer-use-preview ft:gpt-4o-mini-2024-07-18:org::id azure/gpt-4o openai/o3-mini";
+            codex-mini-latest computer-use-preview gpt-oss-120b gpt-5.6-cyber ft:gpt-4o-mini-2024-07-18:org::id azure/gpt-4o openai/o3-mini";
         let cl100k = "gpt-4 gpt-4-0613 gpt-4-32k gpt-4-turbo-2024-04-09 gpt-4-vision-preview gpt-3.5-turbo \
             gpt-35-turbo gpt-35-turbo-16k gpt-3.5-turbo-instruct text-embedding-ada-002 text-embedding-3-large \
             davinci-002 babbage-002 davinci:2023-07-21-v2 ft:gpt-3.5-turbo-0125:org:name:id ft:davinci-002:org a/b/gpt-4";
@@ -106,6 +128,16 @@ mod tests {
         for model in unknown.split_whitespace().chain(["", "/", " gpt-4"]) {
             assert_eq!(Encoding::for_model(model), None, "{model:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_counted_is_of_no_family() {
+        for &(start, why) in UNCOUNTED {
+            let model = format!("{start}-x");
+            assert_eq!((Encoding::for_model(&model), why_uncounted(&model)), (None, Some(why)), "{start}");
+        }
+        assert_eq!(why_uncounted("azure/model-router-2025-05-19").map(str::is_empty), Some(false));
+        assert_eq!(why_uncounted("gpt-4o"), None);
     }
 
     #[test]
