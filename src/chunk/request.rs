@@ -52,6 +52,14 @@ pub struct RequestFacts {
     pub compacts: bool,
     /// `prediction`: rejected predictions are billed and not seen.
     pub prediction: bool,
+    /// `reasoning_effort`, or `reasoning.effort`, is `none`: the model does not think.
+    pub thinks_not: bool,
+    /// `reasoning.mode` is given: `pro` thinks more than it says.
+    pub thinks_otherwise: bool,
+    /// `parallel_tool_calls` is false: the model calls one function at a time.
+    pub one_call: bool,
+    /// The last of `messages` is the result of a call.
+    pub answers_result: bool,
     /// The body is one JSON object.
     pub complete: bool,
 }
@@ -123,7 +131,7 @@ impl RequestScan {
 struct Collector {
     facts: RequestFacts,
     key: Key,
-    /// A nested key that is asked for: `type`, `name`, `strict` or `include_usage`.
+    /// A nested key that is asked for, such as `type`.
     inner: Inner,
     /// What the entry of `tools` that is being read offers.
     tool: Option<Tool>,
@@ -192,6 +200,10 @@ enum Key {
     BestOf,
     Suffix,
     ContextManagement,
+    Messages,
+    ReasoningEffort,
+    Reasoning,
+    ParallelToolCalls,
     MaxCompletionTokens,
     MaxTokens,
     MaxOutputTokens,
@@ -213,6 +225,9 @@ enum Inner {
     Name,
     Strict,
     IncludeUsage,
+    Role,
+    Effort,
+    Mode,
     #[default]
     Other,
 }
@@ -240,6 +255,10 @@ impl Key {
             b"best_of" => Key::BestOf,
             b"suffix" => Key::Suffix,
             b"context_management" => Key::ContextManagement,
+            b"messages" => Key::Messages,
+            b"reasoning_effort" => Key::ReasoningEffort,
+            b"reasoning" => Key::Reasoning,
+            b"parallel_tool_calls" => Key::ParallelToolCalls,
             b"max_completion_tokens" => Key::MaxCompletionTokens,
             b"max_tokens" => Key::MaxTokens,
             b"max_output_tokens" => Key::MaxOutputTokens,
@@ -259,6 +278,9 @@ impl Sink for Collector {
                     b"name" => Inner::Name,
                     b"strict" => Inner::Strict,
                     b"include_usage" => Inner::IncludeUsage,
+                    b"role" => Inner::Role,
+                    b"effort" => Inner::Effort,
+                    b"mode" => Inner::Mode,
                     _ => Inner::Other,
                 };
             }
@@ -297,6 +319,10 @@ impl Collector {
             // What the lists hold is seen one level down.
             Key::Tools => (facts.functions, facts.custom_tools, facts.hosted_tools) = (0, false, false),
             Key::Functions => facts.legacy_functions = false,
+            Key::Messages => facts.answers_result = false,
+            Key::ReasoningEffort => facts.thinks_not = token == Token::Text(b"none"),
+            Key::Reasoning => (facts.thinks_not, facts.thinks_otherwise) = (false, false),
+            Key::ParallelToolCalls => facts.one_call = token == Token::Scalar(b"false"),
             Key::ToolChoice if token == (Token::Open { array: false }) => {
                 facts.tool_choice = ToolChoice::Named
             }
@@ -336,6 +362,12 @@ impl Collector {
             (Key::Text | Key::ResponseFormat, 3, Inner::Name, Token::Text(name)) => {
                 facts.schema_name = Some(String::from_utf8_lossy(name).into_owned());
             }
+            (Key::Messages, 2, _, Token::Open { .. }) => facts.answers_result = false,
+            (Key::Messages, 3, Inner::Role, Token::Text(role)) => facts.answers_result = role == b"tool",
+            (Key::Reasoning, 2, Inner::Mode, token) => {
+                facts.thinks_otherwise = token != Token::Scalar(b"null")
+            }
+            (Key::Reasoning, 2, Inner::Effort, token) => facts.thinks_not = token == Token::Text(b"none"),
             (Key::ToolChoice, 2, Inner::Type, Token::Text(kind)) => {
                 let is_function = kind == b"function";
                 facts.tool_choice = if is_function { ToolChoice::Named } else { ToolChoice::Other };
@@ -405,9 +437,35 @@ mod tests {
             suffix: false,
             compacts: false,
             prediction: false,
+            thinks_not: false,
+            thinks_otherwise: false,
+            one_call: false,
+            answers_result: false,
             complete: true,
         };
         assert_eq!(facts(FULL), expected);
+    }
+
+    #[test]
+    fn whether_the_model_is_to_think_and_call() {
+        let said = |body: &str| {
+            let facts = facts(body);
+            (facts.thinks_not, facts.thinks_otherwise, facts.one_call, facts.answers_result)
+        };
+        assert_eq!(said(r#"{"reasoning_effort":"none"}"#), (true, false, false, false));
+        assert_eq!(said(r#"{"reasoning":{"summary":null,"effort":"none"}}"#), (true, false, false, false));
+        assert_eq!(said(r#"{"reasoning":{"effort":"none"},"reasoning":null}"#).0, false);
+        assert_eq!(said(r#"{"reasoning":{"effort":"none","mode":"pro"}}"#), (true, true, false, false));
+        assert_eq!(
+            said(r#"{"reasoning":{"effort":"low","mode":null},"x":{"effort":"none"}}"#),
+            (false, false, false, false)
+        );
+        assert_eq!(said(r#"{"parallel_tool_calls":false}"#), (false, false, true, false));
+        let messages =
+            |last: &str| format!(r#"{{"messages":[{{"role":"tool","content":[{{"role":"user"}}]}}{last}]}}"#);
+        assert!(said(&messages("")).3);
+        assert!(!said(&messages(r#",{"content":"x","role":"user"}"#)).3);
+        assert!(!said(&messages(r#",{"content":"x"}"#)).3);
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub struct Item<'a> {
     pub name: Option<Text<'a>>,
     /// `arguments` of the call, or the `input` of a custom tool.
     pub arguments: Option<Text<'a>>,
+    /// `namespace`: the function was found by a search, and is called by a longer name.
+    pub namespaced: bool,
     content: Option<&'a [u8]>,
     object: &'a [u8],
     /// Members whose texts the model wrote, beside those above.
@@ -107,6 +109,8 @@ pub struct Response<'a> {
     pub status: Option<Text<'a>>,
     /// `incomplete_details.reason`
     pub incomplete_reason: Option<Text<'a>>,
+    /// `reasoning.effort`, as the service took it.
+    pub effort: Option<Text<'a>>,
     output: Option<&'a [u8]>,
 }
 
@@ -179,6 +183,7 @@ impl<'a> Item<'a> {
             b"content" => item.content = value.array(),
             b"caller" => caller = value.object(),
             b"svg_usage" => item.svg_usage = value.object(),
+            b"namespace" => item.namespaced = value.text().is_some(),
             _ => {}
         })?;
         let kind = kind.map(|kind| kind.key()).unwrap_or_default();
@@ -254,13 +259,21 @@ impl<'a> Response<'a> {
     /// # Errors
     /// [`Malformed`] if `object` is no JSON object.
     pub fn parse(object: &'a [u8]) -> Result<Response<'a>, Malformed> {
-        let (mut response, mut details) = (Response::default(), None);
+        let (mut response, mut details, mut reasoning) = (Response::default(), None, None);
         members(object, |key, value| match key {
             b"output" => response.output = value.array(),
             b"status" => response.status = value.text(),
             b"incomplete_details" => details = value.object(),
+            b"reasoning" => reasoning = value.object(),
             _ => {}
         })?;
+        if let Some(reasoning) = reasoning {
+            members(reasoning, |key, value| {
+                if key == b"effort" {
+                    response.effort = value.text();
+                }
+            })?;
+        }
         if let Some(details) = details {
             members(details, |key, value| {
                 if key == b"reason" {

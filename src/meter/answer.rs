@@ -52,6 +52,8 @@ pub(super) struct Answer {
     pub(super) items: Items,
     /// How a Responses answer ended: its status, or why it is incomplete.
     pub(super) finish: Option<SmolStr>,
+    /// A Responses answer says that the model was not to think.
+    pub(super) thinks_not: bool,
     /// The class of the error that ended it.
     pub(super) error: Option<SmolStr>,
     /// The status that the error names, if it names one that we know.
@@ -206,6 +208,9 @@ impl Answer {
         }
         if let Some(finish) = response.incomplete_reason.or(response.status).filter(|_| last) {
             self.finish = Some(finish_label(&finish.lossy()));
+        }
+        if let Some(effort) = response.effort {
+            self.thinks_not = *effort.key() == *b"none";
         }
         self.items.whole_answer(response, self.rules.map(|model| model.encoding), &mut self.charged)
     }

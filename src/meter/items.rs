@@ -242,6 +242,7 @@ impl Items {
 
     /// What an item is, and which function it calls.
     fn name(&mut self, index: u64, item: &chunk::Item<'_>) {
+        self.odd |= item.namespaced;
         let Some(slot) = self.item(index, item.kind) else { return };
         slot.kind = Some(item.kind);
         let is_call = matches!(item.kind, ItemKind::Call | ItemKind::Custom);

@@ -288,6 +288,10 @@ impl Meter {
         if self.is_model_assumed() && count.tokens.is_some() {
             reasons.push("model_assumed");
         }
+        let answer = &self.body.seen.answer;
+        if self.rules_model().is_some_and(|model| output::usage_was_divided(answer, model)) {
+            reasons.push("divided_usage");
+        }
         let quality = if reasons.is_empty() { Quality::Exact } else { Quality::Estimated };
         Side::computed(count.tokens, quality, reasons).by(count.class)
     }

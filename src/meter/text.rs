@@ -19,6 +19,8 @@ pub(super) struct Text {
     unnamed: Vec<u8>,
     bytes: u64,
     last: Option<u8>,
+    /// It has more than one line.
+    breaks: bool,
     lost: bool,
 }
 
@@ -35,10 +37,11 @@ impl Text {
             counter.push(&std::mem::take(&mut self.unnamed));
             self.counter = Some(counter);
         }
-        let Text { joiner, counter, unnamed, bytes, last, lost } = self;
+        let Text { joiner, counter, unnamed, bytes, last, breaks, lost } = self;
         joiner.feed(delta, |part| {
             *bytes += part.len() as u64;
             *last = part.last().copied().or(*last);
+            *breaks |= part.contains(&b'\n');
             match counter {
                 Some(counter) => counter.push(part),
                 None if !*lost && unnamed.len() + part.len() <= UNNAMED_BYTES_MAX => {
@@ -75,6 +78,11 @@ impl Text {
     /// The last byte of the text.
     pub(super) fn last(&self) -> Option<u8> {
         self.last
+    }
+
+    /// It has more than one line.
+    pub(super) fn breaks(&self) -> bool {
+        self.breaks
     }
 
     /// Tokens if the text ended here; `None` if too much came before the model was known.

@@ -105,6 +105,15 @@ pub fn compact(arguments: &str) -> String {
     }
 }
 
+/// Arguments as Python writes them, where that has spaces that a compact writer leaves out.
+pub fn is_spaced(arguments: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(arguments).is_ok_and(|value| {
+        let spaced = to_string(&value, SPACED);
+        spaced.len() > to_string(&value, COMPACT).len()
+            && [spaced, to_string(&value, SPACED_ASCII)].iter().any(|text| text.as_bytes() == arguments)
+    })
+}
+
 /// Several calls of one turn, as the one call to an internal wrapper that the service bills.
 pub fn parallel<'a>(calls: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut out = String::from("{\"tool_uses\":[");

@@ -73,7 +73,7 @@ pub(super) fn count(api: Api, request: &Object, model: Model) -> PromptCount {
         counted.doubt("suffix");
         counted.bill.add("suffix", tokens_of(model, suffix.as_str().unwrap_or("")));
     }
-    if !model.proven {
+    if !model.plain {
         counted.doubt("unknown_model");
     }
     if request.iter().any(|(key, value)| !value.is_null() && !keys.contains(&key.as_str())) {

@@ -10,30 +10,36 @@
 //! | the same, and a JSON schema | `+ 1 + N(the schema's name) + 2`: the model writes the head of such an answer itself | 5 of 7 |
 //! | refusal | its tokens + 1 | 25 of 25 |
 //! | one call | name joined to ` to=functions.`, arguments as streamed, + 4 (gpt-4 of 2023: + 1) | all but 1 |
-//! | several calls | one call to an internal wrapper with compact JSON | 37 of 37 |
+//! | one call whose arguments have spaces, gpt-4.1-nano, gpt-3.5 | as several calls | 10 of 11 |
+//! | several calls | one call to an internal wrapper with compact JSON; gpt-5 too | 37 of 37; 3 of 3 |
 //! | a call that the request named | its arguments: the rest is written into the prompt | 13 of 13, 6 with the end of turn |
 //! | `tool_choice: none` | its tokens: that no function is called is written into the prompt | none |
 //! | several choices | their sum | 7 of 7 |
 //! | cut by `length` | the limit of the request | 5 of 5 |
 //!
 //! The token that ends a turn is billed by Azure and not by api.openai.com, and never where `length`
-//! or a stop sequence cut the answer. The text of a stop sequence is not billed either since gpt-4o (22 of
-//! 22), but is for gpt-4 (1 of 1). So where the end is not billed a stop sequence changes nothing, and
-//! where it is, whether one was met is the question; an answer to a strict schema that ends with a
-//! bracket has met none that begins with a word.
+//! or a stop sequence cut the answer. The text of a stop sequence is billed (2 of 2; gpt-4: 1 of 1), though it
+//! is not sent; it was not with gpt-4o in the first months of 2025 (22 of 22). So whether one was met is the
+//! question, and no answer says it; an answer to a strict schema that ends with a bracket has met none
+//! that begins with a word.
 //!
 //! gpt-5 and the o-series add their hidden reasoning, which no stream shows, and a frame around the
-//! text: their visible count is a lower bound.
+//! text: their visible count is a lower bound. From gpt-5.2 on there is none where the request says so, and
+//! the count is exact.
 
-use super::{Computed, Exchange, limited, signed};
+use super::{Computed, Exchange, SLACK_TOKENS, limited, signed};
 use crate::chunk::{Stop, ToolChoice};
-use crate::meter::answer::Choice;
-use crate::prompt::{self, Bill, Family};
+use crate::meter::answer::{Call, Choice};
+use crate::prompt::{self, Bill};
 use crate::tokens::{self, Encoding};
 
 /// From December 2024 to May 2025 api.openai.com billed the end of a turn on some clusters and not on
 /// others (121 of 185 recordings are billed, and one of eleven from that December): seconds since 1970.
 const UNSURE_END_OF_TURN: std::ops::Range<u64> = 1_733_529_600..1_747_785_600;
+
+/// The text of a stop sequence was not billed by gpt-4o until April 2025 (22 of 22), and was in January
+/// 2026 (2 of 2): seconds since 1970, of a day from which on that is not known.
+const UNSURE_STOP_TEXT: u64 = 1_759_276_800;
 
 /// Azure bills it at least since October 2025 (57 of 57); in March 2025 it did not (1 of 1), nor did it
 /// for older models (3 of 3). Before gpt-4o came, in May 2024, no answer can be dated.
@@ -66,11 +72,6 @@ impl Exchange<'_> {
         self.model.encoding
     }
 
-    /// The model reasons where nobody sees it.
-    fn is_hidden(&self) -> bool {
-        matches!(self.model.family, Family::Gpt5 | Family::OSeries)
-    }
-
     /// The answer stops in mid-sentence: nothing that is billed at its end is billed.
     fn is_cut(&self, choice: &Choice) -> bool {
         match &choice.finish {
@@ -100,7 +101,7 @@ impl Exchange<'_> {
     /// Tokens of one choice; `None` if its text is lost.
     fn choice(&self, choice: &Choice, place: Option<usize>, bill: &mut Bill) -> Option<()> {
         let cut = self.is_cut(choice);
-        let hidden = self.is_hidden();
+        let hidden = self.model.frames.thinks;
         let before = bill.total();
         if hidden {
             self.reasoning_model(choice, place, cut, bill)?;
@@ -149,26 +150,37 @@ impl Exchange<'_> {
             return Some(());
         }
         bill.add_at("text frame", place, i64::from(text > 0));
-        let frame = match (choice.finish.is_none() && cut, self.model.family) {
+        let frame = match (choice.finish.is_none() && cut, self.model.frames.early) {
             // Of a call that did not end, only what was seen is sure.
             (true, _) => 0,
-            (false, Family::Gpt4Early) => 1,
-            (false, _) => 4,
+            (false, true) => 1,
+            (false, false) => 4,
         };
         bill.add_at("call frame", place, frame);
         match calls.as_slice() {
-            [call] => {
+            [call] if !self.is_wrapped(call) => {
                 bill.add_at("function name", place, self.name(&call.name));
                 bill.add_at("arguments", place, signed(call.arguments.count(self.encoding())?));
             }
-            several => {
-                let texts: Vec<_> = several.iter().map(|call| String::from_utf8_lossy(&call.kept)).collect();
-                let pairs = several.iter().zip(&texts).map(|(call, text)| (call.name.as_str(), &**text));
-                bill.add_at("parallel call name", place, self.n(" to=multi_tool_use.parallel"));
-                bill.add_at("parallel calls", place, self.n(&prompt::parallel(pairs)));
-            }
+            several => self.wrapper(several, place, bill),
         }
         Some(())
+    }
+
+    /// Calls made together are one call to an internal wrapper.
+    fn wrapper(&self, calls: &[&Call], place: Option<usize>, bill: &mut Bill) {
+        let texts: Vec<_> = calls.iter().map(|call| String::from_utf8_lossy(&call.kept)).collect();
+        let pairs = calls.iter().zip(&texts).map(|(call, text)| (call.name.as_str(), &**text));
+        bill.add_at("parallel call name", place, self.n(" to=multi_tool_use.parallel"));
+        bill.add_at("parallel calls", place, self.n(&prompt::parallel(pairs)));
+    }
+
+    /// A model sometimes wraps a single call as if there were several. It shows: arguments out of the
+    /// wrapper are written anew, as Python does, with spaces; a call of its own has none. Of those so
+    /// spaced 10 of 11 are billed with the wrapper (the other has 13 more), of 657 others none.
+    fn is_wrapped(&self, call: &Call) -> bool {
+        let frames = self.model.frames;
+        !frames.thinks && !frames.early && self.model.wraps_one && prompt::is_spaced(&call.kept)
     }
 
     /// The visible part of a gpt-5 or o-series answer, as if there had been no reasoning.
@@ -181,25 +193,34 @@ impl Exchange<'_> {
     ) -> Option<()> {
         let text = signed(self.text(choice)?);
         let open = choice.finish.is_none() && cut;
-        let frame = match (open, self.model.early_frame) {
-            (true, _) => 0,
-            (false, false) => 3,
-            (false, true) => 9,
-        };
+        let frames = self.model.frames.answer;
+        // After the result of a call the model may go on without a thought.
+        let silent = if self.facts.answers_result { frames.silent } else { 0 };
+        let frame = |frame: i64| if open { 0 } else { frame };
         if text > 0 {
             bill.add_at("text", place, text);
-            bill.add_at("text frame", place, frame);
+            bill.add_at("perhaps shorter", place, if self.may_think() { -(text / SLACK_TOKENS) } else { 0 });
+            bill.add_at("text frame", place, frame(frames.text - silent));
             bill.add_at("JSON schema", place, if cut { 0 } else { self.schema_head() });
         }
-        for (nth, call) in choice.calls.iter().filter(|call| !call.name.is_empty()).enumerate() {
-            bill.add_at("function name", place, self.name(&call.name));
-            bill.add_at("arguments", place, signed(call.arguments.count(self.encoding())?));
-            let frame = match (open, nth == 0 && text == 0) {
-                (true, _) => 0,
-                (false, true) => 4 + frame,
-                (false, false) => 4 + 6,
-            };
-            bill.add_at("call frame", place, frame);
+        let calls: Vec<_> = choice.calls.iter().filter(|call| !call.name.is_empty()).collect();
+        if calls.is_empty() {
+            return Some(());
+        }
+        let call = if self.facts.tool_choice == ToolChoice::Named { frames.named } else { frames.call };
+        bill.add_at("call frame", place, frame(if text > 0 { 4 + 6 } else { call - silent }));
+        match calls.as_slice() {
+            [call] => {
+                bill.add_at("function name", place, self.name(&call.name));
+                bill.add_at("arguments", place, signed(call.arguments.count(self.encoding())?));
+            }
+            // How the wrapper would have ended is not known; it never costs less than the arguments.
+            several if open => {
+                for call in several {
+                    bill.add_at("arguments", place, signed(call.arguments.count(self.encoding())?));
+                }
+            }
+            several => self.wrapper(several, place, bill),
         }
         Some(())
     }
@@ -217,6 +238,7 @@ impl Exchange<'_> {
     fn doubts(&self, choice: &Choice, computed: &mut Computed) {
         let finish = choice.finish.as_deref();
         let (calls, customs) = (choice.calls.len(), choice.customs.len());
+        let text = if self.facts.json_schema { self.text(choice).map_or(0, signed) } else { 0 };
         let nameless = choice.calls.iter().chain(&choice.customs).any(|call| call.name.is_empty());
         for (doubt, reason) in [
             (finish == Some("content_filter"), "content_filter"),
@@ -224,9 +246,14 @@ impl Exchange<'_> {
             (self.facts.tool_choice == ToolChoice::Named && !self.is_named_call(choice), "tool_choice"),
             (self.facts.tool_choice == ToolChoice::Nothing && self.tools_offered(), "tool_choice"),
             (finish.is_none() && self.whole, "unfinished"),
-            (!choice.has_text() && calls + customs == 0 && self.whole && !self.is_hidden(), "empty_answer"),
+            (
+                !choice.has_text() && calls + customs == 0 && self.whole && !self.model.frames.thinks,
+                "empty_answer",
+            ),
             (nameless && self.whole, "unknown_fields"),
-            (calls > 1 && self.model.family == Family::Gpt4Early, "parallel_calls"),
+            (calls > 1 && self.model.frames.early, "parallel_calls"),
+            (matches!(choice.calls.as_slice(), [call] if self.is_wrapped(call)), "parallel_calls"),
+            (self.is_long_json(text, choice.content.breaks()), "json_schema"),
             (choice.audio, "audio"),
             (choice.odd || !choice.reasoning.is_empty(), "unknown_fields"),
             (finish == Some("other"), "unknown_fields"),
@@ -245,7 +272,8 @@ impl Exchange<'_> {
         let could = self.facts.stop != Stop::Never
             && choice.finish.as_deref() == Some("stop")
             && choice.calls.is_empty();
-        let free = !self.rules.end_of_turn && self.encoding() == Encoding::O200kBase;
+        let then = self.answer.created.is_some_and(|seconds| seconds < UNSURE_STOP_TEXT);
+        let free = then && !self.rules.end_of_turn && self.encoding() == Encoding::O200kBase;
         let is_json = self.facts.json_schema
             && self.facts.strict
             && self.facts.stop == Stop::Words
@@ -256,13 +284,18 @@ impl Exchange<'_> {
     /// The call that the request named, as it has been recorded.
     fn is_named_call(&self, choice: &Choice) -> bool {
         let ended = matches!(choice.finish.as_deref(), Some("stop" | "length"));
-        ended && choice.calls.len() == 1 && !choice.has_text() && self.model.family == Family::Classic
+        ended && choice.calls.len() == 1 && !choice.has_text() && self.is_classic()
+    }
+
+    fn is_classic(&self) -> bool {
+        !self.model.frames.thinks && !self.model.frames.early
     }
 
     /// Why the whole count may be off.
     fn request_doubts(&self, computed: &mut Computed) {
         let answer = self.answer;
-        let hidden = self.is_hidden();
+        let hidden = self.may_think();
+        let called = answer.choices.iter().any(|choice| !choice.calls.is_empty());
         let created = |is: fn(u64) -> bool| answer.created.is_some_and(is);
         let unsure_end = if self.rules.end_of_turn {
             self.encoding() == Encoding::Cl100kBase
@@ -272,8 +305,8 @@ impl Exchange<'_> {
         };
         for (doubt, reason) in [
             (hidden, "reasoning_hidden"),
-            (!self.model.proven, "unknown_model"),
-            (unsure_end && !hidden, "end_of_turn"),
+            (self.model.chat < self.needed(called), "unknown_model"),
+            (unsure_end && !self.model.frames.thinks, "end_of_turn"),
             (self.facts.hosted_tools || self.facts.web_search || self.facts.data_sources, "hosted_tool"),
             (self.facts.prediction, "prediction"),
             (self.facts.tool_choice == ToolChoice::Other, "unknown_fields"),

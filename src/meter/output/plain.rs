@@ -48,7 +48,7 @@ pub(super) fn count(exchange: Exchange<'_>) -> Computed {
         (unseen, "best_of"),
         (facts.echo, "echo"),
         (facts.suffix, "suffix"),
-        (!exchange.model.proven, "unknown_model"),
+        (!exchange.model.plain, "unknown_model"),
         (answer.overflow, "too_many_choices"),
         (!facts.complete, "request_unread"),
     ] {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::request::{calls, content, functions, json_schema, messages, picture, role, speaks_and_calls};
 use crate::prompt::image::image;
-use crate::prompt::model::{Family, Model};
+use crate::prompt::model::{Model, Proof};
 use crate::prompt::tools::Rendered;
 use crate::prompt::{Object, schema, text};
 
@@ -71,16 +71,21 @@ pub(super) fn server_state(request: &Object) -> bool {
 /// Reasons why the count may be off; none for a proven class.
 pub(super) fn doubts(request: &Object, model: Model, tools: &Rendered) -> Vec<&'static str> {
     let mut doubts = Doubts { model, reasons: Vec::new() };
-    doubts.add_if(!model.proven, "unknown_model");
+    let frames = model.frames;
+    let called = !functions(request).is_empty() || messages(request).iter().any(is_of_calls);
+    let needed = if called || json_schema(request).is_some() { Proof::Functions } else { Proof::Texts };
+    doubts.add_if(model.chat < needed, "unknown_model");
     // Of four recordings of gpt-4-0613 with tools two are exact without the rules made for the others.
-    let early = model.family == Family::Gpt4Early && !tools.text.is_empty();
+    let early = frames.early && !tools.text.is_empty();
     doubts.add_if(tools.doubtful || early, "tool_schema");
     doubts.keys(request);
-    // No recording has a schema in a chat with a model that thinks.
-    let proven = |format| model.family == Family::Classic && schema::is_proven(format);
+    // Few recordings have a schema in a chat with a model that thinks.
+    let proven = |format| !frames.thinks && !frames.early && schema::is_proven(format);
     doubts.add_if(json_schema(request).is_some_and(|format| !proven(format)), "json_schema");
     doubts.add_if(parallel_doubt(messages(request), model), "parallel_calls");
-    doubts.add_if(messages(request).iter().any(is_rare_history), "tool_history");
+    // Azure's chats of o4-mini are billed 3 less for a call that is sent back, and o3-mini's, too.
+    let called = messages(request).iter().any(|message| !calls(message).is_empty());
+    doubts.add_if(called && frames.o_series || messages(request).iter().any(is_rare_history), "tool_history");
     doubts.add_if(choice_doubt(request, model), "tool_choice");
     for message in messages(request) {
         doubts.message(message);
@@ -88,12 +93,18 @@ pub(super) fn doubts(request: &Object, model: Model, tools: &Rendered) -> Vec<&'
     doubts.reasons
 }
 
-/// Calls made together: seen of gpt-5 in one program only; and of their results some models escape
+/// It calls, or answers a call.
+fn is_of_calls(message: &Value) -> bool {
+    !calls(message).is_empty() || matches!(role(message), "tool" | "function")
+}
+
+/// Calls made together: seen of gpt-5 in few programs; and of their results some models escape
 /// what is not ASCII and others do not.
 fn parallel_doubt(messages: &[Value], model: Model) -> bool {
     let parallel = messages.iter().any(|message| calls(message).len() > 1);
     let results = || messages.iter().filter(|message| role(message) == "tool");
-    parallel && (model.family != Family::Classic || results().any(|message| !content(message).is_ascii()))
+    let frames = model.frames;
+    parallel && (frames.thinks || frames.early || results().any(|message| !content(message).is_ascii()))
 }
 
 /// The older form of calls, or text and calls in one message: not in any recording at hand.
@@ -102,18 +113,13 @@ fn is_rare_history(message: &Value) -> bool {
     older || role(message) == "function" || speaks_and_calls(message)
 }
 
-/// A function by name has been asked of classic models and gpt-5, `none` of no classic one.
+/// A function by name has been asked of classic models, gpt-5 and the o-series, `none` of gpt-5 only.
 fn choice_doubt(request: &Object, model: Model) -> bool {
     let choices = ["tool_choice", "function_call"].map(|key| request.get(key));
     let any = |is: fn(&Value) -> bool| choices.iter().flatten().any(|choice| is(choice));
     let offered = !functions(request).is_empty();
-    match model.family {
-        Family::Gpt5 => false,
-        Family::Classic => offered && any(|choice| choice == "none"),
-        Family::Gpt4Early | Family::OSeries => {
-            any(Value::is_object) || offered && any(|choice| choice == "none")
-        }
-    }
+    let gpt5 = model.frames.thinks && !model.frames.o_series;
+    any(Value::is_object) && model.frames.early || offered && !gpt5 && any(|choice| choice == "none")
 }
 
 fn has_only(members: &Object, keys: &[&str]) -> bool {

@@ -28,8 +28,8 @@ pub(super) struct History<'a> {
 }
 
 impl<'a> History<'a> {
-    /// `grouped`: the model's calls in one turn are one call. `tokens` counts a name.
-    pub(super) fn of(messages: &'a [Value], grouped: bool, tokens: impl Fn(&str) -> i64) -> History<'a> {
+    /// `tokens` counts a name.
+    pub(super) fn of(messages: &'a [Value], tokens: impl Fn(&str) -> i64) -> History<'a> {
         let mut history = History::default();
         for (place, message) in messages.iter().enumerate() {
             let list = message.get("tool_calls").and_then(Value::as_array).map(Vec::as_slice);
@@ -38,7 +38,7 @@ impl<'a> History<'a> {
                 if let Some(function) = entry.get("function") {
                     history.names.insert(id, tokens(text(function, "name")));
                 }
-                if grouped && list.is_some_and(|list| list.len() > 1) {
+                if list.is_some_and(|list| list.len() > 1) {
                     history.group.insert(id, place);
                 }
             }

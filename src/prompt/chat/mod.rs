@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::image::image;
 use super::json::{SPACED, SPACED_ASCII, compact, parallel, to_string};
-use super::model::{Family, Model};
+use super::model::{Frames, Model};
 use super::schema::format_text;
 use super::tools::{Rendered, is_described};
 use super::{Bill, Object, PromptCount, spoken_by, text, tokens_of};
@@ -81,14 +81,14 @@ impl<'a> Chat<'a> {
         tokens_of(self.model, text)
     }
 
-    fn is_gpt5(&self) -> bool {
-        self.model.family == Family::Gpt5
+    fn frames(&self) -> &'static Frames {
+        self.model.frames
     }
 
     /// The whole prompt.
     fn bill(&self, tools: &Rendered) -> Bill {
         let mut bill = Bill::default();
-        bill.add("start of the answer", if self.model.short_start { 2 } else { 3 });
+        bill.add("start of the answer", self.frames().start);
         self.system(tools, &mut bill);
         self.messages(&mut bill);
         bill.add("tool choice", self.choice());
@@ -122,23 +122,19 @@ impl<'a> Chat<'a> {
 
     /// What comes with the tools text, seen in the bill alone.
     fn around_tools(&self, first: &Object) -> i64 {
-        match self.model.family {
-            Family::Classic | Family::Gpt4Early => -1,
-            Family::OSeries => 0,
-            // A hidden preamble.
-            Family::Gpt5 => (if self.has_system() { 84 } else { 81 }) - i64::from(!is_described(first)),
-        }
+        let undescribed = if is_described(first) { 0 } else { self.frames().undescribed };
+        self.frames().tools[usize::from(self.has_system())] + undescribed
     }
 
     /// What comes with the schema's text: without tools the answer is begun for the model, with its
     /// head. Where the model writes the head, as gpt-5 does, it is on the bill of the answer.
     fn around_schema(&self) -> i64 {
-        if self.functions.is_empty() && !self.is_gpt5() { self.schema_head } else { 0 }
+        if self.functions.is_empty() && self.frames().begins_schema { self.schema_head } else { 0 }
     }
 
     /// All messages but a leading system message.
     fn messages(&self, bill: &mut Bill) {
-        let history = History::of(self.messages, !self.is_gpt5(), |name| self.n(name));
+        let history = History::of(self.messages, |name| self.n(name));
         let mut answered = HashSet::new();
         for (place, message) in self.messages.iter().enumerate().skip(usize::from(self.has_system())) {
             let calls = calls(message);
@@ -158,8 +154,7 @@ impl<'a> Chat<'a> {
 
     /// Everything of a message but its content. The head is `role` or `role:name`.
     fn frame(&self, role: &str, message: Option<&Value>) -> i64 {
-        // gpt-5 marks the channel of what it said before.
-        let channel = if self.is_gpt5() && role == "assistant" { 2 } else { 0 };
+        let channel = if role == "assistant" { self.frames().spoken } else { 0 };
         let head = match message.map_or("", |message| text(message, "name")) {
             "" => self.n(role),
             name => self.n(&format!("{role}:{name}")),
@@ -178,22 +173,30 @@ impl<'a> Chat<'a> {
         texts(message).iter().map(|text| self.n(text)).sum()
     }
 
-    /// A message of the assistant that calls: several calls are one call to an internal wrapper, but
-    /// for gpt-5.
+    /// A message of the assistant that calls: several calls are one call to an internal wrapper.
     fn calling(&self, message: &Value, calls: &[(&str, &str)]) -> i64 {
-        let mut sum = self.content(message);
-        if calls.len() > 1 && !self.is_gpt5() {
-            let wrapped = self.n(&parallel(calls.iter().copied()));
-            return sum + 4 + self.n(" to=multi_tool_use.parallel") + wrapped;
+        let frames = self.frames();
+        let (mut sum, spoken) = (self.content(message), !content(message).is_empty());
+        // A name is not written as that of a text is: it costs no more than itself (2 of 2).
+        sum += self.n(text(message, "name")) + frames.called;
+        // gpt-5 has a message for what it said and one for what it called.
+        sum += if spoken { frames.called } else { 0 };
+        match calls {
+            [(name, arguments)] => {
+                sum + self.around_call()
+                    + self.n(&format!(" to=functions.{name}"))
+                    + self.n(&compact(arguments))
+            }
+            several => {
+                let wrapped = self.n(&parallel(several.iter().copied()));
+                sum + 4 + self.n(" to=multi_tool_use.parallel") + wrapped
+            }
         }
-        if self.is_gpt5() {
-            sum += if content(message).is_empty() { 6 } else { 12 };
-        }
-        let frame = if self.model.family == Family::Gpt4Early { 1 } else { 4 };
-        for (name, arguments) in calls {
-            sum += frame + self.n(&format!(" to=functions.{name}")) + self.n(&compact(arguments));
-        }
-        sum
+    }
+
+    /// Around a call: gpt-4 of June 2023 has 1, which it has in the call that is begun for it, too (6 of 6).
+    fn around_call(&self) -> i64 {
+        if self.frames().early { 1 } else { 4 }
     }
 
     /// The result of a call. Results of calls that were made together are one message, a list.
@@ -219,16 +222,14 @@ impl<'a> Chat<'a> {
     fn choice(&self) -> i64 {
         let given = |key| self.request.get(key).filter(|value| !value.is_null() && *value != "");
         let Some(choice) = given("tool_choice").or_else(|| given("function_call")) else { return 0 };
-        if self.is_gpt5() {
-            return 0;
-        }
         if choice.is_object() {
             return match text(choice.get("function").unwrap_or(choice), "name") {
                 "" => 0,
-                name => self.n(&format!(" to=functions.{name}")) + 4,
+                _ if !self.frames().begins_call => 0,
+                name => self.n(&format!(" to=functions.{name}")) + self.around_call(),
             };
         }
-        i64::from(choice == "none" && !self.functions.is_empty())
+        i64::from(choice == "none" && !self.functions.is_empty() && self.frames().begins_schema)
     }
 }
 

@@ -54,6 +54,10 @@ fn tools_are_joined_to_the_system_text() {
     assert_eq!(difference(&system, &tools, "gpt-5"), joined + 84);
     assert_eq!(difference(&user(), &tools, "gpt-5"), n(text) + 85);
     assert_eq!(difference(&user(), &tools, "o3-mini"), 4 + n(text));
+    assert_eq!(difference(&user(), &tools, "o4-mini"), 4 + n(text));
+    assert_eq!(difference(&system, &tools, "o3-mini"), joined);
+    assert_eq!(difference(&system, &tools, "o4-mini"), joined + 3);
+    assert_eq!(difference(&system, &tools, "gpt-5-chat-latest"), joined - 1);
 }
 
 #[test]
@@ -85,6 +89,11 @@ fn calls_and_their_results() {
             r#"{"tool_uses":[{"recipient_name":"functions.get_it","parameters":{"a":1}},{"recipient_name":"functions.g","parameters":{"a":1}}]}"#,
         );
     assert_eq!(tokens_of(&two, GPT_4O), 3 + 4 + wrapper + 10 + n(r#"["é", {"b": []}]"#));
+    let list = n(r#"["é", {"b": []}]"#);
+    assert_eq!(tokens_of(&two, "gpt-5"), 2 + 6 + 4 + wrapper + 10 + list);
+    let named = json!([{"role": "assistant", "name": "critic", "content": null, "tool_calls": [call("1", "get_it")]}, result("1", "é")]);
+    assert_eq!(tokens_of(&named, GPT_4O), 3 + 4 + called + n("critic") + answered, "a name beside a call");
+    assert_eq!(tokens_of(&one, "o4-mini") - tokens_of(&one, "o3-mini"), 6);
     assert_eq!(tokens_of(&two, "gpt-4o-mini"), 3 + 4 + wrapper + 10 + n(r#"["\u00e9", {"b": []}]"#));
 }
 
@@ -107,8 +116,21 @@ fn long_names_are_counted_once() {
 fn a_choice_by_name_begins_the_answer() {
     let named = json!({"tool_choice": {"type": "function", "function": {"name": "get_it"}}});
     assert_eq!(difference(&user(), &named, GPT_4O), n(" to=functions.get_it") + 4);
-    assert_eq!(difference(&user(), &named, "gpt-5"), 0);
+    for model in ["gpt-5", "o1", "o3-mini", "o4-mini"] {
+        assert_eq!(difference(&user(), &named, model), 0, "{model}");
+    }
+    let early = tokens::count(Encoding::Cl100kBase, " to=functions.get_it") as i64;
+    assert_eq!(difference(&user(), &named, "gpt-4-0613"), early + 1);
+    assert_eq!(difference(&user(), &named, "gpt-4-turbo"), early + 4);
     assert_eq!(difference(&user(), &json!({"tool_choice": "auto"}), GPT_4O), 0);
+}
+
+#[test]
+fn what_was_refused_before_is_text() {
+    let refused = json!([{"role": "assistant", "content": null, "refusal": "I will not"}]);
+    let said = json!([{"role": "assistant", "content": "I will not", "refusal": null}]);
+    assert_eq!(tokens_of(&refused, GPT_4O), tokens_of(&said, GPT_4O));
+    assert_eq!(counted(&json!({"messages": refused}), GPT_4O).reasons, [""; 0]);
 }
 
 #[test]
@@ -181,11 +203,10 @@ fn what_was_not_recorded_is_an_estimate() {
         (with("/messages/3/role", json!("function")), GPT_4O, "tool_history"),
         (with("/tool_choice", json!("none")), GPT_4O, "tool_choice"),
         (with("/tool_choice", json!({"type": "allowed_tools"})), GPT_4O, "unknown_fields"),
-        (
-            with("/tool_choice", json!({"type": "function", "function": {"name": "f"}})),
-            "o3-mini",
-            "tool_choice",
-        ),
+        (with("/tool_choice", json!("none")), "o3-mini", "tool_choice"),
+        (proven(), "o4-mini", "tool_history"),
+        (proven(), "gpt-5.4", "unknown_model"),
+        (proven(), "gpt-5-chat", "unknown_model"),
         (with("/messages/1/content", json!(1)), GPT_4O, "unknown_fields"),
         (with("/messages/1", json!("Hello")), GPT_4O, "unknown_fields"),
         (with("/tools", json!({})), GPT_4O, "unknown_fields"),

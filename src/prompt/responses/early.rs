@@ -1,6 +1,6 @@
 //! The first weeks of the Responses API.
 
-use crate::prompt::{Family, Model};
+use crate::prompt::Model;
 use crate::tokens::Encoding;
 
 /// April 2025, in seconds since 1970. From the day the API opened until about then, the service put a
@@ -20,7 +20,7 @@ const WRAPPER_TOKENS: i64 = 198;
 
 /// What the service added to a prompt that it answered at `created`; 0 now.
 pub(in crate::prompt) fn preamble(model: Model, created: u64, functions: bool) -> i64 {
-    let has_one = model.family == Family::Classic && model.encoding == Encoding::O200kBase;
+    let has_one = !model.frames.thinks && model.encoding == Encoding::O200kBase;
     if !has_one || !(OPENED..EARLY_RESPONSES_END).contains(&created) {
         return 0;
     }

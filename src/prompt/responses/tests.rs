@@ -56,12 +56,21 @@ fn tools_and_choice() {
     let text = request::tools_text(request.as_object().unwrap()).text;
     assert_eq!(tokens(&request, "gpt-4o"), tokens(&plain, "gpt-4o") + n(&text) - 3);
     assert_eq!(tokens(&request, "gpt-5"), tokens(&plain, "gpt-5") + n(&text) + 3);
+    for (model, more) in
+        [("o1", 0), ("o3-pro", 0), ("o4-mini", 0), ("codex-mini", 1), ("gpt-5.1-codex-mini", 6)]
+    {
+        assert_eq!(tokens(&request, model), tokens(&plain, model) + n(&text) + more, "{model}");
+    }
     let offered = tokens(&request, "gpt-4o");
     for choice in [json!("required"), json!({"type": "function", "name": "find"})] {
         request["tool_choice"] = choice;
         assert_eq!(tokens(&request, "gpt-4o"), offered + n(" to=functions.find") + 4);
         assert_eq!(count(&request, "gpt-4o").reasons, ["named_tool_choice"]);
+        assert_eq!(tokens(&request, "o3"), tokens(&plain, "o3") + n(&text));
     }
+    request["parallel_tool_calls"] = json!(false);
+    assert_eq!(count(&request, "gpt-4o").reasons, ["named_tool_choice"]);
+    assert!(count(&request, "gpt-5-nano").reasons.contains(&"parallel_calls"));
     request["tool_choice"] = json!("required");
     request["tools"] = json!([function(), {"type": "function", "name": "get"}]);
     let two = tokens(&request, "gpt-4o");
@@ -78,12 +87,19 @@ fn a_schema_is_text() {
     assert_eq!(tokens(&request, "gpt-4o"), 8 + n(&text) + 1);
     assert_eq!(tokens(&request, "gpt-5"), 7 + n(&text));
     assert_eq!(count(&request, "gpt-4o").class, "json_schema");
+    assert_eq!(tokens(&request, "o4-mini"), 7 + n(&text));
+    let dated = |schema: Value| json!({"input": "Hello", "text": {"format": {"type": "json_schema", "name": "out", "schema": schema}}});
+    let with = dated(json!({"type": "string", "format": "date-time"}));
+    assert_eq!(tokens(&with, "gpt-4o"), tokens(&dated(json!({"type": "string"})), "gpt-4o"));
+    assert_eq!(count(&with, "gpt-4o").reasons, [""; 0]);
 }
 
 #[test]
 fn a_call_that_is_sent_back() {
     let before = n("Find it") + 4;
+    let sent = n(" to=functions.dice") + n("{ \"a\": 1 }");
     let call = n(" to=functions.dice") + n("{\"a\":1}");
+    assert_ne!(sent, call, "arguments are as they were sent, but for gpt-5.4 and later");
     let result = n("functions.dice") + n("six");
     let of = |id: &str, model: &str| {
         let count = count(&json!({"input": history(id)}), model);
@@ -91,9 +107,12 @@ fn a_call_that_is_sent_back() {
     };
     // Its name is counted joined to what stands before it: `.d` and `ice`.
     assert_eq!(n("functions.dice"), n("dice") + 2);
-    assert_eq!(of("", "gpt-4o"), (3 + before + 4 + call + 3 + result, vec![]));
-    assert_eq!(of("fc_1", "gpt-4o"), (3 + before + 7 + call + 3 + result, vec!["replayed_call"]));
-    assert_eq!(of("", "gpt-5.2"), (2 + before + 8 + call + 5 + result, vec!["replayed_call"]));
+    assert_eq!(of("", "gpt-4o"), (3 + before + 4 + sent + 3 + result, vec![]));
+    assert_eq!(of("fc_1", "gpt-4o"), (3 + before + 7 + sent + 3 + result, vec!["replayed_call"]));
+    assert_eq!(of("", "gpt-5.2"), (2 + before + 8 + sent + 5 + result, vec!["replayed_call"]));
+    assert_eq!(of("", "o4-mini"), (2 + before + 8 + sent + 5 + result, vec!["replayed_call"]));
+    assert_eq!(of("", "o3"), (2 + before + 4 + sent + 3 + result, vec!["replayed_call"]));
+    assert_eq!(of("", "gpt-4.1-nano").1, ["replayed_call"]);
     for id in ["", "fc_1"] {
         assert_eq!(of(id, "gpt-5.4-nano"), (2 + before + 11 + call + 5 + result, vec![]));
     }
@@ -112,6 +131,18 @@ fn calls_made_together() {
     let wrapped = n(" to=multi_tool_use.parallel") + n(wrapper) + 1;
     assert_eq!(tokens(&request, "gpt-5.4"), 2 + 11 + wrapped + 10 + results);
     assert_eq!(count(&request, "gpt-5.4").reasons, ["parallel_calls"]);
+}
+
+#[test]
+fn a_message_of_nothing() {
+    let said = |content: Value| json!({"input": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": content}]});
+    for model in ["gpt-4o", "gpt-5", "o3"] {
+        let alone = tokens(&json!({"input": "Hello"}), model);
+        assert_eq!(tokens(&said(json!([])), model), alone, "{model}");
+        assert_eq!(count(&said(json!([])), model).reasons, ["empty_message"]);
+        assert!(tokens(&said(json!("")), model) >= alone + 4);
+    }
+    assert_eq!(tokens(&json!({"input": "Hello"}), "gpt-4-0613"), 7);
 }
 
 #[test]
@@ -169,7 +200,7 @@ fn nothing_unknown_is_called_exact() {
         let count = count(&request, "gpt-4o");
         assert!(count.tokens.is_some() && count.reasons == [reason], "{request}: {count:?}");
     }
-    for model in ["gpt-4", "o3-mini", "gpt-5.9", "gpt-4o-nova"] {
+    for model in ["gpt-4-turbo", "o3-deep-research", "gpt-5.9", "gpt-4o-nova", "gpt-oss-20b"] {
         assert_eq!(count(&json!({"input": "x"}), model).reasons, ["unknown_model"], "{model}");
     }
     let free = json!({"input": "x", "store": false, "include": ["reasoning.encrypted_content"], "stream": true,

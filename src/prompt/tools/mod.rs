@@ -37,8 +37,8 @@ use types::Renderer;
 pub(super) enum Dialect {
     /// Chat completions.
     Chat,
-    /// Chat completions of gpt-4 of June 2023: titles are left out, and each member has a line of its own
-    /// (4 of 4 recordings, two schemas).
+    /// Chat completions of gpt-4 of June 2023: titles and bounds are left out, and each member has a line of
+    /// its own (8 of 8 recordings, three schemas).
     ChatEarly,
     /// The Responses API: a list of types is one type, whose description is not repeated (2 of 2
     /// recordings, one schema).
@@ -165,6 +165,24 @@ mod tests {
     }
 
     #[test]
+    fn bounds_stand_where_a_default_does() {
+        for (schema, expected) in [
+            (json!({"type": "integer", "minimum": 1}), "x?: number, // minimum: 1"),
+            (json!({"type": "number", "exclusiveMinimum": 0}), "x?: number, // exclusiveMinimum: 0.0"),
+            (json!({"type": "number", "minimum": 0.5}), "x?: number, // minimum: 0.5"),
+            (
+                json!({"type": "number", "minimum": 0, "maximum": 100}),
+                "x?: number, // minimum: 0.0, maximum: 100.0",
+            ),
+            (json!({"type": "string", "minLength": 1}), "x?: string, // minLength: 1"),
+            (json!({"type": "string", "format": "date"}), "x?: string"),
+            (json!({"type": "integer", "minimum": "1"}), "x?: number"),
+        ] {
+            assert_eq!(type_of(schema).0.trim_end_matches(" "), expected);
+        }
+    }
+
+    #[test]
     fn lists_of_objects_with_comments_have_lines_of_their_own() {
         let steps = json!({"type": "array", "items": {"type": "object", "title": "Step", "properties": {
             "n": {"type": "integer", "description": "Its number"}}}});
@@ -201,7 +219,9 @@ mod tests {
         for schema in [
             json!({"type": "string", "format": "date"}),
             json!({"type": "string", "pattern": "a+"}),
-            json!({"type": "integer", "minimum": 1}),
+            json!({"type": "integer", "minimum": 1, "maximum": 2}),
+            json!({"type": "integer", "minimum": 1, "default": 2}),
+            json!({"type": "string", "minLength": 1}),
             json!({"type": "string", "enum": ["a"], "default": "a"}),
             json!({"enum": [1]}),
             json!({"const": "a"}),
@@ -224,6 +244,7 @@ mod tests {
             json!({"type": "string", "enum": ["a", "b"], "description": "c"}),
             json!({"type": "array", "items": {"type": "string"}, "default": null}),
             json!({"type": "number", "default": 1, "title": "", "description": null}),
+            json!({"type": "integer", "minimum": 1}),
         ] {
             assert!(type_of(schema.clone()).1, "{schema}");
         }

@@ -73,6 +73,8 @@ fn is_schema(schema: &Value, depth: usize) -> bool {
         "properties" => depth < DEPTH_MAX && are_properties(value, depth),
         "enum" => value.as_array().is_some_and(|all| all.iter().all(Value::is_string)),
         "default" => is_default(members, value),
+        // One of them; the renderer doubts more.
+        "minimum" | "maximum" | "exclusiveMinimum" => is_bound(members, value),
         key => is_common(key, value),
     };
     let has = |key| members.contains_key(key);
@@ -90,6 +92,11 @@ fn is_schema(schema: &Value, depth: usize) -> bool {
 fn is_item(schema: &Value, depth: usize) -> bool {
     let is_array = schema.get("type").is_some_and(|name| name == "array");
     !is_array && schema.get("enum").is_none() && is_schema(schema, depth)
+}
+
+/// Bounds have been seen of numbers.
+fn is_bound(schema: &Object, value: &Value) -> bool {
+    value.is_number() && schema.get("type").is_some_and(|name| name == "integer" || name == "number")
 }
 
 /// Defaults have been seen of texts, truth values and null, not beside an enum or of an object. A

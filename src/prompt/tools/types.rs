@@ -6,6 +6,8 @@
 //! | title, description | comment lines above a member: title, `//`, description; of the parameters themselves right behind the brace | 166 of 167, 52, 9 |
 //! | description of the parameters, Responses API | comment lines before the brace, as openai/harmony has them | 6 of 6, 1, 1 |
 //! | default | `// default: VALUE` behind the member, as JSON; `null` too | 25 of 26, 7, 3 |
+//! | a bound | `// minimum: 1` behind the member, of a `number` as a float: `0.0`; not for gpt-4 of June 2023 (4 of 4) | 38 of 38, 2, 2 |
+//! | two bounds | both, `, ` between | 8 of 16, 3, 2 |
 //! | `$ref` | what it refers to, in its place | 23 of 23, 3, 2 |
 //! | array | `T[]` | 55 of 59, 13, 2 |
 //! | array of objects with comments | `Array<`, the object on lines of its own under its title, `>` | 20 of 20, 3, 1 |
@@ -36,6 +38,10 @@ const DEPTH_MAX: usize = 12;
 
 /// References that are followed from one place.
 const REFERENCES_MAX: usize = 5;
+
+/// Keywords that are shown as a default is.
+pub(super) const BOUNDS: [&str; 6] =
+    ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength"];
 
 /// Renders one function's schema.
 pub(super) struct Renderer<'a> {
@@ -266,16 +272,35 @@ impl<'a> Renderer<'a> {
             }
             let value = self.resolve(value);
             let mark = if required.contains(key.as_str()) { "" } else { "?" };
-            let after = value.get("default").map(|value| format!(" // default: {}", self.literal(value)));
+            let after = self.beside(&value);
             let value_type = self.type_of(&value, depth);
             let space = if value_type.starts_with('\n') { "" } else { " " };
             self.budget.text(key.len());
             members.push(Member {
                 above: self.heading(&value),
                 text: format!("{key}{mark}:{space}{value_type}"),
-                after: after.unwrap_or_default(),
+                after,
             });
         }
         members
+    }
+
+    /// What stands behind a member: its default and its bounds, in the order of their keys.
+    fn beside(&mut self, schema: &Object) -> String {
+        let early = self.dialect == Dialect::ChatEarly;
+        let is_float = schema.get("type").is_some_and(|name| name == "number");
+        let mut said = Vec::new();
+        for (key, value) in schema {
+            let value = match value.as_f64() {
+                Some(bound) if is_float && BOUNDS.contains(&key.as_str()) => &Value::from(bound),
+                _ => value,
+            };
+            if key == "default" || !early && BOUNDS.contains(&key.as_str()) && value.is_number() {
+                said.push(format!("{key}: {}", self.literal(value)));
+            }
+        }
+        // Two schemas of several bounds do not fit; what parts them, or their order, is not known.
+        self.doubtful |= said.len() > 1;
+        if said.is_empty() { String::new() } else { format!(" // {}", said.join(", ")) }
     }
 }
