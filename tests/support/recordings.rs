@@ -13,18 +13,18 @@ use tokenweir::account::{Options, run};
 #[track_caller]
 pub(crate) fn recordings() -> Option<&'static [String]> {
     static LINES: OnceLock<Option<Vec<String>>> = OnceLock::new();
-    let lines = LINES.get_or_init(|| unpacked("dev.jsonl.xz"));
+    let lines = LINES.get_or_init(|| lines_of("dev"));
     if lines.is_none() {
         crate::skip::no_recordings();
     }
     lines.as_deref()
 }
 
-/// The exchanges of one file.
-fn unpacked(name: &str) -> Option<Vec<String>> {
+/// The lines of one set of recordings, if it is there.
+fn lines_of(set: &str) -> Option<Vec<String>> {
     let shared = std::env::var_os("TOKENWEIR_SHARED").map(PathBuf::from);
     let shared = shared.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"));
-    let file = shared.join("recorded").join(name);
+    let file = shared.join(format!("recorded/{set}.jsonl.xz"));
     if !file.exists() {
         return None;
     }
@@ -36,10 +36,16 @@ fn unpacked(name: &str) -> Option<Vec<String>> {
     Some(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect())
 }
 
-/// Those of both recordings, parsed.
+/// Those of both sets, parsed.
 pub(crate) fn both() -> Option<Vec<Value>> {
-    let lines = recordings()?.iter().cloned().chain(unpacked("dev2.jsonl.xz").unwrap_or_default());
-    Some(lines.map(|line| serde_json::from_str(&line).unwrap()).collect())
+    let mut cases = cases()?;
+    cases.extend(cases_of("dev2").unwrap_or_default());
+    Some(cases)
+}
+
+/// The exchanges of one set, parsed; `None` if it is not there.
+pub(crate) fn cases_of(set: &str) -> Option<Vec<Value>> {
+    Some(lines_of(set)?.iter().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
 /// The same, parsed.

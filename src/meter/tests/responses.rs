@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const CREATED: u64 = 1_770_000_000;
+const CREATED: u64 = 1_780_000_000;
 
 fn n(text: &str) -> u64 {
     crate::tokens::count(crate::tokens::Encoding::O200kBase, text)
