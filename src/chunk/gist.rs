@@ -172,7 +172,9 @@ impl Place {
             (Place::Answer, b"type" | b"id" | b"model" | b"service_tier" | b"created" | b"created_at") => {
                 Some(Wanted::Label)
             }
-            (Place::Answer, b"object" | b"status" | b"status_code" | b"code" | b"reason") => Some(Wanted::Label),
+            (Place::Answer, b"object" | b"status" | b"status_code" | b"code" | b"reason") => {
+                Some(Wanted::Label)
+            }
             // What it costs: see [`super::Charges`].
             (Place::Answer, b"usage" | b"tool_usage" | b"svg_usage" | b"usage_info" | b"meta") => {
                 Some(Wanted::Object(Place::Whole))
@@ -497,13 +499,7 @@ mod tests {
         };
         let own = |chunk: &Chunk<'_>| {
             let labels = [chunk.id, chunk.model, chunk.service_tier, chunk.kind].map(label);
-            json!([
-                labels,
-                chunk.created,
-                chunk.no_choices(),
-                chunk.is_error()
-            ])
-            .to_string()
+            json!([labels, chunk.created, chunk.no_choices(), chunk.is_error()]).to_string()
                 + &format!("{:?} {:?}", chunk.failure(), chunk.charges())
         };
         let inner = chunk.response().map(|inner| own(&inner));

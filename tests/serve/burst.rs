@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 use super::http::{Message, connect, exchange, post};
 use super::memory::status_bytes;
-use super::sidecar::{Sidecar, binary, long, serve_arguments, usage_events, verified, wait_for};
+use super::sidecar::{Sidecar, binary, serve_arguments, usage_events, verified, wait_for};
+use super::skip::{is_long, long};
 use super::upstream::{self, STREAM_HEAD, write_chunk, write_end};
 
 /// Calls at once.
@@ -136,7 +137,7 @@ fn answer(
 
 /// Bytes of the nth answer: spread evenly, in no order.
 fn bytes_of(nth: usize) -> usize {
-    let most = if long() { 30 } else { 6 };
+    let most = if is_long() { 30 } else { 6 };
     (1 << 20) + (nth * 7_919 % 1_000) * ((most - 1) << 20) / 1_000
 }
 
