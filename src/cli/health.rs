@@ -93,7 +93,9 @@ fn get(authority: &Authority, uri: &Uri) -> anyhow::Result<String> {
     socket.set_read_timeout(Some(TIMEOUT))?;
     socket.set_write_timeout(Some(TIMEOUT))?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")?;
+    // In one piece: a server may answer the first line and hang up.
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes())?;
     let mut answer = String::new();
     let read = socket.take(ANSWER_BYTES_MAX).read_to_string(&mut answer);
     read.map_err(|error| match error.kind() {

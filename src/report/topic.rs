@@ -18,6 +18,10 @@ const QUESTION: Duration = Duration::from_secs(30);
 /// After how long of that whoever waits is told what for.
 const NOTICE: Duration = Duration::from_secs(2);
 
+/// Complaints of the client that are heard after a question, and how long each is waited for.
+const COMPLAINTS_MAX: usize = 10;
+const COMPLAINT: Duration = Duration::from_millis(10);
+
 /// Between two questions, where the first is answered by an error at once.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -151,7 +155,9 @@ fn ask<T>(
             Err(error) => error,
         };
         // Its complaints are heard by polling; there is nothing else to be had before it is assigned.
-        let _ = consumer.poll(Duration::ZERO);
+        for _ in 0..COMPLAINTS_MAX {
+            let _ = consumer.poll(COMPLAINT);
+        }
         let (left, complaint) = (QUESTION.saturating_sub(begun.elapsed()), consumer.context().complaint());
         let says = complaint.map_or(String::new(), |said| format!("; the client says: {said}"));
         if left.is_zero() || consumer.context().is_denied() || !is_transport(&error) {
