@@ -20,6 +20,9 @@ const DEPTH_MAX: usize = 12;
 /// Choices that are copied; the API's limit for `n` is 128, and it is for the meter to say that there are more.
 const CHOICES_MAX: usize = 256;
 
+/// Items of an answer that are copied. One that searches the web or runs code has some tens.
+const ITEMS_MAX: usize = 128;
+
 /// What is kept of the end of a document that cannot be followed to there.
 const TAIL_BYTES_MAX: usize = 64 << 10;
 
@@ -82,7 +85,7 @@ impl Gist {
         self.done == Some(DONE.len())
     }
 
-    /// `output` had elements, which are left out.
+    /// `output` had elements, whose texts are left out.
     pub fn left_out_items(&self) -> bool {
         self.copy.left_out_items
     }
@@ -148,8 +151,10 @@ enum Place {
     Choices,
     /// One of them.
     Choice,
-    /// `output`: whether there is any.
-    Output,
+    /// `output`
+    Items,
+    /// One of its elements, or the item that an event carries.
+    Item,
 }
 
 /// What of a member is copied, beside `null`, numbers and short texts.
@@ -162,7 +167,7 @@ enum Wanted {
 
 impl Place {
     fn is_array(self) -> bool {
-        matches!(self, Place::Choices | Place::Output)
+        matches!(self, Place::Choices | Place::Items)
     }
 
     /// What of its member with this name is copied. Every name that [`Chunk`], [`super::Event`] and
@@ -175,6 +180,7 @@ impl Place {
             (Place::Answer, b"object" | b"status" | b"status_code" | b"code" | b"reason") => {
                 Some(Wanted::Label)
             }
+            (Place::Answer, b"output_index") => Some(Wanted::Label),
             // What it costs: see [`super::Charges`].
             (Place::Answer, b"usage" | b"tool_usage" | b"svg_usage" | b"usage_info" | b"meta") => {
                 Some(Wanted::Object(Place::Whole))
@@ -186,7 +192,11 @@ impl Place {
             (Place::Answer, b"innererror" | b"inner_error") => Some(Wanted::Object(Place::Whole)),
             (Place::Answer, b"response" | b"message") => Some(Wanted::Object(Place::Answer)),
             (Place::Answer, b"choices") => Some(Wanted::Array(Place::Choices)),
-            (Place::Answer, b"output") => Some(Wanted::Array(Place::Output)),
+            (Place::Answer, b"reasoning") => Some(Wanted::Object(Place::Whole)),
+            (Place::Answer, b"output") => Some(Wanted::Array(Place::Items)),
+            (Place::Answer, b"item") => Some(Wanted::Object(Place::Item)),
+            (Place::Item, b"type") => Some(Wanted::Label),
+            (Place::Item, b"svg_usage" | b"caller") => Some(Wanted::Object(Place::Whole)),
             (Place::Whole, _) => Some(Wanted::Object(Place::Whole)),
             (Place::Choice, b"index" | b"finish_reason") => Some(Wanted::Label),
             _ => None,
@@ -205,7 +215,8 @@ struct Copied {
     member: Option<(Wanted, usize)>,
     /// What was opened last is copied.
     entered: bool,
-    choices: usize,
+    /// Elements of the list that is being copied.
+    elements: usize,
     left_out_items: bool,
     /// There was more than a gist may hold.
     full: bool,
@@ -269,14 +280,13 @@ impl Copied {
             (_, Some((Wanted::Object(place), _))) if !array => Some(place),
             (_, Some((Wanted::Array(place), _))) if array => Some(place),
             (_, Some(_)) => return self.write(b"null"),
-            (Some(Place::Choices), _) if !array && self.choices < CHOICES_MAX => {
-                self.choices += 1;
-                self.comma();
-                Some(Place::Choice)
-            }
-            (Some(Place::Output), _) => {
+            (Some(Place::Choices), _) if !array && self.begins_element(CHOICES_MAX) => Some(Place::Choice),
+            (Some(Place::Items), _) if self.begins_element(ITEMS_MAX) => {
                 self.left_out_items = true;
-                None
+                if array {
+                    return self.write(b"null");
+                }
+                Some(Place::Item)
             }
             _ => None,
         };
@@ -288,9 +298,19 @@ impl Copied {
         self.places[self.depth] = place;
         self.depth += 1;
         self.entered = true;
-        if place == Place::Choices {
-            self.choices = 0;
+        if place.is_array() {
+            self.elements = 0;
         }
+    }
+
+    /// Another element of a list of which so many are copied.
+    fn begins_element(&mut self, max: usize) -> bool {
+        self.elements += 1;
+        if self.elements > max {
+            return false;
+        }
+        self.comma();
+        true
     }
 
     fn close_one(&mut self) {
@@ -319,7 +339,14 @@ impl Sink for Copied {
         match token {
             Token::Key(key) => self.key(key),
             Token::Text(text) if self.member.take().is_some() => self.write_text(text),
+            Token::Text(_) if self.place() == Some(Place::Items) => self.token(depth, Token::Scalar(b"")),
             Token::Scalar(scalar) if self.member.take().is_some() => self.write(scalar),
+            // Items are known by their place.
+            Token::Scalar(_) if self.place() == Some(Place::Items) => {
+                if self.begins_element(ITEMS_MAX) {
+                    self.write(b"null");
+                }
+            }
             Token::Text(_) | Token::Scalar(_) => {}
             Token::Open { array } => self.open(array),
             // What was passed over ends on the level that it began on, and that is open.
@@ -333,7 +360,7 @@ impl Sink for Copied {
     }
 
     fn wants_text(&self) -> bool {
-        self.member.is_some()
+        self.member.is_some() || self.place() == Some(Place::Items)
     }
 }
 
@@ -357,9 +384,9 @@ mod tests {
     fn labels_ends_and_reports_are_copied_and_texts_are_not() {
         let json = r#" {"id":"a\"b","object":"x","choices":[{"index":1,"delta":{"content":"no"},"finish_reason":null},7,
             {"message":{"usage":{"a":1}},"finish_reason":"stop"}],"usage":{"a":1,"b":{"c":{"d":[1],"e":null}}},"b64_json":"AAA",
-            "response":{"status":"completed","output":[{"text":"no"}],"model":"m","error":{"code":"c"}},"output":[],"created":12,
+            "response":{"status":"completed","output":[{"text":"no"},7,{"type":"x","result":"AAA","svg_usage":{"model":"m","a":1}},["no"]],"model":"m","error":{"code":"c"}},"output":[],"created":12,
             "data":[[{}]],"error":"e","usage":null,"choices":{}} "#;
-        let expected = r#"{"id":"a\"b","object":"x","choices":[{"index":1,"finish_reason":null},{"finish_reason":"stop"}],"usage":{"a":1,"b":{"c":{"d":null,"e":null}}},"response":{"status":"completed","output":[],"model":"m","error":{"code":"c"}},"output":[],"created":12,"error":"e","usage":null,"choices":null}"#;
+        let expected = r#"{"id":"a\"b","object":"x","choices":[{"index":1,"finish_reason":null},{"finish_reason":"stop"}],"usage":{"a":1,"b":{"c":{"d":null,"e":null}}},"response":{"status":"completed","output":[{},null,{"type":"x","svg_usage":{"model":"m","a":1}},null],"model":"m","error":{"code":"c"}},"output":[],"created":12,"error":"e","usage":null,"choices":null}"#;
         assert_eq!(gist([json.as_bytes()]), (expected.to_owned(), true));
         assert_eq!(gist([expected.as_bytes()]), (expected.to_owned(), true));
         let mut gist = Gist::of(json.as_bytes());
@@ -466,6 +493,14 @@ mod tests {
             "input_tokens_details",
             "cached_tokens",
             "created",
+            "item",
+            "output_index",
+            "svg_usage",
+            "output_tokens",
+            "tool_usage",
+            "image_gen",
+            "reasoning",
+            "effort",
             "x\"y",
         ]);
         let leaf = prop_oneof![
@@ -503,8 +538,12 @@ mod tests {
                 + &format!("{:?} {:?}", chunk.failure(), chunk.charges())
         };
         let inner = chunk.response().map(|inner| own(&inner));
-        let end = (label(response.status), label(response.incomplete_reason), response.has_output());
-        format!("{} {inner:?} {ends:?} {end:?}", own(&chunk))
+        let end = (label(response.status), label(response.incomplete_reason), label(response.effort));
+        let mut items = Vec::new();
+        _ = response.items(|place, item| items.push(format!("{place} {:?} {:?}", item.kind, item.charges())));
+        let event = super::super::Event::parse(document).unwrap();
+        let item = event.item().unwrap().map(|item| (event.item_index, item.kind, item.charges()));
+        format!("{} {inner:?} {ends:?} {end:?} {} {items:?} {item:?}", own(&chunk), response.has_output())
     }
 
     proptest! {
