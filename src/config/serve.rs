@@ -380,7 +380,7 @@ mod tests {
                 assert_eq!(told.len(), 1, "{file}: {told:?}");
             }
         }
-        for file in ["upstream = http://a", "upstream = \"http://a", "a = 1\na = 2", "=", "[x"] {
+        for file in ["upstream = http://a", "upstream = \"http://a", "threads = 1\nthreads = 2", "=", "[x"] {
             let told = errors("upstream", None, file);
             assert!(told.iter().all(|error| error.contains("is not TOML")), "{file}: {told:?}");
         }
