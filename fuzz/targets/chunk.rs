@@ -60,7 +60,8 @@ fn reads_as_serde_json(document: &[u8]) {
     assert_eq!(owned(chunk.id), text("id"));
     assert_eq!(owned(chunk.model), text("model"));
     assert_eq!(owned(chunk.kind), text("type"));
-    assert_eq!(chunk.usage().is_some(), expected.get("usage").is_some_and(Value::is_object));
+    let usage = chunk.charges().and_then(|charges| charges.usage());
+    assert!(usage.is_some() || !expected.get("usage").is_some_and(Value::is_object));
     let mut found = Vec::new();
     chunk
         .choices(|choice| {

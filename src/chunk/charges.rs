@@ -1,22 +1,18 @@
 //! All that an answer says of what it costs, wherever in it that stands: its `usage`, what hosted tools
 //! used beside it, and what is not billed by tokens.
 //!
-//! Values come one by one, each with the names on the way to it from the answer itself; an element of
-//! a list is named by its place, in digits (as in a JSON Pointer, RFC 6901). The parser of a whole
-//! document and the reader of what is too long to be kept show the same values, and share this table.
+//! Values are looked up by the names on the way to them from the answer itself. Of what is too long to be
+//! kept a gist is read in the same way.
 
 use super::json::{Malformed, Value, members};
 use super::reported::{Reported, UsageReader};
 
 /// Names on the way to a value that anybody asks for:
 /// `tool_usage.image_gen.input_tokens_details.cached_tokens_details.text_tokens`.
-pub const CHARGE_DEPTH_MAX: usize = 5;
+const DEPTH_MAX: usize = 5;
 
-/// Tools that are told apart in one answer: each item may name a model of its own.
-const TOOLS_MAX: usize = 16;
-
-/// Bytes of a model's name, as [`super::scan`] shows them at most.
-const MODEL_BYTES_MAX: usize = 256;
+/// Bytes of a model's name: as many as go into an event. A gist cuts what is longer than twice that.
+const MODEL_BYTES_MAX: usize = 128;
 
 /// What an answer says of what it costs.
 #[derive(Clone, Debug, Default)]
@@ -49,8 +45,6 @@ pub struct BilledUnits {
 pub struct ToolCharge {
     /// Which tool.
     pub tool: ToolName,
-    /// The item of the answer that used it, where one says so.
-    pub item: Option<u64>,
     /// The model, where it is named.
     pub model: Option<String>,
     /// Its numbers.
@@ -69,7 +63,6 @@ pub enum ToolName {
 #[derive(Clone, Debug)]
 struct Tool {
     name: ToolName,
-    item: Option<u64>,
     model: Option<String>,
     usage: UsageReader,
 }
@@ -93,10 +86,10 @@ impl Charges {
     /// What came before what is no JSON has been read.
     fn read(&mut self, path: &[&[u8]], object: &[u8]) -> Result<(), Malformed> {
         self.open(path);
-        if path.len() == CHARGE_DEPTH_MAX {
+        if path.len() == DEPTH_MAX {
             return Ok(());
         }
-        let mut names = [&b""[..]; CHARGE_DEPTH_MAX];
+        let mut names = [&b""[..]; DEPTH_MAX];
         names[..path.len()].copy_from_slice(path);
         let mut all_read = Ok(());
         members(object, |key, value| {
@@ -114,23 +107,21 @@ impl Charges {
     }
 
     /// An object begins: of equal members the last stands.
-    pub fn open(&mut self, path: &[&[u8]]) {
+    fn open(&mut self, path: &[&[u8]]) {
         match path {
             [b"usage"] => (self.usage, self.duration) = (Some(UsageReader::default()), Duration::default()),
             [b"meta", b"billed_units"] => self.billed = Some(UsageReader::default()),
             _ => {
-                if let Some((name, item, [])) = tool_at(path) {
-                    self.tools.retain(|tool| (tool.name, tool.item) != (name, item));
-                    if self.tools.len() < TOOLS_MAX {
-                        self.tools.push(Tool { name, item, model: None, usage: UsageReader::default() });
-                    }
+                if let Some((name, [])) = tool_at(path) {
+                    self.tools.retain(|tool| tool.name != name);
+                    self.tools.push(Tool { name, model: None, usage: UsageReader::default() });
                 }
             }
         }
     }
 
     /// A number, or `true`, `false` or `null`, which are passed over.
-    pub fn scalar(&mut self, path: &[&[u8]], digits: &[u8]) {
+    fn scalar(&mut self, path: &[&[u8]], digits: &[u8]) {
         if !matches!(digits.first(), Some(b'-' | b'0'..=b'9')) {
             return;
         }
@@ -153,8 +144,8 @@ impl Charges {
             }
             [b"tool_usage", b"web_search", b"num_requests"] => self.units.web_searches = number,
             _ => {
-                if let Some((name, item, rest)) = tool_at(path)
-                    && let Some(tool) = self.tool(name, item)
+                if let Some((name, rest)) = tool_at(path)
+                    && let Some(tool) = self.tool(name)
                 {
                     tool.usage.set(rest, number);
                 }
@@ -163,12 +154,12 @@ impl Charges {
     }
 
     /// A string, unescaped.
-    pub fn text(&mut self, path: &[&[u8]], text: &[u8]) {
+    fn text(&mut self, path: &[&[u8]], text: &[u8]) {
         match path {
             [b"usage", b"type"] => self.duration.is_meant = text == b"duration",
             _ => {
-                if let Some((name, item, [b"model"])) = tool_at(path)
-                    && let Some(tool) = self.tool(name, item)
+                if let Some((name, [b"model"])) = tool_at(path)
+                    && let Some(tool) = self.tool(name)
                     && text.len() <= MODEL_BYTES_MAX
                 {
                     tool.model = Some(String::from_utf8_lossy(text).into_owned());
@@ -177,8 +168,8 @@ impl Charges {
         }
     }
 
-    fn tool(&mut self, name: ToolName, item: Option<u64>) -> Option<&mut Tool> {
-        self.tools.iter_mut().find(|tool| (tool.name, tool.item) == (name, item))
+    fn tool(&mut self, name: ToolName) -> Option<&mut Tool> {
+        self.tools.iter_mut().find(|tool| tool.name == name)
     }
 
     /// The answer's `usage`, if it is an object.
@@ -193,12 +184,8 @@ impl Charges {
 
     /// What its tools used: those that used something.
     pub fn tools(&self) -> impl Iterator<Item = ToolCharge> {
-        let charge = |tool: &Tool| ToolCharge {
-            tool: tool.name,
-            item: tool.item,
-            model: tool.model.clone(),
-            usage: tool.usage.read(),
-        };
+        let charge =
+            |tool: &Tool| ToolCharge { tool: tool.name, model: tool.model.clone(), usage: tool.usage.read() };
         self.tools.iter().map(charge).filter(|tool| tool.usage.usable())
     }
 
@@ -208,15 +195,11 @@ impl Charges {
     }
 }
 
-/// The tool that these names lead to, the item that used it, and the names from there on.
-fn tool_at<'p, 'n>(path: &'p [&'n [u8]]) -> Option<(ToolName, Option<u64>, &'p [&'n [u8]])> {
+/// The tool that these names lead to, and the names from there on.
+fn tool_at<'p, 'n>(path: &'p [&'n [u8]]) -> Option<(ToolName, &'p [&'n [u8]])> {
     Some(match path {
-        [b"tool_usage", b"image_gen", rest @ ..] => (ToolName::ImageGeneration, None, rest),
-        // Of the item that an event carries its event knows the place.
-        [b"svg_usage", rest @ ..] | [b"item", b"svg_usage", rest @ ..] => (ToolName::Svg, None, rest),
-        [b"output", place, b"svg_usage", rest @ ..] => {
-            (ToolName::Svg, Some(str::from_utf8(place).ok()?.parse().ok()?), rest)
-        }
+        [b"tool_usage", b"image_gen", rest @ ..] => (ToolName::ImageGeneration, rest),
+        [b"svg_usage", rest @ ..] => (ToolName::Svg, rest),
         _ => return None,
     })
 }
@@ -240,7 +223,7 @@ mod tests {
         Chunk::parse(json.as_bytes()).unwrap().charges().unwrap_or_default()
     }
 
-    /// As the reader of a long answer shows it: value after value, of a list each element by its place.
+    /// Value after value, in the order of a map.
     fn show(charges: &mut Charges, path: &[&[u8]], value: &serde_json::Value) {
         use serde_json::Value;
         match value {
@@ -250,11 +233,7 @@ mod tests {
                     show(charges, &[path, &[name.as_bytes()]].concat(), member);
                 }
             }
-            Value::Array(elements) => {
-                for (place, element) in elements.iter().enumerate() {
-                    show(charges, &[path, &[place.to_string().as_bytes()]].concat(), element);
-                }
-            }
+            Value::Array(_) => {}
             Value::String(text) => charges.text(path, text.as_bytes()),
             other => charges.scalar(path, other.to_string().as_bytes()),
         }
@@ -262,7 +241,7 @@ mod tests {
 
     fn said(charges: &Charges) -> (Option<Reported>, Vec<ToolCharge>, BilledUnits) {
         let mut tools: Vec<_> = charges.tools().collect();
-        tools.sort_by_key(|tool| (tool.tool == ToolName::Svg, tool.item));
+        tools.sort_by_key(|tool| tool.tool);
         (charges.usage(), tools, charges.units())
     }
 
@@ -390,9 +369,9 @@ mod tests {
     }
 
     proptest! {
-        /// The parser reads what the reader of a long answer is shown, in any order of members.
+        /// Each value counts where its names lead to, and the order of the members never matters.
         #[test]
-        fn parser_and_reader_say_the_same(parts in prop::collection::vec((prop::sample::select(vec![
+        fn any_order_says_the_same(parts in prop::collection::vec((prop::sample::select(vec![
             "usage", "tool_usage", "svg_usage", "usage_info", "meta", "choices",
         ]), any_numbers()), 0..6)) {
             let document: serde_json::Map<_, _> = parts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();

@@ -18,7 +18,7 @@ mod responses;
 mod scan;
 mod whose;
 
-pub use charges::{BilledUnits, CHARGE_DEPTH_MAX, Charges, ToolCharge, ToolName};
+pub use charges::{BilledUnits, Charges, ToolCharge, ToolName};
 pub use edit::{Edit, Inspected, Inspection, edit};
 pub use failure::Failure;
 pub use gist::Gist;

@@ -19,8 +19,15 @@ pub(super) struct Charged {
 
 #[derive(Clone, Debug, Default)]
 struct Said {
-    tools: Vec<ToolCharge>,
+    tools: Vec<ToolSaid>,
     units: BilledUnits,
+}
+
+#[derive(Clone, Debug)]
+struct ToolSaid {
+    /// The item that says so, where it is one.
+    item: Option<u64>,
+    charge: ToolCharge,
 }
 
 impl Charged {
@@ -32,15 +39,13 @@ impl Charged {
             return;
         }
         let said = self.said.get_or_insert_default();
-        for tool in tools {
-            let item = match tool.tool {
-                ToolName::ImageGeneration => None,
-                ToolName::Svg => tool.item.or(Some(item)),
-            };
-            let known = said.tools.iter().position(|known| (known.tool, known.item) == (tool.tool, item));
+        for charge in tools {
+            let item = Some(item).filter(|_| charge.tool == ToolName::Svg);
+            let known =
+                said.tools.iter().position(|said| (said.item, said.charge.tool) == (item, charge.tool));
             match known {
-                Some(known) => said.tools[known] = ToolCharge { item, ..tool },
-                None if said.tools.len() < CHARGES_MAX => said.tools.push(ToolCharge { item, ..tool }),
+                Some(known) => said.tools[known].charge = charge,
+                None if said.tools.len() < CHARGES_MAX => said.tools.push(ToolSaid { item, charge }),
                 None => {}
             }
         }
@@ -59,9 +64,9 @@ impl Charged {
         let mut tools: Vec<ToolTokens> = Vec::new();
         let mut charges: Vec<_> = self.said.iter().flat_map(|said| &said.tools).collect();
         // The same order, whichever was said first.
-        charges.sort_by_key(|charge| (charge.tool, charge.item));
-        for charge in charges {
-            let one = tool_tokens(charge);
+        charges.sort_by_key(|said| (said.charge.tool, said.item));
+        for said in charges {
+            let one = tool_tokens(&said.charge);
             match tools.iter().position(|tool| tool.tool == one.tool && tool.model == one.model) {
                 Some(same) => tools[same].add(&one),
                 None if tools.len() < TOOLS_MAX => tools.push(one),

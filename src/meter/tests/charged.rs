@@ -133,6 +133,27 @@ fn what_tools_used_stands_beside_the_tokens() {
     }
 }
 
+/// Images between the items make the answer too long to be kept.
+#[test]
+fn what_tools_used_is_read_of_a_long_answer() {
+    let picture = json!({"type": "image_generation_call", "result": "A".repeat(5 << 20)});
+    let output = [svg("gpt-x", 40), picture, svg("gpt-y", 3)];
+    let whole = response("completed", &output, &tool_usage(3));
+    let done = |place: usize| json!({"type": "response.output_item.done", "item": output[place], "output_index": place});
+    let last = json!({"type": "response.completed", "response": whole});
+    for body in [whole.to_string(), events(&[done(0), done(1), done(2), last.clone()]), events(&[last])] {
+        let event = run(&body);
+        assert_eq!((event.tokens.input, event.tokens.output), (Some(1820), Some(210)));
+        assert_eq!(event.tools, [image(7024), drawn("gpt-x", 7, 40), drawn("gpt-y", 7, 3)]);
+        assert_eq!(event.units.web_searches, Some(3));
+    }
+    let mut long = svg("gpt-x", 40);
+    long["result"] = json!("A".repeat(5 << 20));
+    let event =
+        run(&events(&[json!({"type": "response.output_item.done", "output_index": 1, "item": long})]));
+    assert_eq!(event.tools, [drawn("gpt-x", 7, 40)]);
+}
+
 #[test]
 fn a_cut_answer_has_what_was_said_by_then() {
     let created = json!({"type": "response.created", "response": response("in_progress", &[], &json!({"web_search": {"num_requests": 0}}))});
