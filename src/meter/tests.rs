@@ -5,6 +5,7 @@ mod cases;
 mod charged;
 mod early;
 mod fast_way;
+mod labels;
 mod long;
 mod plain;
 mod responses;

@@ -4,15 +4,15 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const CREATED: u64 = 1_780_000_000;
+pub(super) const CREATED: u64 = 1_780_000_000;
 
-fn n(text: &str) -> u64 {
+pub(super) fn n(text: &str) -> u64 {
     crate::tokens::count(crate::tokens::Encoding::O200kBase, text)
 }
 
 /// An item of an answer of ours; its texts in the pieces in which they are streamed.
 #[derive(Clone, Debug)]
-enum Item {
+pub(super) enum Item {
     Message(Vec<&'static str>),
     Refusal(Vec<&'static str>),
     Call(&'static str, Vec<&'static str>),
@@ -28,16 +28,16 @@ enum Item {
 
 /// An answer of ours.
 #[derive(Clone, Debug)]
-struct Answer {
-    items: Vec<Item>,
-    model: &'static str,
+pub(super) struct Answer {
+    pub(super) items: Vec<Item>,
+    pub(super) model: &'static str,
     /// Why it is incomplete.
-    incomplete: Option<&'static str>,
+    pub(super) incomplete: Option<&'static str>,
 }
 
 /// Which of the events that repeat a text are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Sent {
+pub(super) enum Sent {
     Everything,
     /// As some gateways do.
     NoDeltas,
@@ -108,7 +108,7 @@ impl Item {
 }
 
 impl Answer {
-    fn of(items: Vec<Item>) -> Answer {
+    pub(super) fn of(items: Vec<Item>) -> Answer {
         Answer { items, model: MODEL, incomplete: None }
     }
 
@@ -121,12 +121,12 @@ impl Answer {
             "output": output, "usage": null})
     }
 
-    fn json(&self) -> String {
+    pub(super) fn json(&self) -> String {
         self.document(if self.incomplete.is_some() { "incomplete" } else { "completed" }).to_string()
     }
 
     /// The events of its stream; deltas of all items take turns if `mixed`.
-    fn events(&self, sent: Sent, mixed: bool) -> Vec<Value> {
+    pub(super) fn events(&self, sent: Sent, mixed: bool) -> Vec<Value> {
         let mut events = vec![json!({"type": "response.created", "response": self.document("in_progress")})];
         let (mut begin, mut deltas, mut end) = (vec![], vec![], vec![]);
         for (index, item) in self.items.iter().enumerate() {
@@ -179,7 +179,7 @@ impl Answer {
     }
 }
 
-fn stream(events: Vec<Value>) -> String {
+pub(super) fn stream(events: Vec<Value>) -> String {
     let numbered = events.into_iter().enumerate().map(|(number, mut event)| {
         event["sequence_number"] = json!(number);
         format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())
@@ -187,14 +187,14 @@ fn stream(events: Vec<Value>) -> String {
     numbered.collect()
 }
 
-const REQUEST: &str = r#"{"model":"d","input":"Hello","stream":true}"#;
+pub(super) const REQUEST: &str = r#"{"model":"d","input":"Hello","stream":true}"#;
 
-fn run_with(request: &str, body: &str, json: bool) -> Usage {
+pub(super) fn run_with(request: &str, body: &str, json: bool) -> Usage {
     let exchange = if json { Exchange::json(body) } else { Exchange::stream(body) };
     Exchange { api: Api::Responses, request, ..exchange }.run()
 }
 
-fn run(body: &str) -> Usage {
+pub(super) fn run(body: &str) -> Usage {
     run_with(REQUEST, body, body.starts_with('{'))
 }
 
@@ -341,63 +341,6 @@ fn what_others_say_is_not_counted() {
     events.insert(2, output);
     let event = run(&stream(events));
     assert_eq!((event.tokens.output, event.accounting.output_quality), (plain, Quality::Exact));
-}
-
-#[test]
-fn the_service_says_whether_the_model_was_to_think() {
-    let text = Item::Message(vec!["Hello", ", world"]);
-    let said = |request: &str, items: Vec<Item>, effort: &str| {
-        let answer = Answer { model: "gpt-5.4", ..Answer::of(items) };
-        let echo = |mut event: Value| {
-            event["response"]["reasoning"] = json!({"effort": effort, "summary": null});
-            event
-        };
-        let events = answer.events(Sent::LastOnly, false).into_iter().map(echo).collect();
-        let event = run_with(request, &stream(events), false);
-        (event.accounting.output_quality, event.tokens.output)
-    };
-    assert_eq!(said(REQUEST, vec![text.clone()], "none"), (Quality::Exact, Some(7)));
-    assert_eq!(said(REQUEST, vec![Item::Reasoning, text.clone()], "none").0, Quality::LowerBound);
-    let pro = r#"{"input":"Hello","reasoning":{"mode":"pro","effort":"none"}}"#;
-    assert_eq!(said(pro, vec![text], "none").0, Quality::LowerBound);
-}
-
-#[test]
-fn an_answer_that_says_nothing_is_not_called_exact() {
-    for model in ["gpt-4.1", "gpt-5.4"] {
-        let event = run(&Answer { model, ..Answer::of(vec![Item::Message(vec![])]) }.json());
-        assert!(
-            event.accounting.reasons.contains(&"output:empty_answer".into()),
-            "{model}: {:?}",
-            event.accounting
-        );
-    }
-}
-
-/// While the service divided its numbers by the calls of an answer, ours were not its own.
-#[test]
-fn numbers_that_the_service_divided_are_not_called_exact() {
-    let calls = |count: usize, created: u64| {
-        let items = vec![Item::Call("f", vec!["{}"]); count];
-        let body = Answer::of(items).json().replace(&CREATED.to_string(), &created.to_string());
-        let accounting = run(&body).accounting;
-        (accounting.input_quality, accounting.output_quality)
-    };
-    assert_eq!(calls(2, 1_765_000_000), (Quality::Estimated, Quality::Estimated));
-    assert_eq!(calls(1, 1_765_000_000), (Quality::Exact, Quality::Exact));
-    assert_eq!(calls(2, 1_780_000_000), (Quality::Exact, Quality::Exact));
-}
-
-/// Of a single call of a model that wraps some, nothing shows whether it did.
-#[test]
-fn a_single_call_of_a_model_that_wraps_some() {
-    let of = |model, request: &str| {
-        let body = Answer { model, ..Answer::of(vec![Item::Call("f", vec!["{}"])]) }.json();
-        run_with(request, &body, true).accounting.output_quality
-    };
-    assert_eq!(of("gpt-4.1-nano", REQUEST), Quality::Estimated);
-    assert_eq!(of("gpt-4.1-nano", r#"{"input":"Hello","parallel_tool_calls":false}"#), Quality::Exact);
-    assert_eq!(of("gpt-4.1-mini", REQUEST), Quality::Exact);
 }
 
 #[test]
