@@ -4,7 +4,7 @@
 //!             a transaction fails                      opened, tidied, room again:
 //!   healthy ----------------------> failing            one transaction stores the sums
 //!      ^                              |  ^ |                          |
-//!      |                              |  '-' a try every 0.1 s .. 5 s |
+//!      |                              |  '-' a try every 0.1 s .. 1 s |
 //!      '------------------------------+-------------------------------'
 //! ```
 //!
@@ -36,9 +36,10 @@ use super::store::Store;
 use super::writer::Writer;
 use super::{OpenError, StoreError};
 
-/// Pause before the next try; doubles up to the second value while tries fail.
+/// Pause before the next try; doubles up to the second value while tries fail. A try takes some
+/// milliseconds, and a disk that is well again is to be found so within a second.
 const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
+const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// Pause while the database works but is full: marks that come in are stored this soon.
 const TIDY_EVERY: Duration = Duration::from_millis(200);

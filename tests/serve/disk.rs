@@ -134,8 +134,10 @@ fn totals_survive(name: &str, fault: impl FnOnce(&Shim), seen: bool) {
 /// A turn of a disk around full, and how long it turns.
 const FLAP: Duration = Duration::from_millis(350);
 const FLAPPING: Duration = Duration::from_secs(6);
-/// Within which all is stored and said to be well.
-const WELL_WITHIN: Duration = Duration::from_secs(1);
+/// Within which a ledger finds that its disk is well, a pause of a second at most between tries, on a
+/// loaded machine; and within which no sum is left in memory then.
+const WELL_WITHIN: Duration = Duration::from_secs(4);
+const STORED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The streams outlive the disk's turns, so some begin while it is full and end long after. No control
 /// event is due, and the end is a kill: what was not stored by itself would be lost.
@@ -169,7 +171,7 @@ fn a_disk_that_flaps_around_full_costs_nothing_not_even_in_a_crash() {
         assert!(!accounting().contains("degraded"), "and says so again");
         Signs::set(&signs.stop);
     });
-    std::thread::sleep(WELL_WITHIN);
+    std::thread::sleep(STORED_WITHIN);
     let said = |what: &str| log.iter().filter(|line| line.contains(what)).count();
     let (bad, good) = (said("cannot store calls"), said("one by one again"));
     assert!((1..=2).contains(&bad) && good <= 2, "{bad} times bad and {good} times good in {turns} turns");
