@@ -228,6 +228,7 @@ async fn connection(
 }
 
 /// What hyper's part of a connection came to.
+#[expect(clippy::large_enum_variant, reason = "it is made once an answer and taken apart at once")]
 enum Step {
     /// The connection has ended.
     Ended(hyper::Result<()>),

@@ -85,10 +85,15 @@ impl Context {
         self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn say(&self, serious: bool, what: &str, why: &str) {
-        if serious {
-            *self.complaint.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    /// Keeps a complaint. That all brokers are down only sums up what was said of each before.
+    fn keep(&self, code: Option<Code>, why: &str) {
+        let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        if code != Some(Code::AllBrokersDown) || complaint.is_none() {
+            *complaint = Some(why.to_owned());
         }
+    }
+
+    fn say(&self, serious: bool, what: &str, why: &str) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if serious && said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
             *said = Some(Instant::now());
@@ -118,6 +123,9 @@ impl ClientContext for Context {
                 | RDKafkaLogLevel::Critical
                 | RDKafkaLogLevel::Error
         );
+        if serious {
+            self.keep(None, message);
+        }
         self.say(serious, facility, message);
     }
 
@@ -133,6 +141,7 @@ impl ClientContext for Context {
         if login && self.given.load(Ordering::Relaxed) != IN_VAIN {
             self.denied.store(true, Ordering::Relaxed);
         }
+        self.keep(code, reason);
         self.say(true, &error.to_string(), reason);
     }
 }
