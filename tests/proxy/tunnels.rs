@@ -10,6 +10,9 @@ use tokenweir::usage::{Api, Outcome, Quality, Source, Usage};
 
 use crate::rig::{Rig, Script, Setup, Wire, eventually};
 
+/// What one side does to end a session.
+type End = fn(Wire);
+
 const HANDSHAKE: &str = "GET /openai/v1/realtime?model=rt HTTP/1.1\r\nHost: gw\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const SWITCHED: &str =
@@ -189,7 +192,7 @@ fn a_caller_that_sends_no_more_with_nothing_begun_completes() {
 
 #[test]
 fn a_caller_that_breaks_off_is_not_the_services_fault() {
-    let hang_up: [(&str, fn(Wire)); 4] = [
+    let hang_up: [(&str, End); 4] = [
         ("a reset", |wire| wire.reset()),
         ("a reset in the middle of a frame", |mut wire| {
             wire.send(&MASKED_TEXT[..8]);
@@ -230,7 +233,7 @@ fn a_caller_that_leaves_while_the_service_speaks() {
 
 #[test]
 fn a_service_that_breaks_off() {
-    let break_off: [(&str, fn(Wire)); 4] = [
+    let break_off: [(&str, End); 4] = [
         ("a reset", |wire| wire.reset()),
         ("an end in the middle of a frame", |mut wire| {
             wire.send(&TEXT[..4]);
