@@ -16,7 +16,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tokenweir::caller::{Caller, Trust};
 use tokenweir::ledger::{Ledger, Options};
-use tokenweir::meter::{Ending, Meter, Rules};
+use tokenweir::meter::{Ending, Meter, Representation, Rules, Treatment};
 use tokenweir::pool::Pool;
 use tokenweir::tee::{Accounts, Begin, Call, Compared, Conclude, Live, Observer, RequestTap, ResponseTap};
 use tokenweir::tokens;
@@ -252,7 +252,8 @@ fn a_short_call() {
             rules: Rules { end_of_turn: true },
             slot: ledger.reserve(),
             keep_prompt: true,
-            unmetered: false,
+            treatment: Treatment::Metered,
+            representation: Representation::default(),
             began: Instant::now(),
         };
         let (call, begun) = allocations_of(|| Call::begin(begin, Arc::clone(&accounts), Arc::clone(&live)));

@@ -1,6 +1,8 @@
 //! The data path over real sockets: bytes, connections, and every way in which they end.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // helpers of a test may stop it and speak
 
+#[path = "proxy/bodies.rs"]
+mod bodies;
 #[path = "support/certs.rs"]
 mod certs;
 #[path = "proxy/cuts.rs"]
@@ -19,6 +21,8 @@ mod identity;
 mod injected;
 #[path = "proxy/limits.rs"]
 mod limits;
+#[path = "proxy/lines.rs"]
+mod lines;
 #[path = "proxy/lives.rs"]
 mod lives;
 #[path = "proxy/many.rs"]

@@ -7,14 +7,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use tokenweir_fuzz::chunk::HideUsage;
-use tokenweir_fuzz::{Cuts, Members, spelled};
+use tokenweir_fuzz::{Cuts, Members, is_named, spelled};
 
 /// What the first control characters stand for.
 const WORDS: [&str; 25] = [
     "data: {\"choices\":[],\"usage\":{\"x\":1}}",
-    "data: {\"id\":\"c\",\"usage\":null,\"choices\":[{\"index\":0}]}",
+    "data: {\"id\":\"c\",\"usage\":{},\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"}}]}",
     "data: [DONE]",
     "data: ",
     "data:",
@@ -197,15 +197,37 @@ impl Event {
             let values = members.named(name);
             !values.is_empty() && values.into_iter().all(fits)
         };
-        let is_empty =
-            |list: &str| serde_json::from_str::<Vec<IgnoredAny>>(list).is_ok_and(|list| list.is_empty());
-        let others = ["prompt_filter_results", "prompt_annotations", "error"];
         Some(
-            all("choices", is_empty)
+            all("choices", |choices| choices == "null" || elements_fit(choices, says_nothing))
                 && all("usage", |usage| usage.starts_with('{'))
-                && others.iter().all(|name| members.named(name).is_empty()),
+                && members.named("error").is_empty(),
         )
     }
+}
+
+/// It is a list whose entries all are like this.
+fn elements_fit(list: &str, fits: fn(&str) -> bool) -> bool {
+    serde_json::from_str::<Vec<&RawValue>>(list).is_ok_and(|list| list.iter().all(|entry| fits(entry.get())))
+}
+
+/// A choice without text, reason to finish or anything that nobody knows.
+fn says_nothing(choice: &str) -> bool {
+    let Some(Members(members)) = Members::of(choice.as_bytes()) else { return choice == "null" };
+    members.iter().all(|(key, value)| {
+        let (is, value) = (|name: &str| is_named(key, name), value.get());
+        let beside = ["index", "content_filter_result", "content_filter_results", "content_filter_offsets"];
+        value == "null"
+            || beside.into_iter().any(is)
+            || (is("text") && value == "\"\"")
+            || (is("delta") && Members::of(value.as_bytes()).is_some_and(|delta| delta_says_nothing(&delta)))
+    })
+}
+
+fn delta_says_nothing(delta: &Members<'_>) -> bool {
+    delta.0.iter().all(|(key, value)| {
+        let text = ["content", "refusal", "reasoning_content"].iter().any(|name| is_named(key, name));
+        value.get() == "null" || (text && value.get() == "\"\"")
+    })
 }
 
 /// Its brackets are those of one object.

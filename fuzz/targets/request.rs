@@ -34,7 +34,8 @@ fn compare(facts: &RequestFacts, body: &Map<String, Value>) {
     if get("model").as_str().is_none_or(|model| model.len() <= WORD_BYTES_MAX) {
         assert_eq!(facts.model.as_deref(), get("model").as_str());
     }
-    assert_eq!(facts.stream, is_true("stream"));
+    let stream = get("stream");
+    assert_eq!(facts.stream, if stream.is_null() { Some(false) } else { stream.as_bool() });
     assert_eq!(facts.echo, is_true("echo"));
     assert_eq!(facts.n, get("n").as_u64());
     assert_eq!(facts.best_of, get("best_of").as_u64());

@@ -1,8 +1,11 @@
 //! Takes the one event with the usage out of a stream whose caller did not ask for it.
 //!
-//! The event is removed as a whole, from its first field to the blank line that ends it; all other
-//! bytes go on as they came. An event that arrives in pieces waits only as long as it may be the one:
-//! until a choice, a `usage` that is no object, something else that it never has, or its own end.
+//! It has a `usage` that is an object, and `choices` that say nothing: none, `null`, or such as hold an
+//! empty delta or the results of filters. Text, a reason to finish, a role: with any of those in it the
+//! event goes on, usage and all. It is removed as a whole, from its first field to the blank line that
+//! ends it; all other bytes go on as they came. An event that arrives in pieces waits only as long as it
+//! may be the one: until a choice that says something, a `usage` that is no object, an error, or its own
+//! end.
 
 use std::mem;
 
@@ -182,6 +185,9 @@ impl HideUsage {
     }
 }
 
+/// Levels of an event that are looked at: `{"choices":[{"delta":{"content":..}}]}`.
+const DEPTH_SHOWN: usize = 4;
+
 /// The JSON of an event.
 #[derive(Debug, Default)]
 struct Document {
@@ -192,8 +198,11 @@ struct Document {
 /// What it says of itself.
 #[derive(Debug, Default)]
 struct Finds {
+    /// The names that lead to where it is read.
     key: Key,
-    /// `choices` is an array, without entries so far.
+    part: Part,
+    member: Member,
+    /// There are `choices`, and they say nothing so far.
     choices: bool,
     /// `usage` is an object.
     usage: bool,
@@ -201,6 +210,7 @@ struct Finds {
     other: bool,
 }
 
+/// A name on the top level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Key {
     Choices,
@@ -209,9 +219,33 @@ enum Key {
     Other,
 }
 
+/// A name within a choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Part {
+    /// What is said: an object of members, each of which may be nothing.
+    Delta,
+    /// The same in the older completions, which have a text.
+    Text,
+    /// Which of the choices, and what filters say of it: nothing of the answer.
+    Beside,
+    /// `finish_reason`, and whatever we do not know: it says something unless it is `null`.
+    #[default]
+    Other,
+}
+
+/// A name within a delta.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Member {
+    /// A text that is empty says nothing.
+    Text,
+    #[default]
+    Other,
+}
+
 impl Document {
     fn push(&mut self, bytes: &[u8]) {
         self.scanner.push(bytes, &mut self.finds);
+        self.finds.other |= self.finds.is_answer() && self.scanner.is_in_text();
     }
 
     fn is_usage(&self) -> bool {
@@ -228,31 +262,87 @@ impl Document {
     }
 }
 
+impl Finds {
+    /// A text here is one that the caller is waiting for.
+    fn is_answer(&self) -> bool {
+        self.key == Key::Choices && self.part != Part::Beside
+    }
+
+    /// A value on the top level.
+    fn top(&mut self, token: Token<'_>) {
+        match self.key {
+            _ if token == Token::Close => {}
+            Key::Choices => {
+                self.choices = matches!(token, Token::Open { array: true } | Token::Scalar(b"null"));
+                self.other |= !self.choices;
+            }
+            Key::Usage => {
+                self.usage = token == (Token::Open { array: false });
+                self.other |= !self.usage;
+            }
+            Key::Other => {}
+        }
+    }
+
+    /// A value within a choice, or the choice's own bracket.
+    fn choice(&mut self, depth: usize, token: Token<'_>) {
+        let nothing = match (depth, self.part, self.member, token) {
+            (_, _, _, Token::Close | Token::Scalar(b"null")) => true,
+            (2, _, _, token) => token == (Token::Open { array: false }),
+            (_, Part::Beside, _, _) => true,
+            (3, Part::Delta, _, token) => token == (Token::Open { array: false }),
+            (3, Part::Text, _, Token::Text(text)) => text.is_empty(),
+            (4, Part::Delta, Member::Text, Token::Text(text)) => text.is_empty(),
+            _ => false,
+        };
+        self.other |= !nothing;
+    }
+}
+
 impl Sink for Finds {
     fn token(&mut self, depth: usize, token: Token<'_>) {
-        match (depth, token, self.key) {
-            (1, Token::Key(key), _) => {
+        match (depth, token) {
+            (1, Token::Key(key)) => {
                 self.key = match key {
                     b"choices" => Key::Choices,
                     b"usage" => Key::Usage,
                     _ => Key::Other,
                 };
-                // Azure's first event has no choices either; an error is for the caller.
-                self.other |= matches!(key, b"prompt_filter_results" | b"prompt_annotations" | b"error");
+                self.other |= key == b"error"; // it is for the caller
             }
-            (1, Token::Close, _) => {}
-            (1, token, Key::Choices) => {
-                self.choices = token == (Token::Open { array: true });
-                self.other |= !self.choices;
+            (1, token) => self.top(token),
+            (_, _) if self.key != Key::Choices => {}
+            (3, Token::Key(key)) => {
+                self.part = match key {
+                    b"delta" => Part::Delta,
+                    b"text" => Part::Text,
+                    b"index"
+                    | b"content_filter_result"
+                    | b"content_filter_results"
+                    | b"content_filter_offsets" => Part::Beside,
+                    _ => Part::Other,
+                };
             }
-            (1, token, Key::Usage) => {
-                self.usage = token == (Token::Open { array: false });
-                self.other |= !self.usage;
+            (4, Token::Key(key)) => {
+                self.member = match key {
+                    b"content" | b"refusal" | b"reasoning_content" => Member::Text,
+                    _ => Member::Other,
+                };
             }
-            (2.., _, Key::Choices) => self.other = true,
-            _ => {}
+            (depth, token) => self.choice(depth, token),
         }
     }
+
+    fn descends(&self, depth: usize) -> bool {
+        depth == 0 || (self.key == Key::Choices && depth < DEPTH_SHOWN)
+    }
+}
+
+/// An event of this data is one that is taken out, if it is the first.
+pub fn is_usage_event(data: &[u8]) -> bool {
+    let mut document = Document::default();
+    document.push(data);
+    data.len() <= EVENT_BYTES_MAX && document.is_usage()
 }
 
 #[cfg(test)]

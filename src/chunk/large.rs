@@ -12,7 +12,10 @@ fn expected(body: &str) -> RequestFacts {
     let tools = value["tools"].as_array().map_or(&[][..], Vec::as_slice);
     RequestFacts {
         model: value["model"].as_str().map(Into::into),
-        stream: value["stream"] == true,
+        stream: match &value["stream"] {
+            Value::Null => Some(false),
+            stream => stream.as_bool(),
+        },
         include_usage: value["stream_options"]["include_usage"] == true,
         n: value["n"].as_u64(),
         functions: tools.iter().filter(|tool| tool["type"] == "function").count() as u32,
@@ -122,7 +125,7 @@ fn keys_behind_twenty_megabytes() {
     ];
     let wanted = RequestFacts {
         model: Some("gpt-4o".into()),
-        stream: true,
+        stream: Some(true),
         server_state: true,
         data_sources: true,
         complete: true,

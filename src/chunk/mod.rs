@@ -7,6 +7,7 @@
 mod charges;
 mod edit;
 mod failure;
+mod form;
 mod gist;
 mod hide;
 mod json;
@@ -21,8 +22,9 @@ mod whose;
 pub use charges::{BilledUnits, Charges, ToolCharge, ToolName};
 pub use edit::{Edit, Inspected, Inspection, edit};
 pub use failure::Failure;
+pub use form::{FormFacts, FormScan, form_boundary};
 pub use gist::Gist;
-pub use hide::HideUsage;
+pub use hide::{HideUsage, is_usage_event};
 pub use json::{Joiner, Malformed, Text, place_in};
 pub use reported::Reported;
 pub use request::{RequestFacts, RequestScan, Stop, ToolChoice};
@@ -184,6 +186,11 @@ impl<'a> Chunk<'a> {
         })
         .ok()?;
         sole.filter(|_| choices == 1 && !other)
+    }
+
+    /// There is a `usage`, and it is an object.
+    pub fn has_usage(&self) -> bool {
+        self.usage.is_some()
     }
 
     /// `choices` is there and empty.

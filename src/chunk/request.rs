@@ -10,8 +10,8 @@ use super::scan::{Scanner, Sink, Token};
 pub struct RequestFacts {
     /// `model`
     pub model: Option<SmolStr>,
-    /// `stream`
-    pub stream: bool,
+    /// `stream`, which is false where a whole body does not say it; `None`: not known.
+    pub stream: Option<bool>,
     /// `stream_options.include_usage`
     pub include_usage: bool,
     /// `n`
@@ -123,13 +123,17 @@ impl RequestScan {
         let Collector { facts, state, limits, .. } = &self.collector;
         let server_state = state.previous_response || state.conversation || state.prompt;
         let limit = limits.completion.or(limits.older).or(limits.output);
-        RequestFacts { complete: self.scanner.complete(), server_state, limit, ..facts.clone() }
+        let complete = self.scanner.complete();
+        let stream = if self.collector.has_stream { facts.stream } else { complete.then_some(false) };
+        RequestFacts { stream, complete, server_state, limit, ..facts.clone() }
     }
 }
 
 #[derive(Debug, Default)]
 struct Collector {
     facts: RequestFacts,
+    /// There is a `stream`.
+    has_stream: bool,
     key: Key,
     /// A nested key that is asked for, such as `type`.
     inner: Inner,
@@ -305,7 +309,14 @@ impl Collector {
                     _ => None,
                 };
             }
-            Key::Stream => facts.stream = is_true,
+            Key::Stream => {
+                self.has_stream = true;
+                facts.stream = match token {
+                    Token::Scalar(b"true") => Some(true),
+                    Token::Scalar(b"false" | b"null") => Some(false),
+                    _ => None,
+                };
+            }
             Key::N => facts.n = whole(token),
             Key::BestOf => facts.best_of = whole(token),
             Key::Echo => facts.echo = is_true,
@@ -416,7 +427,7 @@ mod tests {
     fn finds_keys_wherever_they_stand() {
         let expected = RequestFacts {
             model: Some("gpt-4o".into()),
-            stream: true,
+            stream: Some(true),
             include_usage: true,
             n: Some(3),
             functions: 1,
@@ -471,7 +482,8 @@ mod tests {
     #[test]
     fn null_and_empty_are_not_given() {
         let body = r#"{"stop":null,"tools":[],"functions":[],"n":null,"model":null,"stream":null,"stream_options":null,"data_sources":null,"tool_choice":"auto"}"#;
-        assert_eq!(facts(body), RequestFacts { complete: true, ..RequestFacts::default() });
+        let expected = RequestFacts { stream: Some(false), complete: true, ..RequestFacts::default() };
+        assert_eq!(facts(body), expected);
     }
 
     #[test]
@@ -479,7 +491,10 @@ mod tests {
         let found = facts(
             r#"{"stream":true,"stream":false,"stream_options":{"include_usage":true},"stream_options":{},"model":"a","model":"b"}"#,
         );
-        assert_eq!((found.stream, found.include_usage, found.model.as_deref()), (false, false, Some("b")));
+        assert_eq!(
+            (found.stream, found.include_usage, found.model.as_deref()),
+            (Some(false), false, Some("b"))
+        );
     }
 
     #[test]
@@ -530,11 +545,29 @@ mod tests {
             best_of: Some(3),
             suffix: true,
             compacts: true,
+            stream: Some(false),
             complete: true,
             ..RequestFacts::default()
         };
         assert_eq!(found, expected);
         assert!(facts(r#"{"prompt":{"id":"p"}}"#).server_state && !facts(r#"{"prompt":["a"]}"#).server_state);
+    }
+
+    #[test]
+    fn a_stream_that_is_not_known_is_not_denied() {
+        for (body, stream) in [
+            ("{}", Some(false)),
+            (r#"{"stream":true}"#, Some(true)),
+            (r#"{"stream":null}"#, Some(false)),
+            (r#"{"stream":"true"}"#, None),
+            (r#"{"stream":{}}"#, None),
+            (r#"{"stream":true,"input":"#, Some(true)),
+            (r#"{"model":"m""#, None),
+            ("", None),
+            ("audio", None),
+        ] {
+            assert_eq!(facts(body).stream, stream, "{body}");
+        }
     }
 
     #[test]

@@ -87,6 +87,11 @@ pub struct Scanner {
 }
 
 impl Scanner {
+    /// A string that is a value has begun, is not empty, and has not ended.
+    pub(super) fn is_in_text(&self) -> bool {
+        matches!(self.state, State::Text { key: false, .. }) && !self.token.is_empty()
+    }
+
     /// The document has ended where it may.
     pub fn complete(&self) -> bool {
         self.state == State::End && !self.malformed

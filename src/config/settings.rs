@@ -359,7 +359,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "streaming",
         kind: Kind::Choice(&["allow", "deny"]),
         default: Some("allow"),
-        help: "deny: a request for a stream gets 403 in the service's error shape.",
+        help: "deny: a request for a stream gets 403 in the service's error shape. So does one whose body cannot be read, or is in a content coding: two readers could read it differently.",
     },
     Setting {
         name: "max-inspect",
@@ -383,13 +383,13 @@ pub const SETTINGS: &[Setting] = &[
         name: "max-header-bytes",
         kind: Kind::Size(8 << 10, MIB),
         default: Some("64KiB"),
-        help: "Request line and header fields of one request; larger ones get 431. An Entra token takes 2 to 8 KiB.",
+        help: "Request line and header fields of one request; larger ones get 431. An Entra token takes 2 to 8 KiB. An answer may have as much, and 64 KiB in any case; then 502.",
     },
     Setting {
         name: "max-headers",
         kind: Kind::Count(16, 1000),
         default: Some("100"),
-        help: "Header fields of one request; more get 431.",
+        help: "Header fields of one request; more get 431. An answer may have as many; then 502.",
     },
     Setting {
         name: "header-timeout",

@@ -1,7 +1,7 @@
 //! Whether the service bills a call, by how it answered: by its status, or by the error that came in
 //! spite of a status of success.
 
-use super::{Ending, Meter, Prompt};
+use super::{Ending, Meter, Prompt, Treatment};
 
 /// Whether the service bills a call that it did not answer with success (Azure's documentation of
 /// costs: "HTTP Error response code and billing status").
@@ -192,6 +192,7 @@ impl Meter {
     /// What the service bills of this call.
     pub(super) fn billing(&self, ending: Option<Ending>) -> Billing {
         let billing = match (self.status, ending) {
+            _ if self.treatment == Treatment::Free => return Billing::Nothing,
             (_, Some(Ending::Rejected)) => return Billing::Nothing,
             (Some(status), _) => Billing::of_status(status.as_u16()),
             // It runs, and nobody knows yet what it will be.

@@ -103,28 +103,96 @@ impl fmt::Debug for Codec {
     }
 }
 
-impl Decoder {
-    /// The decoder for a body with these headers.
-    pub(super) fn new(headers: &HeaderMap) -> Decoder {
-        let mut decoder = Decoder::default();
+/// The codings of a body, as its head names them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Codings {
+    /// In the order in which they were applied.
+    known: [Option<Coding>; CODINGS_MAX],
+    /// There is one more that we do not know, or one too many.
+    bad: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+impl Codings {
+    /// Those of a body with these headers.
+    pub(super) fn of(headers: &HeaderMap) -> Codings {
+        let (mut codings, mut count) = (Codings::default(), 0);
         let names = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?"));
         for name in names.flat_map(|list| list.split(',')).map(str::trim) {
             if name.is_empty() || name.eq_ignore_ascii_case("identity") {
                 continue;
             }
-            match Codec::by_name(name) {
-                Some(codec) if decoder.stages.len() < CODINGS_MAX => {
-                    decoder.stages.push(Stage { codec, inbox: Vec::new(), used: 0 });
-                }
+            match (codings.known.get_mut(count), Coding::by_name(name)) {
+                (Some(place), Some(coding)) => *place = Some(coding),
                 _ => {
-                    decoder.bad = true;
+                    codings.bad = true;
                     break;
                 }
             }
+            count += 1;
         }
+        codings
+    }
+
+    /// There are none.
+    pub(super) fn is_plain(self) -> bool {
+        self == Codings::default()
+    }
+
+    /// What undoes them.
+    pub(super) fn decoder(self) -> Decoder {
+        let mut decoder = Decoder { bad: self.bad, ..Decoder::default() };
         // The last coding named was applied last, and is undone first.
-        decoder.stages.reverse();
+        for coding in self.known.into_iter().rev().flatten() {
+            match coding.codec() {
+                Some(codec) => decoder.stages.push(Stage { codec, inbox: Vec::new(), used: 0 }),
+                None => decoder.bad = true,
+            }
+        }
         decoder
+    }
+}
+
+impl Coding {
+    fn by_name(name: &str) -> Option<Coding> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        match () {
+            () if is("gzip") || is("x-gzip") => Some(Coding::Gzip),
+            () if is("deflate") => Some(Coding::Deflate),
+            () if is("br") => Some(Coding::Brotli),
+            () if is("zstd") => Some(Coding::Zstd),
+            () => None,
+        }
+    }
+
+    fn codec(self) -> Option<Codec> {
+        Some(match self {
+            Coding::Gzip => Codec::Gzip(Held::new(MultiGzDecoder::new(Vec::new()))),
+            Coding::Deflate => Codec::AnyDeflate,
+            Coding::Brotli => {
+                let alloc = StandardAlloc::default;
+                Codec::Brotli(Box::new(BrotliState::new_strict(alloc(), alloc(), alloc())))
+            }
+            Coding::Zstd => {
+                let mut decoder = zstd::stream::raw::Decoder::new().ok()?;
+                decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX)).ok()?;
+                Codec::Zstd { decoder: Box::new(decoder), drained: true }
+            }
+        })
+    }
+}
+
+impl Decoder {
+    /// The decoder for a body with these headers.
+    pub(super) fn new(headers: &HeaderMap) -> Decoder {
+        Codings::of(headers).decoder()
     }
 
     /// Nothing more can be read.
@@ -244,23 +312,6 @@ fn pull(
 }
 
 impl Codec {
-    fn by_name(name: &str) -> Option<Codec> {
-        match name.to_ascii_lowercase().as_str() {
-            "gzip" | "x-gzip" => Some(Codec::Gzip(Held::new(MultiGzDecoder::new(Vec::new())))),
-            "deflate" => Some(Codec::AnyDeflate),
-            "br" => {
-                let alloc = StandardAlloc::default;
-                Some(Codec::Brotli(Box::new(BrotliState::new_strict(alloc(), alloc(), alloc()))))
-            }
-            "zstd" => {
-                let mut decoder = zstd::stream::raw::Decoder::new().ok()?;
-                decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX)).ok()?;
-                Some(Codec::Zstd { decoder: Box::new(decoder), drained: true })
-            }
-            _ => None,
-        }
-    }
-
     /// One bounded step: bytes read and bytes written.
     fn run(&mut self, source: &[u8], out: &mut [u8]) -> Result<(usize, usize), BadCoding> {
         match self {

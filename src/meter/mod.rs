@@ -18,11 +18,13 @@ mod early;
 mod ends;
 mod items;
 mod output;
+mod request;
 mod seen;
 mod settle;
 mod shape;
 mod skim;
 mod text;
+mod treatment;
 
 #[cfg(test)]
 mod tests;
@@ -33,16 +35,19 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 use smol_str::SmolStr;
 
-use crate::chunk::{Reported, RequestFacts, RequestScan};
-use crate::usage::{Api, IncludeUsage, Progress, Usage};
+use crate::chunk::{Reported, RequestFacts};
+use crate::usage::{Api, IncludeUsage, Injection, Progress, Usage};
 
 use answer::label;
 use billing::Billing;
 use body::Body;
+use request::RequestReader;
 
 pub use self::body::Bounds;
 pub use self::check::{Check, Checks, PromptSample, Side};
+pub use self::request::Representation;
 pub use self::skim::Skim;
+pub use self::treatment::Treatment;
 pub use crate::prompt::{Part, PromptCount};
 
 // Where an answer's head tells what served it.
@@ -129,15 +134,17 @@ pub struct Meter {
     draft: Arc<Usage>,
     /// Who asked for usage, if not the caller.
     include_usage: IncludeUsage,
+    /// How asking for it went.
+    injection: Option<Injection>,
     served: Served,
     rules: Rules,
     /// Usage objects are not looked at: what would we say without them?
     blind: bool,
-    /// The call makes nothing of its own: it has no numbers, whatever is reported.
-    unmetered: bool,
+    /// Whose numbers the call has.
+    treatment: Treatment,
     /// The model to go by where the answer names none.
     assumed: Option<SmolStr>,
-    request: RequestScan,
+    request: RequestReader,
     facts: RequestFacts,
     request_ended: bool,
     /// Bytes of the request's body.
@@ -160,13 +167,14 @@ impl Meter {
         let body = Body::new(draft.target.api, StatusCode::OK, &HeaderMap::new(), false, bounds);
         Meter {
             include_usage: draft.request.include_usage,
+            injection: None,
             draft,
             served: Served::default(),
             rules,
             blind: false,
-            unmetered: false,
+            treatment: Treatment::Metered,
             assumed: None,
-            request: RequestScan::default(),
+            request: RequestReader::default(),
             facts: RequestFacts::default(),
             request_ended: false,
             request_bytes: 0,
@@ -188,11 +196,18 @@ impl Meter {
         self
     }
 
-    /// A meter for a call that makes nothing of its own, such as one that repeats the usage of another:
-    /// its numbers are `null`, reason `unmetered`.
+    /// A meter for a call whose numbers are not its own, or of which only what is reported is known:
+    /// where they are `null` the reason is `unmetered`.
     #[must_use]
-    pub fn unmetered(mut self) -> Meter {
-        self.unmetered = true;
+    pub fn treated(mut self, treatment: Treatment) -> Meter {
+        self.treatment = treatment;
+        self
+    }
+
+    /// A meter for a call whose request's body is this.
+    #[must_use]
+    pub fn reading(mut self, representation: &Representation) -> Meter {
+        self.request = RequestReader::new(representation);
         self
     }
 
@@ -213,25 +228,36 @@ impl Meter {
     /// The next bytes of the request body.
     pub fn request_bytes(&mut self, bytes: &[u8]) {
         self.request_bytes = self.request_bytes.saturating_add(bytes.len() as u64);
-        if self.draft.target.api != Api::Audio {
-            self.request.push(bytes);
-        }
+        self.request.push(bytes);
     }
 
     /// The request body has ended; from here on [`Meter::prompt_need`] decides.
     pub fn request_end(&mut self) {
-        self.facts = self.request.facts();
         self.request_ended = true;
+        self.facts = self.request.facts(true);
+    }
+
+    /// The request body says more than could be read as it went by: [`Representation::facts`] finds it,
+    /// off the data path.
+    pub fn is_request_unread(&self) -> bool {
+        self.request.is_unread()
+    }
+
+    /// What was found there.
+    pub fn request_read(&mut self, facts: RequestFacts) {
+        self.facts = facts;
     }
 
     /// The head of the answer.
     pub fn response_head(&mut self, status: StatusCode, headers: &HeaderMap) {
         if !self.request_ended {
-            self.facts = self.request.facts();
+            self.facts = self.request.facts(false);
         }
         self.status = Some(status);
         self.decoder = decode::Decoder::new(headers);
-        self.body = Body::new(self.draft.target.api, status, headers, self.facts.stream, self.bounds);
+        // Whether a stream was asked for may be unknown: then the answer's first bytes say what it is.
+        let stream = self.facts.stream != Some(false);
+        self.body = Body::new(self.draft.target.api, status, headers, stream, self.bounds);
         let value = |name: &HeaderName| headers.get(name).and_then(|value| label(value.to_str().ok()?));
         self.served = Served {
             deployment: value(&DEPLOYMENT_NAME),
@@ -305,6 +331,12 @@ impl Meter {
         self.include_usage = who;
     }
 
+    /// How asking for usage went, where it did not go as planned. [`Injection::Visible`]: what answers is
+    /// not taken out, should it come.
+    pub fn injection(&mut self, injection: Injection) {
+        self.injection = Some(injection);
+    }
+
     /// The whole answer has been seen, to its end marker.
     pub fn is_whole(&self) -> bool {
         self.body.seen.whole
@@ -329,7 +361,7 @@ impl Meter {
         self.ended = Some(ending);
         let cleanly = ending == Ending::Eof;
         if !self.request_ended {
-            self.facts = self.request.facts();
+            self.facts = self.request.facts(false);
         }
         if self.status.is_some() {
             let coded_to_the_end = self.decoder.finish().is_ok();
@@ -443,7 +475,12 @@ impl Meter {
         let by_call = matches!(self.draft.target.api, Api::Images | Api::Audio);
         let zeros =
             seen.answer.zeros.as_deref().filter(|_| by_call && seen.whole && seen.answer.error.is_none());
-        seen.answer.reported.as_ref().or(zeros).filter(|_| !self.blind && !self.unmetered)
+        seen.answer.reported.as_ref().or(zeros).filter(|_| !self.blind && self.reports())
+    }
+
+    /// What is reported is the call's own.
+    fn reports(&self) -> bool {
+        matches!(self.treatment, Treatment::Metered | Treatment::ReportedOnly)
     }
 
     /// The answer does not say which model gave it. In Responses Azure says the deployment's name.

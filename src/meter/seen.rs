@@ -6,7 +6,7 @@ use super::answer::Answer;
 use super::ends::{self, Last};
 use super::items::Place;
 use super::shape::Shape;
-use crate::chunk::{Chunk, Event, EventKind, Gist, Malformed, Response};
+use crate::chunk::{Chunk, Event, EventKind, Gist, Malformed, Response, is_usage_event};
 use crate::sse;
 use crate::usage::Api;
 
@@ -36,6 +36,10 @@ pub(super) struct Seen {
     pub(super) events: u64,
     /// Events or bodies that could not be read.
     pub(super) parse_errors: u64,
+    /// Chunks with a usage.
+    pub(super) usage_events: u64,
+    /// One of them is none that can be taken out of the stream, or not the first.
+    pub(super) usage_stays: bool,
     /// A part too long for its text to be read.
     pub(super) too_long: bool,
 }
@@ -161,6 +165,10 @@ impl Seen {
         }
         let chunk = Chunk::parse(data)?;
         let read = self.answer.feed(&chunk, self.metered);
+        if chunk.has_usage() {
+            self.usage_stays |= self.usage_events > 0 || !is_usage_event(data);
+            self.usage_events += 1;
+        }
         self.last_event(&chunk);
         if self.metered && name.is_empty() && read.is_ok() {
             self.last_chunk.learn_chunk(data, &chunk);

@@ -6,9 +6,9 @@ use smol_str::SmolStr;
 use super::billing::Billing;
 use super::check::{Check, Checks};
 use super::output::{self, Computed, Exchange};
-use super::{Ending, Meter, Prompt, PromptCount};
+use super::{Ending, Meter, Prompt, PromptCount, Treatment};
 use crate::prompt::{self, RULES};
-use crate::usage::{Api, IncludeUsage, Outcome, Quality, Source, Target, Tokens, Usage};
+use crate::usage::{Api, IncludeUsage, Injection, Outcome, Quality, Source, Target, Tokens, Usage};
 
 /// `stream.finish_reasons` holds at most this many.
 const FINISH_REASONS_MAX: usize = 16;
@@ -121,7 +121,7 @@ impl Meter {
         accounting.tokenizer =
             self.rules_model().filter(|_| counted).map(|model| SmolStr::new_static(model.encoding.as_str()));
         usage.tokens = self.tokens(&input, &output, &computed);
-        if !self.blind && !self.unmetered {
+        if !self.blind && self.reports() {
             let seen = &self.body.seen;
             usage.tools = seen.answer.charged.tools();
             usage.units = seen.answer.charged.units(seen.whole && seen.answer.error.is_none());
@@ -140,6 +140,7 @@ impl Meter {
         request.stream = self.facts.stream;
         request.include_usage =
             if self.facts.include_usage { IncludeUsage::Client } else { self.include_usage };
+        request.injection = self.describe_injection();
         if let Some(status) = self.status {
             request.status = status.as_u16();
         }
@@ -167,6 +168,18 @@ impl Meter {
             .chain(answer.finish.clone())
             .take(FINISH_REASONS_MAX)
             .collect();
+    }
+
+    /// How asking for usage went, where it did not go as planned.
+    fn describe_injection(&self) -> Option<Injection> {
+        let passes_all = self.injection == Some(Injection::Visible);
+        let visible = match self.include_usage {
+            IncludeUsage::Injected if !self.facts.include_usage && self.body.is_stream() => {
+                (passes_all && self.body.seen.usage_events > 0) || self.body.seen.usage_stays
+            }
+            _ => false,
+        };
+        if visible { Some(Injection::Visible) } else { self.injection.filter(|_| !passes_all) }
     }
 
     /// What was called, as far as request and answer say.
@@ -238,7 +251,7 @@ impl Meter {
     pub(super) fn is_computed(&self) -> bool {
         let api = self.draft.target.api;
         let known = matches!(api, Api::ChatCompletions | Api::Responses | Api::Completions | Api::Embeddings);
-        known && !self.unmetered
+        known && self.treatment == Treatment::Metered
     }
 
     /// What we say of the prompt where the service says nothing.
@@ -273,7 +286,7 @@ impl Meter {
         let api = self.draft.target.api;
         Side::unknown(match () {
             // Where nothing could be known.
-            () if self.unmetered => vec!["unmetered"],
+            () if !self.reports() => vec!["unmetered"],
             // It told of something else.
             () if api == Api::Audio && self.body.seen.answer.charged.is_timed() => vec![],
             () => vec!["no_usage"],
@@ -343,7 +356,7 @@ impl Meter {
         }
         match billing {
             // There is no output to be billed, however it ends.
-            _ if api == Api::Embeddings && !self.unmetered && billing != Billing::Unmetered => {
+            _ if api == Api::Embeddings && self.reports() && billing != Billing::Unmetered => {
                 return Side::computed(Some(0), Quality::Exact, vec![]);
             }
             Billing::PerhapsPrompt => return Side::computed(Some(0), Quality::Exact, vec![]),

@@ -97,6 +97,8 @@ pub(super) enum Subject {
     Service(usize, Cause),
     /// No TCP connection to the upstream of this index.
     Unreachable(usize),
+    /// Answers of the upstream of this index whose head cannot be passed on.
+    Head(usize),
     /// No connection can be accepted.
     Accept,
 }

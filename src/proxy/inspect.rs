@@ -17,7 +17,7 @@ use super::Policy;
 use super::answer::Refusal;
 use super::headers::parameter;
 use super::outbound::{Held, Outbound, Room};
-use super::refused::{Asked, Refusals};
+use super::refused::{Asked, Refusals, speaks_of_options};
 use super::surface::{Surface, Treatment};
 use crate::chunk::{Inspected, Inspection};
 use crate::tee::{Kept, REQUEST_READ_BYTES_MAX};
@@ -61,6 +61,8 @@ pub(super) struct Outgoing<B> {
     pub(super) request: Request<Outbound<B>>,
     /// It was made to ask for usage: how it is sent if the service refuses that.
     pub(super) again: Option<Again>,
+    /// It was not, since the service has refused that before.
+    pub(super) remembered: bool,
 }
 
 /// A request as its caller wrote it.
@@ -73,6 +75,11 @@ pub(super) struct Again {
 }
 
 impl Again {
+    /// Its caller's own words may be what the service speaks of.
+    pub(super) fn speaks_of_options(&self) -> bool {
+        speaks_of_options(&self.pieces.concat())
+    }
+
     /// The request, to be sent once more.
     pub(super) fn request<B>(self) -> (Asked, Request<Outbound<B>>) {
         let mut request = Request::new(Outbound::behind(self.pieces, self.room, None));
@@ -151,18 +158,19 @@ where
     let room = Arc::new(ahead.room);
     let asked = Asked { deployment: asked.deployment.or(found.model), ..asked };
     let images = found.images && asked.api_version.as_deref() == Some(NO_IMAGES);
-    let edit = found.edit.filter(|_| plan.ask && ahead.whole && !images && !common.refusals.has(&asked));
-    let Some(edit) = edit else {
+    let edit = found.edit.filter(|_| plan.ask && ahead.whole && !images);
+    let remembered = edit.is_some() && common.refusals.has(&asked);
+    let Some(edit) = edit.filter(|_| !remembered) else {
         let rest = (!ahead.whole).then_some(wire);
         let body = Outbound::behind(pieces, room, rest);
-        return Ok(Outgoing { request: Request::from_parts(parts, body), again: None });
+        return Ok(Outgoing { request: Request::from_parts(parts, body), again: None, remembered });
     };
     let edited = edit.apply(&pieces);
     let again = Again { asked, headers: parts.headers.clone(), pieces, room: Arc::clone(&room) };
     // An event can only be taken out of an answer that is not coded.
     parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let body = Outbound::behind(edited, room, None);
-    Ok(Outgoing { request: Request::from_parts(parts, body), again: Some(again) })
+    Ok(Outgoing { request: Request::from_parts(parts, body), again: Some(again), remembered: false })
 }
 
 /// What was read of a body.
@@ -224,6 +232,7 @@ fn denied(headers: &HeaderMap, pieces: &[Bytes], whole: bool, found: &Inspected)
     let streams = if pieces.is_empty() {
         false
     } else if is_coded(headers) {
+        // Two readers of a coding may read two bodies, and this is a promise: nobody looks into it.
         true
     } else if is_form(headers) {
         form_may_stream(&pieces.concat())

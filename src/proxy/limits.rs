@@ -9,9 +9,9 @@ pub struct Limits {
     pub connections: usize,
     /// Calls at once, over all threads.
     pub in_flight: usize,
-    /// Request line and header fields of one request, in bytes.
+    /// Request line and header fields of one request, in bytes; and of an answer, if it is more than 64 KiB.
     pub header_bytes: usize,
-    /// Header fields of one request.
+    /// Header fields of one request, and of one answer.
     pub headers: usize,
     /// From the first byte of a request's head to its last; TLS handshakes too.
     pub header_timeout: Duration,

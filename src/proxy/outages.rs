@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::counts::{Counts, Side, Subject};
 use super::tls::{self, Cause, Tls};
-use super::upstream::{Broken, Upstream};
+use super::upstream::{BadHead, Broken, Upstream};
 
 /// Tells of services.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ impl Outages {
     /// A call to the upstream of this index has broken before its answer.
     pub(super) fn tell(&self, index: usize, broken: &Broken) {
         let (error, unsent) = match broken {
+            Broken::Head(bad) => return self.bad_head(index, bad),
             Broken::Unsent(error) => (error, true),
             // TLS 1.3 refuses a client's certificate behind the handshake, when the request is on its way.
             Broken::Io(error) => (error, false),
@@ -44,6 +45,18 @@ impl Outages {
         } else if unsent && let Some(kept_back) = self.counts.may_say(Subject::Unreachable(index)) {
             tracing::error!(upstream = resource, %error, kept_back, "no connection to the service");
         }
+    }
+
+    /// An answer's head cannot be passed on. Where a limit is the reason, it is named with its setting.
+    fn bad_head(&self, index: usize, bad: &BadHead) {
+        let Some(upstream) = self.upstreams.get(index) else { return };
+        let Some(kept_back) = self.counts.may_say(Subject::Head(index)) else { return };
+        let (limit, setting) = match bad {
+            BadHead::Limit { max, setting, .. } => (Some(*max), Some(*setting)),
+            BadHead::Malformed(_) => (None, None),
+        };
+        let resource = upstream.resource().as_str();
+        tracing::error!(upstream = resource, error = %bad, setting, limit, kept_back, "an answer cannot be passed on");
     }
 
     /// Why TLS is the reason; `None` if it is not.

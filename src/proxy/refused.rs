@@ -11,9 +11,13 @@ use http::header::CONTENT_ENCODING;
 use http::{Response, StatusCode};
 use http_body::Body;
 use memchr::memmem;
+use serde_json::Value;
 use smol_str::SmolStr;
 
 use super::passing::Passing;
+
+/// The member that is put into requests.
+const OPTIONS: &str = "stream_options";
 
 /// How much of a refusal is read to see what it refuses. Azure's have some 300 bytes.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
@@ -38,35 +42,53 @@ pub(super) struct Asked {
 
 /// What has refused lately, over all threads.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<HashMap<Asked, Instant>>);
+pub(super) struct Refusals(Mutex<HashMap<Asked, Known>>);
+
+/// What is known of one that refused.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// The last refusal.
+    at: Instant,
+    /// The last one that is remembered.
+    remembered: Option<Instant>,
+}
 
 impl Refusals {
-    /// It refused within the last hour.
+    /// It refused within the last hour, and that is remembered.
     pub(super) fn has(&self, asked: &Asked) -> bool {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.get(asked).is_some_and(|at| at.elapsed() < REMEMBERED)
+        let known = table.get(asked).and_then(|known| known.remembered);
+        known.is_some_and(|at| at.elapsed() < REMEMBERED)
     }
 
-    /// It has refused now.
-    pub(super) fn remember(&self, asked: Asked) {
+    /// It has refused now. True if that is new, and worth a line in the log.
+    pub(super) fn note(&self, asked: Asked, remember: bool) -> bool {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if table.len() >= REFUSALS_MAX && !table.contains_key(&asked) {
-            let oldest = table.iter().min_by_key(|(_, at)| **at).map(|(asked, _)| asked.clone());
+            let oldest = table.iter().min_by_key(|(_, known)| known.at).map(|(asked, _)| asked.clone());
             oldest.and_then(|oldest| table.remove(&oldest));
         }
-        table.insert(asked, Instant::now());
+        let now = Instant::now();
+        let before = table.get(&asked).copied();
+        let remembered = remember.then_some(now).or(before.and_then(|known| known.remembered));
+        table.insert(asked, Known { at: now, remembered });
+        before.is_none()
     }
 }
 
 /// An answer, looked at.
 pub(super) enum Looked<B: Body> {
     /// The service refuses `stream_options`, and did nothing: the request may be sent without.
-    Refused,
+    Refused {
+        /// It named the member itself, not only in a sentence.
+        by_name: bool,
+    },
     /// Anything else: it is passed on as it is.
     Other(Response<Passing<B>>),
 }
 
-/// Looks whether an answer refuses what we put into the request. Only the body of a 400 is waited for.
+/// Looks whether an answer refuses what we put into the request. Only the body of one that may is
+/// waited for.
 ///
 /// Dropping the future drops the answer.
 pub(super) async fn look<B>(response: Response<B>) -> Looked<B>
@@ -74,7 +96,7 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let coded = response.headers().contains_key(CONTENT_ENCODING);
-    if response.status() != StatusCode::BAD_REQUEST || coded {
+    if !may_refuse(response.status()) || coded {
         return Looked::Other(response.map(Passing::plain));
     }
     let (head, mut body) = response.into_parts();
@@ -97,18 +119,74 @@ where
         }
     };
     let in_time = tokio::time::timeout(REFUSAL_TIMEOUT, read).await.is_ok();
-    if in_time && ended && refuses_options(&pieces.concat()) {
-        return Looked::Refused;
+    if in_time
+        && ended
+        && let Some(by_name) = refuses_options(head.status, &pieces.concat())
+    {
+        return Looked::Refused { by_name };
     }
     Looked::Other(Response::from_parts(head, Passing::replay(pieces, broken, body)))
 }
 
-/// A 400 of this body is about `stream_options`, and the service did nothing. What it bills (a prompt
-/// that was filtered, or is too long) names other things; where both are named it is not ours.
-fn refuses_options(body: &[u8]) -> bool {
+/// Statuses of a refusal: 400 of Azure and OpenAI, 422 of services that check requests by pydantic, and
+/// those by which a front says that what is behind it refused (424 is that of Azure's endpoints).
+fn may_refuse(status: StatusCode) -> bool {
+    is_refusal(status.as_u16().into()) || status == StatusCode::FAILED_DEPENDENCY || status.is_server_error()
+}
+
+/// The request is at fault.
+fn is_refusal(status: u64) -> bool {
+    matches!(status, 400 | 422)
+}
+
+/// An answer of this body is about `stream_options`, and the service did nothing; whether it names that
+/// member by itself. What it bills (a prompt that was filtered, or is too long) names other things; where
+/// both are named it is not ours. Any other status must be that of a front: its body says the real one.
+fn refuses_options(status: StatusCode, body: &[u8]) -> Option<bool> {
     let names = |word: &str| memmem::find(body, word.as_bytes()).is_some();
     let billed = ["content_filter", "ResponsibleAIPolicyViolation", "context_length_exceeded"];
-    names("stream_options") && !billed.into_iter().any(names)
+    if !names(OPTIONS) || billed.into_iter().any(names) {
+        return None;
+    }
+    let document = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let refuses = is_refusal(status.as_u16().into()) || wraps_refusal(&document);
+    refuses.then(|| names_options(&document))
+}
+
+/// A document that says of itself, or of the error that it wraps, that the request was at fault.
+fn wraps_refusal(document: &Value) -> bool {
+    let Some(members) = document.as_object() else { return false };
+    let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+    members.iter().any(|(name, value)| match name.as_str() {
+        "status" | "status_code" | "statusCode" | "code" => number(value).is_some_and(is_refusal),
+        "error" | "innererror" | "inner_error" | "detail" | "body" => wraps_refusal(value),
+        _ => false,
+    })
+}
+
+/// `stream_options` is what a `param` (OpenAI), or the `loc` of a detail (pydantic), points to. What is
+/// repeated of the caller's `input` says nothing.
+fn names_options(document: &Value) -> bool {
+    let is_path = |path: &str| {
+        path.strip_prefix(OPTIONS).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    match document {
+        Value::Object(members) => members.iter().any(|(name, value)| match (name.as_str(), value) {
+            ("param", Value::String(path)) => is_path(path),
+            ("loc", Value::Array(path)) => path.iter().any(|step| step == OPTIONS),
+            ("input", _) => false,
+            (_, value) => names_options(value),
+        }),
+        Value::Array(entries) => entries.iter().any(names_options),
+        _ => false,
+    }
+}
+
+/// A body that could make a service speak of `stream_options` by itself: it holds the word, or escapes
+/// of plain letters, which may hide it and which nobody else writes.
+pub(super) fn speaks_of_options(body: &[u8]) -> bool {
+    let hides = |at: usize| matches!(body.get(at + 2..at + 6), Some([b'0', b'0', b'2'..=b'7', digit]) if digit.is_ascii_hexdigit());
+    memmem::find(body, OPTIONS.as_bytes()).is_some() || memmem::find_iter(body, r"\u").any(hides)
 }
 
 #[cfg(test)]
@@ -117,28 +195,82 @@ mod tests {
 
     #[test]
     fn only_a_refusal_of_our_own_doing_is_one() {
-        for (body, refuses) in [
+        for (status, body, refuses) in [
             (
+                400,
                 r#"{"error":{"message":"Unrecognized request argument supplied: stream_options","type":"invalid_request_error","param":null,"code":null}}"#,
-                true,
+                Some(false),
             ),
             (
+                400,
+                r#"{"error":{"message":"Unknown parameter: 'stream_options.include_usage'.","param":"stream_options.include_usage"}}"#,
+                Some(true),
+            ),
+            (
+                400,
                 r#"{"error":{"requestid":"r","code":400,"message":"Validation error at #/stream_options: Extra inputs are not permitted"}}"#,
-                true,
+                Some(false),
             ),
             (
+                422,
+                r#"{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"],"msg":"Extra inputs are not permitted","input":{"include_usage":true}}]}"#,
+                Some(true),
+            ),
+            (
+                422,
+                r#"{"error":{"code":"Invalid input","status":422,"message":"invalid input error","details":[{"type":"extra_forbidden","loc":["body","stream_options"]}]}}"#,
+                Some(true),
+            ),
+            (424, r#"{"error":{"status":422,"details":[{"loc":["body","stream_options"]}]}}"#, Some(true)),
+            (500, r#"{"error":{"code":"422","message":"stream_options: extra_forbidden"}}"#, Some(false)),
+            (502, r#"{"status":400,"error":{"param":"stream_options"}}"#, Some(true)),
+            (502, r#"{"detail":{"error":{"statusCode":400,"param":"stream_options"}}}"#, Some(true)),
+            // Not said to be the caller's fault.
+            (500, r#"{"error":{"message":"stream_options 422","code":"InternalServerError"}}"#, None),
+            (500, r#"{"error":{"status":500,"param":"stream_options"},"echo":{"status":422}}"#, None),
+            (503, "stream_options 422", None),
+            // A detail of another member; a repeated input.
+            (
+                422,
+                r#"{"detail":[{"loc":["body","messages"],"input":{"loc":["stream_options"]}}]}"#,
+                Some(false),
+            ),
+            (400, r#"{"error":{"param":"stream_options_of_mine","message":"stream_options"}}"#, Some(false)),
+            (
+                400,
                 r#"{"error":{"code":"content_filter","status":400,"param":"prompt","message":"stream_options"}}"#,
-                false,
+                None,
             ),
             (
+                422,
                 r#"{"error":{"innererror":{"code":"ResponsibleAIPolicyViolation"},"message":"stream_options"}}"#,
-                false,
+                None,
             ),
-            (r#"{"error":{"code":"context_length_exceeded","message":"stream_options"}}"#, false),
-            (r#"{"error":{"code":"invalid_type","message":"'messages' is a required property"}}"#, false),
+            (400, r#"{"error":{"code":"context_length_exceeded","message":"stream_options"}}"#, None),
+            (400, r#"{"error":{"code":"invalid_type","message":"'messages' is a required property"}}"#, None),
+            (400, "stream_options", Some(false)),
+            (400, "", None),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(refuses_options(status, body.as_bytes()), refuses, "{status} {body}");
+        }
+        for status in [200, 401, 403, 404, 408, 409, 413, 429] {
+            assert!(!may_refuse(StatusCode::from_u16(status).unwrap()), "{status}");
+        }
+    }
+
+    #[test]
+    fn the_word_is_found_however_it_is_hidden() {
+        for (body, speaks) in [
+            (r#"{"stream":true,"messages":[{"content":"stream\noptions é \u00e9\u0007 \\n"}]}"#, false),
+            (r#"{"stream":true,"stream_options":null}"#, true),
+            (r#"{"content":"say stream_options"}"#, true),
+            (r#"{"content":"stream\u005foptions"}"#, true),
+            (r#"{"content":"\u0073tream_option\u0073"}"#, true),
+            (r#"{"content":"\u00"#, false),
             ("", false),
         ] {
-            assert_eq!(refuses_options(body.as_bytes()), refuses, "{body}");
+            assert_eq!(speaks_of_options(body.as_bytes()), speaks, "{body}");
         }
     }
 
@@ -148,12 +280,24 @@ mod tests {
         let asked =
             |n: usize| Asked { upstream: 0, deployment: Some(n.to_string().into()), api_version: None };
         for n in 0..REFUSALS_MAX + 5 {
-            refusals.remember(asked(n));
+            assert!(refusals.note(asked(n), true));
             assert!(refusals.has(&asked(n)));
         }
         assert!(!refusals.has(&asked(0)) && !refusals.has(&asked(4)) && refusals.has(&asked(5)));
         assert!(!refusals.has(&Asked { upstream: 1, ..asked(9) }));
         assert!(!refusals.has(&Asked { api_version: Some("v1".into()), ..asked(9) }));
         assert_eq!(refusals.0.lock().unwrap().len(), REFUSALS_MAX);
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_and_remembered_for_a_time() {
+        let refusals = Refusals::default();
+        let asked = Asked { upstream: 0, deployment: None, api_version: None };
+        assert!(refusals.note(asked.clone(), false) && !refusals.has(&asked));
+        assert!(!refusals.note(asked.clone(), true) && refusals.has(&asked));
+        assert!(!refusals.note(asked.clone(), false) && refusals.has(&asked), "what is known stays known");
+        let Some(past) = Instant::now().checked_sub(REMEMBERED) else { return };
+        refusals.0.lock().unwrap().get_mut(&asked).unwrap().remembered = Some(past);
+        assert!(!refusals.has(&asked) && !refusals.note(asked.clone(), false));
     }
 }

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use super::answer::{Answer, Refusal, Wire};
 use super::counts::Counts;
@@ -28,9 +29,9 @@ use super::websocket::{self, TunnelSlot};
 use super::{BoxError, Config, Policy, Removals, Shared, admission, draft, headers};
 use crate::caller::{Peer, Resolved};
 use crate::ledger::Slot;
-use crate::meter::Ending;
+use crate::meter::{Ending, Representation};
 use crate::tee::{Begin, Call, Cause, Conclude, Live, RequestTap, ResponseTap};
-use crate::usage::IncludeUsage;
+use crate::usage::{IncludeUsage, Injection};
 
 /// Forwards the requests of one network thread.
 pub(super) struct Service {
@@ -246,6 +247,7 @@ impl Service {
             self.counts.unattributed(lack);
         }
         let upstream = &self.upstreams[routed.upstream];
+        let representation = Representation::of(request.headers());
         let begin = Begin {
             draft: draft::draft(
                 resolved,
@@ -257,8 +259,10 @@ impl Service {
             ),
             rules: upstream.rules(),
             slot,
-            keep_prompt: routed.surface.treatment == Treatment::Metered,
-            unmetered: routed.surface.treatment == Treatment::Unmetered,
+            // What a coded request asks for may be found only once all of it is there.
+            keep_prompt: routed.surface.treatment == Treatment::Metered || representation.is_coded(),
+            treatment: routed.surface.treatment,
+            representation,
             began,
         };
         Ok(Call::begin(begin, Arc::clone(&self.shared.accounts), Arc::clone(&self.live)))
@@ -279,7 +283,7 @@ impl Service {
         };
         let request = self.to_upstream(request, call);
         if plan.is_nothing() {
-            return Ok(Outgoing { request: request.map(Outbound::new), again: None });
+            return Ok(Outgoing { request: request.map(Outbound::new), again: None, remembered: false });
         }
         let asked = Asked {
             upstream: routed.upstream,
@@ -291,6 +295,9 @@ impl Service {
             Ok(outgoing) => {
                 if let (Some(call), Some(_)) = (call, &outgoing.again) {
                     call.call().include_usage(IncludeUsage::Injected);
+                }
+                if let (Some(call), true) = (call, outgoing.remembered) {
+                    call.call().injection(Injection::Remembered);
                 }
                 Ok(outgoing)
             }
@@ -326,24 +333,45 @@ impl Service {
         let answer = self.send(routed, outgoing.request, call).await?;
         let Answered::Response(response) = answer else { return Ok(None) };
         let Some(again) = outgoing.again else { return Ok(Some((response.map(Passing::plain), false))) };
-        if let Looked::Other(response) = look(response).await {
-            return Ok(Some((response, true)));
-        }
+        let by_name = match look(response).await {
+            Looked::Other(response) => return Ok(Some((response, true))),
+            Looked::Refused { by_name } => by_name,
+        };
+        let callers_doing = again.speaks_of_options();
         let (asked, request) = again.request();
-        self.common.refusals.remember(asked);
         self.shared.accounts.counters().usage_refused.fetch_add(1, Ordering::Relaxed);
         if let Some(call) = call.map(Conclude::call) {
             call.include_usage(IncludeUsage::Absent);
+            call.injection(Injection::Refused);
             call.set_unsent(true); // the service has done nothing
             if call.is_left() {
                 // Nobody waits for more.
                 return Err(Broken::Unsent(io::Error::other("the caller has left")));
             }
         }
-        match self.send(routed, request, call).await? {
+        let answer = self.send(routed, request, call).await;
+        let accepted = matches!(&answer, Ok(Answered::Response(again)) if again.status().is_success());
+        // One caller must not be able to end it for all: only what can have no other cause is remembered.
+        self.note_refusal(asked, by_name && !callers_doing && accepted);
+        match answer? {
             Answered::Response(response) => Ok(Some((response.map(Passing::plain), false))),
             Answered::Upgraded(_) => Ok(None),
         }
+    }
+
+    /// The service refused to be asked for usage. One line tells of each deployment that does.
+    fn note_refusal(&self, asked: Asked, remembered: bool) {
+        if !self.common.refusals.note(asked.clone(), remembered) {
+            return;
+        }
+        let printable = |name: SmolStr| name.bytes().all(|byte| byte.is_ascii_graphic()).then_some(name);
+        tracing::warn!(
+            upstream = self.upstreams.get(asked.upstream).map(|upstream| upstream.resource().as_str()),
+            deployment = asked.deployment.and_then(printable).as_deref(),
+            api_version = asked.api_version.and_then(printable).as_deref(),
+            remembered,
+            "the service refuses to be asked for usage (--include-usage inject); it got the request again as its caller wrote it"
+        );
     }
 
     /// The service's answer on its way to the caller.
@@ -356,6 +384,9 @@ impl Service {
         show_head(call.as_ref(), &response);
         headers::to_caller(response.headers_mut());
         let hides = injected && inspect::may_carry_usage(&response);
+        if let (Some(call), true) = (&call, injected && !hides) {
+            call.call().injection(Injection::Visible);
+        }
         if hides {
             response.headers_mut().remove(CONTENT_LENGTH); // it gets shorter
         }

@@ -5,6 +5,7 @@ use http::Method;
 use smol_str::SmolStr;
 
 use super::headers::{decode, parameter};
+pub use crate::meter::Treatment;
 use crate::usage::Api;
 
 /// Characters of a deployment or an api-version that go into an event. Azure allows 64; what is
@@ -13,19 +14,6 @@ const NAME_CHARS_MAX: usize = 128;
 
 /// Segments of a path for which there is room at once: `/openai/deployments/ID/chat/completions` has 5.
 const SEGMENTS_USUAL: usize = 8;
-
-/// What is done with a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Treatment {
-    /// An event; tokens reported, or counted by the service's rules.
-    Metered,
-    /// An event; tokens only if the service reports them.
-    ReportedOnly,
-    /// An event without tokens.
-    Unmetered,
-    /// No event: the call makes nothing.
-    Silent,
-}
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +43,11 @@ pub fn classify(method: &Method, path: &str, query: Option<&str>, websocket: boo
             (operation_api(operation).0, Treatment::Silent)
         }
         Method::POST => operation_api(operation),
-        _ => (operation_api(operation).0, Treatment::Unmetered),
+        // Nobody makes a call like this; if somebody does, what the answer reports is taken.
+        _ => match operation_api(operation) {
+            (api, Treatment::Metered) => (api, Treatment::ReportedOnly),
+            other => other,
+        },
     };
     let in_query = || parameter(query, "deployment").or_else(|| parameter(query, "model"));
     let deployment = in_path.or_else(|| if websocket { in_query() } else { None });
@@ -67,27 +59,44 @@ pub fn classify(method: &Method, path: &str, query: Option<&str>, websocket: boo
     }
 }
 
-/// The API of a POST, and its treatment.
+/// The API of a POST, and its treatment. What is not known may report: an answer's usage is thrown away
+/// only where it is another call's.
 fn operation_api(operation: &[&str]) -> (Api, Treatment) {
-    use Treatment::{Metered, ReportedOnly, Unmetered};
+    use Treatment::{Free, Metered, ReportedOnly, Unmetered};
     match operation {
         // On-your-data of 2023: its delta has another layout.
         [.., "extensions", "chat", "completions"] => (Api::ChatCompletions, ReportedOnly),
         [.., "chat", "completions"] => (Api::ChatCompletions, Metered),
+        // A completion that is stored gets other metadata; its usage has been billed.
+        [.., "chat", "completions", _] => (Api::ChatCompletions, Free),
         [.., "completions"] => (Api::Completions, Metered),
         [.., "images", "embeddings"] => (Api::Embeddings, ReportedOnly),
         [.., "embeddings"] => (Api::Embeddings, Metered),
         [.., "responses"] => (Api::Responses, Metered),
-        // Cancelling and the like repeat the usage of a response that has its own event.
-        [.., "responses", _] | [.., "responses", _, _] => (Api::Responses, Unmetered),
-        [.., "images", "generations" | "edits" | "variations"] => (Api::Images, ReportedOnly),
-        [.., "images", "generations:submit"] => (Api::Images, Unmetered),
-        [.., "audio", "transcriptions" | "translations" | "speech"] => (Api::Audio, ReportedOnly),
-        _ if operation.contains(&"threads") || operation.contains(&"assistants") => {
-            (Api::Assistants, Unmetered)
+        // Counting beforehand, and a secret for a session.
+        [.., "responses", "input_tokens"] => (Api::Responses, Free),
+        [.., "messages", "count_tokens"] | [.., "realtime", "client_secrets"] => (Api::Other, Free),
+        // The work of a call that has its own event is broken off, and what it used so far is said again.
+        [.., "cancel"] => (kept_api(operation), Unmetered),
+        // A run that is there gets other metadata.
+        [.., "threads", _, "runs", _] => (Api::Assistants, Unmetered),
+        // Compacting is one.
+        [.., "responses", _] | [.., "responses", _, _] => (Api::Responses, ReportedOnly),
+        [.., "images", "generations" | "edits" | "variations" | "generations:submit"] => {
+            (Api::Images, ReportedOnly)
         }
-        _ if operation.contains(&"batches") => (Api::Batch, Unmetered),
-        _ => (Api::Other, Unmetered),
+        [.., "audio", "transcriptions" | "translations" | "speech"] => (Api::Audio, ReportedOnly),
+        _ => (kept_api(operation), ReportedOnly),
+    }
+}
+
+/// The API whose objects are kept by the service under such a path.
+fn kept_api(operation: &[&str]) -> Api {
+    match operation {
+        [.., "responses", _, _] => Api::Responses,
+        _ if operation.contains(&"threads") || operation.contains(&"assistants") => Api::Assistants,
+        _ if operation.contains(&"batches") => Api::Batch,
+        _ => Api::Other,
     }
 }
 
@@ -108,7 +117,7 @@ mod tests {
 
     #[test]
     fn each_surface_is_known_under_any_prefix() {
-        use Treatment::{Metered, ReportedOnly, Unmetered};
+        use Treatment::{Free, Metered, ReportedOnly, Unmetered};
         for (path, api, treatment) in [
             ("openai/deployments/d/chat/completions", Api::ChatCompletions, Metered),
             ("openai/v1/chat/completions", Api::ChatCompletions, Metered),
@@ -119,18 +128,32 @@ mod tests {
             ("models/images/embeddings", Api::Embeddings, ReportedOnly),
             ("openai/responses", Api::Responses, Metered),
             ("openai/v1/responses/resp_1/cancel", Api::Responses, Unmetered),
-            ("openai/v1/responses/compact", Api::Responses, Unmetered),
+            ("openai/v1/responses/compact", Api::Responses, ReportedOnly),
+            ("openai/responses/compact", Api::Responses, ReportedOnly),
+            ("api/projects/p/openai/v1/responses/compact", Api::Responses, ReportedOnly),
+            ("openai/v1/responses/of_the_future", Api::Responses, ReportedOnly),
+            ("openai/v1/responses/input_tokens", Api::Responses, Free),
+            ("openai/v1/chat/completions/chatcmpl-1", Api::ChatCompletions, Free),
+            ("anthropic/v1/messages/count_tokens", Api::Other, Free),
+            ("openai/v1/realtime/client_secrets", Api::Other, Free),
             ("openai/deployments/d/images/generations", Api::Images, ReportedOnly),
-            ("openai/images/generations:submit", Api::Images, Unmetered),
+            ("openai/images/generations:submit", Api::Images, ReportedOnly),
             ("openai/deployments/d/audio/speech", Api::Audio, ReportedOnly),
             ("openai/v1/audio/transcriptions", Api::Audio, ReportedOnly),
-            ("openai/threads/t/runs", Api::Assistants, Unmetered),
-            ("openai/threads/runs", Api::Assistants, Unmetered),
-            ("openai/assistants", Api::Assistants, Unmetered),
-            ("openai/batches", Api::Batch, Unmetered),
-            ("openai/v1/files", Api::Other, Unmetered),
+            ("openai/threads/t/runs", Api::Assistants, ReportedOnly),
+            ("openai/threads/runs", Api::Assistants, ReportedOnly),
+            ("openai/threads/t/runs/r/submit_tool_outputs", Api::Assistants, ReportedOnly),
+            ("openai/threads/t/runs/r/cancel", Api::Assistants, Unmetered),
+            ("openai/threads/t/runs/r", Api::Assistants, Unmetered),
+            ("openai/assistants", Api::Assistants, ReportedOnly),
+            ("openai/batches", Api::Batch, ReportedOnly),
+            ("openai/v1/batches/b/cancel", Api::Batch, Unmetered),
+            ("openai/v1/fine_tuning/jobs/j/cancel", Api::Other, Unmetered),
+            ("openai/v1/files", Api::Other, ReportedOnly),
+            ("openai/v1/decisions", Api::Other, ReportedOnly),
             ("openai/deployments/threads/chat/completions", Api::ChatCompletions, Metered),
-            ("openai/deployments/batches/something", Api::Other, Unmetered),
+            ("openai/deployments/batches/something", Api::Other, ReportedOnly),
+            ("openai/deployments/cancel/chat/completions", Api::ChatCompletions, Metered),
         ] {
             for prefix in ["/", "//", "/team/api/", "/responses/v2/"] {
                 let found = post(&format!("{prefix}{path}?api-version=1"));
@@ -145,8 +168,15 @@ mod tests {
             let surface = classify(&method.parse().unwrap(), "/openai/v1/responses/r", None, false);
             assert_eq!(surface.treatment, Treatment::Silent, "{method}");
         }
-        let put = classify(&Method::PUT, "/openai/v1/chat/completions", None, false);
-        assert_eq!(put.treatment, Treatment::Unmetered);
+    }
+
+    #[test]
+    fn another_method_is_no_call_that_rules_are_known_for() {
+        let put = |path: &str| classify(&Method::PUT, path, None, false).treatment;
+        assert_eq!(put("/openai/v1/chat/completions"), Treatment::ReportedOnly);
+        assert_eq!(put("/openai/v1/anything"), Treatment::ReportedOnly);
+        assert_eq!(put("/openai/v1/chat/completions/c"), Treatment::Free);
+        assert_eq!(put("/openai/v1/responses/r/cancel"), Treatment::Unmetered);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use super::settle::{self, Final};
 #[cfg(test)]
 use super::tests::{Meter, Skim};
 use crate::ledger::{OpenCall, Slot};
-use crate::meter::{Checks, Ending, Left, Rules};
+use crate::meter::{Checks, Ending, Left, Representation, Rules, Treatment};
 #[cfg(not(test))]
 use crate::meter::{Meter, Skim};
 use crate::pool::Task;
@@ -44,8 +44,10 @@ pub struct Begin {
     pub slot: Option<Slot>,
     /// The prompt may be needed for counting.
     pub keep_prompt: bool,
-    /// The call has no numbers, whatever is reported.
-    pub unmetered: bool,
+    /// Whose numbers the call has.
+    pub treatment: Treatment,
+    /// What the request's body is.
+    pub representation: Representation,
     /// When the request's head had arrived.
     pub began: Instant,
 }
@@ -54,6 +56,7 @@ pub struct Begin {
 pub struct Call {
     pub(super) id: Uuid,
     pub(super) api: Api,
+    pub(super) representation: Representation,
     pub(super) began: Instant,
     pub(super) accounts: Arc<Accounts>,
     pub(super) live: Arc<Live>,
@@ -87,6 +90,8 @@ pub(super) struct State {
     pub(super) prompt_away: bool,
     /// To be told to the meter when it is back: [`Meter::prompt_not_kept`].
     pub(super) owes_prompt: bool,
+    /// The pool has to read the request before anything is decided by what it says.
+    pub(super) owes_reading: bool,
     /// A checkpoint was due while the meter was away: it is made up for as soon as it is back.
     pub(super) owes_checkpoint: bool,
     /// The next checkpoint, found out by the pool.
@@ -109,7 +114,7 @@ pub(super) struct State {
 impl State {
     /// The pool is at work for the call, and will look what else there is to do.
     fn is_with_pool(&self) -> bool {
-        self.prompt_away || matches!(self.meter, Seat::Away)
+        self.prompt_away || self.owes_reading || matches!(self.meter, Seat::Away)
     }
 }
 
@@ -156,7 +161,7 @@ pub(super) enum Seat {
 impl Call {
     /// Begins a call: the ledger is told, nobody waits for it.
     pub fn begin(begin: Begin, accounts: Arc<Accounts>, live: Arc<Live>) -> Arc<Call> {
-        let Begin { draft, rules, slot, keep_prompt, unmetered, began } = begin;
+        let Begin { draft, rules, slot, keep_prompt, treatment, representation, began } = begin;
         let id = Uuid::now_v7();
         accounts.counters.calls_accepted.fetch_add(1, Ordering::AcqRel);
         let draft = Arc::new(draft);
@@ -174,6 +179,7 @@ impl Call {
             queued: false,
             prompt_away: false,
             owes_prompt: false,
+            owes_reading: false,
             owes_checkpoint: false,
             assessed: None,
             changed: false,
@@ -188,10 +194,10 @@ impl Call {
         };
         let api = draft.target.api;
         let (count_given_up, state) = (AtomicBool::new(false), Mutex::new(state));
-        let call = Arc::new(Call { id, api, began, accounts, live, count_given_up, state });
+        let call = Arc::new(Call { id, api, representation, began, accounts, live, count_given_up, state });
         let meter = catch_unwind(AssertUnwindSafe(|| {
             let meter = Meter::new(draft, rules).holding(call.accounts.bounds.answer);
-            if unmetered { meter.unmetered() } else { meter }
+            meter.treated(treatment).reading(&call.representation)
         }));
         let mut state = call.lock();
         call.put_back(&mut state, meter.ok().map(Box::new));
@@ -236,6 +242,9 @@ impl Call {
         self.look(&mut state, Meter::request_end);
         if matches!(state.prompt_state, Prompt::Arriving) {
             state.prompt_state = Prompt::Whole;
+            if self.look(&mut state, |meter| meter.is_request_unread()) == Some(true) {
+                state.owes_reading = self.enqueue(&mut state);
+            }
             self.consider_prompt(&mut state);
         }
     }

@@ -19,9 +19,9 @@ use smol_str::SmolStr;
 use super::call::{Call, Seat, State};
 use super::prompt::Prompt;
 #[cfg(test)]
-use super::tests::{Meter, count_prompt};
+use super::tests::Meter;
 #[cfg(not(test))]
-use crate::meter::{Meter, count_prompt};
+use crate::meter::Meter;
 use crate::meter::{PromptCount, PromptNeed};
 
 /// A larger body is not counted early: the copy is outside of the prompt memory, and a third of a second
@@ -74,7 +74,8 @@ impl Call {
         if state.opened.is_none() {
             state.early = Early::Done; // nobody would be told
         }
-        let kept = matches!(state.prompt_state, Prompt::Whole) && !state.facts.unsent;
+        let readable = matches!(state.prompt_state, Prompt::Whole) && !state.owes_reading;
+        let kept = readable && !state.facts.unsent;
         if !kept || state.ended.is_some() {
             return;
         }
@@ -123,7 +124,7 @@ impl Call {
         };
         let body = [Bytes::from(views.concat())];
         drop(views); // the call alone says how long the prompt memory is held
-        let count = catch_unwind(AssertUnwindSafe(|| count_prompt(self.api, &body, &model)));
+        let count = catch_unwind(AssertUnwindSafe(|| self.count(&body, &model)));
         let mut state = self.lock();
         if state.ended.is_some() {
             return;

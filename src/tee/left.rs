@@ -9,7 +9,7 @@ use super::tests::Meter;
 use crate::meter::Left;
 #[cfg(not(test))]
 use crate::meter::Meter;
-use crate::usage::{Api, IncludeUsage};
+use crate::usage::{Api, IncludeUsage, Injection};
 
 impl Call {
     /// Who asked for usage, if not the caller. To be said before the answer comes.
@@ -20,6 +20,20 @@ impl Call {
         }
         Arc::make_mut(&mut state.draft).request.include_usage = who;
         self.look(&mut state, |meter| meter.include_usage(who));
+        state.changed = true;
+    }
+
+    /// How asking for usage went, where it did not go as planned; to be said before the answer's body
+    /// comes.
+    pub fn injection(&self, injection: Injection) {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return;
+        }
+        if injection != Injection::Visible {
+            Arc::make_mut(&mut state.draft).request.injection = Some(injection);
+        }
+        self.look(&mut state, |meter| meter.injection(injection));
         state.changed = true;
     }
 

@@ -29,7 +29,7 @@ pub(super) enum Prompt {
 impl Call {
     /// Asks the meter whether the prompt is still needed, once it is whole.
     pub(super) fn consider_prompt(self: &Arc<Self>, state: &mut State) {
-        if !matches!(state.prompt_state, Prompt::Whole) {
+        if !matches!(state.prompt_state, Prompt::Whole) || state.owes_reading {
             return;
         }
         self.tell_early(state);
@@ -78,6 +78,7 @@ impl Call {
 
     pub(super) fn let_go_of_prompt(&self, state: &mut State) {
         state.prompt_state = Prompt::Gone;
+        state.owes_reading = false; // there is nothing to be read
         let (_, pinned_bytes) = state.prompt.take();
         self.accounts.release_prompt(pinned_bytes);
     }

@@ -20,9 +20,14 @@ use smol_str::SmolStr;
 use super::reading::Turn;
 use super::*;
 use crate::caller::{Caller, Trust};
+use crate::chunk::RequestFacts;
 use crate::ledger::{Ledger, Options};
-use crate::meter::{Check, Checks, Ending, PromptCount, PromptNeed, PromptSample, Rules};
-use crate::usage::{Accounting, Api, IncludeUsage, Progress, Quality, Source, Target, Tokens, Usage};
+use crate::meter::{
+    Check, Checks, Ending, PromptCount, PromptNeed, PromptSample, Representation, Rules, Treatment,
+};
+use crate::usage::{
+    Accounting, Api, IncludeUsage, Injection, Progress, Quality, Source, Target, Tokens, Usage,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -113,8 +118,20 @@ impl Meter {
             self.skim();
         }
     }
-    pub(super) fn unmetered(self) -> Meter {
+    pub(super) fn treated(self, _: Treatment) -> Meter {
         self
+    }
+    pub(super) fn reading(self, _: &Representation) -> Meter {
+        self
+    }
+    pub(super) fn is_request_unread(&self) -> bool {
+        holds(&self.request, "CODED")
+    }
+    pub(super) fn request_read(&mut self, facts: RequestFacts) {
+        self.tell(&format!("read {:?}", facts.model));
+    }
+    pub(super) fn injection(&mut self, injection: Injection) {
+        self.usage.request.injection = Some(injection);
     }
     pub(super) fn request_bytes(&mut self, bytes: &[u8]) {
         assert!(!holds(bytes, "PANIC"));
@@ -348,7 +365,15 @@ impl Rig {
 
     fn call_of(&self, draft: Usage, slot: Option<crate::ledger::Slot>) -> Arc<Call> {
         let rules = Rules { end_of_turn: true };
-        let begin = Begin { draft, rules, slot, keep_prompt: true, unmetered: false, began: Instant::now() };
+        let begin = Begin {
+            draft,
+            rules,
+            slot,
+            keep_prompt: true,
+            treatment: Treatment::Metered,
+            representation: Representation::default(),
+            began: Instant::now(),
+        };
         Call::begin(begin, Arc::clone(&self.accounts), Arc::clone(&self.live))
     }
 
@@ -456,6 +481,37 @@ fn a_small_call_is_counted_and_settled_where_it_runs() {
     assert!(usage.timing.upstream_headers_ms.is_some() && usage.timing.first_token_ms.is_some());
     assert!(usage.timing.duration_ms.is_some());
     assert_eq!((rig.heard.now().len(), rig.accounts.counters().calls_open(), rig.memory()), (1, 0, (0, 0)));
+}
+
+/// A request that says more than could be read as it went by is read by the pool, before the call ends
+/// and before its prompt is counted.
+#[test]
+fn a_request_that_is_unread_is_read_by_the_pool_first() {
+    let body = r#"{"model":"CODED"}"#;
+    for (need, input) in [("no", None), ("count", Some(body.len() as u64))] {
+        let rig = rig(1);
+        let call = rig.call(need);
+        ask(&call, &[&body[..5], &body[5..]]);
+        call.response_head(StatusCode::OK, &HeaderMap::new());
+        drain(&mut answer(&call, &["done"]));
+        drop(call);
+        let usage = rig.heard.wait();
+        assert_eq!(told(&usage, "read Some(\"CODED\")"), 1, "{:?}", usage.accounting.reasons);
+        assert_eq!(usage.tokens.input, input, "{need}");
+        assert_eq!(rig.memory(), (0, 0));
+    }
+}
+
+#[test]
+fn a_request_that_nobody_has_time_to_read_settles_all_the_same() {
+    let rig = rig(0);
+    let call = rig.call("no");
+    ask(&call, &["CODED"]);
+    call.response_head(StatusCode::OK, &HeaderMap::new());
+    drain(&mut answer(&call, &["done"]));
+    let usage = rig.heard.wait();
+    assert!(!usage.accounting.reasons.iter().any(|reason| reason.starts_with("read")));
+    assert_eq!(rig.memory(), (0, 0));
 }
 
 /// A piece of an answer: usual, or too long for one look.

@@ -12,6 +12,7 @@ use super::call::{Call, Seat, State, assess};
 use super::prompt::Prompt;
 #[cfg(test)]
 use super::tests::{Meter, count_prompt};
+use crate::chunk::RequestFacts;
 use crate::meter::{Ending, PromptCount};
 #[cfg(not(test))]
 use crate::meter::{Meter, count_prompt};
@@ -22,6 +23,7 @@ enum Step {
     Show(Box<Meter>, Vec<Bytes>, usize),
     Assess(Box<Meter>),
     End(Box<Meter>, Ending),
+    Read(Vec<Bytes>),
     Count(Vec<Bytes>, usize, SmolStr),
     Settle,
     Rest,
@@ -71,9 +73,15 @@ impl Task for Call {
                     }));
                     self.put_back(&mut self.lock(), meter.ok());
                 }
+                Step::Read(body) => {
+                    drop(state);
+                    let facts = catch_unwind(AssertUnwindSafe(|| self.representation.facts(&body)));
+                    drop(body);
+                    self.request_read(facts.ok());
+                }
                 Step::Count(body, pinned_bytes, model) => {
                     drop(state);
-                    let count = catch_unwind(AssertUnwindSafe(|| count_prompt(self.api, &body, &model)));
+                    let count = catch_unwind(AssertUnwindSafe(|| self.count(&body, &model)));
                     drop(body);
                     self.accounts.release_prompt(pinned_bytes);
                     self.prompt_counted(count.ok());
@@ -90,6 +98,9 @@ impl Call {
     fn step(self: &Arc<Self>, state: &mut State) -> Step {
         if state.settled {
             return Step::Rest; // it was light, and did not wait
+        }
+        if state.owes_reading {
+            return Step::Read(state.prompt.views());
         }
         self.rejoin(state);
         // What the last turn was too short for is the pool's once nobody else will come for it.
@@ -156,6 +167,26 @@ impl Call {
             meter
         }))
         .ok()
+    }
+
+    /// The count of the prompt under a model's rules.
+    pub(super) fn count(&self, body: &[Bytes], model: &str) -> PromptCount {
+        match self.representation.decoded(body) {
+            Ok(plain) => count_prompt(self.api, &plain, model),
+            Err(unreadable) => unreadable,
+        }
+    }
+
+    /// What a coded request says, now that all of it was read.
+    fn request_read(self: &Arc<Self>, facts: Option<RequestFacts>) {
+        let mut state = self.lock();
+        state.owes_reading = false;
+        state.changed = true;
+        match facts {
+            Some(facts) => drop(self.look(&mut state, |meter| meter.request_read(facts))),
+            None => drop(self.accounts.counters.meter_panics.fetch_add(1, Ordering::Relaxed)),
+        }
+        self.consider_prompt(&mut state);
     }
 
     fn prompt_counted(&self, count: Option<PromptCount>) {

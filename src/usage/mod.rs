@@ -155,8 +155,8 @@ impl Api {
 /// The HTTP request, without its content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// The request's `stream`.
-    pub stream: bool,
+    /// The request's `stream`; `None`: not known.
+    pub stream: Option<bool>,
     /// HTTP status given to the caller; 0 where there was none.
     pub status: u16,
     /// The `error.code` of the answer, never its message.
@@ -167,6 +167,9 @@ pub struct Request {
     pub choices: Option<u32>,
     /// Who asked for usage in the stream.
     pub include_usage: IncludeUsage,
+    /// How asking for usage went, where it did not go as planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub injection: Option<Injection>,
     /// `x-stainless-retry-count` or `x-apim-attempt`: which attempt this was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
@@ -183,6 +186,32 @@ pub enum IncludeUsage {
     /// Nobody did.
     #[default]
     Absent,
+}
+
+/// How asking for usage went (`--include-usage inject`), where it did not go as planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Injection {
+    /// The service refused it, and the request went to it again as its caller wrote it.
+    Refused,
+    /// It was not asked: it has refused before.
+    Remembered,
+    /// The caller saw usage that it did not ask for: it could not be taken out of the stream.
+    Visible,
+}
+
+impl Injection {
+    /// All of them.
+    pub const ALL: [Injection; 3] = [Injection::Refused, Injection::Remembered, Injection::Visible];
+
+    /// The name that stands in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Injection::Refused => "refused",
+            Injection::Remembered => "remembered",
+            Injection::Visible => "visible",
+        }
+    }
 }
 
 /// Where a number comes from.

@@ -177,6 +177,7 @@ mod tests {
         usage.accounting = accounting();
         usage.request.error_type = text();
         (usage.request.choices, usage.request.attempt) = (Some(1), Some(1));
+        usage.request.injection = Some(Injection::Refused);
         usage.tokens = Tokens {
             input: Some(1),
             output: Some(1),
@@ -260,6 +261,9 @@ mod tests {
             Outcome::UpstreamStatus,
         ] {
             has(&format!("{usage}/stream/properties/outcome"), outcome.as_str());
+        }
+        for injection in Injection::ALL {
+            has(&format!("{usage}/request/properties/injection"), injection.as_str());
         }
         for quality in [Quality::Exact, Quality::LowerBound, Quality::Estimated, Quality::Unknown] {
             has("/$defs/quality", quality.as_str());

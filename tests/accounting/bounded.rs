@@ -16,7 +16,7 @@ use http_body::{Body, Frame};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tokenweir::caller::{Caller, Trust};
-use tokenweir::meter::{self, Ending, Meter, Rules};
+use tokenweir::meter::{self, Ending, Meter, Representation, Rules, Treatment};
 use tokenweir::pool::{Pool, Task};
 use tokenweir::tee::{self, Accounts, Begin, Call, Conclude, Live, RequestTap, ResponseTap};
 use tokenweir::usage::{Api, IncludeUsage, Outcome, Source, Target, Tokens, Usage};
@@ -170,8 +170,15 @@ impl Stalled {
     }
 
     fn begin(&self, draft: Usage, rules: Rules, request: &str) -> Arc<Call> {
-        let begin =
-            Begin { draft, rules, slot: None, keep_prompt: true, unmetered: false, began: Instant::now() };
+        let begin = Begin {
+            draft,
+            rules,
+            slot: None,
+            keep_prompt: true,
+            treatment: Treatment::Metered,
+            representation: Representation::default(),
+            began: Instant::now(),
+        };
         let call = Call::begin(begin, Arc::clone(&self.accounts), Arc::clone(&self.live));
         drive(RequestTap::new(Full::new(Bytes::from(request.to_owned())), Some(Arc::clone(&call))));
         call

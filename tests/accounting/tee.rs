@@ -13,7 +13,7 @@ use http_body::{Body, Frame};
 use http_body_util::Full;
 use serde_json::Value;
 
-use tokenweir::meter::Rules;
+use tokenweir::meter::{Representation, Rules, Treatment};
 use tokenweir::pool::Pool;
 use tokenweir::tee::{Accounts, Begin, Call, Compared, Conclude, Live, Observer, RequestTap, ResponseTap};
 use tokenweir::usage::{Settled, Usage};
@@ -94,8 +94,15 @@ fn every_stream_byte_by_byte_through_the_tee() {
         let mut draft = draft_of(&event);
         draft.target.deployment = event.target.deployment.clone();
         let rules = Rules { end_of_turn: case["azure"] == true };
-        let begin =
-            Begin { draft, rules, slot: None, keep_prompt: true, unmetered: false, began: Instant::now() };
+        let begin = Begin {
+            draft,
+            rules,
+            slot: None,
+            keep_prompt: true,
+            treatment: Treatment::Metered,
+            representation: Representation::default(),
+            began: Instant::now(),
+        };
         let call = Call::begin(begin, Arc::clone(&accounts), Arc::clone(&live));
         let request = Full::new(Bytes::from(case["request"].to_string()));
         drive(RequestTap::new(request, Some(Arc::clone(&call))));

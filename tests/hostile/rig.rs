@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame};
 
 use tokenweir::caller::{Caller, Trust};
-use tokenweir::meter::Rules;
+use tokenweir::meter::{Representation, Rules, Treatment};
 use tokenweir::pool::Pool;
 use tokenweir::tee::{Accounts, Begin, Call, Compared, Conclude, Live, Observer, RequestTap, ResponseTap};
 use tokenweir::tokens;
@@ -135,7 +135,8 @@ pub(crate) fn run(case: &Case) -> Outcome {
         rules: Rules { end_of_turn: true },
         slot: None,
         keep_prompt: true,
-        unmetered: false,
+        treatment: Treatment::Metered,
+        representation: Representation::default(),
         began,
     };
     let mut turns = Turns { longest: Duration::ZERO, unpaced: case.unpaced, accounts: Arc::clone(&accounts) };

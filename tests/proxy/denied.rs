@@ -31,7 +31,7 @@ fn a_request_for_a_stream_is_refused_with_one_event_and_not_sent() {
         let usage = &calls.last().unwrap().usage;
         assert_eq!((usage.stream.outcome, usage.request.status), (Outcome::Rejected, 403));
         assert_eq!((usage.tokens.input, usage.tokens.output), (Some(0), Some(0)));
-        assert_eq!(usage.request.stream, n < 2, "the event says what was asked for");
+        assert_eq!(usage.request.stream, (n < 2).then_some(true), "the event says what was asked for");
     }
     assert_eq!(script.connections(), 0);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokenweir::proxy::Policy;
-use tokenweir::usage::{IncludeUsage, Outcome, Source, Usage};
+use tokenweir::usage::{IncludeUsage, Injection, Outcome, Source, Usage};
 
 use crate::rig::{CHUNKED, Message, PATIENCE, Rig, Script, Setup, Wire, eventually, ok};
 
@@ -70,7 +70,7 @@ fn case_24_a_stream_that_did_not_ask_reports_and_its_caller_sees_nothing_of_it()
     assert_eq!(sent.fields("content-length"), [ASKS.len().to_string()]);
     assert_eq!(sent.fields("accept-encoding"), ["identity"]);
     let usage = usage(&rig);
-    assert_eq!(usage.request.include_usage, IncludeUsage::Injected);
+    assert_eq!((usage.request.include_usage, usage.request.injection), (IncludeUsage::Injected, None));
     assert_eq!((usage.tokens.input, usage.tokens.output), (Some(12), Some(7)));
     assert_eq!(usage.accounting.output_source, Source::Reported);
     assert_eq!(usage.stream.outcome, Outcome::Complete);
@@ -95,7 +95,40 @@ fn case_21_and_22_usage_beside_choices_is_counted_and_never_hidden() {
     let (rig, _requests) = service(&[&[ZEROS, ZEROS, BESIDE, DONE]]);
     let got = rig.send(chat(STREAM, "")).message();
     assert_eq!(text(&got.body), [ZEROS, ZEROS, BESIDE, DONE].concat());
-    assert_eq!(usage(&rig).tokens.output, Some(7));
+    let usage = usage(&rig);
+    assert_eq!(usage.tokens.output, Some(7));
+    let request = usage.request;
+    assert_eq!(
+        (request.include_usage, request.injection),
+        (IncludeUsage::Injected, Some(Injection::Visible)),
+        "the caller saw what it did not ask for"
+    );
+}
+
+#[test]
+fn usage_beside_choices_that_say_nothing_is_hidden_once() {
+    const NUMBERS: &str = r#""usage":{"prompt_tokens":12,"completion_tokens":7,"total_tokens":19}"#;
+    for beside in [
+        r#""choices":null"#,
+        r#""choices":[{"index":0,"delta":{}}]"#,
+        r#""choices":[{"index":0,"delta":{"content":""},"finish_reason":null}]"#,
+        r#""choices":[{"index":0,"delta":{},"content_filter_results":{"hate":{"filtered":false}}}]"#,
+        r#""choices":[],"prompt_filter_results":[{"prompt_index":0}]"#,
+    ] {
+        let event: &'static str = format!("data: {{\"id\":\"c\",{beside},{NUMBERS}}}\n\n").leak();
+        let events: &'static [&'static str] = vec![FIRST, STOP, event, DONE].leak();
+        let (rig, _requests) = service(vec![events].leak());
+        let got = rig.send(chat(STREAM, "")).message();
+        assert_eq!(text(&got.body), [FIRST, STOP, DONE].concat(), "{beside}");
+        let call = usage(&rig);
+        assert_eq!((call.request.injection, call.tokens.output), (None, Some(7)), "{beside}");
+        // There is only one: what comes again is seen, and said.
+        let events: &'static [&'static str] = vec![FIRST, event, event, DONE].leak();
+        let (rig, _requests) = service(vec![events].leak());
+        let got = rig.send(chat(STREAM, "")).message();
+        assert_eq!(text(&got.body), [FIRST, event, DONE].concat(), "{beside}");
+        assert_eq!(usage(&rig).request.injection, Some(Injection::Visible), "{beside}");
+    }
 }
 
 #[test]
@@ -117,15 +150,17 @@ fn case_23_a_stream_that_breaks_gives_what_was_held_and_then_breaks() {
 
 #[test]
 fn case_15_the_event_is_hidden_however_it_is_cut_and_nothing_else_waits() {
+    const SAYS: usize = FIRST.len() - 21; // behind the first letter of the text
+    assert!(FIRST[..SAYS].ends_with("\"content\":\"H"), "{}", &FIRST[..SAYS]);
     let (go, gone) = channel::<()>();
     let gone = std::sync::Mutex::new(gone);
     let script = Script::start(move |mut wire, _| {
         wire.message();
         wire.send(CHUNKED);
         wire.chunk(FIRST);
-        wire.chunk(&STOP[..40]); // its choices have begun: it cannot be the one
+        wire.chunk(&FIRST[..SAYS]); // its choices say something: it cannot be the one
         gone.lock().unwrap().recv().unwrap();
-        wire.chunk(&STOP[40..]);
+        wire.chunk(&FIRST[SAYS..]);
         for byte in USAGE.as_bytes() {
             wire.chunk([*byte]);
         }
@@ -135,13 +170,13 @@ fn case_15_the_event_is_hidden_however_it_is_cut_and_nothing_else_waits() {
     let rig = Setup { policy: INJECT, ..Setup::to(script.addr) }.start();
     let mut wire = rig.send(chat(STREAM, ""));
     wire.head();
-    assert_eq!(text(&wire.read_chunks(FIRST.len() + 40)), [FIRST, &STOP[..40]].concat());
+    assert_eq!(text(&wire.read_chunks(FIRST.len() + SAYS)), [FIRST, &FIRST[..SAYS]].concat());
     go.send(()).unwrap();
     let mut rest = Vec::new();
     while let Some(chunk) = wire.read_chunk().filter(|chunk| !chunk.is_empty()) {
         rest.extend(chunk);
     }
-    assert_eq!(text(&rest), [&STOP[40..], DONE].concat());
+    assert_eq!(text(&rest), [&FIRST[SAYS..], DONE].concat());
     assert_eq!(usage(&rig).tokens.output, Some(7));
 }
 
@@ -175,27 +210,117 @@ fn a_stream_with_a_length_gets_shorter() {
     assert_eq!(got.fields("transfer-encoding"), ["chunked"]);
 }
 
-const REFUSED: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: 84\r\n\r\n{\"error\":{\"message\":\"Unrecognized request argument supplied: stream_options\",\"x\":1}}";
+/// An answer of this status and body.
+fn refusal(status: u16, body: &str) -> &'static [&'static str] {
+    let answer = format!(
+        "HTTP/1.1 {status} Refused\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    vec![&*answer.leak()].leak()
+}
+
+/// What Azure says, OpenAI, services that check by pydantic, and fronts of those.
+const BY_SENTENCE: &str =
+    r#"{"error":{"message":"Unrecognized request argument supplied: stream_options","x":1}}"#;
+const BY_PARAM: &str =
+    r#"{"error":{"message":"Unknown parameter","param":"stream_options","code":"unknown_parameter"}}"#;
+const BY_LOC: &str = r#"{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}"#;
+const WRAPPED: &str = r#"{"error":{"code":"Invalid input","status":422,"details":[{"type":"extra_forbidden","loc":["body","stream_options"]}]}}"#;
 
 #[test]
-fn case_37_a_refusal_is_retried_once_without_and_remembered() {
-    let (rig, requests) = service(&[&[REFUSED], &[FIRST, STOP, DONE]]);
-    let mut wire = rig.send(chat(STREAM, ""));
-    let got = wire.message();
-    assert_eq!((got.status(), text(&got.body)), (200, [FIRST, STOP, DONE].concat()));
-    assert_eq!(text(&requests.recv().unwrap().body), ASKS);
-    let again = requests.recv().unwrap();
-    assert_eq!((text(&again.body).as_str(), again.fields("accept-encoding")), (STREAM, vec!["gzip"]));
-    assert_eq!(again.fields("content-length"), [STREAM.len().to_string()]);
-    let call = usage(&rig);
-    assert_eq!((call.request.status, call.request.include_usage), (200, IncludeUsage::Absent));
-    assert_eq!((call.stream.outcome, call.accounting.output_source), (Outcome::Complete, Source::Computed));
-    // From now on nobody asks this deployment.
-    wire.send(chat(STREAM, ""));
-    assert_eq!(wire.message().status(), 200);
-    assert_eq!(text(&requests.recv().unwrap().body), STREAM);
-    assert!(requests.try_recv().is_err());
-    assert_eq!(rig.heard.calls(2).len(), 2, "one event for each call");
+fn case_37_a_refusal_is_retried_once_without_and_remembered_if_it_names_the_member() {
+    for (status, body, remembered) in [
+        (400, BY_PARAM, true),
+        (422, BY_LOC, true),
+        (422, WRAPPED, true),
+        (424, WRAPPED, true),
+        (500, WRAPPED, true),
+        (400, BY_SENTENCE, false),
+    ] {
+        let answers: Vec<&'static [&'static str]> =
+            vec![refusal(status, body), &[FIRST, STOP, DONE], refusal(status, body), &[FIRST, STOP, DONE]];
+        let answers = if remembered { answers[..2].to_vec() } else { answers };
+        let (rig, requests) = service(answers.leak());
+        let mut wire = rig.send(chat(STREAM, ""));
+        let got = wire.message();
+        assert_eq!((got.status(), text(&got.body)), (200, [FIRST, STOP, DONE].concat()), "{status} {body}");
+        assert_eq!(text(&requests.recv().unwrap().body), ASKS);
+        let again = requests.recv().unwrap();
+        assert_eq!((text(&again.body).as_str(), again.fields("accept-encoding")), (STREAM, vec!["gzip"]));
+        assert_eq!(again.fields("content-length"), [STREAM.len().to_string()]);
+        let call = usage(&rig);
+        assert_eq!((call.request.status, call.request.include_usage), (200, IncludeUsage::Absent));
+        assert_eq!(call.request.injection, Some(Injection::Refused));
+        assert_eq!(
+            (call.stream.outcome, call.accounting.output_source),
+            (Outcome::Complete, Source::Computed)
+        );
+        // From now on nobody asks this deployment, if the service said clearly what it is.
+        wire.send(chat(STREAM, ""));
+        assert_eq!(wire.message().status(), 200);
+        let first = if remembered { STREAM } else { ASKS };
+        assert_eq!(text(&requests.recv().unwrap().body), first, "{status} {body}");
+        assert_eq!(requests.try_recv().is_err(), remembered, "{status} {body}");
+        let calls = rig.heard.calls(2);
+        let injection = if remembered { Injection::Remembered } else { Injection::Refused };
+        assert_eq!(calls[1].usage.request.injection, Some(injection), "one event for each call");
+        assert_eq!(calls[1].usage.request.include_usage, IncludeUsage::Absent);
+    }
+}
+
+/// One caller must not be able to end it for all others.
+#[test]
+fn a_refusal_that_may_be_the_callers_own_doing_is_not_remembered() {
+    let asks = |body: &str| body.replace("}", r#","stream_options":{"include_usage":true}}"#);
+    for (body, second) in [
+        (r#"{"stream":true,"model":"say stream_options"}"#, 200),
+        (r#"{"stream":true,"model":"stream\u005foptions"}"#, 200),
+        (r#"{"stream":true,"model":"m"}"#, 400),
+        (r#"{"stream":true,"model":"m"}"#, 500),
+    ] {
+        let accepted: &'static [&'static str] = &[FIRST, STOP, DONE];
+        let second = if second == 200 { accepted } else { refusal(second, "{}") };
+        let (rig, requests) = service(vec![refusal(422, BY_LOC), second, accepted].leak());
+        let mut wire = rig.send(chat(body, ""));
+        wire.message();
+        assert_eq!(text(&requests.recv().unwrap().body), asks(body));
+        assert_eq!(text(&requests.recv().unwrap().body), body);
+        assert_eq!(usage(&rig).request.injection, Some(Injection::Refused));
+        rig.send(chat(STREAM, "")).message();
+        assert_eq!(text(&requests.recv().unwrap().body), ASKS, "it is asked again, behind {body}");
+    }
+}
+
+#[test]
+fn one_line_says_which_deployment_refuses() {
+    crate::lines::collect();
+    let script = Script::start(|mut wire, _| {
+        while let message = wire.message()
+            && !message.head.is_empty()
+        {
+            let asks = text(&message.body).contains("stream_options");
+            let answer =
+                if asks { refusal(422, BY_LOC)[0].replace("Connection: close\r\n", "") } else { ok("{}") };
+            wire.send(answer);
+        }
+    });
+    let upstreams = vec![(Some("refuses-usage"), format!("http://{}", script.addr))];
+    let rig = Setup { policy: INJECT, ..Setup::urls(upstreams) }.start();
+    for deployment in ["one", "one", "two"] {
+        let secret = r#"{"stream":true,"messages":[{"content":"SECRET stream_options"}]}"#;
+        let request = chat(secret, "").replace(
+            "POST /openai/deployments/d/",
+            &format!("POST /refuses-usage/openai/deployments/{deployment}/"),
+        );
+        assert_eq!(rig.send(request).message().status(), 200);
+    }
+    let lines = crate::lines::of_upstream("refuses-usage");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!((&lines[0]["deployment"], &lines[1]["deployment"]), (&json!("one"), &json!("two")));
+    for line in &lines {
+        assert_eq!((&line["level"], &line["remembered"]), (&json!("WARN"), &json!(false)), "{line}");
+        assert!(!line.to_string().contains("SECRET"), "{line}");
+    }
 }
 
 #[test]

@@ -316,3 +316,44 @@ fn a_stream_and_a_tunnel_hold_their_place_until_they_end() {
     release.send(()).unwrap();
     eventually("the tunnel has left", || !refused());
 }
+
+/// `--max-headers` holds for answers too, and the log says what an answer failed of.
+#[test]
+fn an_answer_may_have_as_many_fields_as_a_request() {
+    crate::lines::collect();
+    let script = Script::start(|mut wire, _| {
+        let count: usize = wire.message().fields("x-count")[0].parse().unwrap();
+        let fields: String = (0..count - 1).map(|n| format!("X-{n}: v\r\n")).collect();
+        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{fields}\r\n{{}}"));
+    });
+    for (name, headers, count, status) in [
+        ("fields-usual", 100, 100, 200),
+        ("fields-over", 100, 101, 502),
+        ("fields-more", 300, 300, 200),
+        ("fields-more-over", 300, 301, 502),
+        ("fields-few", 20, 21, 502),
+    ] {
+        let limits = Limits { headers, ..Limits::default() };
+        let upstreams = vec![(Some(name), format!("http://{}", script.addr))];
+        let rig = Setup { limits, ..Setup::urls(upstreams) }.start();
+        let head = format!(
+            "POST /{name}/v1/chat/completions HTTP/1.1\r\nHost: gw\r\nX-Count: {count}\r\nContent-Length: 0\r\n\r\n"
+        );
+        let got = rig.send(head).message();
+        assert_eq!(got.status(), status, "{name}");
+        let usage = rig.heard.calls(1).remove(0).usage;
+        let lines = crate::lines::of_upstream(name);
+        if status == 200 {
+            assert_eq!(got.fields(&format!("x-{}", count - 2)), ["v"], "{name}");
+            assert!(lines.is_empty(), "{lines:?}");
+            continue;
+        }
+        assert_eq!(usage.stream.outcome, tokenweir::usage::Outcome::UpstreamError, "{name}");
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert_eq!(
+            (&lines[0]["setting"], &lines[0]["limit"]),
+            (&"max-headers".into(), &headers.into()),
+            "{name}"
+        );
+    }
+}

@@ -101,7 +101,7 @@ fn one_right_event_each(sdk: &Sdk, injects: bool) {
 fn judge(call: &Call, event: &Usage, fixture: &Fixture, injects: bool) {
     let (tokens, accounting) = (&event.tokens, &event.accounting);
     let truth = fixture.usage.map(|usage| (Some(usage.prompt_tokens), Some(usage.completion_tokens)));
-    assert_eq!(event.request.stream, call.stream, "{call:?}");
+    assert_eq!(event.request.stream, Some(call.stream), "{call:?}");
     match call.ending.as_str() {
         "complete" => {
             let reports = injects || call.include_usage || !call.stream;

@@ -65,7 +65,7 @@ pub(crate) fn usage(caller: &str, input: u64, output: u64) -> Usage {
             api_version: Some("2024-10-21".into()),
             ..Target::default()
         },
-        request: Request { stream: true, status: 200, choices: Some(1), ..Request::default() },
+        request: Request { stream: Some(true), status: 200, choices: Some(1), ..Request::default() },
         tokens: Tokens { input: Some(input), output: Some(output), ..Tokens::default() },
         tools: Vec::new(),
         units: Units::default(),

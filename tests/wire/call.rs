@@ -5,7 +5,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use tokenweir::caller::{Caller, Trust};
-use tokenweir::meter::{Ending, Meter, PromptNeed, Rules, count_prompt};
+use tokenweir::meter::{Ending, Meter, PromptNeed, Rules, Treatment, count_prompt};
 use tokenweir::tokens::{Counter, Encoding};
 use tokenweir::usage::{Api, Target, Usage};
 
@@ -27,7 +27,7 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
     pub(crate) ending: Ending,
-    pub(crate) unmetered: bool,
+    pub(crate) treatment: Treatment,
 }
 
 impl Call {
@@ -40,7 +40,7 @@ impl Call {
             headers: HeaderMap::new(),
             body: body.into(),
             ending: Ending::Eof,
-            unmetered: false,
+            treatment: Treatment::Metered,
         }
         .of_type("text/event-stream; charset=utf-8")
     }
@@ -87,10 +87,7 @@ impl Call {
     fn run(&self, cuts: &[usize]) -> Usage {
         let draft =
             Usage::draft(Caller::unattributed(Trust::None), Target { api: self.api, ..Target::default() });
-        let mut meter = Meter::new(draft, Rules { end_of_turn: false });
-        if self.unmetered {
-            meter = meter.unmetered();
-        }
+        let mut meter = Meter::new(draft, Rules { end_of_turn: false }).treated(self.treatment);
         meter.request_bytes(self.request.as_bytes());
         meter.request_end();
         meter.response_head(StatusCode::from_u16(self.status).unwrap(), &self.headers);

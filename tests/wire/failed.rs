@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use tokenweir::caller::{Caller, Trust};
-use tokenweir::meter::{Ending, Meter, Rules};
+use tokenweir::meter::{Ending, Meter, Rules, Treatment};
 use tokenweir::usage::{Api, Outcome, Quality, Source, Target, Usage};
 
 use crate::call::{Call, DONE, INPUT, chunk, delta, finish, hello, output_reasons, text, usage};
@@ -303,7 +303,8 @@ fn answers_that_are_neither_success_nor_error() {
             "{status}"
         );
     }
-    let seen = Call { unmetered: true, status: 101, api: Api::Websocket, ..Call::json("") }.usage();
+    let treatment = Treatment::Unmetered;
+    let seen = Call { treatment, status: 101, api: Api::Websocket, ..Call::json("") }.usage();
     assert_eq!((charge(&seen), seen.stream.outcome), ((None, None, Quality::Unknown), Outcome::Complete));
     assert_eq!(seen.accounting.reasons, ["input:unmetered", "output:unmetered"]);
 }

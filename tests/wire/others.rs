@@ -1,6 +1,7 @@
 //! Cases 68 to 78, 86 to 88: other bodies, other APIs, and what the head of an answer says.
 
 use http::HeaderName;
+use tokenweir::meter::Treatment;
 use tokenweir::usage::{Api, Outcome, Quality, Source};
 
 use crate::call::{Call, INPUT, MODEL, plain};
@@ -176,12 +177,58 @@ fn case_76_what_the_service_remembers_is_its_own_to_count() {
 }
 
 #[test]
-fn case_78_assistants_are_not_metered() {
+fn case_78_of_assistants_only_the_last_word_of_a_run_counts() {
+    let step = "event: thread.run.step.completed\ndata: {\"id\":\"step_1\",\"object\":\"thread.run.step\",\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":4}}\n\n";
     let run = "event: thread.run.completed\ndata: {\"id\":\"run_1\",\"object\":\"thread.run\",\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":9}}\n\nevent: done\ndata: [DONE]\n\n";
-    let seen = Call { api: Api::Assistants, unmetered: true, ..Call::stream(run) }.usage();
-    // DESIGN: unmetered but eventful. What is not counted can be counted by nobody twice.
+    let call = |treatment| Call { api: Api::Assistants, treatment, ..Call::stream([step, run].concat()) };
+    let seen = call(Treatment::ReportedOnly).usage();
+    assert_eq!((seen.tokens.input, seen.tokens.output), (Some(20), Some(9)));
+    assert_eq!(seen.accounting.output_source, Source::Reported);
+    // What repeats another call's usage is eventful, and has no number.
+    let seen = call(Treatment::Unmetered).usage();
     assert_eq!((seen.tokens.input, seen.tokens.output), (None, None));
     assert_eq!(seen.accounting.reasons, ["input:unmetered", "output:unmetered"]);
+}
+
+#[test]
+fn what_is_free_costs_nothing_whatever_it_says() {
+    let stored = r#"{"id":"chatcmpl-1","model":"gpt-4o","choices":[{"index":0,"message":{"content":"Hi"}}],"usage":{"prompt_tokens":20,"completion_tokens":9}}"#;
+    for status in [200, 404, 500] {
+        let seen = Call { treatment: Treatment::Free, status, ..Call::json(stored) }.usage();
+        assert_eq!((seen.tokens.input, seen.tokens.output), (Some(0), Some(0)), "{status}");
+        let (sources, qualities) = (
+            (seen.accounting.input_source, seen.accounting.output_source),
+            (seen.accounting.input_quality, seen.accounting.output_quality),
+        );
+        assert_eq!(sources, (Source::Computed, Source::Computed), "{status}");
+        assert_eq!(qualities, (Quality::Exact, Quality::Exact), "{status}");
+        assert_eq!(seen.accounting.reasons, ["input:not_billed", "output:not_billed"], "{status}");
+    }
+}
+
+#[test]
+fn a_compaction_has_a_usage_of_its_own() {
+    let answer = r#"{"id":"resp_c1","object":"response.compaction","created_at":1795000000,"output":[{"type":"compaction","id":"cmp_1","encrypted_content":"AAAA"}],"usage":{"input_tokens":5000,"input_tokens_details":{"cached_tokens":4096},"output_tokens":700,"output_tokens_details":{"reasoning_tokens":64},"total_tokens":5700}}"#;
+    let request = r#"{"model":"team-r","input":"Hello"}"#.to_owned();
+    let call = |answer: &str| Call {
+        api: Api::Responses,
+        request: request.clone(),
+        treatment: Treatment::ReportedOnly,
+        ..Call::json(answer)
+    };
+    let seen = call(answer).usage();
+    assert_eq!((seen.tokens.input, seen.tokens.output), (Some(5000), Some(700)));
+    assert_eq!((seen.tokens.input_cached, seen.tokens.output_reasoning), (Some(4096), Some(64)));
+    assert_eq!(seen.ids.response_id.as_deref(), Some("resp_c1"));
+    assert_eq!(seen.target.deployment.as_deref(), Some("team-r"));
+    assert_eq!((seen.stream.outcome, seen.stream.parse_errors), (Outcome::Complete, 0));
+    assert!(seen.accounting.reasons.is_empty(), "{:?}", seen.accounting.reasons);
+    assert_eq!((seen.accounting.computed_input, seen.accounting.computed_output), (None, None));
+    // No rule computes it.
+    let silent = answer.replace("usage", "no_usage");
+    let seen = call(&silent).usage();
+    assert_eq!((seen.tokens.input, seen.tokens.output), (None, None));
+    assert_eq!(seen.accounting.reasons, ["input:no_usage", "output:no_usage"]);
 }
 
 #[test]

@@ -39,6 +39,24 @@ fn exactly_one_event_is_taken_out_wherever_the_pieces_are_cut() {
         (String::new(), "data: {\"usage\":{\ndata: },\ndata:\"choices\" : [ ] }\n\n".to_owned(), "\n\n"),
         // There is only one.
         (String::new(), format!("data: {USAGE}\n\n"), "data: {\"choices\":[],\"usage\":{}}\n\n"),
+        // Choices that say nothing, and filters beside them.
+        (
+            format!("data: {DELTA}\n\n"),
+            "data: {\"choices\":[{\"index\":0,\"delta\":{}}],\"usage\":{\"prompt_tokens\":3}}\n\n".to_owned(),
+            "data: [DONE]\n\n",
+        ),
+        (
+            String::new(),
+            "data: {\"choices\":[{\"index\":0,\"finish_reason\":null,\"logprobs\":null,\"delta\":{\"content\":\"\",\"role\":null},\"content_filter_results\":{\"hate\":{\"severity\":\"safe\"}}},{\"text\":\"\"}],\"usage\":{}}\n\n".to_owned(),
+            "data: [DONE]\n\n",
+        ),
+        (String::new(), "data: {\"choices\":null,\"usage\":{\"prompt_tokens\":3}}\n\n".to_owned(), "x\n"),
+        (
+            String::new(),
+            "data: {\"prompt_filter_results\":[{\"prompt_index\":0}],\"choices\":[],\"usage\":{}}\n\n".to_owned(),
+            "",
+        ),
+        (String::new(), "data: {\"usage\":{},\"choices\":[{\"delta\":null}],\"prompt_annotations\":[]}\n\n".to_owned(), ""),
         // Keys that are escaped, and equal keys.
         (String::new(), "data: {\"ch\\u006fices\":[],\"usage\":{},\"usage\":{\"x\":1}}\n\n".to_owned(), "\n"),
     ] {
@@ -62,12 +80,23 @@ fn everything_else_goes_on() {
         format!("data: {{\"choices\":[],\"usage\":{{\"x\":\"{}\"}}}}\n\n", "x".repeat(EVENT_BYTES_MAX));
     for stream in [
         "",
-        "data: {\"choices\":[{\"index\":0,\"delta\":{}}],\"usage\":{\"prompt_tokens\":3}}\n\n",
+        "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3}}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}],\"usage\":{\"prompt_tokens\":3}}\n\n",
+        "data: {\"usage\":{},\"choices\":[{\"delta\":{\"content\":\" \"}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}],\"usage\":{}}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{}]}}],\"usage\":{}}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"refusal\":\"No\"}}],\"usage\":{}}\n\n",
+        "data: {\"choices\":[{\"text\":\"Hi\"}],\"usage\":{}}\n\n",
+        "data: {\"choices\":[{\"message\":{}}],\"usage\":{}}\n\n",
+        "data: {\"choices\":[{\"new\":7}],\"usage\":{}}\n\n",
+        "data: {\"choices\":[{},{\"logprobs\":{}}],\"usage\":{}}\n\n",
+        "data: {\"choices\":[7],\"usage\":{}}\n\n",
+        "data: {\"choices\":\"\",\"usage\":{}}\n\n",
+        "data: {\"choices\":false,\"usage\":{}}\n\n",
+        "data: {\"choices\":{},\"usage\":{}}\n\n",
         "data: {\"choices\":[],\"usage\":null}\n\n",
         "data: {\"choices\":[]}\n\n",
         "data: {\"usage\":{\"prompt_tokens\":3}}\n\n",
-        "data: {\"choices\":null,\"usage\":{\"prompt_tokens\":3}}\n\n",
-        "data: {\"choices\":[],\"usage\":{},\"prompt_filter_results\":[]}\n\n",
         "data: {\"choices\":[],\"usage\":{},\"error\":{}}\n\n",
         "data: {\"x\":{\"choices\":[],\"usage\":{}}}\n\n",
         "data: {\"choices\":[],\"usage\":{}\n\n",
@@ -103,11 +132,14 @@ fn nothing_waits_that_cannot_be_the_event() {
     for stream in [
         ": a comment that goes",
         "data: [DO",
-        "data: {\"choices\":[{",
         "data: {\"id\":\"c\",\"object\":\"x\",\"choices\":[{\"delta\":{\"content\":\"H",
         "data: {\"usage\":null",
         "x",
-        "data: {\"choices\":[],\"prompt_filter_results\":",
+        "data: {\"choices\":[{\"text\":\"H",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[",
+        "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"s",
+        "data: {\"choices\":[{\"delta\":{\"role\":\"a",
+        "data: {\"choices\":[],\"error\"",
         "data: x",
         "\u{feff}",
         "data: {}\n\n: comment",
@@ -143,7 +175,9 @@ proptest! {
         words in prop::collection::vec(
             prop::sample::select(vec![
                 "data: ", "data:", "\n", "\n", "\n\n", "\r\n", "\r", ":x", "event: e", "id", "{", "}", "\"choices\":[]",
-                ",", "\"usage\":{\"x\":1}", "\"usage\":null", "\"choices\":[{}]", "{\"choices\":[],\"usage\":{}}",
+                ",", "\"usage\":{\"x\":1}", "\"usage\":null", "\"choices\":[{\"x\":1}]", "\"choices\":null", "\"choices\":[{\"delta\":{}}]",
+                "\"choices\":[{\"delta\":{\"content\":\"\"}}]", "\"choices\":[{\"delta\":{\"content\":\"x\"}}]",
+                "\"choices\":[{\"finish_reason\":\"stop\"}]", "{\"choices\":[],\"usage\":{}}",
                 "data: {\"choices\":[],\"usage\":{\"x\":[]}}\n\n", "[DONE]", "\u{feff}", "é",
             ]),
             0..40,
@@ -165,8 +199,14 @@ proptest! {
         let is_usage = |front: usize| {
             let (mut decoder, mut found) = (crate::sse::Decoder::default(), 0);
             decoder.push(&whole[front..front + missing], &mut |event: crate::sse::Event<'_>| {
-                let chunk = crate::chunk::Chunk::parse(event.data);
-                found += usize::from(chunk.is_ok_and(|chunk| chunk.no_choices() && chunk.charges().is_some_and(|charges| charges.usage().is_some())));
+                let mut says = !is_usage_event(event.data);
+                let chunk = crate::chunk::Chunk::parse(event.data).unwrap_or_default();
+                let read = chunk.choices(|choice| {
+                    let message = choice.message().unwrap_or_default();
+                    let text = message.content.is_some_and(|text| !text.is_empty());
+                    says |= text || choice.finish_reason.is_some();
+                });
+                found += usize::from(!says && read.is_ok() && chunk.has_usage());
             });
             found == 1
         };

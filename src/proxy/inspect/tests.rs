@@ -132,9 +132,11 @@ fn outgoing(
     *request.headers_mut() = fields(&[JSON, ("accept-encoding", "gzip"), ("expect", "100-continue")]);
     let asked = Asked { upstream: 0, deployment: None, api_version: Some(version.into()) };
     let plan = Plan { ask: true, deny: false };
-    let Outgoing { request, again } = run(inspect(plan, request, asked, bytes_max, common)).unwrap();
+    let Outgoing { request, again, remembered } =
+        run(inspect(plan, request, asked, bytes_max, common)).unwrap();
     let (parts, body) = request.into_parts();
     let body = run(http_body_util::BodyExt::collect(body)).unwrap().to_bytes();
+    assert!(!remembered || again.is_none());
     (String::from_utf8(body.to_vec()).unwrap(), parts.headers, again)
 }
 
@@ -150,7 +152,7 @@ fn an_edited_request_can_be_sent_again_as_it_was() {
     assert_eq!(request.headers(), &fields(&[JSON, ("accept-encoding", "gzip")]));
     let original = run(http_body_util::BodyExt::collect(request.into_body())).unwrap().to_bytes();
     assert_eq!(original, body);
-    common.refusals.remember(asked);
+    assert!(common.refusals.note(asked, true));
     assert_eq!(outgoing(body, "v1", 100, &common).0, body, "it has refused");
     assert_ne!(outgoing(body, "v2", 100, &common).0, body, "another version has not");
 }

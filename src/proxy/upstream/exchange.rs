@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
-use super::head::{self, BadHead, Framing, Head};
+use super::head::{self, BadHead, Framing, Head, HeadLimits};
 use super::idle::Idle;
 use super::io::Io;
 use super::patience::{Deadline, Silence};
@@ -51,7 +51,7 @@ pub(in crate::proxy) enum Broken {
     Eof,
     /// The answer's head is not HTTP that we can pass on.
     #[error(transparent)]
-    Head(#[from] HeadError),
+    Head(#[from] BadHead),
     /// The answer's chunks are not.
     #[error("the answer's chunked coding is broken")]
     Chunks,
@@ -70,17 +70,13 @@ impl Cause for Broken {
     }
 }
 
-/// Hides the kind of a bad head, which nobody asks for.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub(in crate::proxy) struct HeadError(BadHead);
-
 /// A connection with a request on it.
 #[derive(Debug)]
 pub(super) struct Exchange<B> {
     io: Io,
     upload: Upload<B>,
     method: Method,
+    head_limits: HeadLimits,
     read: BytesMut,
     read_bytes: usize,
     /// Runs while the upload is held.
@@ -103,6 +99,7 @@ where
             hold: Deadline::after(upload.held().then_some(CONTINUE_TIMEOUT)),
             upload,
             method,
+            head_limits: HeadLimits::of(limits),
             read: BytesMut::new(),
             read_bytes: READ_BYTES_MIN,
             response_timeout: limits.response_timeout,
@@ -127,7 +124,7 @@ where
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
         loop {
             self.poll_upload(cx)?;
-            if let Some(head) = head::read(&mut self.read, &self.method).map_err(HeadError)? {
+            if let Some(head) = head::read(&mut self.read, &self.method, self.head_limits)? {
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                     self.patience = Deadline::default();
                     return Poll::Ready(Ok(head));
@@ -147,7 +144,7 @@ where
     fn interim(&mut self, status: StatusCode) -> Result<(), Broken> {
         self.interim_answers += 1;
         if self.interim_answers > INTERIM_ANSWERS_MAX {
-            return Err(Broken::Head(HeadError(BadHead("too many interim answers"))));
+            return Err(Broken::Head(BadHead::Malformed("too many interim answers")));
         }
         if status == StatusCode::CONTINUE {
             self.release();

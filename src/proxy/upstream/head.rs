@@ -5,6 +5,7 @@
 //! `chunked` is refused.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
@@ -12,12 +13,31 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use smol_str::format_smolstr;
 
 use super::chunked::Chunked;
+use crate::proxy::Limits;
 
-/// Bytes of an answer's head. Azure's are about 1 KiB; more than this is a fault.
-pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of an answer's head that are always taken: `--max-header-bytes` may be less for the sake of
+/// requests, and must not break an answer. Azure's are about 1 KiB.
+const HEAD_BYTES_MIN: usize = 64 * 1024;
 
-/// Fields of an answer's head, for the same reason.
-const FIELDS_MAX: usize = 100;
+/// Fields of an answer's head for which there is room at once. Azure's have some 25.
+const FIELDS_USUAL: usize = 100;
+
+/// The settings that limit heads.
+const BYTES_SETTING: &str = "max-header-bytes";
+const FIELDS_SETTING: &str = "max-headers";
+
+/// How large the head of an answer may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeadLimits {
+    bytes: usize,
+    fields: usize,
+}
+
+impl HeadLimits {
+    pub(super) fn of(limits: &Limits) -> HeadLimits {
+        HeadLimits { bytes: limits.header_bytes.max(HEAD_BYTES_MIN), fields: limits.headers }
+    }
+}
 
 /// The service's own fields, whose names need not be copied out of every answer. Those of captured ones.
 static FIELDS_OF_AZURE: [HeaderName; 15] = [
@@ -68,8 +88,21 @@ pub(super) struct Head {
 
 /// Why an answer's head cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer's head is not valid HTTP: {0}")]
-pub(super) struct BadHead(pub(super) &'static str);
+pub(in crate::proxy) enum BadHead {
+    /// It is not HTTP that can be passed on.
+    #[error("the answer's head is not valid HTTP: {0}")]
+    Malformed(&'static str),
+    /// It is over a limit.
+    #[error("the answer's head has more than {max} {what} (--{setting})")]
+    Limit {
+        /// What is limited.
+        what: &'static str,
+        /// How many there may be.
+        max: usize,
+        /// The setting that says so.
+        setting: &'static str,
+    },
+}
 
 /// Writes a request's head. `headers` must be free of `Host` and of hop-by-hop fields.
 pub(super) fn write(
@@ -105,51 +138,79 @@ fn field(to: &mut BytesMut, name: &HeaderName, value: &[u8]) {
 }
 
 /// Reads the head of an answer to `method` off the front of `buf`; `None` if it is not whole yet.
-pub(super) fn read(buf: &mut BytesMut, method: &Method) -> Result<Option<Head>, BadHead> {
-    let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+pub(super) fn read(buf: &mut BytesMut, method: &Method, limits: HeadLimits) -> Result<Option<Head>, BadHead> {
+    let Some(parsed) = parse(buf, limits)? else { return Ok(None) };
+    let wire = buf.split_to(parsed.length).freeze();
+    let mut headers = HeaderMap::with_capacity(parsed.fields.len());
+    for (name, place) in parsed.fields {
+        headers.append(name, value(&wire, place)?);
+    }
+    let status = StatusCode::from_u16(parsed.code).map_err(|_| BadHead::Malformed("status"))?;
+    let framing = framing(method, status, &headers, parsed.version_11)?;
+    let keep_alive =
+        parsed.version_11 && !matches!(framing, Framing::Close) && !has_token(&headers, &CONNECTION, "close");
+    Ok(Some(Head { status, headers, framing, keep_alive }))
+}
+
+/// A head as it lies in its buffer.
+struct Parsed {
+    length: usize,
+    code: u16,
+    version_11: bool,
+    /// Names, and where the values are.
+    fields: Vec<(HeaderName, Range<usize>)>,
+}
+
+fn parse(buf: &[u8], limits: HeadLimits) -> Result<Option<Parsed>, BadHead> {
+    let mut few = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
+    match parse_into(buf, &mut few[..FIELDS_USUAL.min(limits.fields)], limits) {
+        Err(BadHead::Limit { setting: FIELDS_SETTING, .. }) if limits.fields > FIELDS_USUAL => {
+            parse_into(buf, &mut vec![MaybeUninit::uninit(); limits.fields], limits)
+        }
+        parsed => parsed,
+    }
+}
+
+fn parse_into<'b>(
+    buf: &'b [u8],
+    fields: &mut [MaybeUninit<httparse::Header<'b>>],
+    limits: HeadLimits,
+) -> Result<Option<Parsed>, BadHead> {
     let mut parsed = httparse::Response::new(&mut []);
     // RFC 9112 5.1: a proxy removes whitespace between name and colon from an answer.
     let status = httparse::ParserConfig::default()
         .allow_spaces_after_header_name_in_responses(true)
-        .parse_response_with_uninit_headers(&mut parsed, buf, &mut fields);
+        .parse_response_with_uninit_headers(&mut parsed, buf, fields);
+    let limit = |what, max, setting| Err(BadHead::Limit { what, max, setting });
     let length = match status {
-        Ok(httparse::Status::Complete(length)) if length <= HEAD_BYTES_MAX => length,
-        Ok(httparse::Status::Partial) if buf.len() < HEAD_BYTES_MAX => return Ok(None),
-        Ok(_) => return Err(BadHead("too long")),
-        Err(_) => return Err(BadHead("syntax")),
+        Ok(httparse::Status::Complete(length)) if length <= limits.bytes => length,
+        Ok(httparse::Status::Partial) if buf.len() < limits.bytes => return Ok(None),
+        Ok(_) => return limit("bytes", limits.bytes, BYTES_SETTING),
+        Err(httparse::Error::TooManyHeaders) => return limit("fields", limits.fields, FIELDS_SETTING),
+        Err(_) => return Err(BadHead::Malformed("syntax")),
     };
-    let version_11 = parsed.version == Some(1);
-    let code = parsed.code.unwrap_or(0);
     let start = buf.as_ptr() as usize;
-    let mut places = Vec::with_capacity(parsed.headers.len());
+    let mut fields = Vec::with_capacity(parsed.headers.len());
     for header in parsed.headers.iter() {
         let name = name(header.name)?;
         let from = header.value.as_ptr() as usize - start;
-        places.push((name, from..from + header.value.len()));
+        fields.push((name, from..from + header.value.len()));
     }
-    let wire = buf.split_to(length).freeze();
-    let mut headers = HeaderMap::with_capacity(places.len());
-    for (name, place) in places {
-        headers.append(name, value(&wire, place)?);
-    }
-    let status = StatusCode::from_u16(code).map_err(|_| BadHead("status"))?;
-    let framing = framing(method, status, &headers, version_11)?;
-    let keep_alive =
-        version_11 && !matches!(framing, Framing::Close) && !has_token(&headers, &CONNECTION, "close");
-    Ok(Some(Head { status, headers, framing, keep_alive }))
+    let (code, version_11) = (parsed.code.unwrap_or(0), parsed.version == Some(1));
+    Ok(Some(Parsed { length, code, version_11, fields }))
 }
 
 fn name(text: &str) -> Result<HeaderName, BadHead> {
     match FIELDS_OF_AZURE.iter().find(|name| name.as_str().eq_ignore_ascii_case(text)) {
         Some(name) => Ok(name.clone()),
-        None => HeaderName::from_bytes(text.as_bytes()).map_err(|_| BadHead("field name")),
+        None => HeaderName::from_bytes(text.as_bytes()).map_err(|_| BadHead::Malformed("field name")),
     }
 }
 
 /// A field's value: a view of the head, or nothing where it is empty.
-fn value(wire: &Bytes, place: std::ops::Range<usize>) -> Result<HeaderValue, BadHead> {
+fn value(wire: &Bytes, place: Range<usize>) -> Result<HeaderValue, BadHead> {
     let bytes = if place.is_empty() { Bytes::new() } else { wire.slice(place) };
-    HeaderValue::from_maybe_shared(bytes).map_err(|_| BadHead("field value"))
+    HeaderValue::from_maybe_shared(bytes).map_err(|_| BadHead::Malformed("field value"))
 }
 
 /// How long the body is (RFC 9112 6.3).
@@ -162,10 +223,10 @@ fn framing(
     let length = length(headers)?;
     let coded = headers.contains_key(TRANSFER_ENCODING);
     if coded && length.is_some() {
-        return Err(BadHead("both Transfer-Encoding and Content-Length"));
+        return Err(BadHead::Malformed("both Transfer-Encoding and Content-Length"));
     }
     if coded && !(version_11 && only_chunked(headers)) {
-        return Err(BadHead("Transfer-Encoding"));
+        return Err(BadHead::Malformed("Transfer-Encoding"));
     }
     if method == Method::HEAD
         || status.is_informational()
@@ -192,7 +253,7 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, BadHead> {
             {
                 length = Some(bytes);
             }
-            _ => return Err(BadHead("Content-Length")),
+            _ => return Err(BadHead::Malformed("Content-Length")),
         }
     }
     Ok(length)
@@ -219,8 +280,12 @@ pub(in crate::proxy) fn has_token(headers: &HeaderMap, name: &HeaderName, token:
 mod tests {
     use super::*;
 
+    fn usual() -> HeadLimits {
+        HeadLimits::of(&Limits::default())
+    }
+
     fn parse(text: &str) -> Result<Option<Head>, BadHead> {
-        read(&mut BytesMut::from(text), &Method::POST)
+        read(&mut BytesMut::from(text), &Method::POST, usual())
     }
 
     #[test]
@@ -231,7 +296,7 @@ mod tests {
             assert!(parse(&text[..cut]).unwrap().is_none(), "cut {cut}");
         }
         let mut buf = BytesMut::from(text);
-        let head = read(&mut buf, &Method::POST).unwrap().unwrap();
+        let head = read(&mut buf, &Method::POST, usual()).unwrap().unwrap();
         assert_eq!(head.headers["a"], "b");
         assert_eq!(head.headers["empty"], "");
         assert!(matches!(head.framing, Framing::Length(3)) && head.keep_alive);
@@ -263,7 +328,8 @@ mod tests {
         assert!(matches!(same.framing, Framing::Length(3)));
         assert!(!of("HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 0\r\n\r\n").keep_alive);
         assert!(!of("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n").keep_alive);
-        let head = read(&mut BytesMut::from("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"), &Method::HEAD);
+        let mut buf = BytesMut::from("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
+        let head = read(&mut buf, &Method::HEAD, usual());
         assert!(matches!(head.unwrap().unwrap().framing, Framing::Length(0)));
     }
 
@@ -285,6 +351,33 @@ mod tests {
         }
         assert!(parse("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
         assert!(parse("HTTP/2 200\r\n\r\n").is_err());
-        assert!(parse(&format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(HEAD_BYTES_MAX))).is_err());
+    }
+
+    #[test]
+    fn a_head_is_as_large_as_the_settings_allow_and_who_refuses_it_is_named() {
+        let limits =
+            |header_bytes, headers| HeadLimits::of(&Limits { header_bytes, headers, ..Limits::default() });
+        let read_with = |limits: HeadLimits, text: &str| {
+            read(&mut BytesMut::from(text), &Method::POST, limits).map_err(|error| error.to_string())
+        };
+        let fields = |count: usize| {
+            let fields: String = (0..count).map(|n| format!("a-{n}: {n}\r\n")).collect();
+            format!("HTTP/1.1 200 OK\r\n{fields}\r\n")
+        };
+        for (max, count) in [(100, 100), (20, 20), (1000, 101), (1000, 1000)] {
+            let head = read_with(limits(64 << 10, max), &fields(count)).unwrap().unwrap();
+            assert_eq!(head.headers.len(), count);
+            assert_eq!(head.headers[&format!("a-{}", count - 1)], (count - 1).to_string());
+        }
+        for (max, count) in [(100, 101), (20, 21), (1000, 1001)] {
+            let error = read_with(limits(64 << 10, max), &fields(count)).unwrap_err();
+            assert_eq!(error, format!("the answer's head has more than {max} fields (--max-headers)"));
+        }
+        let long = |bytes: usize| format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(bytes));
+        for (max, bytes) in [(8 << 10, 64 << 10), (64 << 10, 64 << 10), (128 << 10, 128 << 10)] {
+            let error = read_with(limits(max, 100), &long(bytes)).unwrap_err();
+            assert_eq!(error, format!("the answer's head has more than {bytes} bytes (--max-header-bytes)"));
+            assert!(read_with(limits(max, 100), &long(bytes - 100)).unwrap().is_none());
+        }
     }
 }

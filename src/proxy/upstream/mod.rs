@@ -28,6 +28,7 @@ use smol_str::SmolStr;
 
 use self::exchange::Exchange;
 pub(in crate::proxy) use self::exchange::{Broken, Download};
+pub(in crate::proxy) use self::head::BadHead;
 use self::head::Sending;
 use self::idle::Idle;
 use self::io::Io;

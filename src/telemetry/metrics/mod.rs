@@ -306,7 +306,7 @@ impl Metrics {
         self.duration_seconds.with_label_values(&[api, deployment, outcome]).observe(seconds(duration_ms));
         let Some(first_ms) = usage.timing.first_token_ms else { return };
         self.first_token_seconds.with_label_values(&[api, deployment]).observe(seconds(first_ms));
-        if let (true, Some(output @ 2..)) = (usage.request.stream, usage.tokens.output) {
+        if let (Some(true), Some(output @ 2..)) = (usage.request.stream, usage.tokens.output) {
             let per_token = seconds(duration_ms.saturating_sub(first_ms)) / (output - 1) as f64;
             self.per_token_seconds.with_label_values(&[api, deployment]).observe(per_token);
         }
