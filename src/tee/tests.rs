@@ -504,7 +504,8 @@ fn a_request_that_is_unread_is_read_by_the_pool_first() {
 
 #[test]
 fn a_request_that_nobody_has_time_to_read_settles_all_the_same() {
-    let rig = rig(0);
+    let rig = rig(1);
+    rig.accounts.pool.close(); // it takes no more
     let call = rig.call("no");
     ask(&call, &["CODED"]);
     call.response_head(StatusCode::OK, &HeaderMap::new());
