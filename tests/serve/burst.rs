@@ -1,5 +1,5 @@
 //! Long answers that come as fast as loopback gives them, many at once, while the process has half a core:
-//! the pool cannot keep up, and no number that the service reported is lost for it.
+//! the pool, which counts prompts of 8 MB meanwhile, cannot keep up, and no number that the service reported is lost for it.
 //!
 //! `TOKENWEIR_LONG=1` runs 200 answers of 1 to 30 MiB, else 48 of 1 to 6.
 
@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 use super::http::{Message, connect, exchange, get, post};
 use super::memory::status_bytes;
-use super::sidecar::{Sidecar, binary, serve_arguments, usage_events, verified, wait_for};
+use super::sidecar::{PATIENCE, Sidecar, binary, serve_arguments, usage_events, verified, wait_for};
 use super::skip::{is_long, long};
-use super::upstream::{self, STREAM_HEAD, write_chunk, write_end};
+use super::upstream::{self, STREAM_HEAD, delta, stop, write_chunk, write_end};
 
 /// Calls at once.
 const AT_ONCE: usize = 32;
@@ -25,8 +25,12 @@ const AT_ONCE: usize = 32;
 /// What one answer may hold: one event or document of 4 MiB in a buffer that has doubled, and a backlog.
 const CALL_BYTES: usize = 9 << 20;
 
+/// The deployment whose prompts keep the pool busy: the service does not say what they cost.
+const PROMPTS: &str = "/deployments/prompts/";
+const PROMPT_BYTES: usize = 8_000_000;
+
 /// What the process may grow by whatever the number of calls.
-const PROCESS_BYTES: usize = 48 << 20;
+const PROCESS_BYTES: usize = (48 << 20) + 4 * PROMPT_BYTES;
 
 /// What the answers are made of.
 struct Texts {
@@ -120,6 +124,11 @@ fn answer(
     texts: &Texts,
     bytes_of: fn(usize) -> usize,
 ) -> io::Result<()> {
+    if request.first_line.contains(PROMPTS) {
+        to.write_all(STREAM_HEAD.as_bytes())?;
+        write_chunk(to, (delta(" weir") + &stop()).as_bytes())?;
+        return write_end(to);
+    }
     let asked: Value = serde_json::from_slice(&request.body)?;
     let nth = asked["user"].as_str().unwrap().parse().unwrap();
     let parts = parts(nth, texts, bytes_of(nth));
@@ -177,14 +186,24 @@ fn bursts_on_half_a_core_keep_every_reported_number() {
     let busy = Busy(Command::new("taskset").args(spin).stdout(Stdio::null()).spawn().unwrap());
     let before = status_bytes(sidecar.pid(), "VmRSS");
 
-    let (began, next) = (Instant::now(), AtomicUsize::new(0));
+    let (began, next, done) = (Instant::now(), AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let prompt = "weir and stream ".repeat(PROMPT_BYTES / 16);
+            let body = json!({"stream": true, "messages": [{"role": "user", "content": prompt}]}).to_string();
+            let request = post(&format!("/openai{PROMPTS}chat/completions"), &[], &body);
+            let mut connection = connect(sidecar.addr);
+            while done.load(Ordering::SeqCst) < AT_ONCE && began.elapsed() < 4 * PATIENCE {
+                assert_eq!(exchange(&mut connection, &request).status(), 200);
+            }
+        });
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 let mut connection = connect(sidecar.addr);
                 loop {
                     let nth = next.fetch_add(1, Ordering::SeqCst);
                     if nth >= calls {
+                        done.fetch_add(1, Ordering::SeqCst);
                         return;
                     }
                     let body = json!({"model": "gpt-4o", "stream": shape(nth).1, "user": nth.to_string(), "input": "Hi",
@@ -202,7 +221,8 @@ fn bursts_on_half_a_core_keep_every_reported_number() {
     drop(busy);
     let (took, most) = (began.elapsed(), status_bytes(sidecar.pid(), "VmHWM"));
     let events = wait_for("every call's event", || {
-        let events = usage_events(&ledger);
+        let mut events = usage_events(&ledger);
+        events.retain(|event| event["data"]["target"]["deployment"] != "prompts");
         (events.len() >= calls).then_some(events)
     });
     let metrics = String::from_utf8(get(sidecar.admin, "/metrics").body).unwrap();
