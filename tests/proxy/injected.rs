@@ -298,7 +298,7 @@ fn one_line_says_which_deployment_refuses() {
         while let message = wire.message()
             && !message.head.is_empty()
         {
-            let asks = text(&message.body).contains("stream_options");
+            let asks = text(&message.body).contains("include_usage");
             let answer =
                 if asks { refusal(422, BY_LOC)[0].replace("Connection: close\r\n", "") } else { ok("{}") };
             wire.send(answer);
