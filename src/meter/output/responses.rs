@@ -260,8 +260,9 @@ impl Answer<'_> {
                 computed.because(reason);
             }
         }
-        let framed = |(kind, _)| kind == ItemKind::Tool;
-        let to_tools = self.items.customs().next().is_some() || self.items.own().any(framed);
+        // A stream may name a text that nothing of comes, and a document leave it out.
+        let to_own = self.items.own().any(|(kind, text)| kind == ItemKind::Tool && !text.is_empty());
+        let to_tools = self.items.customs().next().is_some() || to_own;
         computed.lower_bound = (self.hides() || to_tools) && !early;
     }
 }
