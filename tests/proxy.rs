@@ -5,6 +5,8 @@
 mod bodies;
 #[path = "support/certs.rs"]
 mod certs;
+#[path = "proxy/chance.rs"]
+mod chance;
 #[path = "proxy/cuts.rs"]
 mod cuts;
 #[path = "proxy/denied.rs"]
@@ -29,6 +31,8 @@ mod lives;
 mod many;
 #[path = "proxy/nginx.rs"]
 mod nginx;
+#[path = "proxy/pipelined.rs"]
+mod pipelined;
 #[path = "proxy/pooling.rs"]
 mod pooling;
 #[path = "proxy/rig.rs"]

@@ -161,9 +161,14 @@ impl<T> Noted<T> {
         self.io
     }
 
-    /// Puts back what has been read ahead of the next request.
-    pub(super) fn put_back(&mut self, early: Bytes) {
-        self.early = early;
+    /// Puts back what has been read of the next requests. It was read before what is still here, so it
+    /// goes in front of it: the two are one sequence.
+    pub(super) fn put_back(&mut self, read: Bytes) {
+        self.early = match (read.is_empty(), self.early.is_empty()) {
+            (true, _) => return,
+            (false, true) => read,
+            (false, false) => [read, std::mem::take(&mut self.early)].concat().into(),
+        };
     }
 }
 

@@ -203,7 +203,7 @@ async fn connection(
         };
         if given.last || closes {
             let _ = rest.shutdown().await;
-            return;
+            return Box::pin(socket::drop_pipelined(&mut rest)).await;
         }
         rest.get_mut().put_back(early);
         io = rest;
@@ -213,17 +213,19 @@ async fn connection(
     if ended.is_ok() {
         close.ended_well();
     }
-    if let Err(error) = ended
-        && let Some(parts) = connection.into_parts()
-    {
-        let io = parts.io.into_inner().into_inner().into_inner();
-        let refused = Refused { error, unread: parts.read_buf, io };
-        // In a box of its own: most connections never need it.
-        return Box::pin(refused.end(&port, &patience, from)).await;
-    }
-    if let Some(tunnel) = tunnel.take() {
-        let _pass = port.gate.count();
-        tunnel.await;
+    // In boxes of their own: most connections need neither.
+    match (ended, connection.into_parts()) {
+        (Err(error), Some(parts)) => {
+            let io = parts.io.into_inner().into_inner().into_inner();
+            let refused = Refused { error, unread: parts.read_buf, io };
+            Box::pin(refused.end(&port, &patience, from)).await;
+        }
+        (Ok(()), Some(parts)) => Box::pin(socket::drop_pipelined(&mut parts.io.into_inner())).await,
+        (_, None) => {
+            let Some(tunnel) = tunnel.take() else { return };
+            let _pass = port.gate.count();
+            tunnel.await;
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! A caller's connection, plain or TLS, until HTTP begins on it and after HTTP has ended on it.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -115,6 +117,18 @@ pub(super) async fn say_last<T: AsyncRead + AsyncWrite + Unpin>(io: &mut T, word
         io.shutdown().await
     };
     if let Ok(Ok(())) = tokio::time::timeout(LINGER_TIMEOUT, said).await {
+        linger(io).await;
+    }
+}
+
+/// Lets the last answer of a connection be read whose caller has sent more behind its request: closed
+/// with that unread, the socket would send a reset. Our sending side is shut. Where nothing more has
+/// come there is nothing to wait for.
+pub(super) async fn drop_pipelined<T: AsyncRead + Unpin>(io: &mut T) {
+    let mut first = [MaybeUninit::uninit(); 64];
+    let mut read = ReadBuf::uninit(&mut first);
+    let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *io).poll_read(cx, &mut read))).await;
+    if matches!(polled, Poll::Ready(Ok(()))) && !read.filled().is_empty() {
         linger(io).await;
     }
 }

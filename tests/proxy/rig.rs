@@ -189,6 +189,8 @@ impl Drop for Rig {
 pub(crate) struct Wire {
     pub(crate) tcp: TcpStream,
     ahead: VecDeque<u8>,
+    /// The stream ended with a reset.
+    pub(crate) was_reset: bool,
 }
 
 /// A message as it came: its head, its body, and whether its framing was kept.
@@ -222,7 +224,7 @@ impl Wire {
         tcp.set_nodelay(true).unwrap();
         tcp.set_read_timeout(Some(PATIENCE)).unwrap();
         tcp.set_write_timeout(Some(PATIENCE)).unwrap();
-        Wire { tcp, ahead: VecDeque::new() }
+        Wire { tcp, ahead: VecDeque::new(), was_reset: false }
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -243,6 +245,7 @@ impl Wire {
                 Err(error) => {
                     let late = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
                     assert!(!late, "nothing came for {PATIENCE:?}");
+                    self.was_reset = true;
                 }
             }
         }

@@ -9,27 +9,8 @@ use serde_json::{Value, json};
 use tokenweir::account::{Options, run};
 use tokenweir::usage::Settled;
 
+use crate::chance::Chance;
 use crate::rig::{Rig, Script, Setup};
-
-/// Numbers that look like chance and are the same every time (xorshift64*).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        self.next() as usize % end
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len())]
-    }
-}
 
 const TEXTS: &[&str] = &[
     "Hello",
@@ -224,7 +205,7 @@ fn case_65_any_stream_in_any_coding_cut_anywhere() {
     let cases = if crate::skip::long() { 10_000 } else { 400 };
     let plans = Plans::default();
     let (rig, script) = rig(&plans);
-    let (mut chance, mut lines, mut bytes) = (Chance(0x5eed_1234_5678_9abc), Vec::new(), 0);
+    let (mut chance, mut lines, mut bytes) = (Chance::new(0x5eed_1234_5678_9abc), Vec::new(), 0);
     let mut wire = rig.connect();
     for number in 0..cases {
         let text = self::script(&mut chance);
