@@ -1,7 +1,7 @@
 //! What a form says is what a parser of the whole body reads, however the body is cut and however long
 //! its files are.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use proptest::prelude::*;
 
@@ -212,8 +212,7 @@ fn parts_behind_a_file_of_two_hundred_megabytes() {
     assert_eq!(scan.facts().model.as_deref(), Some("m"));
 }
 
-/// Files go by at many times the speed of what is asked here; the slowest of a debug build on a busy
-/// machine is not what this is about.
+/// Files go by at 4 GB/s and more; of many short runs one is not disturbed by whoever else is busy.
 #[test]
 fn a_file_costs_little() {
     let mut state = 1_u64;
@@ -230,7 +229,7 @@ fn a_file_costs_little() {
     ] {
         let mut scan = FormScan::new(b"----WebKitFormBoundary7MA4YWxkTrZu0gW");
         scan.push(b"------WebKitFormBoundary7MA4YWxkTrZu0gW\r\nContent-Disposition: form-data; name=f; filename=a\r\n\r\n");
-        let best = (0..5).map(|_| {
+        let best = (0..20).map(|_| {
             let began = Instant::now();
             file.chunks(64 << 10).for_each(|piece| scan.push(piece));
             began.elapsed()
@@ -238,7 +237,7 @@ fn a_file_costs_little() {
         let best = best.min().unwrap_or_default();
         let speed = file.len() as f64 / 1e6 / best.as_secs_f64();
         println!("{what}: {speed:.0} MB/s");
-        assert!(best < Duration::from_secs(1), "{what}: {speed:.0} MB/s");
+        assert!(speed >= 500.0, "{what}: {speed:.0} MB/s");
     }
 }
 
