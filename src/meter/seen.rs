@@ -109,6 +109,8 @@ impl Seen {
         let data = event.data.trim_ascii();
         if data == b"[DONE]" {
             (self.done, self.whole) = (true, true);
+        } else if !strict && !Gist::of(data).is_complete() {
+            self.name_error(event.name, data); // it was cut: nothing of it is read, as of a long one
         } else if self.read(event.name, data).is_err() && strict {
             self.broken_event(&mut Gist::of(data));
         }

@@ -86,6 +86,18 @@ fn long_events_of_every_api_are_read() {
     assert!(found.accounting.reasons.contains(&"output:too_long".into()), "{:?}", found.accounting.reasons);
 }
 
+/// Nobody ended it, and its end may be another's: it is read if it is a whole document, and else not.
+#[test]
+fn a_last_event_that_was_cut_says_nothing_short_or_long() {
+    for text in ["Hello", &filler()] {
+        let chunk = format!(
+            r#"data: {{"model":"{MODEL}","choices":[{{"index" 0,"delta":{{"content":"{text}"}}}}]}}"#
+        );
+        let found = Exchange { piece_bytes: 50_000, ..Exchange::stream(&chunk) }.run();
+        assert_eq!((found.target.model.as_deref(), found.stream.events), (None, 1));
+    }
+}
+
 /// What is not text may be as long as it likes: the text is counted.
 #[test]
 fn a_long_event_without_text_costs_no_count() {
