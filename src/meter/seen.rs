@@ -109,10 +109,23 @@ impl Seen {
         let data = event.data.trim_ascii();
         if data == b"[DONE]" {
             (self.done, self.whole) = (true, true);
-        } else if !strict && !Gist::of(data).is_complete() {
-            self.name_error(event.name, data); // it was cut: nothing of it is read, as of a long one
-        } else if self.read(event.name, data).is_err() && strict {
-            self.broken_event(&mut Gist::of(data));
+        } else if strict {
+            if self.read(event.name, data).is_err() {
+                self.broken_event(&mut Gist::of(data));
+            }
+        } else {
+            self.unended_event(event.name, data);
+        }
+    }
+
+    /// The last event, which nothing ended: it was cut if it is no whole document, and nothing of it is
+    /// read then. What is malformed in what nobody asks for does not matter, as in a long one.
+    fn unended_event(&mut self, name: &[u8], data: &[u8]) {
+        let mut gist = Gist::of(data);
+        if !gist.is_complete() {
+            self.name_error(name, data);
+        } else if self.read(name, data).is_err() {
+            _ = self.read(name, gist.read());
         }
     }
 
