@@ -66,12 +66,10 @@ impl Gist {
     /// The next bytes of the document.
     pub fn push(&mut self, bytes: &[u8]) {
         self.look_for_done(bytes);
-        if !self.scanner.is_malformed() {
-            self.scanner.push(bytes, &mut self.copy);
-        }
+        let read = if self.scanner.is_malformed() { 0 } else { self.scanner.push(bytes, &mut self.copy) };
         // What is no object from its first byte on may be anything, a text of the model as well.
         if self.scanner.is_malformed() && self.copy.has_begun() {
-            self.keep_tail(bytes);
+            self.keep_tail(&bytes[read..]);
         }
     }
 
@@ -99,9 +97,9 @@ impl Gist {
     /// The `usage` at the very end of a document that is malformed further up: nothing but members and
     /// brackets may follow it. It is none of a text's: there its quotes would be escaped.
     pub fn last_usage(&self) -> Option<Charges> {
-        let at =
-            memmem::rfind(&self.tail, b"\"usage\"").filter(|at| *at > 0 && self.tail[at - 1] != b'\\')?;
-        let members = &self.tail[at..];
+        let tail = &self.tail[self.tail.len().saturating_sub(TAIL_BYTES_MAX)..];
+        let at = memmem::rfind(tail, b"\"usage\"").filter(|at| *at > 0 && tail[at - 1] != b'\\')?;
+        let members = &tail[at..];
         let is_end = |byte: &u8| matches!(byte, b'}' | b']') || byte.is_ascii_whitespace();
         let ends = members.iter().rev().take_while(|byte| is_end(byte)).count();
         let (members, ends) = members.split_at(members.len() - ends);
@@ -423,6 +421,26 @@ mod tests {
             gist.restart();
             gist.push(b"[DONE]");
             assert!(gist.is_done_marker());
+        }
+    }
+
+    /// What the end says, in any two pieces, is what it says in one.
+    #[test]
+    fn what_stands_at_the_end_does_not_depend_on_cuts() {
+        for document in [
+            r#"{"choib:[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#,
+            r#"{"a" 1,"usage":{"prompt_tokens":3}}"#,
+            r#"{"a":1 "usage":{"prompt_tokens":3}}"#,
+            r#"{"a":[1},"b":"\"usage\"","usage":{"prompt_tokens":3}}"#,
+        ] {
+            let said = |at: usize| {
+                let mut gist = Gist::of(&document.as_bytes()[..at]);
+                gist.push(&document.as_bytes()[at..]);
+                gist.last_usage().and_then(|charges| charges.usage()?.input)
+            };
+            for at in 0..document.len() {
+                assert_eq!(said(at), said(document.len()), "{at}: {document}");
+            }
         }
     }
 

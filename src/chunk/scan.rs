@@ -114,12 +114,13 @@ impl Scanner {
         self.token.capacity()
     }
 
-    /// The next bytes of the document.
-    pub fn push(&mut self, bytes: &[u8], sink: &mut impl Sink) {
+    /// The next bytes of the document. Returns how many were read: all, unless it is malformed, and then
+    /// those up to the byte that is.
+    pub fn push(&mut self, bytes: &[u8], sink: &mut impl Sink) -> usize {
         let mut rest = bytes;
         while let Some((&first, tail)) = rest.split_first() {
             if self.malformed {
-                return;
+                break;
             }
             rest = match self.state {
                 State::Text { key, escape } => self.text(rest, key, escape, sink),
@@ -134,6 +135,7 @@ impl Scanner {
                 }
             };
         }
+        bytes.len() - rest.len()
     }
 
     fn structure(&mut self, byte: u8, sink: &mut impl Sink) {
@@ -314,7 +316,7 @@ mod tests {
     /// What is shown, and whether the document was complete.
     fn scan<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, bool) {
         let (mut scanner, mut log) = (Scanner::default(), Log::default());
-        pieces.into_iter().for_each(|piece| scanner.push(piece, &mut log));
+        pieces.into_iter().for_each(|piece| _ = scanner.push(piece, &mut log));
         (log.0, scanner.complete())
     }
 
