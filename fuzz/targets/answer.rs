@@ -54,7 +54,7 @@ fuzz_target!(|input: &[u8]| {
     if coding.is_empty() {
         assert_eq!(whole, pieces);
     }
-    // What is malformed far down in what nobody asks for is noticed by a full parse only.
+    // Only a full parse notices that a member is malformed which nobody asks for.
     for other in [bounded, skimmed] {
         assert!(
             !coding.is_empty() || reported.parse_errors > 0 || other.parse_errors > 0 || reported == other
@@ -108,7 +108,7 @@ impl Exchange {
     }
 }
 
-/// What does not depend on what could be counted.
+/// The members of an event that must not depend on how much of the answer was counted.
 #[derive(Debug, PartialEq)]
 struct Reported {
     numbers: [Option<u64>; 2],

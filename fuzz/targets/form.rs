@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use tokenweir_fuzz::chunk::{FormFacts, FormScan, form_boundary};
 use tokenweir_fuzz::{Cuts, spelled};
 
-/// What the first control characters stand for.
+/// The first control characters of an input stand for these words.
 const WORDS: [&str; 21] = [
     "--B",
     "--B\r\n",

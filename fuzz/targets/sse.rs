@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(decoded(Decoder::default(), &pieces, bound), expected);
 });
 
-/// What a decoder shows, its parts put together.
+/// Takes the events that a decoder shows, and puts the parts of long ones together.
 #[derive(Default)]
 struct Log {
     events: Vec<Event>,

@@ -45,7 +45,7 @@ pub(super) enum ResponseKind {
     Sse,
 }
 
-/// What stands in a line.
+/// One exchange of the input, read and checked.
 pub(super) struct Line<'a> {
     pub(super) id: String,
     pub(super) api: Api,

@@ -5,7 +5,7 @@ use std::fmt;
 /// Lines that are told; a file with the wrong separator is wrong in every line.
 const TOLD_MAX: usize = 20;
 
-/// What is wrong with the lines of a file.
+/// Collects the errors of a file's lines, so that one run tells them all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WrongLines {
     told: Vec<(u64, String)>,

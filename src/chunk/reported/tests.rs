@@ -1,3 +1,6 @@
+//! Usage objects of every family and depth, in any order of members: each number has its place, and no
+//! contradiction is called exact.
+
 use super::*;
 use crate::chunk::Charges;
 use proptest::prelude::*;
