@@ -26,9 +26,10 @@ pub(super) struct Admin {
 impl Admin {
     pub(super) fn start(addr: SocketAddr, pages: Pages) -> anyhow::Result<Admin> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind(addr))
-            .with_context(|| format!("--admin-listen {addr}"))?;
+        let listener = {
+            let _guard = runtime.enter();
+            admin::bind(addr).with_context(|| format!("--admin-listen {addr}"))?
+        };
         let addr = listener.local_addr()?;
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = std::thread::Builder::new().name("tw-admin".to_owned()).spawn(move || {

@@ -1,25 +1,15 @@
-//! Health, readiness and metrics, on a port of their own.
-
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
+//! What the admin port answers.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
-/// Scrapers and probes: a handful. More at once are made to wait.
-const CONNECTIONS_MAX: usize = 64;
-/// A probe that has not sent its head by then is no probe.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// After an error of `accept`, such as no file descriptors: long enough not to spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// When whoever found no place may come again: a scrape takes milliseconds, and those that hold a place without
+/// reading lose it after ten seconds.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("10");
+
+const METRICS: &str = "/metrics";
 
 /// What the pages say. Both functions must return at once.
 pub struct Pages {
@@ -38,33 +28,12 @@ pub struct Readiness {
     pub accounting_ok: bool,
 }
 
-/// Answers on the listener until the task is dropped.
-pub async fn serve(listener: TcpListener, pages: Arc<Pages>) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                tracing::warn!(error = %error, "the admin port cannot accept");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let pages = Arc::clone(&pages);
-        tokio::spawn(async move {
-            let service =
-                service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&pages, &request))));
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-            // A probe that breaks off is of no interest.
-            let _ = http.serve_connection(TokioIo::new(socket), service).await;
-            drop(permit);
-        });
-    }
+/// The answer may be longer than what the kernel takes at once, so somebody has to read it.
+pub(super) fn is_long<B>(request: &Request<B>) -> bool {
+    request.uri().path() == METRICS
 }
 
-fn answer<B>(pages: &Pages, request: &Request<B>) -> Response<Full<Bytes>> {
+pub(super) fn answer<B>(pages: &Pages, request: &Request<B>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return page(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned());
     }
@@ -76,9 +45,17 @@ fn answer<B>(pages: &Pages, request: &Request<B>) -> Response<Full<Bytes>> {
             let accounting = if accounting_ok { "ok" } else { "degraded" };
             page(status, "application/json", format!("{{\"accounting\": \"{accounting}\"}}\n"))
         }
-        "/metrics" => page(StatusCode::OK, "text/plain; version=0.0.4", (pages.metrics)()),
+        METRICS => page(StatusCode::OK, "text/plain; version=0.0.4", (pages.metrics)()),
         _ => page(StatusCode::NOT_FOUND, "text/plain", "/livez /readyz /metrics\n".to_owned()),
     }
+}
+
+/// All places of those who want the metrics are taken.
+pub(super) fn too_many() -> Response<Full<Bytes>> {
+    let mut response =
+        page(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "too many scrapes at once\n".to_owned());
+    response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
+    response
 }
 
 fn page(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
