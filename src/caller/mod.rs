@@ -14,6 +14,7 @@ mod peer;
 mod reload;
 mod resolver;
 mod source;
+mod strength;
 mod token;
 mod trust;
 

@@ -3,6 +3,7 @@
 use ring::{hmac, rand};
 
 use super::fields::SHARED_SECRET;
+use super::strength::is_weak;
 use super::{FromFile, Network, Peer, Reload, Trust};
 use http::header::HeaderMap;
 use std::sync::Arc;
@@ -69,7 +70,7 @@ impl Secrets {
 impl FromFile for Secrets {
     const BYTES_MAX: u64 = 64 * 1024;
 
-    /// Secrets separated by commas or line ends.
+    /// Secrets separated by commas or line ends. Those that can be guessed are refused ([`super::strength`]).
     fn parse(text: &str) -> Result<Secrets, String> {
         let secrets: Vec<&str> =
             text.split([',', '\n']).map(str::trim).filter(|secret| !secret.is_empty()).collect();
@@ -78,6 +79,12 @@ impl FromFile for Secrets {
         }
         if !secrets.iter().all(|secret| secret.bytes().all(|byte| (0x20..0x7f).contains(&byte))) {
             return Err("holds a secret that no header can carry; allowed: printable ASCII".to_owned());
+        }
+        if secrets.iter().any(|secret| is_weak(secret)) {
+            return Err("holds a secret that is too easy to guess; allowed: 64 bits or more, as its length and its kinds \
+                        of characters go, where repetitions, runs and common words count for next to nothing; \
+                        `openssl rand -hex 32` makes one"
+                .to_owned());
         }
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
             .map_err(|_| "cannot be used: no random bytes to be had from the system".to_owned())?;
@@ -96,21 +103,30 @@ impl std::fmt::Debug for Secrets {
 mod tests {
     use super::*;
 
+    const NEW: &str = "new-0c6f9ab2d7e1483f";
+    const OLD: &str = "old-q8Zt3Vw1Lr6B";
+
     #[test]
     fn one_or_two_secrets_are_active() {
-        for (text, needle) in
-            [("", "0 secrets"), (" \n,", "0 secrets"), ("a,b\nc", "3 secrets"), ("caf\u{e9}", "ASCII")]
-        {
+        for (text, needle) in [
+            ("", "0 secrets"),
+            (" \n,", "0 secrets"),
+            ("a,b\nc", "3 secrets"),
+            ("caf\u{e9}", "ASCII"),
+            ("hunter2", "openssl rand"),
+            (&format!("{NEW},hunter2"), "openssl rand"),
+        ] {
             let error = Secrets::parse(text).unwrap_err();
-            assert!(error.contains(needle), "{text:?}: {error}");
+            assert!(error.contains(needle) && !error.contains("hunter2"), "{text:?}: {error}");
         }
-        assert_eq!(Secrets::parse("new\r\nold\n").unwrap().tags.len(), 2);
-        assert!(!format!("{:?}", Secrets::parse("hunter2").unwrap()).contains("hunter2"));
+        assert_eq!(Secrets::parse(&format!("{NEW}\r\n{OLD}\n")).unwrap().tags.len(), 2);
+        assert!(!format!("{:?}", Secrets::parse(NEW).unwrap()).contains(NEW));
     }
 
     #[test]
     fn only_the_whole_secret_given_once_passes() {
-        let secrets = Secrets::parse("new,old").unwrap();
+        let both = format!("{NEW},{OLD}");
+        let secrets = Secrets::parse(&both).unwrap();
         let admits = |values: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in values {
@@ -118,8 +134,9 @@ mod tests {
             }
             secrets.admit(&headers)
         };
-        assert!(admits(&["new"]) && admits(&["old"]));
-        for bad in [&[][..], &[""], &["ne"], &["newer"], &["NEW"], &["new,old"], &["new", "new"]] {
+        assert!(admits(&[NEW]) && admits(&[OLD]));
+        let (shorter, longer, upper) = (&NEW[1..], format!("{NEW}r"), NEW.to_uppercase());
+        for bad in [&[][..], &[""], &[shorter], &[&longer], &[&upper], &[&both], &[NEW, NEW]] {
             assert!(!admits(bad), "{bad:?}");
         }
     }

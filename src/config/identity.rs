@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Values;
+use super::{Values, shown};
 use crate::caller::{CallerMap, CallerSource, HashKey, HopTest, Network, Reload, Secrets, UserIds};
 use crate::serve;
 
@@ -35,7 +35,7 @@ fn sources(values: &mut Values) -> Vec<CallerSource> {
                 values.error_in("caller-sources", problem);
             }
             Ok(source) => found.push(source),
-            Err(error) => values.error_in("caller-sources", format!("{error}")),
+            Err(error) => values.error_in("caller-sources", shown::without(&error.to_string(), &text)),
         }
     }
     if values.list("caller-sources").is_empty() && !values.is_wrong("caller-sources") {
@@ -102,7 +102,8 @@ fn trust(values: &mut Values) -> Option<HopTest> {
 
 fn secrets(values: &mut Values) -> Option<Reload<Secrets>> {
     let (name, file) = ("caller-shared-secret", "caller-shared-secret-file");
-    let loaded = match (values.text(name), values.path(file)) {
+    let path = if values.text(name).is_none() { values.secret_path(file) } else { None };
+    let loaded = match (values.text(name), path) {
         (Some(text), _) => Reload::fixed(text).map_err(|problem| (name, problem)),
         (None, Some(path)) => Reload::file(&path).map_err(|problem| (file, problem)),
         (None, None) if values.is_wrong(name) || values.is_wrong(file) => return None,
@@ -118,9 +119,9 @@ fn secrets(values: &mut Values) -> Option<Reload<Secrets>> {
 fn networks(values: &mut Values) -> Vec<Network> {
     let mut found = Vec::new();
     for text in values.list("caller-networks") {
-        match text.parse() {
+        match text.parse::<Network>() {
             Ok(network) => found.push(network),
-            Err(error) => values.error_in("caller-networks", format!("{error}")),
+            Err(error) => values.error_in("caller-networks", shown::without(&error.to_string(), &text)),
         }
     }
     if values.list("caller-networks").is_empty() && !values.is_wrong("caller-networks") {
@@ -159,6 +160,7 @@ mod tests {
         };
         let (three, map) =
             (file("three", "a\nb\nc"), file("map.csv", "caller,department\na,Retail\na,Retail"));
+        let weak = file("weak", "hunter2");
         let gone = dir.path().join("gone").to_str().unwrap().to_owned();
         type Given<'a> = &'a [(&'a str, &'a str)];
         let cases: &[(Given, &str, &str)] = &[
@@ -172,6 +174,16 @@ mod tests {
                 &[("caller-trust", "shared-secret"), ("caller-shared-secret-file", &gone)],
                 "--caller-shared-secret-file",
                 "gone cannot be read",
+            ),
+            (
+                &[("caller-trust", "shared-secret"), ("caller-shared-secret-file", &weak)],
+                "--caller-shared-secret-file",
+                "weak holds a secret that is too easy to guess",
+            ),
+            (
+                &[("caller-trust", "shared-secret"), ("caller-shared-secret-file", "hunter2")],
+                "--caller-shared-secret-file",
+                "names no file",
             ),
             (&[("caller-trust", "mtls")], "--caller-trust", "--listen-client-ca-file"),
             (&[("caller-trust", "network")], "--caller-trust", "--caller-networks"),
@@ -209,6 +221,7 @@ mod tests {
             let (_, errors) = read(flags);
             let [error] = errors.as_slice() else { panic!("{flags:?}: {errors:?}") };
             assert!(error.starts_with(&format!("{thing}: ")) && error.contains(needle), "{flags:?}: {error}");
+            assert!(!error.contains("hunter2"), "{flags:?}: {error}");
         }
     }
 
@@ -216,7 +229,7 @@ mod tests {
     fn each_trust_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
-        std::fs::write(&path, "hunter2\n").unwrap();
+        std::fs::write(&path, "0c6f9ab2d7e1483f\n").unwrap();
         let path = path.to_str().unwrap();
         let of = |flags: &[(&str, &str)]| {
             let (config, errors) = read(flags);
@@ -227,7 +240,7 @@ mod tests {
         assert_eq!(of(&[]).user_ids, UserIds::Hash);
         let secret = of(&[("caller-trust", "shared-secret"), ("caller-shared-secret-file", path)]);
         assert!(matches!(secret.trust, HopTest::SharedSecret(_)));
-        assert!(!format!("{secret:?}").contains("hunter2"));
+        assert!(!format!("{secret:?}").contains("0c6f9ab2d7e1483f"));
         let ca = ("listen-client-ca-file", "ca.pem");
         let mtls = of(&[("caller-trust", "mtls"), ca, ("caller-cert-names", "a.bank,b.bank")]).trust;
         assert!(matches!(mtls, HopTest::Mtls(names) if names == ["a.bank", "b.bank"]));

@@ -8,6 +8,7 @@ mod resolve;
 mod schema;
 mod serve;
 pub mod settings;
+mod shown;
 mod tls;
 mod traffic;
 pub mod value;

@@ -10,14 +10,14 @@ use std::time::Duration;
 use super::file::{self, Entry};
 use super::hint::{hint, nearest};
 use super::settings::{self, Kind, SETTINGS, Setting};
-use super::value;
+use super::{shown, value};
 
 /// Something that is wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// The thing: flag, key or environment name as it was given.
     pub thing: String,
-    /// What is wrong, with the value, and what is allowed.
+    /// What is wrong, with the value where that can be no secret, and what is allowed.
     pub problem: String,
 }
 
@@ -121,8 +121,10 @@ impl Values {
 
     fn reject(&mut self, setting: &'static Setting, origin: Origin, text: &str) {
         self.wrong.insert(setting.name);
-        let shown = if matches!(setting.kind, Kind::Secret) { "the value" } else { &format!("{text:?}") };
-        let hint = hint(setting.kind, text, |text| is_allowed(setting.kind, text));
+        let shown = shown::value(setting.kind, text);
+        // What is near to a value would tell it.
+        let near = || hint(setting.kind, text, |text| is_allowed(setting.kind, text));
+        let hint = if shown == shown::HIDDEN { String::new() } else { near() };
         let allowed = setting.kind.allowed();
         self.error(thing(setting, origin), format!("{shown} is not allowed; allowed: {allowed}{hint}"));
     }
@@ -213,13 +215,26 @@ impl Values {
         self.text(name).and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 
+    /// The path of a file that holds a secret or a key. A value that is no path may be what should be in the
+    /// file: it is an error that does not repeat it.
+    pub fn secret_path(&mut self, name: &'static str) -> Option<PathBuf> {
+        let text = self.text(name)?.to_owned();
+        let path = shown::secret_path(&text);
+        if path.is_none() {
+            let problem = "names no file, and the value is not repeated, for it may be the secret itself; give the path \
+                           of a file that holds it";
+            self.error_in(name, problem);
+        }
+        path
+    }
+
     /// A secret: from the environment, or the contents of the file that `NAME-file` names,
     /// without white space at its ends.
     pub fn secret(&mut self, name: &'static str, file_name: &'static str) -> Option<String> {
         if let Some(secret) = self.text(name) {
             return Some(secret.trim().to_owned());
         }
-        let path = self.path(file_name)?;
+        let path = self.secret_path(file_name)?;
         match std::fs::read_to_string(&path) {
             Ok(text) => Some(text.trim().to_owned()),
             Err(error) => {
@@ -301,7 +316,8 @@ const CONFIG_VARIABLE: &str = "TOKENWEIR_CONFIG";
 
 fn is_allowed(kind: Kind, text: &str) -> bool {
     match kind {
-        Kind::Address => text.parse::<SocketAddr>().is_ok() || resolves(text),
+        // What may be a secret is asked of no name server.
+        Kind::Address => text.parse::<SocketAddr>().is_ok() || shown::harmless(text) && resolves(text),
         Kind::Choice(words) => words.contains(&text),
         Kind::Count(min, max) => text.parse::<u64>().is_ok_and(|n| (min..=max).contains(&n)),
         Kind::Time(min, max) => value::duration(text).is_some_and(|t| (min..=max).contains(&t)),

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use http::HeaderName;
 
-use super::{Values, identity, place, settings, tls, traffic};
+use super::{Values, identity, place, settings, shown, tls, traffic};
 use crate::meter::Rules;
 use crate::publish::{Auth, Secret, TokenSource};
 use crate::tee::Share;
@@ -81,11 +81,11 @@ fn upstreams(values: &mut Values) -> Vec<proxy::Upstream> {
             Ok(upstream) if found.iter().any(|other| other.name() == upstream.name()) => {
                 values.error_in(
                     "upstream",
-                    format!("{text:?} is a second upstream of that name; names must differ"),
+                    format!("{} is a second upstream of that name; names must differ", shown::upstream(&text)),
                 );
             }
             Ok(upstream) => found.push(upstream),
-            Err(problem) => values.error_in("upstream", format!("{text:?} {problem}")),
+            Err(problem) => values.error_in("upstream", format!("{} {problem}", shown::upstream(&text))),
         }
     }
     if found.len() > 1 && found.iter().any(|upstream| upstream.name().is_none()) {
@@ -132,7 +132,10 @@ fn header_names(values: &mut Values, names: &[String]) -> Vec<HeaderName> {
     for name in names {
         match name.parse() {
             Ok(name) => found.push(name),
-            Err(_) => values.error_in("subscription-key-names", format!("{name:?} is no header name")),
+            Err(_) => {
+                let problem = format!("{} is no header name; allowed: names, not keys", shown::word(name));
+                values.error_in("subscription-key-names", problem);
+            }
         }
     }
     found
@@ -187,7 +190,7 @@ fn properties(values: &mut Values) -> Vec<(String, String)> {
             Some((key, value)) if !key.is_empty() => {
                 found.push((key.trim().to_owned(), value.trim().to_owned()))
             }
-            _ => values.error_in("kafka-property", format!("{text:?} is not allowed; allowed: key=value")),
+            _ => values.error_in("kafka-property", "a property without its name is not allowed; allowed: key=value"),
         }
     }
     found
@@ -262,7 +265,7 @@ fn kafka_secret(values: &mut Values, name: &'static str, file_name: &'static str
     if let Some(text) = values.text(name) {
         return Some(Secret::new(text.trim()));
     }
-    match Secret::from_file(&values.path(file_name)?) {
+    match Secret::from_file(&values.secret_path(file_name)?) {
         Ok(secret) => Some(secret),
         Err(problem) => {
             values.error_in(file_name, problem);

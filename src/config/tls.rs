@@ -34,9 +34,14 @@ fn file(values: &Values, setting: &'static str) -> Option<NamedFile> {
     values.path(setting).map(|path| NamedFile::new(setting, path))
 }
 
+/// The file of a private key.
+fn key_file(values: &mut Values, setting: &'static str) -> Option<NamedFile> {
+    values.secret_path(setting).map(|path| NamedFile::new(setting, path))
+}
+
 /// A certificate and its key: both or neither.
 fn pair(values: &mut Values, cert: &'static str, key: &'static str) -> Option<(NamedFile, NamedFile)> {
-    match (file(values, cert), file(values, key)) {
+    match (file(values, cert), key_file(values, key)) {
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,
         (Some(_), None) if values.is_wrong(key) => None,

@@ -1,4 +1,7 @@
 //! What can be seen of a broker's address before anybody connects: that it is `host:port`.
+//!
+//! What is refused is repeated as far as it is a host and a port: a user, a password or a connection string that
+//! stands here by mistake is not.
 
 use std::net::Ipv6Addr;
 
@@ -17,8 +20,7 @@ pub(super) fn problem(text: &str) -> Option<String> {
     if text.is_empty() {
         return None;
     }
-    // What may hold a secret is not repeated.
-    if ["SharedAccessKey", "SharedAccessSignature"].iter().any(|word| text.contains(word)) {
+    if ["sharedaccess", "endpoint="].iter().any(|word| text.to_ascii_lowercase().contains(word)) {
         return Some(format!(
             "holds a connection string, which is a secret: give that in TOKENWEIR_KAFKA_CONNECTION_STRING or \
              --kafka-connection-string-file, and here NAMESPACE{EVENT_HUBS}:{EVENT_HUBS_PORT}"
@@ -30,13 +32,21 @@ pub(super) fn problem(text: &str) -> Option<String> {
                 .to_owned(),
         );
     }
-    if let Some((_, rest)) = text.split_once("://") {
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        return Some(format!("{text:?} is a URL; allowed: host:port, here {}", completed(authority)));
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let (authority, more) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let more = if matches!(more, "" | "/") { more } else { "/.." };
+        let plain = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let shown = match shown(authority) {
+            Some(authority) if plain => format!("\"{scheme}://{authority}{more}\""),
+            _ => "an address".to_owned(),
+        };
+        return Some(format!("{shown} is a URL; allowed: host:port, here {}", completed(authority)));
     }
     let (host, port) = split(text);
     if !is_host(host) {
-        return Some(format!("{text:?} is not allowed: {host:?} is no host; allowed: host:port"));
+        let shown = if host.is_empty() { shown(text) } else { None };
+        let shown = shown.map_or("an address".to_owned(), |text| format!("{text:?}"));
+        return Some(format!("{shown} is not allowed: it has no host; allowed: host:port"));
     }
     let Some(port) = port else {
         return Some(match hub_address(host) {
@@ -44,11 +54,24 @@ pub(super) fn problem(text: &str) -> Option<String> {
             None => format!("{text:?} has no port; allowed: host:port, such as {}", completed(text)),
         });
     };
-    if !port.bytes().all(|byte| byte.is_ascii_digit()) || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        return Some(format!("{text:?} is not allowed: {port:?} is no port; allowed: host:1 to host:65535"));
+    if !is_number(port) || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        let port = if is_number(port) { format!("{port:?} is no port") } else { "no port follows".to_owned() };
+        return Some(format!("\"{host}:\" is not allowed: {port}; allowed: host:1 to host:65535"));
     }
     let hub = hub_address(host).filter(|_| port != EVENT_HUBS_PORT)?;
     Some(format!("{host} has port {port}; Event Hubs listens for Kafka on {hub}"))
+}
+
+/// A host and a port, or one of them; `None`: it is something else.
+fn shown(text: &str) -> Option<&str> {
+    let (host, port) = split(text);
+    let fine = (host.is_empty() || is_host(host)) && port.is_none_or(is_number);
+    fine.then_some(text)
+}
+
+/// Digits, as many as a port may have by mistake.
+fn is_number(port: &str) -> bool {
+    port.len() <= 6 && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Host and port; of an IPv6 address without brackets all of it is the host.
@@ -61,7 +84,7 @@ fn split(text: &str) -> (&str, Option<&str>) {
 }
 
 /// A name, an IPv4 address, or an IPv6 address; the last needs brackets only before a port.
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     inner.unwrap_or(host).parse::<Ipv6Addr>().is_ok() || (!host.is_empty() && host.bytes().all(name))
@@ -105,18 +128,12 @@ mod tests {
             ("::1", "\"::1\" has no port; allowed: host:port, such as [::1]:9092"),
             ("[::1]", "\"[::1]\" has no port; allowed: host:port, such as [::1]:9092"),
             ("kafka:", "\"kafka:\" is not allowed: \"\" is no port; allowed: host:1 to host:65535"),
-            (
-                "kafka:http",
-                "\"kafka:http\" is not allowed: \"http\" is no port; allowed: host:1 to host:65535",
-            ),
-            ("kafka:0", "\"kafka:0\" is not allowed: \"0\" is no port; allowed: host:1 to host:65535"),
-            (
-                "kafka:65536",
-                "\"kafka:65536\" is not allowed: \"65536\" is no port; allowed: host:1 to host:65535",
-            ),
-            (":9092", "\":9092\" is not allowed: \"\" is no host; allowed: host:port"),
-            ("a b:9092", "\"a b:9092\" is not allowed: \"a b\" is no host; allowed: host:port"),
-            ("a;b:1", "\"a;b:1\" is not allowed: \"a;b\" is no host; allowed: host:port"),
+            ("kafka:http", "\"kafka:\" is not allowed: no port follows; allowed: host:1 to host:65535"),
+            ("kafka:0", "\"kafka:\" is not allowed: \"0\" is no port; allowed: host:1 to host:65535"),
+            ("kafka:65536", "\"kafka:\" is not allowed: \"65536\" is no port; allowed: host:1 to host:65535"),
+            (":9092", "\":9092\" is not allowed: it has no host; allowed: host:port"),
+            ("a b:9092", "an address is not allowed: it has no host; allowed: host:port"),
+            ("a;b:1", "an address is not allowed: it has no host; allowed: host:port"),
             (
                 "https://ns.servicebus.windows.net:9093",
                 "\"https://ns.servicebus.windows.net:9093\" is a URL; allowed: host:port, here \
@@ -147,6 +164,14 @@ mod tests {
             "SharedAccessSignature sr=hush",
             "user:hush@kafka:9092",
             "https://user:hush@kafka:9092",
+            "endpoint=sb://ns/;sharedaccesskey=hush",
+            "user:hush",
+            "https://user:hush",
+            "https://kafka:9092/hush",
+            "https://kafka?hush",
+            "hush key:9092",
+            "hush://kafka x",
+            "hush=",
         ] {
             assert!(!problem(text).unwrap().contains("hush"), "{text}");
         }

@@ -1,10 +1,12 @@
 //! What the user may set, and the values that keep the promise.
 
 use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
 
 use super::auth::Auth;
 use super::brokers::{self, EVENT_HUBS};
-use super::properties;
+use super::properties::{self, canonical, shown, shown_name};
+use super::transport::Login;
 
 /// Where to publish, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub struct Config {
 pub struct ConfigError {
     /// The setting: `kafka_brokers`, `kafka_topic`, `kafka_auth`, or the property's own name.
     pub key: String,
-    /// What is wrong and what to do.
+    /// What is wrong and what to do. Never a value that may be a secret.
     pub problem: String,
 }
 
@@ -75,6 +77,9 @@ const CONNECTION: [&str; 8] =
 /// Characters of a topic's name, the limit of Kafka.
 const TOPIC_CHARS_MAX: usize = 249;
 
+/// A value, or a part of one, that is shorter is no secret, and stands by chance in many texts.
+const HIDDEN_BYTES_MIN: usize = 4;
+
 /// Properties that say whom to trust.
 const ROOTS: [&str; 2] = ["ssl.ca.location", "ssl.ca.pem"];
 
@@ -92,14 +97,18 @@ impl Config {
             wrong("kafka_topic", "is empty");
         } else if !is_topic(&self.topic) {
             let allowed = format!("up to {TOPIC_CHARS_MAX} letters, digits, . _ and -");
-            wrong("kafka_topic", &format!("{:?} is not allowed; allowed: {allowed}", self.topic));
+            // A connection string has these.
+            let secret = self.topic.contains(['=', ';', '@']);
+            let shown = if secret { "the value".to_owned() } else { format!("{:?}", self.topic) };
+            wrong("kafka_topic", &format!("{shown} is not allowed; allowed: {allowed}"));
         }
         for problem in self.brokers.split(',').filter_map(brokers::problem) {
             wrong("kafka_brokers", &problem);
         }
+        let (hubs, login) = (self.event_hubs(), Login::of(&self.auth));
         for (key, value) in &self.properties {
-            if let Some(problem) = properties::problem(key, value, self.event_hubs()) {
-                wrong(key, &problem);
+            if let Some(problem) = properties::problem(key, value.trim(), hubs, login) {
+                wrong(shown_name(key), &problem);
             }
         }
         // What an address that cannot be read belongs to is not known: it would be a second error for one cause.
@@ -125,8 +134,34 @@ impl Config {
             );
             return Some(ConfigError { key: "socket.timeout.ms".to_owned(), problem });
         }
+        if let Some((key, error)) = self.unreadable() {
+            let problem = format!("names no file that can be read: {error}; the value is not repeated");
+            return Some(ConfigError { key: key.to_owned(), problem });
+        }
         let error = client.create_native_config().err()?;
-        Some(ConfigError { key: "kafka_property".to_owned(), problem: error.to_string() })
+        let (key, problem) = properties::refusal(&error);
+        Some(ConfigError { key: key.map_or("kafka_property", shown_name).to_owned(), problem })
+    }
+
+    /// A property that names a file or a folder which is not there. OpenSSL would say so with the value, and that may be
+    /// what should have been in the file.
+    fn unreadable(&self) -> Option<(&str, std::io::Error)> {
+        let paths = self.properties.iter().filter(|(key, value)| key.ends_with(".location") && value != "probe");
+        paths.filter_map(|(key, value)| Some((key.as_str(), std::fs::metadata(value.trim()).err()?))).next()
+    }
+
+    /// What is said of a client that cannot be made, without the values of properties: OpenSSL repeats some.
+    pub(super) fn told(&self, error: &KafkaError) -> String {
+        let mut text = error.to_string();
+        let values = self.properties.iter().map(|(_, value)| value.trim());
+        let parts = values.flat_map(|value| value.split([':', ',', ';', ' ']).chain([value]));
+        let mut hidden: Vec<&str> =
+            parts.filter(|part| part.len() >= HIDDEN_BYTES_MIN && shown(part) != format!("{part:?}")).collect();
+        hidden.sort_by_key(|part| std::cmp::Reverse(part.len()));
+        for part in hidden {
+            text = text.replace(part, "..");
+        }
+        text
     }
 
     /// The brokers are Event Hubs.
@@ -168,7 +203,7 @@ impl Config {
 
     fn apply(&self, client: &mut ClientConfig, wanted: impl Fn(&str) -> bool) {
         for (key, value) in self.properties.iter().filter(|(key, _)| wanted(key)) {
-            client.set(key, value);
+            client.set(canonical(key), value.trim());
         }
     }
 }
@@ -241,7 +276,7 @@ mod tests {
     fn librdkafka_checks_names_and_values() {
         let unknown = config("b:9092", &[("lingr.ms", "5")]).check();
         assert!(unknown[0].to_string().contains("lingr.ms"), "{unknown:?}");
-        assert_eq!(wrong_keys(&config("b:9092", &[("linger.ms", "soon")])), ["kafka_property"]);
+        assert_eq!(wrong_keys(&config("b:9092", &[("linger.ms", "soon")])), ["linger.ms"]);
     }
 
     #[test]
@@ -286,8 +321,6 @@ mod tests {
         assert_eq!(location(&hub(HUB, &[])), first);
         assert_eq!(location(&config("b:9093", &[("security.protocol", "SSL")])), first);
         assert_eq!(location(&config("b:9092", &[])), None, "no TLS, no roots");
-        let plain = [("security.protocol", "SASL_PLAINTEXT")];
-        assert_eq!(location(&hub("b:9092", &plain)), None);
         assert_eq!(location(&hub(HUB, &[("ssl.ca.location", "/mine.pem")])).as_deref(), Some("/mine.pem"));
         assert_eq!(location(&hub(HUB, &[("ssl.ca.location", "probe")])).as_deref(), Some("probe"));
         assert_eq!(location(&hub(HUB, &[("ssl.ca.pem", "a certificate")])), None);
@@ -306,6 +339,67 @@ mod tests {
             let errors = config.check();
             assert_eq!(errors[0].key, "kafka_auth");
             assert!(!errors[0].to_string().contains("hush"));
+        }
+    }
+
+    #[test]
+    fn what_openssl_repeats_is_not_passed_on() {
+        let config = config("b:9093", &[("ssl.curves.list", "X25519:zq7Hush"), ("security.protocol", "ssl")]);
+        assert_eq!(config.check(), []);
+        let client = config.producer();
+        let Err(error) = client.create::<rdkafka::producer::BaseProducer>() else { panic!("it has no such curve") };
+        assert!(!config.told(&error).contains("zq7Hush"), "{}", config.told(&error));
+        let error = KafkaError::ClientCreation("group 'zq7Hush' of X25519:zq7Hush, ssl".to_owned());
+        assert!(config.told(&error).contains("group '..' of .., ssl"), "{}", config.told(&error));
+        let absent = Config { properties: vec![("ssl.key.location".to_owned(), "zq7Hush".to_owned())], ..config };
+        let [error] = &absent.check()[..] else { panic!() };
+        assert!(error.key == "ssl.key.location" && !error.problem.contains("zq7Hush"), "{error}");
+    }
+
+    #[test]
+    fn of_two_names_of_a_property_the_user_s_value_wins() {
+        let config = Config {
+            auth: Auth::Sasl { username: "u".to_owned(), password: Secret::new("p") },
+            ..config("b:9093", &[("sasl.mechanism", "SCRAM-SHA-512"), ("compression.codec", "gzip"), ("queue.buffering.max.ms", " 50")])
+        };
+        assert_eq!(config.check(), []);
+        // librdkafka is given them in the order of a hash map: by chance.
+        for _ in 0..20 {
+            let native = config.producer().create_native_config().unwrap();
+            let value = |key: &str| native.get(key).unwrap();
+            assert_eq!([value("sasl.mechanisms"), value("compression.codec"), value("linger.ms")], ["SCRAM-SHA-512", "gzip", "50"]);
+        }
+    }
+
+    /// Whatever the name and the value of a property: what is told holds no value that may be a secret.
+    #[test]
+    fn no_value_of_a_property_is_told() {
+        const SECRET: &str = "zq7Hush";
+        let names = [
+            "sasl.password", "SASL.PASSWORD", "sasl.pasword", "sasl_password", "sasl.username", "ssl.key.pem", "ssl.key.location",
+            "ssl.ca.location", "ssl.keystore.password", "security.protocol", "sasl.mechanisms", "sasl.mechanism", "linger.ms",
+            "acks", "compression.type", "enable.ssl.certificate.verification", "ssl.endpoint.identification.algorithm", "debug",
+            "ssl.cipher.suites", "ssl.curves.list", "ssl.sigalgs.list", "ssl.providers", "broker.address.family", "log_level", "client.id",
+            "topic.blacklist", "partitioner", "socket.timeout.ms", "batch.size", "client.rack", "isolation.level", "zq7Hush", "",
+            "queue.buffering.max.messages", "compression.level", "interceptors", "opaque", "no.such.property", "group.id",
+        ];
+        let values = [
+            SECRET.to_owned(), format!("http://u:{SECRET}@h"), format!("5{SECRET}"), format!("{SECRET}\0"), format!("true,{SECRET}"),
+            // librdkafka cuts its texts off after 512 bytes.
+            format!("{}{SECRET}", SECRET.repeat(200)),
+        ];
+        let auths = [Auth::None, Auth::Sasl { username: "u".to_owned(), password: Secret::new("p") }, Auth::ConnectionString(Secret::new(STRING))];
+        for auth in auths {
+            for brokers in ["b:9092", HUB] {
+                for name in names {
+                    for value in &values {
+                        let config = Config { auth: auth.clone(), ..config(brokers, &[(name, value)]) };
+                        for error in config.check() {
+                            assert!(!error.to_string().contains(SECRET), "{name}: {error}");
+                        }
+                    }
+                }
+            }
         }
     }
 

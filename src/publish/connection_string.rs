@@ -3,6 +3,8 @@
 //! `Endpoint=sb://NAMESPACE.servicebus.windows.net/;SharedAccessKeyName=..;SharedAccessKey=..` and, for
 //! the key of a single event hub, `;EntityPath=..`.
 
+use super::brokers::is_host;
+
 /// What is wrong with a text, told without repeating a secret; `None` if nothing can be seen.
 /// `hosts` are the brokers'.
 pub(super) fn problem(text: &str, topic: &str, hosts: &[&str]) -> Option<String> {
@@ -27,11 +29,18 @@ pub(super) fn problem(text: &str, topic: &str, hosts: &[&str]) -> Option<String>
         }
     }
     if let Some(entity) = part("EntityPath").filter(|entity| *entity != topic) {
-        return Some(format!("is for the event hub {entity:?} (EntityPath), but kafka_topic is {topic:?}"));
+        // What is no name of one is not repeated: a part of the string may be misplaced.
+        let shown = |name: &str| if is_host(name) { format!("{name:?}") } else { "of another name".to_owned() };
+        return Some(format!(
+            "is for the event hub {} (EntityPath), but kafka_topic is {}",
+            shown(entity),
+            shown(topic)
+        ));
     }
     let namespace = endpoint.split(['/', ':']).next().unwrap_or_default();
     if !hosts.is_empty() && !hosts.iter().any(|host| host.eq_ignore_ascii_case(namespace)) {
-        return Some(format!("is for {namespace}, but kafka_brokers names {}", hosts.join(", ")));
+        let shown = if is_host(namespace) { namespace } else { "no host" };
+        return Some(format!("is for {shown}, but kafka_brokers names {}", hosts.join(", ")));
     }
     None
 }

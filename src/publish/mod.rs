@@ -10,6 +10,7 @@
 //! | `auth` | how to prove who we are, and what can be wrong with it |
 //! | `config` | where to publish and how, and the values that keep the promise |
 //! | `properties` | which librdkafka properties the user may set |
+//! | `transport` | those of them that decide who can listen, and who can pass for a broker |
 //! | `secret` | a secret that may be replaced while the process runs |
 //! | `connection_string` | what can be seen of one before the broker denies it |
 //! | `login` | a new client for a new secret or token |
@@ -40,6 +41,7 @@ mod secret;
 mod send;
 mod token;
 mod tracker;
+mod transport;
 mod worker;
 
 use std::fmt;
@@ -190,9 +192,6 @@ impl Publisher {
             return Err(StartError::Config(errors));
         }
         let shared = Arc::new(Shared::default());
-        if config.tells_secrets() {
-            tracing::warn!("security.protocol is SASL_PLAINTEXT: the login goes to the broker in plain text");
-        }
         let keeper = config.keeper().map_err(StartError::Producer)?;
         let tokens = keeper.as_ref().map(|keeper| Arc::clone(&keeper.tokens));
         let worker = Worker::new(ledger.clone(), config, keeper, Arc::clone(&shared))?;

@@ -2,8 +2,17 @@
 //!
 //! Read against the whole of `CONFIGURATION.md` of librdkafka 2.12.1: refused is what could lose,
 //! double or reorder events, hide that it happened, take memory without bound, break the time-outs
-//! that the publisher counts on, load foreign code, or show a secret. What is not named here is the
-//! user's own business, and librdkafka checks its value.
+//! that the publisher counts on, load foreign code, or show a secret; what concerns who listens stands in
+//! [`super::transport`]. What is not named here is the user's own business, and librdkafka checks its value.
+//!
+//! What is refused may be a secret in the wrong place. So a value is repeated only where it can be none: a number,
+//! or a word of librdkafka. Names are compared without regard to case, and librdkafka's own texts, which hold the
+//! value, are not passed on.
+
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
+
+use super::transport::{self, Login};
 
 /// Why a property is not the user's to set.
 const FIXED: &[(&str, &str)] = &[
@@ -46,10 +55,18 @@ const FIXED: &[(&str, &str)] = &[
     ("opaque", "the publisher sets it"),
     ("default_topic_conf", "set the properties themselves"),
     ("builtin.features", "it only tells what is built in"),
+    ("ssl_ca", "use ssl.ca.location or ssl.ca.pem"),
+    ("ssl_certificate", "use ssl.certificate.location or ssl.certificate.pem"),
+    ("ssl_engine_callback_data", "it would load foreign code into this process"),
 ];
 
 /// Beginnings and ends of names that are not the user's to set.
-const FIXED_STARTS: &[(&str, &str)] = &[("sasl.oauthbearer.", "use kafka_auth \"entra\"")];
+const FIXED_STARTS: &[(&str, &str)] = &[
+    ("sasl.oauthbearer.", "use kafka_auth \"entra\""),
+    // Not in CONFIGURATION.md: a broker inside librdkafka, which takes events and forgets them.
+    ("test.", "events would go nowhere"),
+    ("ut_", "events would go nowhere"),
+];
 const FIXED_ENDS: &[(&str, &str)] =
     &[("_cb", "a callback cannot be given here"), ("_cmp", "events stay in order")];
 
@@ -106,21 +123,86 @@ const EVENT_HUBS_WORDS: &[(&str, &[&str], &str)] = &[
     ("sasl.mechanisms", &["PLAIN", "OAUTHBEARER"], "Event Hubs takes no other"),
 ];
 
+/// Other names of the same property. librdkafka takes both, and of two values the last one, in an order that
+/// nobody knows; the second name is the one that [`super::config`] uses.
+const ALIASES: &[(&str, &str)] = &[
+    ("sasl.mechanism", "sasl.mechanisms"),
+    ("queue.buffering.max.ms", "linger.ms"),
+    ("compression.codec", "compression.type"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+];
+
+/// Words that librdkafka takes for a value. An error may repeat them.
+const WORDS: &[&str] = &[
+    "true", "t", "false", "f", "none", "all", "gzip", "snappy", "lz4", "zstd", "inherit", "plaintext", "ssl",
+    "sasl_plaintext", "sasl_ssl", "plain", "gssapi", "oauthbearer", "scram-sha-256", "scram-sha-512", "https",
+    "fifo", "lifo", "use_all_dns_ips", "resolve_canonical_bootstrap_servers_only",
+];
+
+/// Bytes of the longest name of a property. A longer one is none, and may be a token.
+const NAME_BYTES_MAX: usize = 50;
+
+/// The one name of a property that has several.
+pub(super) fn canonical(key: &str) -> &str {
+    ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, name)| *name)
+}
+
+/// A value as an error may show it: itself where it can be no secret.
+pub(super) fn shown(value: &str) -> String {
+    let harmless = value.parse::<i64>().is_ok() || WORDS.iter().any(|word| word.eq_ignore_ascii_case(value));
+    if harmless || value.is_empty() { format!("{value:?}") } else { "the value".to_owned() }
+}
+
+/// The name of a property as an error may show it: a text without a dot may be a secret that ends in `=`.
+pub(super) fn shown_name(key: &str) -> &str {
+    let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    let known = FIXED.iter().any(|(name, _)| key.eq_ignore_ascii_case(name)) || key == "debug";
+    let named = key.contains(['.', '_']) && key.len() <= NAME_BYTES_MAX;
+    if plain && (named || known) { key } else { "a property" }
+}
+
+/// What is wrong with a client's properties, from librdkafka's own words and without the value that stands in
+/// some of them. The name is that of the property, if one is to blame.
+pub(super) fn refusal(error: &KafkaError) -> (Option<&str>, String) {
+    let KafkaError::ClientConfig(code, text, key, _) = error else {
+        return (None, "the Kafka client cannot be made of these settings".to_owned());
+    };
+    let said = match code {
+        RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => {
+            "is no property of librdkafka, whose CONFIGURATION.md lists them".to_owned()
+        }
+        // Of these the text holds a number at most.
+        _ if text.starts_with("Expected bool") || text.contains("is outside allowed range") => {
+            text.trim_end().to_owned()
+        }
+        _ if text.contains("not supported in this build") => "is not supported by this build".to_owned(),
+        _ => "the value is not one that librdkafka takes; its CONFIGURATION.md says what is".to_owned(),
+    };
+    (Some(key), said)
+}
+
 /// What is wrong with a property; `None` if it may be set so.
-pub(super) fn problem(key: &str, value: &str, event_hubs: bool) -> Option<String> {
+pub(super) fn problem(key: &str, value: &str, event_hubs: bool, login: Login) -> Option<String> {
+    let given = key;
+    let key = &*key.to_ascii_lowercase();
     let named = |(name, why): &&(&str, &'static str)| (*name == key).then_some(*why);
     let fixed = FIXED.iter().find_map(|row| named(&row));
     let fixed =
         fixed.or_else(|| FIXED_STARTS.iter().find(|(start, _)| key.starts_with(start)).map(|row| row.1));
     let fixed = fixed.or_else(|| FIXED_ENDS.iter().find(|(end, _)| key.ends_with(end)).map(|row| row.1));
     // What is secret first: its value must not be repeated.
-    if SECRET.iter().any(|part| key.contains(part)) {
+    let squeezed: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
+    let secret = |part: &&str| key.contains(*part) || squeezed.contains(&part.replace(['.', '_'], ""));
+    if SECRET.iter().any(|part| secret(&part)) {
         return Some(
             "secrets are not given as properties, which others can see: use the secret settings".to_owned(),
         );
     }
     if let Some(why) = fixed {
         return Some(format!("cannot be set: {why}"));
+    }
+    if key != given {
+        return Some(format!("is no property: their names are in lower case, {}", shown_name(key)));
     }
     let of_hubs: &[_] = if event_hubs { EVENT_HUBS_BOUNDS } else { &[] };
     let bounds = of_hubs.iter().chain(BOUNDS).find(|row| row.0 == key);
@@ -134,9 +216,9 @@ pub(super) fn problem(key: &str, value: &str, event_hubs: bool) -> Option<String
     if let Some((_, words, why)) = words
         && !words.iter().any(|word| word.eq_ignore_ascii_case(value))
     {
-        return Some(format!("{value:?} is not allowed; allowed: {}: {why}", words.join(" | ")));
+        return Some(format!("{} is not allowed; allowed: {}: {why}", shown(value), words.join(" | ")));
     }
-    None
+    transport::problem(key, value, login)
 }
 
 #[cfg(test)]
@@ -169,13 +251,15 @@ mod tests {
             ("sasl.oauthbearer.client.id", "x"),
             ("allow.auto.create.topics", "true"),
             ("api.version.request", "false"),
+            ("test.mock.num.brokers", "1"),
         ] {
-            assert!(problem(key, value, false).is_some(), "{key}={value}");
+            assert!(problem(key, value, false, Login::Sasl).is_some(), "{key}={value}");
+            assert!(problem(&key.to_uppercase(), value, false, Login::Sasl).is_some(), "{key}={value}");
         }
         for (key, value) in [
             ("linger.ms", "50"),
             ("compression.type", "zstd"),
-            ("security.protocol", "SASL_PLAINTEXT"),
+            ("security.protocol", "SASL_SSL"),
             ("max.in.flight", "1"),
             ("ssl.ca.location", "/etc/ca.pem"),
             ("debug", "broker"),
@@ -185,7 +269,7 @@ mod tests {
             // librdkafka says what is wrong with it.
             ("linger.ms", "soon"),
         ] {
-            assert_eq!(problem(key, value, false), None, "{key}={value}");
+            assert_eq!(problem(key, value, false, Login::Sasl), None, "{key}={value}");
         }
     }
 
@@ -200,8 +284,14 @@ mod tests {
             "sasl.oauthbearer.client.secret",
             "sasl.oauthbearer.assertion.private.key.passphrase",
             "sasl.oauthbearer.assertion.private.key.pem",
+            "SASL.PASSWORD",
+            "Sasl.Password",
+            "sasl_password",
+            "sasl-password",
+            "saslPassword",
+            "password",
         ] {
-            let text = problem(key, "hunter2", false).unwrap();
+            let text = problem(key, "hunter2", false, Login::Sasl).unwrap();
             assert!(text.contains("secret settings") && !text.contains("hunter2"), "{key}: {text}");
         }
     }
@@ -221,7 +311,21 @@ mod tests {
             ("security.protocol", "sasl_plaintext", false),
             ("sasl.mechanisms", "SCRAM-SHA-256", false),
         ] {
-            assert_eq!(problem(key, value, true).is_none(), fine, "{key}={value}");
+            let told = problem(key, value, true, Login::ConnectionString);
+            assert_eq!(told.is_none(), fine, "{key}={value}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_shown_where_it_can_be_no_secret() {
+        assert_eq!(["zstd", "SASL_PLAINTEXT", "-1", ""].map(shown), ["zstd", "SASL_PLAINTEXT", "-1", ""].map(|word| format!("{word:?}")));
+        assert_eq!(["hunter2", "5s", "zstd ", "{}"].map(shown), ["the value"; 4].map(str::to_owned));
+        for name in ["sasl.pasword", "SASL.PASSWORD", "acks", "debug", "ssl_key"] {
+            assert_eq!(shown_name(name), name);
+        }
+        let token = format!("eyJhbGciOi.{}.sig", "x".repeat(NAME_BYTES_MAX));
+        for name in ["hunter2", "aHVudGVyMg", "a b.c", &token, ""] {
+            assert_eq!(shown_name(name), "a property");
         }
     }
 }

@@ -311,7 +311,7 @@ impl Worker {
             match Link::new(&self.config, self.login.keeper.clone()) {
                 Ok(link) => self.link = Some(link),
                 Err(error) => {
-                    tracing::error!(%error, "no producer can be made");
+                    tracing::error!(error = self.config.told(&error), "no producer can be made");
                     self.pace.trouble(Instant::now(), 0);
                 }
             }
@@ -341,7 +341,7 @@ impl Worker {
         if self.probe.is_none() {
             match Probe::new(&self.config, LinkContext::new(self.login.keeper.clone())) {
                 Ok(probe) => self.probe = Some(probe),
-                Err(error) => tracing::debug!(%error, "no second client can be made"),
+                Err(error) => tracing::debug!(error = self.config.told(&error), "no second client can be made"),
             }
         }
         match self.probe.as_mut().map_or(Finding::Away, Probe::ask) {

@@ -60,8 +60,11 @@ fn no_token_assertion_or_header_is_told() {
             ],
         ];
         let arguments: Vec<&str> = arguments.as_flattened().iter().map(String::as_str).collect();
+        let roots = std::env::var(crate::ROOTS)
+            .map_or("client.id=x".to_owned(), |roots| format!("ssl.ca.location={roots}"));
+        let roots = format!("--kafka-property={roots}");
         let loud = [
-            "--kafka-property=security.protocol=SASL_PLAINTEXT",
+            roots.as_str(),
             "--kafka-property=debug=security,broker,protocol,feature",
             "--kafka-entra-scope=api://x/.default",
         ];

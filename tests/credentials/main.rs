@@ -35,6 +35,9 @@ use tokenweir::publish::{Auth, Config};
 /// Publishing goes on this soon after the cause is gone (F18).
 const RECOVERY_MAX: Duration = Duration::from_secs(10);
 
+/// The variable that names the root of the broker's certificate, for a login goes over TLS only.
+const ROOTS: &str = "TOKENWEIR_TEST_BROKER_ROOTS";
+
 /// A broker with an empty topic, and what a publisher needs to log in there; `None`: not here.
 fn broker(variable: &str, auth: Auth) -> Option<(Broker, Config)> {
     let Ok(brokers) = std::env::var(variable) else {
@@ -42,8 +45,9 @@ fn broker(variable: &str, auth: Auth) -> Option<(Broker, Config)> {
         return None;
     };
     let broker = Broker::any();
-    // On loopback: nobody else hears the secret.
-    let properties = vec![("security.protocol".to_owned(), "SASL_PLAINTEXT".to_owned())];
+    // Set with the addresses.
+    let roots = std::env::var(ROOTS).unwrap();
+    let properties = vec![("ssl.ca.location".to_owned(), roots)];
     let config = Config { brokers, topic: broker.topic.clone(), auth, properties };
     Some((broker, config))
 }

@@ -11,6 +11,10 @@ use super::super::fields::{ID_BYTES_MAX, SHARED_SECRET};
 use super::super::{IdSource, Network, Secrets, Trust, UNATTRIBUTED};
 use super::*;
 
+/// Secrets of the gateway.
+const NEW: &str = "new-0c6f9ab2d7e1483f";
+const OLD: &str = "old-q8Zt3Vw1Lr6B";
+
 const DEFAULT: &str = "apim-subscription,entra-app,api-key";
 
 fn config(sources: &str, trust: HopTest) -> ResolverConfig {
@@ -118,10 +122,10 @@ fn a_malformed_name_is_nobody_and_not_the_next_source() {
 fn a_hop_without_the_secret_names_nobody() {
     let token = bearer(r#"{"azp":"app","tid":"t","oid":"o"}"#);
     let resolve = |pairs: &[(&str, &str)]| {
-        let resolver = Resolver::new(config(DEFAULT, secrets("new,old")));
+        let resolver = Resolver::new(config(DEFAULT, secrets(&format!("{NEW},{OLD}"))));
         resolver.resolve(&headers(pairs), &peer(), Timestamp::UNIX_EPOCH)
     };
-    for secret in ["new", "old"] {
+    for secret in [NEW, OLD] {
         let found = resolve(&[("x-apim-subscription-id", "a"), ("x-tokenweir-auth", secret)]);
         assert_eq!((found.caller.id.as_str(), found.caller.trust), ("a", Trust::SharedSecret));
         assert!(found.trusted);
@@ -129,8 +133,8 @@ fn a_hop_without_the_secret_names_nobody() {
     let name = ("x-apim-subscription-id", "a");
     for bad in [
         &[name, ("authorization", &token), ("api-key", "k")][..],
-        &[name, ("x-tokenweir-auth", "ne")],
-        &[name, ("x-tokenweir-auth", "new"), ("x-tokenweir-auth", "new")],
+        &[name, ("x-tokenweir-auth", &NEW[1..])],
+        &[name, ("x-tokenweir-auth", NEW), ("x-tokenweir-auth", NEW)],
     ] {
         let found = resolve(bad);
         assert!(!found.trusted);
@@ -225,8 +229,8 @@ fn the_map_adds_what_it_knows_of_the_caller() {
     let text = "caller,department,cost_center\nteam-a,Retail,CC-1\nunattributed,IT,CC-0\n";
     let map = Arc::new(Reload::<CallerMap>::fixed(text).unwrap());
     let version = map.current().version().to_owned();
-    for (secret, department) in [("s", "Retail"), ("wrong", "IT")] {
-        let config = ResolverConfig { map: Some(Arc::clone(&map)), ..config(DEFAULT, secrets("s")) };
+    for (secret, department) in [(NEW, "Retail"), ("wrong", "IT")] {
+        let config = ResolverConfig { map: Some(Arc::clone(&map)), ..config(DEFAULT, secrets(NEW)) };
         let caller = resolve(config, &[("x-apim-subscription-id", "team-a"), ("x-tokenweir-auth", secret)]);
         assert_eq!(caller.department.as_deref(), Some(department));
         assert_eq!(caller.map_version.as_deref(), Some(version.as_str()));
@@ -240,9 +244,9 @@ fn why_nobody_can_be_charged_is_known() {
         for (name, value) in fields {
             map.append(*name, value.parse().unwrap());
         }
-        Resolver::new(config(DEFAULT, secrets("s"))).resolve(&map, &peer(), Timestamp::UNIX_EPOCH).lack
+        Resolver::new(config(DEFAULT, secrets(NEW))).resolve(&map, &peer(), Timestamp::UNIX_EPOCH).lack
     };
-    let (secret, name) = (("x-tokenweir-auth", "s"), "x-apim-subscription-id");
+    let (secret, name) = (("x-tokenweir-auth", NEW), "x-apim-subscription-id");
     assert_eq!(lack(&[secret, (name, "a")]), None);
     assert_eq!(lack(&[(name, "a")]), Some(Lack::Untrusted));
     assert_eq!(lack(&[secret]), Some(Lack::Absent));
@@ -260,7 +264,7 @@ fn field() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
         "x-tokenweir-auth",
     ]);
     let value = prop_oneof![
-        prop::sample::select(vec![&b""[..], b"a", b"s", b"team-a", b"\xff"]).prop_map(<[u8]>::to_vec),
+        prop::sample::select(vec![&b""[..], b"a", NEW.as_bytes(), b"team-a", b"\xff"]).prop_map(<[u8]>::to_vec),
         prop::sample::select(vec![r#"{"azp":"a"}"#, r#"{"oid":"o","tid":"t"}"#, r#"{"azp":1}"#, "["])
             .prop_map(|claims| bearer(claims).into_bytes()),
         prop::collection::vec(prop_oneof![0x20_u8..0x7f, Just(b'\t'), 0x80_u8..=0xff], 0..200),
@@ -278,13 +282,13 @@ proptest! {
             map.append(*name, http::HeaderValue::from_bytes(value).unwrap());
         }
         let sources = "header:x-team,apim-subscription,entra-user,entra-app,client-cert,api-key";
-        let resolver = Resolver::new(config(sources, secrets("s")));
+        let resolver = Resolver::new(config(sources, secrets(NEW)));
         let Resolved { caller, trusted, lack } = resolver.resolve(&map, &peer(), Timestamp::UNIX_EPOCH);
         prop_assert!(!caller.id.is_empty() && caller.id.len() <= ID_BYTES_MAX);
         prop_assert!(caller.id.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
         prop_assert_eq!(caller.id_source == IdSource::None, caller.id == UNATTRIBUTED);
         let given: Vec<_> = map.get_all(SHARED_SECRET).iter().collect();
-        prop_assert_eq!(trusted, given == ["s"]);
+        prop_assert_eq!(trusted, given == [NEW]);
         prop_assert_eq!(lack.is_some(), caller.id == UNATTRIBUTED);
         prop_assert_eq!(lack == Some(Lack::Untrusted), !trusted);
         if !trusted {

@@ -209,7 +209,9 @@ fn allowed(name: &str, url: &str, near: impl Fn(&IpAddr) -> bool) -> Result<(), 
     if fine {
         return Ok(());
     }
-    Err(format!("{name}={url:?} is not allowed; allowed: https://host, or http:// on this machine itself"))
+    // A user and a password may stand before the host.
+    let shown = if url.contains('@') { "the value" } else { &format!("{url:?}") };
+    Err(format!("{name}: {shown} is not allowed; allowed: https://host, or http:// on this machine itself"))
 }
 
 fn with_client(

@@ -6,6 +6,7 @@ use super::{Left, PATH, Rig, bearer, line, lines, request};
 use crate::sidecar::{binary, wait_for};
 
 const SECRET: &str = "x-tokenweir-auth";
+const NEW: &str = "new-0c6f9ab2d7e1483f";
 const SUB: (&str, &str) = ("x-apim-subscription-id", "team-a");
 
 /// What one hop says, and whether it is believed.
@@ -20,24 +21,24 @@ fn secrets() -> Vec<Case> {
         |what, fields: Vec<u8>, believed| Case { what, fields: [lines(&[SUB]), fields].concat(), believed };
     let secret = |value: &str| line(SECRET, value);
     vec![
-        case("the new secret", secret("new-secret"), true),
-        case("the old secret", secret("old-secret"), true),
-        case("white space around it", secret("  new-secret "), true),
-        case("Connection names it", [line("connection", SECRET), secret("new-secret")].concat(), true),
+        case("the new secret", secret("new-0c6f9ab2d7e1483f"), true),
+        case("the old secret", secret("old-q8Zt3Vw1Lr6B"), true),
+        case("white space around it", secret("  new-0c6f9ab2d7e1483f "), true),
+        case("Connection names it", [line("connection", SECRET), secret("new-0c6f9ab2d7e1483f")].concat(), true),
         case("none", vec![], false),
         case("an empty one", secret(""), false),
-        case("another", secret("xxx-secret"), false),
-        case("its beginning", secret("new-secre"), false),
-        case("more than it", secret("new-secret1"), false),
-        case("another case", secret("NEW-SECRET"), false),
-        case("both in one field", secret("new-secret,old-secret"), false),
-        case("both in two fields", [secret("new-secret"), secret("old-secret")].concat(), false),
-        case("the same twice", [secret("new-secret"), secret("new-secret")].concat(), false),
-        case("a wrong one beside it", [secret("wrong"), secret("new-secret")].concat(), false),
+        case("another", secret("xxx-0c6f9ab2d7e1483f"), false),
+        case("its beginning", secret("new-0c6f9ab2d7e1483"), false),
+        case("more than it", secret("new-0c6f9ab2d7e1483f1"), false),
+        case("another case", secret("NEW-0C6F9AB2D7E1483F"), false),
+        case("both in one field", secret("new-0c6f9ab2d7e1483f,old-q8Zt3Vw1Lr6B"), false),
+        case("both in two fields", [secret("new-0c6f9ab2d7e1483f"), secret("old-q8Zt3Vw1Lr6B")].concat(), false),
+        case("the same twice", [secret("new-0c6f9ab2d7e1483f"), secret("new-0c6f9ab2d7e1483f")].concat(), false),
+        case("a wrong one beside it", [secret("wrong"), secret("new-0c6f9ab2d7e1483f")].concat(), false),
         case("no text", line(SECRET, b"\xff"), false),
         case("much too long", secret(&"s".repeat(8_000)), false),
-        case("in Authorization", line("authorization", "Bearer new-secret"), false),
-        case("in another field", line("x-tokenweir-secret", "new-secret"), false),
+        case("in Authorization", line("authorization", "Bearer new-0c6f9ab2d7e1483f"), false),
+        case("in another field", line("x-tokenweir-secret", "new-0c6f9ab2d7e1483f"), false),
         case("a token instead", line("authorization", bearer(r#"{"azp":"app","tid":"t","oid":"o"}"#)), false),
         case("a key instead", line("api-key", "k"), false),
     ]
@@ -85,7 +86,7 @@ fn case_79_a_hop_without_the_secret_names_nobody() {
     let cases = secrets();
     let rig = Rig::start_with(
         &["--caller-trust", "shared-secret"],
-        &[("TOKENWEIR_CALLER_SHARED_SECRET", "new-secret,old-secret")],
+        &[("TOKENWEIR_CALLER_SHARED_SECRET", "new-0c6f9ab2d7e1483f,old-q8Zt3Vw1Lr6B")],
     );
     run(&rig, &cases);
     check(&rig.stop(), &cases, "shared_secret");
@@ -115,9 +116,9 @@ fn a_network_proves_the_hop_whatever_it_says_of_itself() {
 fn an_untrusted_hop_is_refused_if_the_operator_says_so() {
     let rig = Rig::start_with(
         &["--caller-trust", "shared-secret", "--on-untrusted", "reject"],
-        &[("TOKENWEIR_CALLER_SHARED_SECRET", "s")],
+        &[("TOKENWEIR_CALLER_SHARED_SECRET", NEW)],
     );
-    assert_eq!(rig.call("good", &lines(&[SUB, (SECRET, "s")])), 200);
+    assert_eq!(rig.call("good", &lines(&[SUB, (SECRET, NEW)])), 200);
     let answer = rig.send(&request(PATH, "bad", &lines(&[SUB, (SECRET, "x")]))).unwrap();
     assert_eq!((answer.status(), answer.field("content-type")), (403, Some("application/json")));
     let error: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -156,7 +157,7 @@ pub(super) fn assert_rejected(left: &Left, name: &str) {
 fn a_secret_is_replaced_without_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("secret");
-    std::fs::write(&file, "hunter1\n").unwrap();
+    std::fs::write(&file, "hush-1-0c6f9ab2d7e1483f\n").unwrap();
     let rig = Rig::start(&[
         "--caller-trust",
         "shared-secret",
@@ -164,8 +165,8 @@ fn a_secret_is_replaced_without_a_restart() {
         file.to_str().unwrap(),
     ]);
     let call = |name: &str, secret: &str| assert_eq!(rig.call(name, &lines(&[SUB, (SECRET, secret)])), 200);
-    call("first", "hunter1");
-    call("early", "hunter2");
+    call("first", "hush-1-0c6f9ab2d7e1483f");
+    call("early", "hush-2-0c6f9ab2d7e1483f");
     let told = |needle: &str| {
         rig.sidecar
             .log()
@@ -173,23 +174,27 @@ fn a_secret_is_replaced_without_a_restart() {
             .filter(|line| line.contains("caller-shared-secret-file") && line.contains(needle))
             .count()
     };
-    std::fs::write(&file, "hunter2\nhunter1\n").unwrap();
+    std::fs::write(&file, "hush-2-0c6f9ab2d7e1483f\nhush-1-0c6f9ab2d7e1483f\n").unwrap();
     rig.sidecar.hang_up();
     wait_for("the secret to be read again", || (told("read again") == 1).then_some(()));
-    call("both-1", "hunter1");
-    call("both-2", "hunter2");
+    call("both-1", "hush-1-0c6f9ab2d7e1483f");
+    call("both-2", "hush-2-0c6f9ab2d7e1483f");
     std::fs::write(&file, "\n").unwrap();
     rig.sidecar.hang_up();
     wait_for("the log to say why not", || (told("holds 0 secrets") == 1).then_some(()));
-    call("kept", "hunter2");
-    std::fs::write(&file, "hunter2\n").unwrap();
+    // What can be guessed does not take the place of what cannot.
+    std::fs::write(&file, "hush-weak\n").unwrap();
+    rig.sidecar.hang_up();
+    wait_for("the log to say why not", || (told("easy to guess") == 1).then_some(()));
+    call("kept", "hush-2-0c6f9ab2d7e1483f");
+    std::fs::write(&file, "hush-2-0c6f9ab2d7e1483f\n").unwrap();
     rig.sidecar.hang_up();
     wait_for("the secret to be read again", || (told("\"changed\":true") == 2).then_some(()));
-    call("late", "hunter1");
+    call("late", "hush-1-0c6f9ab2d7e1483f");
     let left = rig.stop();
     let id = |name: &str| left.events[name]["caller"]["id"].as_str().unwrap().to_owned();
     let named = ["first", "both-1", "both-2", "kept"].map(id);
     assert!(named.iter().all(|id| id == "team-a"), "{named:?}");
     assert_eq!(["early", "late"].map(id), ["unattributed", "unattributed"]);
-    assert!(!left.log.iter().any(|line| line.contains("hunter")), "a secret is logged");
+    assert!(!left.log.iter().any(|line| line.contains("hush-")), "a secret is logged");
 }
