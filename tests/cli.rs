@@ -44,6 +44,8 @@ fn block(line: &str, dir: &Path) -> String {
         .env_clear()
         .env("PATH", path)
         .env("TMPDIR", dir)
+        // A number for which the limit of open files is enough everywhere.
+        .env("TOKENWEIR_MAX_CONNECTIONS", "20")
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::examples;
 use crate::config::{self, ConfigError};
@@ -126,6 +126,20 @@ pub(super) fn parsing(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if error.kind() == ErrorKind::InvalidUtf8 {
         return not_utf8(arguments);
     }
+    // A word that belongs to no flag may be a secret whose flag does not exist: secrets have none.
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+        && !argument.starts_with('-')
+    {
+        let command = arguments.get(1).and_then(|name| name.to_str()).unwrap_or_default();
+        let text = format!(
+            "error: an argument that belongs to no flag, and is not repeated: it may be a secret\n\n\
+             For more information, try 'tokenweir {command} --help'.\n{}",
+            example_text(command)
+        );
+        let _ = io::stderr().write_all(text.as_bytes());
+        return ExitCode::from(USAGE);
+    }
     // Help and version are errors to clap too, with exit code 0. A closed pipe is no news.
     let _ = error.print();
     let command = arguments.get(1).and_then(|name| name.to_str()).unwrap_or_default();
@@ -140,12 +154,10 @@ pub(super) fn parsing(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
 }
 
 fn not_utf8(arguments: &[OsString]) -> ExitCode {
-    let shown = |argument: &OsString| format!("{:?}", argument.to_string_lossy());
-    let wrong = arguments.iter().find(|argument| argument.to_str().is_none()).map(shown).unwrap_or_default();
     let before = arguments.iter().take_while(|argument| argument.to_str().is_some()).last();
     let flag = before.and_then(|flag| flag.to_str()).filter(|flag| flag.starts_with("--"));
     let of = flag.map_or(String::new(), |flag| format!(", the value of {flag},"));
-    let _ = writeln!(io::stderr(), "error: the argument {wrong}{of} is not UTF-8");
+    let _ = writeln!(io::stderr(), "error: an argument{of} is not UTF-8");
     ExitCode::from(USAGE)
 }
 

@@ -60,6 +60,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run_serve(matches: &ArgMatches) -> Done {
+    // Before the first secret is read.
+    let hidden = serve::hide_memory();
     let mut values = values(matches)?;
     let Some(config) = config::serve_config(&mut values) else {
         // A name that is nearly right may be why something is not set.
@@ -68,6 +70,9 @@ fn run_serve(matches: &ArgMatches) -> Done {
     };
     let _lines = telemetry::log::init(log_level(&values));
     telemetry::log::hush_panics();
+    if let Err(error) = hidden {
+        tracing::warn!(%error, "a core dump of this process may hold prompts and secrets: the system does not let it forbid one");
+    }
     for variable in unknown_variables() {
         tracing::warn!("{variable}");
     }

@@ -371,7 +371,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "max-connections",
         kind: Kind::Count(1, 1_000_000),
         default: Some("20000"),
-        help: "Connections of callers at once; more wait to be accepted. Each takes a file descriptor, and one more upstream.",
+        help: "Connections of callers at once; more wait to be accepted. Each takes a file descriptor, and one more upstream; a start and check warn of a limit (ulimit -n) that is too low, and then as many are taken as it is enough for.",
     },
     Setting {
         name: "max-in-flight",

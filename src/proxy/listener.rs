@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 
+use super::closing::{Closer, Closing};
 use super::counts::{Counts, Limit, Subject};
 use super::gate::Gate;
 use super::handover::{Asked, Given, Handover};
@@ -87,15 +88,16 @@ pub(super) async fn serve(
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut connections = JoinSet::new();
-    let (close, closing) = watch::channel(false);
+    let mut closer = Closer::new(port.door.tls.as_ref());
     {
         let mut arriving = pin!(arrive(&listener, &port));
         loop {
             tokio::select! {
                 () = reached(&mut phase, Phase::Draining) => break,
                 Some(_) = connections.join_next() => {}
+                () = closer.pass_on() => {}
                 arrived = &mut arriving => {
-                    connections.spawn(connection(arrived, Arc::clone(&port), Arc::clone(&service), closing.clone()));
+                    connections.spawn(connection(arrived, Arc::clone(&port), Arc::clone(&service), closer.closing()));
                     arriving.set(arrive(&listener, &port));
                 }
             }
@@ -104,7 +106,7 @@ pub(super) async fn serve(
     drop(listener);
     service.drain();
     tokio::select! {
-        () = finish(&service, &close, &mut connections) => {}
+        () = finish(&service, &closer, &mut connections) => {}
         () = tokio::time::sleep(drain_timeout) => {}
         () = reached(&mut phase, Phase::Ending) => {}
     }
@@ -135,25 +137,20 @@ async fn arrive(listener: &tokio::net::TcpListener, port: &Port) -> Arrived {
 
 /// Lets calls end, then closes the connections that wait for another one. Until then a connection
 /// takes one more request, whose answer says that it is the last.
-async fn finish(service: &Service, close: &watch::Sender<bool>, connections: &mut JoinSet<()>) {
+async fn finish(service: &Service, closer: &Closer, connections: &mut JoinSet<()>) {
     if !connections.is_empty() {
         tokio::time::sleep(LAST_REQUESTS).await;
     }
     while service.is_busy() {
         tokio::time::sleep(DRAIN_POLL).await;
     }
-    close.send_replace(true);
+    closer.close();
     while connections.join_next().await.is_some() {}
 }
 
 /// One connection of the gateway, from its handshake to its last request, or to the end of the
 /// tunnel that it became.
-async fn connection(
-    arrived: Arrived,
-    port: Arc<Port>,
-    service: Arc<Service>,
-    mut closing: watch::Receiver<bool>,
-) {
+async fn connection(arrived: Arrived, port: Arc<Port>, service: Arc<Service>, mut closing: Closing) {
     let Arrived { tcp, from, place: _place } = arrived;
     if prepare(&tcp, service.tcp_keepalive()).is_err() {
         return; // the peer has gone already
@@ -161,9 +158,10 @@ async fn connection(
     let close = Close::default();
     let opened = tokio::select! {
         opened = port.door.open(tcp, from, &close) => opened,
-        _ = closing.wait_for(|&close| close) => None,
+        () = closing.wait() => None,
     };
-    let Some((io, peer)) = opened else { return };
+    let Some((io, peer, chain)) = opened else { return };
+    closing.shown(chain);
     let (tunnel, patience, handover) =
         (TunnelSlot::default(), Patience::new(&port.limits), Handover::default());
     let mut io = patience.watch(handover.watch(io));
@@ -201,7 +199,7 @@ async fn connection(
         else {
             return; // closed in mid-message: the caller is told that it is broken
         };
-        if given.last || closes {
+        if given.last || closes || closing.is_told() {
             let _ = rest.shutdown().await;
             return Box::pin(socket::drop_pipelined(&mut rest)).await;
         }
@@ -241,14 +239,14 @@ enum Step {
 }
 
 /// Runs hyper's part of a connection until something is to be done; `closing` says when to close it.
-async fn step<C>(connection: &mut C, handover: &Handover, closing: Option<&mut watch::Receiver<bool>>) -> Step
+async fn step<C>(connection: &mut C, handover: &Handover, closing: Option<&mut Closing>) -> Step
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
-    let news = closing.as_ref().map(|closing| (*closing).clone());
+    let mut news = closing.as_ref().map(|closing| (*closing).clone());
     let mut told = pin!(async {
         match closing {
-            Some(closing) => drop(closing.wait_for(|&close| close).await),
+            Some(closing) => closing.wait().await,
             None => std::future::pending().await,
         }
     });
@@ -262,7 +260,7 @@ where
         }
         // A connection is polled for every chunk, and told to close once in a life: once it waits for
         // that, looking for news is one load and no lock.
-        if waiting && !news.as_ref().is_some_and(|news| news.has_changed().unwrap_or(true)) {
+        if waiting && !news.as_mut().is_some_and(Closing::has_news) {
             return Poll::Pending;
         }
         waiting = true;

@@ -6,6 +6,7 @@
 
 mod admission;
 mod answer;
+mod closing;
 mod counts;
 mod draft;
 mod drain;

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::counts::{Counts, Limit, Side, Subject};
 use super::patience::TLS_HANDSHAKE;
 use super::reset::{CallerSocket, Close};
-use super::tls::{self, CallerTls, Cause};
+use super::tls::{self, CallerTls, Cause, Chain};
 use crate::caller::Peer;
 
 /// How long, and how much of, what a caller still sends is read after our last word. A socket closed
@@ -50,32 +51,35 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// The connection and who stands at its other end; `None` if there is nothing to talk about.
+    /// The connection, who stands at its other end, and the certificate that it has shown; `None` if there is
+    /// nothing to talk about.
     pub(super) async fn open(
         &self,
         tcp: TcpStream,
         from: SocketAddr,
         close: &Close,
-    ) -> Option<(Socket, Peer)> {
+    ) -> Option<(Socket, Peer, Option<Arc<Chain>>)> {
         let Some(tls) = &self.tls else {
-            return Some((Socket::Plain(CallerSocket::new(tcp, close)), Peer::new(from.ip(), None)));
+            return Some((Socket::Plain(CallerSocket::new(tcp, close)), Peer::new(from.ip(), None), None));
         };
+        let used = tls.used();
         // In a box of its own: a connection should not keep room for it all its life.
         let shaken =
-            Box::pin(tokio::time::timeout(self.timeout, self.shake_hands(tls, tcp, from, close))).await;
+            Box::pin(tokio::time::timeout(self.timeout, self.shake_hands(used.acceptor(), tcp, from, close))).await;
         let Ok(shaken) = shaken else {
             self.counts.met(Limit::HeaderTimeout);
             return None;
         };
         let stream = shaken?;
-        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let peer = Peer::new(from.ip(), certificate.map(AsRef::as_ref));
-        Some((Socket::Tls(Box::new(stream)), peer))
+        let certificates = stream.get_ref().1.peer_certificates();
+        let peer = Peer::new(from.ip(), certificates.and_then(|chain| chain.first()).map(AsRef::as_ref));
+        let chain = certificates.map(|chain| tls.shown(&used, chain));
+        Some((Socket::Tls(Box::new(stream)), peer, chain))
     }
 
     async fn shake_hands(
         &self,
-        tls: &CallerTls,
+        acceptor: TlsAcceptor,
         mut tcp: TcpStream,
         from: SocketAddr,
         close: &Close,
@@ -92,7 +96,7 @@ impl Door {
             }
             return None;
         }
-        match tls.acceptor().accept(CallerSocket::new(tcp, close)).await {
+        match acceptor.accept(CallerSocket::new(tcp, close)).await {
             Ok(stream) => Some(stream),
             Err(error) => {
                 self.failed(from, tls::from_caller(&error));

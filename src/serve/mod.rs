@@ -6,6 +6,7 @@
 
 mod callers;
 mod pages;
+mod process;
 mod reload;
 
 use std::net::SocketAddr;
@@ -28,6 +29,8 @@ use crate::usage::Settled;
 
 pub use self::callers::CallerConfig;
 use self::pages::{Admin, pages};
+pub use self::process::hide_memory;
+use self::process::{Files, files_max, raise_files};
 use self::reload::{Reload, Reloader};
 
 /// Prompts and bursts are counted here. Two: one long prompt does not hold up all others, and
@@ -124,10 +127,14 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     start_reloading(config, Vec::new())
 }
 
-fn start_reloading(config: Config, mut reloads: Vec<Reload>) -> anyhow::Result<Running> {
+fn start_reloading(mut config: Config, mut reloads: Vec<Reload>) -> anyhow::Result<Running> {
+    let (room, wanted) = (config.room(), config.proxy.limits.connections);
+    let limit = raise_files(room.needed(wanted));
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
+    // Callers wait for a place, so that descriptors are left for everything else.
+    config.proxy.limits.connections = room.connections(wanted, limit);
     let vocabularies = std::thread::Builder::new().name("tw-vocabulary".to_owned()).spawn(tokens::load)?;
     let metrics = Arc::new(Metrics::new()?.per_caller(config.metrics_per_caller));
     let ledger = Ledger::open(config.ledger.clone())?;
@@ -187,12 +194,23 @@ fn files(config: &Config) -> Vec<Reload> {
 
 impl Config {
     /// What one should know before it runs: defaults that most will not want to keep.
-    pub fn warnings(&self) -> Vec<&'static str> {
-        let mut found = self.caller.warnings();
+    pub fn warnings(&self) -> Vec<String> {
+        let mut found: Vec<_> = self.caller.warnings().into_iter().map(str::to_owned).collect();
         if self.publish.is_none() {
-            found.push("no --kafka-brokers: events are stored in the ledger and published nowhere");
+            found.push("no --kafka-brokers: events are stored in the ledger and published nowhere".to_owned());
         }
+        found.extend(self.room().warning(self.proxy.limits.connections, files_max()));
         found
+    }
+
+    /// What decides how many file descriptors calls may take.
+    fn room(&self) -> Files {
+        Files {
+            upstreams: self.proxy.upstreams.len(),
+            threads: self.proxy.threads,
+            drains: self.proxy.policy.drain.map_or(0, |drain| drain.calls),
+            idle_max: proxy::upstream::IDLE_CONNECTIONS_MAX,
+        }
     }
 }
 

@@ -4,9 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use super::chains::{Chain, Chains};
 use super::files::{Contents, FileError, NamedFile, Print};
 use super::{ALPN, Current, mismatch, provider};
 
@@ -27,7 +31,23 @@ pub struct CallerTls(Arc<Shared>);
 
 struct Shared {
     files: CallerFiles,
-    current: Current<ServerConfig>,
+    current: Current<Used>,
+    chains: Chains,
+    /// How often the files have changed.
+    changes: watch::Sender<u64>,
+}
+
+/// What new connections are made with.
+pub(in crate::proxy) struct Used {
+    config: Arc<ServerConfig>,
+    /// What client certificates are held against, if they are asked for.
+    roots: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl Used {
+    pub(in crate::proxy) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.config))
+    }
 }
 
 /// The files, read.
@@ -46,26 +66,53 @@ impl CallerTls {
         let read = files.read()?;
         let current = Current::new(files.config(&read)?, read.print());
         drop(read);
-        Ok(CallerTls(Arc::new(Shared { files, current })))
+        Ok(CallerTls(Arc::new(Shared { files, current, chains: Chains::default(), changes: watch::Sender::default() })))
     }
 
-    /// Reads the files again, for connections to come. True if they have changed.
+    /// Reads the files again, for connections to come. Those that are open and have shown a certificate that
+    /// new roots do not cover end behind their present answer. True if the files have changed.
     ///
     /// # Errors
     /// As [`CallerTls::load`]; what was in force before stays so.
     pub fn reload(&self) -> Result<bool, FileError> {
-        let Shared { files, current } = &*self.0;
+        let Shared { files, current, chains, changes } = &*self.0;
         let read = files.read()?;
         let print = read.print();
         if current.print() == print {
             return Ok(false);
         }
         current.set(files.config(&read)?, print);
+        if let Some(roots) = &current.get().roots {
+            let connections = chains.hold_against(&**roots);
+            if connections > 0 {
+                tracing::info!(connections, "connections whose certificate the roots in --listen-client-ca-file do not cover end behind their present answer");
+            }
+            changes.send_modify(|changes| *changes += 1);
+        }
         Ok(true)
     }
 
-    pub(in crate::proxy) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.0.current.get())
+    /// What a new connection is made with.
+    pub(in crate::proxy) fn used(&self) -> Arc<Used> {
+        self.0.current.get()
+    }
+
+    /// The chain that a caller has shown on a connection that was made with `used`.
+    pub(in crate::proxy) fn shown(&self, used: &Arc<Used>, chain: &[CertificateDer<'_>]) -> Arc<Chain> {
+        let chain = self.0.chains.of(chain);
+        // Whoever replaces the roots looks at the chains behind that: this one is among them, or the new roots are here.
+        let now = self.used();
+        if !Arc::ptr_eq(used, &now)
+            && let Some(roots) = &now.roots
+        {
+            chain.hold_against(&**roots);
+        }
+        chain
+    }
+
+    /// News of the roots.
+    pub(in crate::proxy) fn roots(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
     }
 }
 
@@ -76,25 +123,26 @@ impl CallerFiles {
     }
 
     /// Each has a session cache of its own: no session outlives the roots that it was let in by.
-    fn config(&self, read: &Read<'_>) -> Result<ServerConfig, FileError> {
+    fn config(&self, read: &Read<'_>) -> Result<Used, FileError> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| self.cert.error(format_args!("cannot be used: {error}")))?;
-        let builder = match (&read.client_ca, &self.client_ca) {
+        let roots = match (&read.client_ca, &self.client_ca) {
             (Some(roots), Some(file)) => {
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots.roots()?), provider())
-                        .build()
-                        .map_err(|error| file.error(format_args!("cannot be used: {error}")))?;
-                builder.with_client_cert_verifier(verifier)
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.roots()?), provider());
+                Some(verifier.build().map_err(|error| file.error(format_args!("cannot be used: {error}")))?)
             }
-            _ => builder.with_no_client_auth(),
+            _ => None,
+        };
+        let builder = match &roots {
+            Some(roots) => builder.with_client_cert_verifier(Arc::clone(roots)),
+            None => builder.with_no_client_auth(),
         };
         let mut config = builder
             .with_single_cert(read.cert.certificates()?, read.key.key()?)
             .map_err(|error| mismatch(&self.cert, &self.key, &error))?;
         config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(config)
+        Ok(Used { config: Arc::new(config), roots })
     }
 }
 

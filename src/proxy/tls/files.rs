@@ -126,7 +126,7 @@ impl Contents<'_> {
 }
 
 /// Tells whether files have changed, without keeping them.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Print([u8; digest::SHA256_OUTPUT_LEN]);
 
 impl Print {

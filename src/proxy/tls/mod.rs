@@ -1,10 +1,12 @@
 //! TLS on both sides: rustls with ring, TLS 1.2 and 1.3, HTTP/1.1 by ALPN.
 //!
 //! What comes from files may be read again while calls run. A connection keeps what it was made
-//! with; the next one gets the new. Files that cannot be used change nothing.
+//! with; the next one gets the new. Only one whose client certificate new roots do not cover ends behind its present
+//! answer. Files that cannot be used change nothing.
 
 mod caller;
 mod cause;
+mod chains;
 mod files;
 mod service;
 #[cfg(test)]
@@ -16,6 +18,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use self::caller::{CallerFiles, CallerTls};
 pub use self::cause::Cause;
+pub(in crate::proxy) use self::chains::Chain;
 pub(in crate::proxy) use self::cause::{from_caller, from_service, not_plain, not_tls};
 use self::files::Print;
 pub use self::files::{FileError, NamedFile};

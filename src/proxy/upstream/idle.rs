@@ -13,7 +13,7 @@ use tokio::time::{Instant, interval};
 use super::io::Io;
 
 /// Idle connections kept per upstream and thread: what a burst leaves behind. More are closed.
-const IDLE_CONNECTIONS_MAX: usize = 256;
+pub const IDLE_CONNECTIONS_MAX: usize = 256;
 
 /// How long a connection is kept unused: under the 60 s after which common servers close it, so
 /// that it is seldom the service that closes first, just as we write.

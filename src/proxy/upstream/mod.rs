@@ -30,6 +30,7 @@ use self::exchange::Exchange;
 pub(in crate::proxy) use self::exchange::{Broken, Download};
 pub(in crate::proxy) use self::head::BadHead;
 use self::head::Sending;
+pub use self::idle::IDLE_CONNECTIONS_MAX;
 use self::idle::Idle;
 use self::io::Io;
 pub(in crate::proxy) use self::io::prepare;
