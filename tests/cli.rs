@@ -14,6 +14,8 @@
 
 #[path = "cli/places.rs"]
 mod places;
+#[path = "cli/secrets.rs"]
+mod secrets;
 #[path = "support/skip.rs"]
 mod skip;
 

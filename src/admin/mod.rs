@@ -28,8 +28,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use self::pages::{answer, is_long, too_many};
 pub use self::pages::{Pages, Readiness};
+use self::pages::{answer, is_long, too_many};
 use self::places::{Arrived, Scrapes, Waiting};
 
 /// From its acceptance to its last byte a connection has so long, reading and writing included: Prometheus

@@ -115,7 +115,10 @@ fn who_finds_no_place_gets_503_at_once_and_a_place_is_free_again_when_its_connec
     let began = Instant::now();
     let refused = read(sent(addr, &get("/metrics")));
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
-    assert!(refused.contains("retry-after: 10\r\n") && refused.contains("connection: close\r\n"), "{refused}");
+    assert!(
+        refused.contains("retry-after: 10\r\n") && refused.contains("connection: close\r\n"),
+        "{refused}"
+    );
     assert!(began.elapsed() < PROBE_MAX);
     // A reader that reads has all of it, and its place is free again.
     let read_whole = read(holding.pop().unwrap());

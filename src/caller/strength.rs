@@ -21,16 +21,55 @@ const KINDS: [(fn(&u8) -> bool, u32); 4] = [
 
 /// Words that people choose, and those that stand for a secret in examples. Each counts as one character.
 const WORDS: [&str; 42] = [
-    "1q2w3e4r", "access", "admin", "apikey", "asdfghjkl", "azure", "change", "default", "dummy", "example", "gateway",
-    "here", "hunter", "insert", "letmein", "login", "master", "now", "openai", "openssl", "p@ssw0rd", "p@ssword", "passphrase",
-    "passw0rd", "password", "passwort", "placeholder", "please", "qwerty", "qwertyuiop", "replace", "sample", "secret", "sesame",
-    "shared", "test", "todo", "token", "tokenweir", "welcome", "your", "zxcvbnm",
+    "1q2w3e4r",
+    "access",
+    "admin",
+    "apikey",
+    "asdfghjkl",
+    "azure",
+    "change",
+    "default",
+    "dummy",
+    "example",
+    "gateway",
+    "here",
+    "hunter",
+    "insert",
+    "letmein",
+    "login",
+    "master",
+    "now",
+    "openai",
+    "openssl",
+    "p@ssw0rd",
+    "p@ssword",
+    "passphrase",
+    "passw0rd",
+    "password",
+    "passwort",
+    "placeholder",
+    "please",
+    "qwerty",
+    "qwertyuiop",
+    "replace",
+    "sample",
+    "secret",
+    "sesame",
+    "shared",
+    "test",
+    "todo",
+    "token",
+    "tokenweir",
+    "welcome",
+    "your",
+    "zxcvbnm",
 ];
 
 /// It has less than [`BITS_MIN`], however it was made.
 pub(super) fn is_weak(secret: &str) -> bool {
-    let telling = telling(secret.as_bytes());
-    f64::from(u32::try_from(telling).unwrap_or(u32::MAX)) * f64::from(alphabet(secret.as_bytes())).log2() < BITS_MIN
+    let telling = u32::try_from(telling(secret.as_bytes())).unwrap_or(u32::MAX);
+    let bits_each = f64::from(alphabet(secret.as_bytes()).max(1)).log2();
+    f64::from(telling) * bits_each < BITS_MIN
 }
 
 /// The characters that its author has chosen from, as the kinds of them say.

@@ -156,7 +156,8 @@ pub(super) fn parsing(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
 fn not_utf8(arguments: &[OsString]) -> ExitCode {
     let before = arguments.iter().take_while(|argument| argument.to_str().is_some()).last();
     let flag = before.and_then(|flag| flag.to_str()).filter(|flag| flag.starts_with("--"));
-    let of = flag.map_or(String::new(), |flag| format!(", the value of {flag},"));
+    let name = |flag: &str| flag.split('=').next().unwrap_or_default().to_owned();
+    let of = flag.map_or(String::new(), |flag| format!(", the value of {},", name(flag)));
     let _ = writeln!(io::stderr(), "error: an argument{of} is not UTF-8");
     ExitCode::from(USAGE)
 }

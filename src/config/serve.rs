@@ -81,7 +81,10 @@ fn upstreams(values: &mut Values) -> Vec<proxy::Upstream> {
             Ok(upstream) if found.iter().any(|other| other.name() == upstream.name()) => {
                 values.error_in(
                     "upstream",
-                    format!("{} is a second upstream of that name; names must differ", shown::upstream(&text)),
+                    format!(
+                        "{} is a second upstream of that name; names must differ",
+                        shown::upstream(&text)
+                    ),
                 );
             }
             Ok(upstream) => found.push(upstream),
@@ -190,7 +193,8 @@ fn properties(values: &mut Values) -> Vec<(String, String)> {
             Some((key, value)) if !key.is_empty() => {
                 found.push((key.trim().to_owned(), value.trim().to_owned()))
             }
-            _ => values.error_in("kafka-property", "a property without its name is not allowed; allowed: key=value"),
+            _ => values
+                .error_in("kafka-property", "a property without its name is not allowed; allowed: key=value"),
         }
     }
     found

@@ -115,7 +115,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "listen-client-ca-file",
         kind: Kind::Path,
         default: None,
-        help: "PEM file with the roots of client certificates; with it every connection must present one (mTLS).",
+        help: "PEM file with the roots of client certificates; with it every connection must present one (mTLS). Read again when it changes: connections that new roots do not cover end behind their present answer.",
     },
     Setting {
         name: "admin-listen",
@@ -224,7 +224,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "kafka-property",
         kind: Kind::Repeated("key=value"),
         default: None,
-        help: "Any other librdkafka property. Secrets are refused, and what would break the delivery promise.",
+        help: "Any other librdkafka property. Secrets are refused, and what would break the delivery promise, send a login without TLS or leave a broker unverified.",
     },
     Setting {
         name: "caller-sources",
@@ -244,7 +244,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "caller-shared-secret-file",
         kind: Kind::Path,
         default: None,
-        help: "File with the gateway's secret (header x-tokenweir-auth), one a line; two may be active at once. Read again when it changes.",
+        help: "File with the gateway's secret (header x-tokenweir-auth), one a line; two may be active at once. One that can be guessed is refused: openssl rand -hex 32. Read again when it changes.",
     },
     Setting {
         name: "caller-shared-secret",

@@ -123,7 +123,10 @@ mod tests {
             }
             assert_eq!(without(&format!("{text:?} is wrong"), text), "the value is wrong");
         }
-        assert_eq!((value(Kind::Count(0, 1), "20k"), word("a b")), ("\"20k\"".to_owned(), "\"a b\"".to_owned()));
+        assert_eq!(
+            (value(Kind::Count(0, 1), "20k"), word("a b")),
+            ("\"20k\"".to_owned(), "\"a b\"".to_owned())
+        );
     }
 
     #[test]

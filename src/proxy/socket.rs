@@ -65,7 +65,8 @@ impl Door {
         let used = tls.used();
         // In a box of its own: a connection should not keep room for it all its life.
         let shaken =
-            Box::pin(tokio::time::timeout(self.timeout, self.shake_hands(used.acceptor(), tcp, from, close))).await;
+            Box::pin(tokio::time::timeout(self.timeout, self.shake_hands(used.acceptor(), tcp, from, close)))
+                .await;
         let Ok(shaken) = shaken else {
             self.counts.met(Limit::HeaderTimeout);
             return None;

@@ -49,13 +49,18 @@ pub(super) fn problem(text: &str) -> Option<String> {
         return Some(format!("{shown} is not allowed: it has no host; allowed: host:port"));
     }
     let Some(port) = port else {
+        // A token or a key has the shape of a host.
+        if ["eyJ", "sk-"].iter().any(|start| host.starts_with(start)) {
+            return Some("an address has no port; allowed: host:port".to_owned());
+        }
         return Some(match hub_address(host) {
             Some(hub) => format!("{text} has no port; Event Hubs listens for Kafka on {hub}"),
             None => format!("{text:?} has no port; allowed: host:port, such as {}", completed(text)),
         });
     };
     if !is_number(port) || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        let port = if is_number(port) { format!("{port:?} is no port") } else { "no port follows".to_owned() };
+        let port =
+            if is_number(port) { format!("{port:?} is no port") } else { "no port follows".to_owned() };
         return Some(format!("\"{host}:\" is not allowed: {port}; allowed: host:1 to host:65535"));
     }
     let hub = hub_address(host).filter(|_| port != EVENT_HUBS_PORT)?;
@@ -97,7 +102,7 @@ fn hub_address(host: &str) -> Option<String> {
 /// The address that was probably meant: with brackets and with a port.
 fn completed(text: &str) -> String {
     let (host, port) = split(text);
-    if !is_host(host) {
+    if !is_host(host) || !port.is_none_or(is_number) {
         return format!("broker.example.org:{KAFKA_PORT}");
     }
     let bare = host.parse::<Ipv6Addr>().is_ok();
@@ -172,6 +177,8 @@ mod tests {
             "hush key:9092",
             "hush://kafka x",
             "hush=",
+            "eyJhbGciOiJub25lIn0.hush.c2ln",
+            "sk-hush",
         ] {
             assert!(!problem(text).unwrap().contains("hush"), "{text}");
         }

@@ -146,7 +146,8 @@ impl Config {
     /// A property that names a file or a folder which is not there. OpenSSL would say so with the value, and that may be
     /// what should have been in the file.
     fn unreadable(&self) -> Option<(&str, std::io::Error)> {
-        let paths = self.properties.iter().filter(|(key, value)| key.ends_with(".location") && value != "probe");
+        let paths =
+            self.properties.iter().filter(|(key, value)| key.ends_with(".location") && value != "probe");
         paths.filter_map(|(key, value)| Some((key.as_str(), std::fs::metadata(value.trim()).err()?))).next()
     }
 
@@ -155,8 +156,9 @@ impl Config {
         let mut text = error.to_string();
         let values = self.properties.iter().map(|(_, value)| value.trim());
         let parts = values.flat_map(|value| value.split([':', ',', ';', ' ']).chain([value]));
-        let mut hidden: Vec<&str> =
-            parts.filter(|part| part.len() >= HIDDEN_BYTES_MIN && shown(part) != format!("{part:?}")).collect();
+        let mut hidden: Vec<&str> = parts
+            .filter(|part| part.len() >= HIDDEN_BYTES_MIN && shown(part) != format!("{part:?}"))
+            .collect();
         hidden.sort_by_key(|part| std::cmp::Reverse(part.len()));
         for part in hidden {
             text = text.replace(part, "..");
@@ -347,11 +349,14 @@ mod tests {
         let config = config("b:9093", &[("ssl.curves.list", "X25519:zq7Hush"), ("security.protocol", "ssl")]);
         assert_eq!(config.check(), []);
         let client = config.producer();
-        let Err(error) = client.create::<rdkafka::producer::BaseProducer>() else { panic!("it has no such curve") };
+        let Err(error) = client.create::<rdkafka::producer::BaseProducer>() else {
+            panic!("it has no such curve")
+        };
         assert!(!config.told(&error).contains("zq7Hush"), "{}", config.told(&error));
         let error = KafkaError::ClientCreation("group 'zq7Hush' of X25519:zq7Hush, ssl".to_owned());
         assert!(config.told(&error).contains("group '..' of .., ssl"), "{}", config.told(&error));
-        let absent = Config { properties: vec![("ssl.key.location".to_owned(), "zq7Hush".to_owned())], ..config };
+        let absent =
+            Config { properties: vec![("ssl.key.location".to_owned(), "zq7Hush".to_owned())], ..config };
         let [error] = &absent.check()[..] else { panic!() };
         assert!(error.key == "ssl.key.location" && !error.problem.contains("zq7Hush"), "{error}");
     }
@@ -360,14 +365,24 @@ mod tests {
     fn of_two_names_of_a_property_the_user_s_value_wins() {
         let config = Config {
             auth: Auth::Sasl { username: "u".to_owned(), password: Secret::new("p") },
-            ..config("b:9093", &[("sasl.mechanism", "SCRAM-SHA-512"), ("compression.codec", "gzip"), ("queue.buffering.max.ms", " 50")])
+            ..config(
+                "b:9093",
+                &[
+                    ("sasl.mechanism", "SCRAM-SHA-512"),
+                    ("compression.codec", "gzip"),
+                    ("queue.buffering.max.ms", " 50"),
+                ],
+            )
         };
         assert_eq!(config.check(), []);
         // librdkafka is given them in the order of a hash map: by chance.
         for _ in 0..20 {
             let native = config.producer().create_native_config().unwrap();
             let value = |key: &str| native.get(key).unwrap();
-            assert_eq!([value("sasl.mechanisms"), value("compression.codec"), value("linger.ms")], ["SCRAM-SHA-512", "gzip", "50"]);
+            assert_eq!(
+                [value("sasl.mechanisms"), value("compression.codec"), value("linger.ms")],
+                ["SCRAM-SHA-512", "gzip", "50"]
+            );
         }
     }
 
@@ -376,19 +391,60 @@ mod tests {
     fn no_value_of_a_property_is_told() {
         const SECRET: &str = "zq7Hush";
         let names = [
-            "sasl.password", "SASL.PASSWORD", "sasl.pasword", "sasl_password", "sasl.username", "ssl.key.pem", "ssl.key.location",
-            "ssl.ca.location", "ssl.keystore.password", "security.protocol", "sasl.mechanisms", "sasl.mechanism", "linger.ms",
-            "acks", "compression.type", "enable.ssl.certificate.verification", "ssl.endpoint.identification.algorithm", "debug",
-            "ssl.cipher.suites", "ssl.curves.list", "ssl.sigalgs.list", "ssl.providers", "broker.address.family", "log_level", "client.id",
-            "topic.blacklist", "partitioner", "socket.timeout.ms", "batch.size", "client.rack", "isolation.level", "zq7Hush", "",
-            "queue.buffering.max.messages", "compression.level", "interceptors", "opaque", "no.such.property", "group.id",
+            "sasl.password",
+            "SASL.PASSWORD",
+            "sasl.pasword",
+            "sasl_password",
+            "sasl.username",
+            "ssl.key.pem",
+            "ssl.key.location",
+            "ssl.ca.location",
+            "ssl.keystore.password",
+            "security.protocol",
+            "sasl.mechanisms",
+            "sasl.mechanism",
+            "linger.ms",
+            "acks",
+            "compression.type",
+            "enable.ssl.certificate.verification",
+            "ssl.endpoint.identification.algorithm",
+            "debug",
+            "ssl.cipher.suites",
+            "ssl.curves.list",
+            "ssl.sigalgs.list",
+            "ssl.providers",
+            "broker.address.family",
+            "log_level",
+            "client.id",
+            "topic.blacklist",
+            "partitioner",
+            "socket.timeout.ms",
+            "batch.size",
+            "client.rack",
+            "isolation.level",
+            "zq7Hush",
+            "",
+            "queue.buffering.max.messages",
+            "compression.level",
+            "interceptors",
+            "opaque",
+            "no.such.property",
+            "group.id",
         ];
         let values = [
-            SECRET.to_owned(), format!("http://u:{SECRET}@h"), format!("5{SECRET}"), format!("{SECRET}\0"), format!("true,{SECRET}"),
+            SECRET.to_owned(),
+            format!("http://u:{SECRET}@h"),
+            format!("5{SECRET}"),
+            format!("{SECRET}\0"),
+            format!("true,{SECRET}"),
             // librdkafka cuts its texts off after 512 bytes.
             format!("{}{SECRET}", SECRET.repeat(200)),
         ];
-        let auths = [Auth::None, Auth::Sasl { username: "u".to_owned(), password: Secret::new("p") }, Auth::ConnectionString(Secret::new(STRING))];
+        let auths = [
+            Auth::None,
+            Auth::Sasl { username: "u".to_owned(), password: Secret::new("p") },
+            Auth::ConnectionString(Secret::new(STRING)),
+        ];
         for auth in auths {
             for brokers in ["b:9092", HUB] {
                 for name in names {

@@ -30,7 +30,8 @@ pub(super) fn problem(text: &str, topic: &str, hosts: &[&str]) -> Option<String>
     }
     if let Some(entity) = part("EntityPath").filter(|entity| *entity != topic) {
         // What is no name of one is not repeated: a part of the string may be misplaced.
-        let shown = |name: &str| if is_host(name) { format!("{name:?}") } else { "of another name".to_owned() };
+        let shown =
+            |name: &str| if is_host(name) { format!("{name:?}") } else { "of another name".to_owned() };
         return Some(format!(
             "is for the event hub {} (EntityPath), but kafka_topic is {}",
             shown(entity),

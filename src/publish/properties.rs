@@ -74,6 +74,8 @@ const FIXED_ENDS: &[(&str, &str)] =
 const SECRET: &[&str] =
     &["password", "secret", "passphrase", "key.pem", "ssl_key", "sasl.username", "sasl.jaas"];
 
+const SECRET_WORDS: &[&str] = &["saslusername", "privatekeypem", "sslkeypem", "sasljaas", "connectionstring"];
+
 /// Bounds, both included, with their reason.
 const BOUNDS: &[(&str, u64, u64, &str)] = &[
     ("batch.num.messages", 1, 50_000, "a batch is held in memory"),
@@ -134,9 +136,31 @@ const ALIASES: &[(&str, &str)] = &[
 
 /// Words that librdkafka takes for a value. An error may repeat them.
 const WORDS: &[&str] = &[
-    "true", "t", "false", "f", "none", "all", "gzip", "snappy", "lz4", "zstd", "inherit", "plaintext", "ssl",
-    "sasl_plaintext", "sasl_ssl", "plain", "gssapi", "oauthbearer", "scram-sha-256", "scram-sha-512", "https",
-    "fifo", "lifo", "use_all_dns_ips", "resolve_canonical_bootstrap_servers_only",
+    "true",
+    "t",
+    "false",
+    "f",
+    "none",
+    "all",
+    "gzip",
+    "snappy",
+    "lz4",
+    "zstd",
+    "inherit",
+    "plaintext",
+    "ssl",
+    "sasl_plaintext",
+    "sasl_ssl",
+    "plain",
+    "gssapi",
+    "oauthbearer",
+    "scram-sha-256",
+    "scram-sha-512",
+    "https",
+    "fifo",
+    "lifo",
+    "use_all_dns_ips",
+    "resolve_canonical_bootstrap_servers_only",
 ];
 
 /// Bytes of the longest name of a property. A longer one is none, and may be a token.
@@ -191,9 +215,9 @@ pub(super) fn problem(key: &str, value: &str, event_hubs: bool, login: Login) ->
         fixed.or_else(|| FIXED_STARTS.iter().find(|(start, _)| key.starts_with(start)).map(|row| row.1));
     let fixed = fixed.or_else(|| FIXED_ENDS.iter().find(|(end, _)| key.ends_with(end)).map(|row| row.1));
     // What is secret first: its value must not be repeated.
-    let squeezed: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
-    let secret = |part: &&str| key.contains(*part) || squeezed.contains(&part.replace(['.', '_'], ""));
-    if SECRET.iter().any(|part| secret(&part)) {
+    // With any sign between its words, or none.
+    let words: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
+    if SECRET.iter().any(|part| key.contains(part)) || SECRET_WORDS.iter().any(|part| words.contains(part)) {
         return Some(
             "secrets are not given as properties, which others can see: use the secret settings".to_owned(),
         );
@@ -262,6 +286,9 @@ mod tests {
             ("security.protocol", "SASL_SSL"),
             ("max.in.flight", "1"),
             ("ssl.ca.location", "/etc/ca.pem"),
+            ("ssl.key.location", "/etc/key.pem"),
+            ("ssl.certificate.location", "/etc/cert.pem"),
+            ("ssl.keystore.location", "/etc/store.p12"),
             ("debug", "broker"),
             ("client.id", "x"),
             ("statistics.interval.ms", "1000"),
@@ -289,6 +316,8 @@ mod tests {
             "sasl_password",
             "sasl-password",
             "saslPassword",
+            "sasl_username",
+            "ssl-key-pem",
             "password",
         ] {
             let text = problem(key, "hunter2", false, Login::Sasl).unwrap();
@@ -318,7 +347,10 @@ mod tests {
 
     #[test]
     fn a_value_is_shown_where_it_can_be_no_secret() {
-        assert_eq!(["zstd", "SASL_PLAINTEXT", "-1", ""].map(shown), ["zstd", "SASL_PLAINTEXT", "-1", ""].map(|word| format!("{word:?}")));
+        assert_eq!(
+            ["zstd", "SASL_PLAINTEXT", "-1", ""].map(shown),
+            ["zstd", "SASL_PLAINTEXT", "-1", ""].map(|word| format!("{word:?}"))
+        );
         assert_eq!(["hunter2", "5s", "zstd ", "{}"].map(shown), ["the value"; 4].map(str::to_owned));
         for name in ["sasl.pasword", "SASL.PASSWORD", "acks", "debug", "ssl_key"] {
             assert_eq!(shown_name(name), name);

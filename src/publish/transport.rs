@@ -44,9 +44,10 @@ impl Login {
             Login::None => (&[], "cannot be set: it needs a login: kafka_auth \"sasl\""),
             Login::Entra => (&[], "cannot be set: kafka_auth \"entra\" is OAUTHBEARER; leave it out"),
             Login::ConnectionString => (&["PLAIN"], "a connection string is a password"),
-            Login::Sasl => {
-                (&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], "kafka_auth \"sasl\" has a user and a password")
-            }
+            Login::Sasl => (
+                &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
+                "kafka_auth \"sasl\" has a user and a password",
+            ),
         }
     }
 }
@@ -104,7 +105,9 @@ pub(super) fn problem(name: &str, value: &str, login: Login) -> Option<String> {
         "ssl.cipher.suites" => {
             let upper = value.to_ascii_uppercase();
             let weak = WEAK_CIPHERS.iter().find(|part| upper.contains(*part))?;
-            Some(format!("holds {weak}, which is not allowed; allowed: names of ciphers that encrypt and authenticate"))
+            Some(format!(
+                "holds {weak}, which is not allowed; allowed: names of ciphers that encrypt and authenticate"
+            ))
         }
         _ => {
             let words = VERIFICATION.iter().find(|words| words.name == name)?;

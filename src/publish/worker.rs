@@ -341,7 +341,9 @@ impl Worker {
         if self.probe.is_none() {
             match Probe::new(&self.config, LinkContext::new(self.login.keeper.clone())) {
                 Ok(probe) => self.probe = Some(probe),
-                Err(error) => tracing::debug!(error = self.config.told(&error), "no second client can be made"),
+                Err(error) => {
+                    tracing::debug!(error = self.config.told(&error), "no second client can be made")
+                }
             }
         }
         match self.probe.as_mut().map_or(Finding::Away, Probe::ask) {

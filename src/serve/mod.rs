@@ -197,7 +197,8 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let mut found: Vec<_> = self.caller.warnings().into_iter().map(str::to_owned).collect();
         if self.publish.is_none() {
-            found.push("no --kafka-brokers: events are stored in the ledger and published nowhere".to_owned());
+            found
+                .push("no --kafka-brokers: events are stored in the ledger and published nowhere".to_owned());
         }
         found.extend(self.room().warning(self.proxy.limits.connections, files_max()));
         found

@@ -18,6 +18,8 @@
 //! - `wrk`: many requests on connections that are kept
 //! - `sessions`: WebSockets, in events, metrics and the report
 //! - `soak`: many streams for long, and what is left of them
+//! - `files`: few file descriptors, many callers, and the probes
+//! - `hidden`: no core dump, and no other process reads the memory
 //! - `canary`: no content and no credential in anything that the program writes
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
@@ -31,7 +33,9 @@ mod crash_prompt;
 mod crowd;
 mod disk;
 mod drift;
+mod files;
 mod full;
+mod hidden;
 mod http;
 mod identity;
 mod latency;

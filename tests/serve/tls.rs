@@ -391,3 +391,103 @@ fn a_certificate_names_the_payer_and_proves_the_hop() {
     ];
     assert_eq!(callers, expected);
 }
+
+/// A service that streams an event, waits until it is told, and streams another; and answers anything but `/stream` at
+/// once, or when it is told if the path says so.
+fn service_that_waits(go: Arc<std::sync::Mutex<()>>) -> SocketAddr {
+    super::upstream::start(Arc::new(move |request, to| {
+        let waits = || drop(go.lock().unwrap());
+        if request.first_line.contains("/stream") {
+            to.write_all(super::upstream::STREAM_HEAD.as_bytes())?;
+            super::upstream::write_chunk(to, b"data: one\n\n")?;
+            waits();
+            super::upstream::write_chunk(to, b"data: two\n\n")?;
+            return super::upstream::write_end(to);
+        }
+        if request.first_line.contains("/later") {
+            waits();
+        }
+        to.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    }))
+}
+
+/// The roots of client certificates are replaced. A connection that the new ones do not cover ends: at once if it
+/// waits, behind its answer if it has one. One that they cover goes on, and so does one that was opened since.
+#[test]
+fn connections_that_new_roots_do_not_cover_end_behind_their_present_answer() {
+    let (port, old, new) = (Authority::new("port"), Authority::new("old"), Authority::new("new"));
+    let files = Files::new();
+    let (cert, key) = files.put_pair(&port.issue(&["localhost"]));
+    let roots = files.put("roots.pem", &format!("{}{}", old.pem, new.pem));
+    let mut arguments =
+        flags(&[("listen-cert-file", &cert), ("listen-key-file", &key), ("listen-client-ca-file", &roots)]);
+    let go = Arc::new(std::sync::Mutex::new(()));
+    let hold = go.lock().unwrap();
+    arguments.extend(["--upstream".to_owned(), format!("http://{}", service_that_waits(Arc::clone(&go)))]);
+    arguments.extend(["--caller-trust", "mtls", "--caller-sources", "client-cert"].map(str::to_owned));
+    let sidecar = Sidecar::run(&mut command(&files.path("ledger"), &arguments));
+    let connect = |by: &Authority, who: &str| {
+        let shows = by.issue(&[who]);
+        Secured::connect(sidecar.addr, &client(&port, Some(&shows), &[]), PATIENCE)
+    };
+    let mut idle = connect(&old, "idle.bank");
+    let mut kept = connect(&new, "kept.bank");
+    for one in [&mut idle, &mut kept] {
+        one.ask(&request("")).unwrap();
+    }
+    let [mut streams, mut waits] = ["streams.bank", "waits.bank"].map(|who| connect(&old, who));
+    let send = |one: &mut Secured, path: &str| one.0.write_all(request(path).as_bytes()).unwrap();
+    send(&mut streams, "/stream");
+    read_until(&mut streams, b"data: one\n\n");
+    send(&mut waits, "/later");
+    wait_for("both calls to run", || (metric(&sidecar, "tokenweir_calls_open") == Some(2.0)).then_some(()));
+
+    files.put("roots.pem", &new.pem);
+    sidecar.hang_up();
+    let mut rest = Vec::new();
+    idle.0.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"", "what waits is closed at once, with a TLS end");
+    let said = "connections whose certificate the roots in --listen-client-ca-file do not cover end behind their present answer";
+    let told = wait_for("a line", || lines(&sidecar, said).pop());
+    assert_eq!(told["connections"], 3, "{told}");
+    kept.ask(&request("")).unwrap();
+    connect(&new, "fresh.bank").ask(&request("")).unwrap();
+    connect(&old, "late.bank").ask(&request("")).unwrap_err();
+
+    drop(hold);
+    let text = read_until(&mut streams, b"0\r\n\r\n");
+    assert!(text.contains("data: two"), "the stream ends whole: {text}");
+    let text = read_until(&mut waits, b"{}");
+    assert!(
+        text.starts_with("HTTP/1.1 200 ") && text.to_lowercase().contains("connection: close\r\n"),
+        "{text}"
+    );
+    for one in [&mut streams, &mut waits] {
+        // A request that is sent all the same is answered by nobody.
+        let _ = one.0.write_all(request("").as_bytes());
+        let mut rest = Vec::new();
+        let _ = one.0.read_to_end(&mut rest);
+        assert_eq!(rest, b"");
+    }
+    kept.ask(&request("")).unwrap();
+    assert_eq!(sidecar.stop().0, Some(0));
+    let ids: Vec<_> = super::sidecar::events(&files.path("ledger"))
+        .iter()
+        .filter_map(|event| event["data"]["caller"]["id"].as_str().map(str::to_owned))
+        .collect();
+    for (who, calls) in [("idle", 1), ("streams", 1), ("waits", 1), ("kept", 3), ("fresh", 1), ("late", 0)] {
+        let of = ids.iter().filter(|id| **id == format!("{who}.bank")).count();
+        assert_eq!(of, calls, "{who}: {ids:?}");
+    }
+}
+
+/// Reads until these bytes have come, or panics at an end.
+fn read_until(one: &mut Secured, end: &[u8]) -> String {
+    let mut seen = Vec::new();
+    while !seen.ends_with(end) {
+        let mut byte = [0];
+        assert_eq!(one.0.read(&mut byte).unwrap(), 1, "{:?}", String::from_utf8_lossy(&seen));
+        seen.push(byte[0]);
+    }
+    String::from_utf8(seen).unwrap()
+}

@@ -264,7 +264,8 @@ fn field() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
         "x-tokenweir-auth",
     ]);
     let value = prop_oneof![
-        prop::sample::select(vec![&b""[..], b"a", NEW.as_bytes(), b"team-a", b"\xff"]).prop_map(<[u8]>::to_vec),
+        prop::sample::select(vec![&b""[..], b"a", NEW.as_bytes(), b"team-a", b"\xff"])
+            .prop_map(<[u8]>::to_vec),
         prop::sample::select(vec![r#"{"azp":"a"}"#, r#"{"oid":"o","tid":"t"}"#, r#"{"azp":1}"#, "["])
             .prop_map(|claims| bearer(claims).into_bytes()),
         prop::collection::vec(prop_oneof![0x20_u8..0x7f, Just(b'\t'), 0x80_u8..=0xff], 0..200),

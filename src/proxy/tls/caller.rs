@@ -66,7 +66,12 @@ impl CallerTls {
         let read = files.read()?;
         let current = Current::new(files.config(&read)?, read.print());
         drop(read);
-        Ok(CallerTls(Arc::new(Shared { files, current, chains: Chains::default(), changes: watch::Sender::default() })))
+        Ok(CallerTls(Arc::new(Shared {
+            files,
+            current,
+            chains: Chains::default(),
+            changes: watch::Sender::default(),
+        })))
     }
 
     /// Reads the files again, for connections to come. Those that are open and have shown a certificate that
@@ -85,7 +90,10 @@ impl CallerTls {
         if let Some(roots) = &current.get().roots {
             let connections = chains.hold_against(&**roots);
             if connections > 0 {
-                tracing::info!(connections, "connections whose certificate the roots in --listen-client-ca-file do not cover end behind their present answer");
+                tracing::info!(
+                    connections,
+                    "connections whose certificate the roots in --listen-client-ca-file do not cover end behind their present answer"
+                );
             }
             changes.send_modify(|changes| *changes += 1);
         }
@@ -129,7 +137,8 @@ impl CallerFiles {
             .map_err(|error| self.cert.error(format_args!("cannot be used: {error}")))?;
         let roots = match (&read.client_ca, &self.client_ca) {
             (Some(roots), Some(file)) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.roots()?), provider());
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots.roots()?), provider());
                 Some(verifier.build().map_err(|error| file.error(format_args!("cannot be used: {error}")))?)
             }
             _ => None,

@@ -30,9 +30,10 @@ impl Chain {
 
     /// Holds it against roots. True if they do not cover it.
     pub(super) fn hold_against(&self, roots: &dyn ClientCertVerifier) -> bool {
-        let covered = self.certificates.split_first().is_some_and(|(own, issuers)| {
-            roots.verify_client_cert(own, issuers, UnixTime::now()).is_ok()
-        });
+        let covered = self
+            .certificates
+            .split_first()
+            .is_some_and(|(own, issuers)| roots.verify_client_cert(own, issuers, UnixTime::now()).is_ok());
         self.gone.fetch_or(!covered, Ordering::Relaxed);
         !covered
     }

@@ -18,8 +18,8 @@ use rustls::crypto::CryptoProvider;
 
 pub use self::caller::{CallerFiles, CallerTls};
 pub use self::cause::Cause;
-pub(in crate::proxy) use self::chains::Chain;
 pub(in crate::proxy) use self::cause::{from_caller, from_service, not_plain, not_tls};
+pub(in crate::proxy) use self::chains::Chain;
 use self::files::Print;
 pub use self::files::{FileError, NamedFile};
 pub use self::service::{ServiceFiles, Tls};
