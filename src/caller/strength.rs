@@ -11,8 +11,10 @@ const BITS_MIN: f64 = 64.0;
 /// So many characters that stood together before are a repetition. In 64 random hexadecimal digits hardly any do.
 const REPEATED_CHARS: usize = 4;
 
-/// Kinds of characters, and how many there are of each.
-const KINDS: [(fn(&u8) -> bool, u32); 4] = [
+/// A kind of characters, and how many there are of it.
+type Kind = (fn(&u8) -> bool, u32);
+
+const KINDS: [Kind; 4] = [
     (u8::is_ascii_digit, 10),
     (u8::is_ascii_lowercase, 26),
     (u8::is_ascii_uppercase, 26),

@@ -161,6 +161,11 @@ pub fn publish_config(values: &mut Values) -> Option<publish::Config> {
     let properties = properties(values);
     let brokers = values.list("kafka-brokers");
     if brokers.is_empty() {
+        let unused =
+            publish::Config { brokers: String::new(), topic: String::new(), auth: Auth::None, properties };
+        for error in unused.secret_properties() {
+            values.error_in("kafka-property", error.to_string());
+        }
         return None;
     }
     let auth = auth(values);

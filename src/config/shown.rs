@@ -20,6 +20,9 @@ const OF_SECRETS: [&str; 6] = ["@", ";", "=", "?", "-----", "\n"];
 /// Texts that credentials begin with: tokens (a JWT), and keys of OpenAI.
 const BEGIN_SECRETS: [&str; 3] = ["eyJ", "sk-", "Bearer "];
 
+/// Paths that people give with the host of a service.
+const USUAL_PATHS: [&str; 4] = ["", "/openai", "/openai/v1", "/v1"];
+
 /// The value of a setting of this kind.
 pub(super) fn value(kind: Kind, text: &str) -> String {
     let told = match kind {
@@ -52,7 +55,9 @@ pub(super) fn upstream(text: &str) -> String {
     if text.is_empty() {
         return "\"\"".to_owned();
     }
-    let Some((start, rest)) = text.split_once("://") else { return HIDDEN.to_owned() };
+    let Some((start, rest)) = text.split_once("://") else {
+        return quoted(text, text.parse::<u16>().is_ok());
+    };
     let (authority, more) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (userinfo, host) = authority.rsplit_once('@').map_or(("", authority), |(_, host)| ("..@", host));
     let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
@@ -65,7 +70,7 @@ pub(super) fn upstream(text: &str) -> String {
     if !fits {
         return HIDDEN.to_owned();
     }
-    let more = if matches!(more, "" | "/") { more } else { "/.." };
+    let more = if USUAL_PATHS.contains(&more.trim_end_matches('/')) { more } else { "/.." };
     format!("\"{start}://{userinfo}{host}{more}\"")
 }
 
@@ -91,7 +96,9 @@ mod tests {
     fn an_upstream_is_shown_without_what_may_be_a_secret() {
         for (text, shown) in [
             ("ftp://h", "\"ftp://h\""),
-            ("https://h/openai", "\"https://h/..\""),
+            ("https://h/openai", "\"https://h/openai\""),
+            ("https://h/hush", "\"https://h/..\""),
+            ("5", "\"5\""),
             ("eu=https://h:443/", "\"eu=https://h:443/\""),
             ("https://[::1]:80/x", "\"https://[::1]:80/..\""),
             ("https://user:hush@h:1/x?k=hush#hush", "\"https://..@h:1/..\""),

@@ -55,7 +55,7 @@ impl Closer {
 }
 
 /// What one connection is told.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Closing {
     told: watch::Receiver<Told>,
     chain: Option<Arc<Chain>>,
@@ -74,21 +74,35 @@ impl Closing {
 
     /// Waits until it is to end.
     pub(super) async fn wait(&mut self) {
-        let chain = self.chain.clone();
-        let gone = || chain.as_ref().is_some_and(|chain| chain.is_gone());
-        let _ = self.told.wait_for(|told| told.all || gone()).await;
+        let chain = self.chain.as_deref();
+        let _ = self.told.wait_for(|told| told.all || is_gone(chain)).await;
     }
 
-    /// Something was told since this was last asked.
-    pub(super) fn has_news(&mut self) -> bool {
-        let news = self.told.has_changed().unwrap_or(true);
-        if news {
-            self.told.mark_unchanged();
-        }
-        news
+    /// Says cheaply whether there is something to look at.
+    pub(super) fn news(&self) -> News {
+        News(self.told.clone())
     }
 
     fn is_gone(&self) -> bool {
-        self.chain.as_ref().is_some_and(|chain| chain.is_gone())
+        is_gone(self.chain.as_deref())
+    }
+}
+
+fn is_gone(chain: Option<&Chain>) -> bool {
+    chain.is_some_and(Chain::is_gone)
+}
+
+/// Whether a connection was told something, with one load and no lock.
+#[derive(Debug)]
+pub(super) struct News(watch::Receiver<Told>);
+
+impl News {
+    /// Something was told since this was last asked.
+    pub(super) fn has_come(&mut self) -> bool {
+        let come = self.0.has_changed().unwrap_or(true);
+        if come {
+            self.0.mark_unchanged();
+        }
+        come
     }
 }

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 
-use super::closing::{Closer, Closing};
+use super::closing::{Closer, Closing, News};
 use super::counts::{Counts, Limit, Subject};
 use super::gate::Gate;
 use super::handover::{Asked, Given, Handover};
@@ -243,7 +243,7 @@ async fn step<C>(connection: &mut C, handover: &Handover, closing: Option<&mut C
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
-    let mut news = closing.as_ref().map(|closing| (*closing).clone());
+    let mut news = closing.as_ref().map(|closing| closing.news());
     let mut told = pin!(async {
         match closing {
             Some(closing) => closing.wait().await,
@@ -260,7 +260,7 @@ where
         }
         // A connection is polled for every chunk, and told to close once in a life: once it waits for
         // that, looking for news is one load and no lock.
-        if waiting && !news.as_mut().is_some_and(Closing::has_news) {
+        if waiting && !news.as_mut().is_some_and(News::has_come) {
             return Poll::Pending;
         }
         waiting = true;

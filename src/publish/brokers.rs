@@ -14,6 +14,9 @@ const EVENT_HUBS_PORT: &str = "9093";
 /// Where Kafka listens by convention; only ever suggested.
 const KAFKA_PORT: &str = "9092";
 
+/// Characters between two dots of a name (RFC 1035 2.3.4).
+const LABEL_BYTES_MAX: usize = 63;
+
 /// What is wrong with one address; `None` if it is `host:port`.
 pub(super) fn problem(text: &str) -> Option<String> {
     let text = text.trim();
@@ -44,9 +47,10 @@ pub(super) fn problem(text: &str) -> Option<String> {
     }
     let (host, port) = split(text);
     if !is_host(host) {
-        let shown = if host.is_empty() { shown(text) } else { None };
-        let shown = shown.map_or("an address".to_owned(), |text| format!("{text:?}"));
-        return Some(format!("{shown} is not allowed: it has no host; allowed: host:port"));
+        return Some(match shown(text) {
+            Some(text) => format!("{text:?} is not allowed: {host:?} is no host; allowed: host:port"),
+            None => "an address is not allowed: it has no host; allowed: host:port".to_owned(),
+        });
     }
     let Some(port) = port else {
         // A token or a key has the shape of a host.
@@ -58,10 +62,11 @@ pub(super) fn problem(text: &str) -> Option<String> {
             None => format!("{text:?} has no port; allowed: host:port, such as {}", completed(text)),
         });
     };
-    if !is_number(port) || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        let port =
-            if is_number(port) { format!("{port:?} is no port") } else { "no port follows".to_owned() };
-        return Some(format!("\"{host}:\" is not allowed: {port}; allowed: host:1 to host:65535"));
+    if !is_number(port) {
+        return Some(format!("\"{host}:\" is not allowed: no port follows; allowed: host:1 to host:65535"));
+    }
+    if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Some(format!("{text:?} is not allowed: {port:?} is no port; allowed: host:1 to host:65535"));
     }
     let hub = hub_address(host).filter(|_| port != EVENT_HUBS_PORT)?;
     Some(format!("{host} has port {port}; Event Hubs listens for Kafka on {hub}"))
@@ -92,7 +97,8 @@ fn split(text: &str) -> (&str, Option<&str>) {
 pub(super) fn is_host(host: &str) -> bool {
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    inner.unwrap_or(host).parse::<Ipv6Addr>().is_ok() || (!host.is_empty() && host.bytes().all(name))
+    let label = |label: &str| label.len() <= LABEL_BYTES_MAX && label.bytes().all(name);
+    inner.unwrap_or(host).parse::<Ipv6Addr>().is_ok() || (!host.is_empty() && host.split('.').all(label))
 }
 
 fn hub_address(host: &str) -> Option<String> {
@@ -134,9 +140,12 @@ mod tests {
             ("[::1]", "\"[::1]\" has no port; allowed: host:port, such as [::1]:9092"),
             ("kafka:", "\"kafka:\" is not allowed: \"\" is no port; allowed: host:1 to host:65535"),
             ("kafka:http", "\"kafka:\" is not allowed: no port follows; allowed: host:1 to host:65535"),
-            ("kafka:0", "\"kafka:\" is not allowed: \"0\" is no port; allowed: host:1 to host:65535"),
-            ("kafka:65536", "\"kafka:\" is not allowed: \"65536\" is no port; allowed: host:1 to host:65535"),
-            (":9092", "\":9092\" is not allowed: it has no host; allowed: host:port"),
+            ("kafka:0", "\"kafka:0\" is not allowed: \"0\" is no port; allowed: host:1 to host:65535"),
+            (
+                "kafka:65536",
+                "\"kafka:65536\" is not allowed: \"65536\" is no port; allowed: host:1 to host:65535",
+            ),
+            (":9092", "\":9092\" is not allowed: \"\" is no host; allowed: host:port"),
             ("a b:9092", "an address is not allowed: it has no host; allowed: host:port"),
             ("a;b:1", "an address is not allowed: it has no host; allowed: host:port"),
             (
@@ -179,6 +188,7 @@ mod tests {
             "hush=",
             "eyJhbGciOiJub25lIn0.hush.c2ln",
             "sk-hush",
+            &"hush".repeat(16),
         ] {
             assert!(!problem(text).unwrap().contains("hush"), "{text}");
         }

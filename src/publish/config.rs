@@ -120,6 +120,16 @@ impl Config {
         errors
     }
 
+    /// Properties that hold secrets: wrong also where nothing is published, for what is right is printed.
+    pub fn secret_properties(&self) -> Vec<ConfigError> {
+        let secret = self.properties.iter().filter(|(key, _)| properties::is_secret(key));
+        let error = |(key, _): &(String, String)| ConfigError {
+            key: shown_name(key).to_owned(),
+            problem: properties::NO_SECRETS.to_owned(),
+        };
+        secret.map(error).collect()
+    }
+
     /// What shows only when everything is put together.
     fn client_problem(&self) -> Option<ConfigError> {
         let client = self.producer();

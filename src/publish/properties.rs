@@ -205,6 +205,18 @@ pub(super) fn refusal(error: &KafkaError) -> (Option<&str>, String) {
     (Some(key), said)
 }
 
+/// What is said of a property that holds a secret.
+pub(super) const NO_SECRETS: &str =
+    "secrets are not given as properties, which others can see: use the secret settings";
+
+/// Its value is a secret, which others can see where properties are given.
+pub(super) fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    // With any sign between its words, or none.
+    let words: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
+    SECRET.iter().any(|part| key.contains(part)) || SECRET_WORDS.iter().any(|part| words.contains(part))
+}
+
 /// What is wrong with a property; `None` if it may be set so.
 pub(super) fn problem(key: &str, value: &str, event_hubs: bool, login: Login) -> Option<String> {
     let given = key;
@@ -215,12 +227,8 @@ pub(super) fn problem(key: &str, value: &str, event_hubs: bool, login: Login) ->
         fixed.or_else(|| FIXED_STARTS.iter().find(|(start, _)| key.starts_with(start)).map(|row| row.1));
     let fixed = fixed.or_else(|| FIXED_ENDS.iter().find(|(end, _)| key.ends_with(end)).map(|row| row.1));
     // What is secret first: its value must not be repeated.
-    // With any sign between its words, or none.
-    let words: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
-    if SECRET.iter().any(|part| key.contains(part)) || SECRET_WORDS.iter().any(|part| words.contains(part)) {
-        return Some(
-            "secrets are not given as properties, which others can see: use the secret settings".to_owned(),
-        );
+    if is_secret(key) {
+        return Some(NO_SECRETS.to_owned());
     }
     if let Some(why) = fixed {
         return Some(format!("cannot be set: {why}"));

@@ -210,7 +210,7 @@ fn the_configuration_is_one_that_the_program_takes() {
     let issued = authority.issue(&["tokenweir.example"]);
     put("tls.crt", &issued.cert);
     put("tls.key", &issued.key);
-    let secret = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let secret = "7c1d0e94ba52f3688f06c9d3e1a4b75206fb9d3c81ea47520d96b3fc58a17e24";
     put("caller-shared-secret", secret);
     put("caller-hash-key", secret);
     let hub =

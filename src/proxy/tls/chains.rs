@@ -67,7 +67,7 @@ impl Chains {
         chain
     }
 
-    /// Holds all of them against new roots. Returns how many connections, about, have one that they do not cover.
+    /// Holds all of them against new roots. Returns how many connections have one that they do not cover.
     pub(super) fn hold_against(&self, roots: &dyn ClientCertVerifier) -> usize {
         // Without the lock: connections are opened meanwhile.
         let open: Vec<_> = self.lock().chains.values().filter_map(Weak::upgrade).collect();
