@@ -131,7 +131,7 @@ fn networks(values: &mut Values) -> Vec<Network> {
 }
 
 fn map(values: &mut Values) -> Option<Arc<Reload<CallerMap>>> {
-    let path = values.path("caller-map-file")?;
+    let path = values.file_path("caller-map-file")?;
     Reload::file(&path).map(Arc::new).map_err(|problem| values.error_in("caller-map-file", problem)).ok()
 }
 

@@ -215,6 +215,17 @@ impl Values {
         self.text(name).and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 
+    /// The path of a file that holds no secret. What has the shape of one is no path: it is an error that does not
+    /// repeat it.
+    pub fn file_path(&mut self, name: &'static str) -> Option<PathBuf> {
+        let text = self.text(name)?.to_owned();
+        let path = shown::file_path(&text);
+        if path.is_none() {
+            self.error_in(name, "names no file, and the value is not repeated, for it looks like a secret");
+        }
+        path
+    }
+
     /// The path of a file that holds a secret or a key. A value that is no path may be what should be in the
     /// file: it is an error that does not repeat it.
     pub fn secret_path(&mut self, name: &'static str) -> Option<PathBuf> {

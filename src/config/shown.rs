@@ -79,6 +79,12 @@ pub(super) fn without(problem: &str, text: &str) -> String {
     if harmless(text) { problem.to_owned() } else { problem.replace(&format!("{text:?}"), HIDDEN) }
 }
 
+/// The path of a file that holds no secret; `None`: the text is none, and looks like a secret itself.
+pub(super) fn file_path(text: &str) -> Option<PathBuf> {
+    let rooted = text.starts_with('/') && !OF_SECRETS.iter().any(|part| text.contains(part));
+    if rooted || harmless(text) { Some(PathBuf::from(text)) } else { secret_path(text) }
+}
+
 /// The path of a file that holds a secret; `None`: the text is none, and may be the secret itself.
 pub(super) fn secret_path(text: &str) -> Option<PathBuf> {
     let path = Path::new(text);
@@ -134,6 +140,18 @@ mod tests {
             (value(Kind::Count(0, 1), "20k"), word("a b")),
             ("\"20k\"".to_owned(), "\"a b\"".to_owned())
         );
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told_unless_its_name_looks_like_a_secret() {
+        for fine in
+            ["ca.pem", "certs/absent/ca.pem", "/etc/tokenweir/certificates/that/are/not/mounted/ca.pem"]
+        {
+            assert_eq!(file_path(fine), Some(PathBuf::from(fine)));
+        }
+        for secret in ["password=hush", "sk-hush", "/hush;key=hush", &"hush".repeat(20)] {
+            assert_eq!(file_path(secret), None, "{secret}");
+        }
     }
 
     #[test]

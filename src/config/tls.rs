@@ -30,8 +30,8 @@ pub(super) fn service_tls(values: &mut Values) -> Option<Tls> {
     loaded(values, Tls::load(ServiceFiles { ca, identity }))
 }
 
-fn file(values: &Values, setting: &'static str) -> Option<NamedFile> {
-    values.path(setting).map(|path| NamedFile::new(setting, path))
+fn file(values: &mut Values, setting: &'static str) -> Option<NamedFile> {
+    values.file_path(setting).map(|path| NamedFile::new(setting, path))
 }
 
 /// The file of a private key.

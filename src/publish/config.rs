@@ -97,8 +97,9 @@ impl Config {
             wrong("kafka_topic", "is empty");
         } else if !is_topic(&self.topic) {
             let allowed = format!("up to {TOPIC_CHARS_MAX} letters, digits, . _ and -");
-            // A connection string has these.
-            let secret = self.topic.contains(['=', ';', '@']);
+            // Connection strings, addresses and keys in PEM have these.
+            let secret =
+                self.topic.contains(['=', ';', '@', '?', '/', '\n']) || self.topic.len() > TOPIC_CHARS_MAX;
             let shown = if secret { "the value".to_owned() } else { format!("{:?}", self.topic) };
             wrong("kafka_topic", &format!("{shown} is not allowed; allowed: {allowed}"));
         }
