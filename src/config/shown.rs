@@ -149,7 +149,7 @@ mod tests {
         {
             assert_eq!(file_path(fine), Some(PathBuf::from(fine)));
         }
-        for secret in ["password=hush", "sk-hush", "/hush;key=hush", &"hush".repeat(20)] {
+        for secret in ["password=hush", "sk-hush", "/nowhere/hush;key=hush", &"hush".repeat(20)] {
             assert_eq!(file_path(secret), None, "{secret}");
         }
     }
