@@ -2,7 +2,7 @@
 //!
 //! Whoever reaches this port must not be able to take it from the liveness probe: a pod whose probe gets no
 //! answer is restarted. So no connection waits for another one. It is accepted at once; while it has not sent
-//! its request, at most [`places::HEADS_MAX`] like it are kept, and the oldest goes when one more comes. A probe needs no
+//! its request, at most [`heads`] like it are kept, and when one more comes an old one goes. A probe needs no
 //! place: its answer is a line, which the kernel takes whether or not anybody reads it. The metrics are long, so they have
 //! places, and who finds none gets 503. Every connection is closed behind its one answer, and ends after
 //! [`CONNECTION_TIMEOUT`] in any case.
@@ -30,6 +30,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 pub use self::pages::{Pages, Readiness};
 use self::pages::{answer, is_long, too_many};
+pub use self::places::heads;
 use self::places::{Arrived, Scrapes, Waiting};
 
 /// From its acceptance to its last byte a connection has so long, reading and writing included: Prometheus
@@ -47,9 +48,9 @@ const BACKLOG_CONNECTIONS: u32 = 4096;
 /// After an error of `accept`, such as no file descriptors: long enough not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// File descriptors that the port takes at most: its own, those of connections that have not asked yet, those
-/// of scrapes, and of a few that are being closed.
-pub const FILES_MAX: usize = places::HEADS_MAX + places::SCRAPES_MAX + 4;
+/// File descriptors of the port besides those of connections that have not asked yet: its own, those of scrapes,
+/// and of a few that are being closed.
+pub const FILES_BESIDE_HEADS: usize = places::SCRAPES_MAX + 4;
 
 /// A listener for [`serve`].
 ///
@@ -62,12 +63,12 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG_CONNECTIONS)
 }
 
-/// Answers on the listener until the task is dropped.
-pub async fn serve(listener: TcpListener, pages: Arc<Pages>) {
-    let (mut waiting, scrapes) = (Waiting::default(), Scrapes::default());
+/// Answers on the listener until the task is dropped. At most so many connections wait for their request.
+pub async fn serve(listener: TcpListener, pages: Arc<Pages>, heads: usize) {
+    let (mut waiting, scrapes) = (Waiting::new(heads), Scrapes::default());
     loop {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
+        let (socket, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(error = %error, "the admin port cannot accept");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -76,7 +77,7 @@ pub async fn serve(listener: TcpListener, pages: Arc<Pages>) {
         };
         let arrived = Arrived::default();
         let task = tokio::spawn(connection(socket, Arc::clone(&pages), arrived.clone(), scrapes.clone()));
-        waiting.add(arrived, task.abort_handle());
+        waiting.add(from.ip(), arrived, task.abort_handle());
         // Whoever has sent its request already is answered before the next one is let in.
         tokio::task::yield_now().await;
     }

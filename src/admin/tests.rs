@@ -26,8 +26,12 @@ const PAGE_BYTES: usize = 8 << 20;
 /// Probes of an attack, at least: enough for one in twenty to mean something.
 const PROBES_MIN: usize = 40;
 
-/// The port on a thread of its own, which ends with the test.
 fn port() -> SocketAddr {
+    port_with(places::HEADS_MAX)
+}
+
+/// The port on a thread of its own, which ends with the test.
+fn port_with(heads: usize) -> SocketAddr {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let page = "a".repeat(PAGE_BYTES);
@@ -41,7 +45,7 @@ fn port() -> SocketAddr {
         bind("127.0.0.1:0".parse().unwrap()).unwrap()
     };
     let addr = listener.local_addr().unwrap();
-    std::thread::spawn(move || runtime.block_on(serve(listener, Arc::new(pages))));
+    std::thread::spawn(move || runtime.block_on(serve(listener, Arc::new(pages), heads)));
     addr
 }
 
@@ -168,4 +172,23 @@ fn a_connection_has_one_answer() {
     let addr = port();
     let said = read(sent(addr, &get("/livez").repeat(3)));
     assert_eq!(said.matches("HTTP/1.1 200 OK").count(), 1, "{said}");
+}
+
+/// Where there are few places, whoever takes them takes them from itself.
+#[test]
+fn a_flood_from_one_address_leaves_the_probe_of_another_alone() {
+    let addr = port_with(heads(Some(0)));
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..3 {
+        // The probe connects, and its request is late.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&"127.0.0.2:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket.connect(&addr.into()).unwrap();
+        let mut probe = TcpStream::from(socket);
+        probe.set_read_timeout(Some(CONNECTION_TIMEOUT * 3)).unwrap();
+        let flood: Vec<_> = (0..MANY).map(|_| sent(addr, b"")).collect();
+        probe.write_all(&get("/livez")).unwrap();
+        assert!(read(probe).starts_with("HTTP/1.1 200 "));
+        drop(flood);
+    }
 }

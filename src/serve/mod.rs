@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::admin;
 use crate::caller::Resolver;
 use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
@@ -165,7 +166,7 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reload>) -> anyhow::Resu
         Arc::clone(&ready),
         config.proxy.reject_when_full,
     );
-    let admin = Admin::start(config.admin_listen, pages)?;
+    let admin = Admin::start(config.admin_listen, pages, room.heads)?;
     tracing::info!(
         listen = %proxy.addr(),
         admin_listen = %admin.addr,
@@ -211,6 +212,7 @@ impl Config {
             threads: self.proxy.threads,
             drains: self.proxy.policy.drain.map_or(0, |drain| drain.calls),
             idle_max: proxy::upstream::IDLE_CONNECTIONS_MAX,
+            heads: admin::heads(files_max()),
         }
     }
 }

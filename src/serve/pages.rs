@@ -24,7 +24,7 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    pub(super) fn start(addr: SocketAddr, pages: Pages) -> anyhow::Result<Admin> {
+    pub(super) fn start(addr: SocketAddr, pages: Pages, heads: usize) -> anyhow::Result<Admin> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _guard = runtime.enter();
@@ -35,7 +35,7 @@ impl Admin {
         let thread = std::thread::Builder::new().name("tw-admin".to_owned()).spawn(move || {
             runtime.block_on(async move {
                 tokio::select! {
-                    () = admin::serve(listener, Arc::new(pages)) => {}
+                    () = admin::serve(listener, Arc::new(pages), heads) => {}
                     _ = stopped => {}
                 }
             });

@@ -34,6 +34,8 @@ pub(super) struct Files {
     pub(super) drains: usize,
     /// Connections that wait, at most, per upstream and thread.
     pub(super) idle_max: usize,
+    /// Connections at the admin port that have not asked yet.
+    pub(super) heads: usize,
 }
 
 impl Files {
@@ -49,7 +51,7 @@ impl Files {
     /// Those that have nothing to do with how many connections there are.
     fn apart(&self) -> u64 {
         let threads = self.threads.max(1) as u64 * FILES_OF_A_THREAD;
-        self.drains as u64 + threads + FILES_ELSEWHERE + admin::FILES_MAX as u64
+        (self.drains + self.heads + admin::FILES_BESIDE_HEADS) as u64 + threads + FILES_ELSEWHERE
     }
 
     /// The connections, of those that are wanted, for which the limit is enough; one at least.
@@ -66,7 +68,8 @@ impl Files {
     /// What to say of a limit that is too low for the connections that are wanted.
     pub(super) fn warning(&self, wanted: usize, limit: Option<u64>) -> Option<String> {
         let limit = limit.filter(|limit| *limit < self.needed(wanted))?;
-        let (fit, needed, apart) = (self.connections(wanted, Some(limit)), self.needed(wanted), self.apart());
+        let (fit, apart) = (self.connections(wanted, Some(limit)), self.apart());
+        let needed = Files { heads: admin::heads(None), ..*self }.needed(wanted); // the higher, the more of these
         Some(format!(
             "open files are limited to {limit} (ulimit -n), too few for --max-connections {wanted}: each call takes two, its \
              caller's and the service's, and {apart} are kept for the rest, the admin port among it; {fit} connections are \
@@ -99,25 +102,29 @@ mod tests {
     use super::*;
 
     fn files(upstreams: usize, threads: usize, drains: usize) -> Files {
-        Files { upstreams, threads, drains, idle_max: 256 }
+        Files { upstreams, threads, drains, idle_max: 256, heads: 32 }
     }
 
     #[test]
     fn a_limit_that_is_too_low_is_told_with_what_it_is_enough_for() {
         let one = files(1, 1, 0);
-        let apart = 64 + 4 + admin::FILES_MAX as u64;
+        let apart = 64 + 4 + 32 + admin::FILES_BESIDE_HEADS as u64;
         assert_eq!(one.needed(20_000), 40_000 + apart);
         assert_eq!(one.connections(20_000, Some(256)), (256 - apart as usize) / 2);
         let told = one.warning(20_000, Some(256)).unwrap();
         let fit = one.connections(20_000, Some(256));
-        for part in ["256", "20000", &format!("{fit} connections"), &format!("{}", 40_000 + apart)] {
+        for part in ["256", "20000", &format!("{fit} connections"), &format!("{}", 40_000 + apart - 32 + 512)]
+        {
             assert!(told.contains(part), "{part}: {told}");
         }
         assert_eq!(one.warning(20_000, Some(40_000 + apart)), None);
         assert!(one.warning(20_000, Some(39_999 + apart)).is_some());
         assert_eq!((one.warning(20_000, None), one.connections(20_000, None)), (None, 20_000));
         assert_eq!(one.connections(20_000, Some(0)), 1, "something must go");
-        assert_eq!(files(2, 2, 64).needed(1_000), 2_000 + 3 * 256 + 64 + 64 + 8 + admin::FILES_MAX as u64);
+        assert_eq!(
+            files(2, 2, 64).needed(1_000),
+            2_000 + 3 * 256 + 64 + 64 + 8 + 32 + admin::FILES_BESIDE_HEADS as u64
+        );
     }
 
     proptest! {
