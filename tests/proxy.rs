@@ -45,6 +45,8 @@ mod secure;
 mod skip;
 #[path = "proxy/smuggling.rs"]
 mod smuggling;
+#[path = "proxy/spelled.rs"]
+mod spelled;
 #[path = "proxy/streams.rs"]
 mod streams;
 #[path = "proxy/taken.rs"]

@@ -91,6 +91,8 @@ enum State {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Key {
     Stream,
+    /// What some reader takes for it: another case, or with what a reader trims or stops at.
+    StreamAlike,
     StreamOptions,
     DataSources,
     Model,
@@ -223,6 +225,7 @@ impl Inspection {
         match (self.depth, self.key) {
             (1, Key::StreamOptions) => self.odd |= array,
             (1, Key::Stream) => (self.odd, self.found.may_stream) = (true, true),
+            (1, Key::StreamAlike) => self.found.may_stream = true,
             (1, Key::DataSources) => self.found.data_sources = true,
             (2, Key::StreamOptions) if self.inner => self.odd = true,
             _ => {}
@@ -295,6 +298,7 @@ impl Inspection {
                     b"stream_options" => (Key::StreamOptions, self.options != Member::Absent),
                     b"data_sources" => (Key::DataSources, false),
                     b"model" => (Key::Model, false),
+                    name if is_alike(name, b"stream") => (Key::StreamAlike, false),
                     _ => (Key::Other, false),
                 };
                 self.key = key;
@@ -332,6 +336,7 @@ impl Inspection {
                 self.odd |= value.is_none();
                 self.found.may_stream |= !matches!(value, Some(Member::No(..)));
             }
+            (1, Key::StreamAlike) => self.found.may_stream |= !matches!(value, Some(Member::No(..))),
             (1, Key::StreamOptions) => {
                 // Only `null` says the same as nothing.
                 self.odd |= !scalar || self.token != b"null";
@@ -353,6 +358,12 @@ impl Inspection {
         let room = TOKEN_BYTES_MAX - self.token.len();
         self.token.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
+}
+
+/// A lenient reader (of C, .NET or Go) may take the one name for the other.
+fn is_alike(name: &[u8], known: &[u8]) -> bool {
+    let ends = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    name[..ends].trim_ascii().eq_ignore_ascii_case(known)
 }
 
 /// What numbers and the three words are made of.

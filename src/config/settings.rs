@@ -362,6 +362,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "deny: a request for a stream gets 403 in the service's error shape. So does one whose body cannot be read, or is in a content coding: two readers could read it differently.",
     },
     Setting {
+        name: "on-odd-path",
+        kind: Kind::Choice(&["forward", "reject"]),
+        default: Some("forward"),
+        help: "What a request gets whose path two services may read in two ways (an escape of what needs none, a dot segment, ;, a backslash, a control character, two deployments): forwarded as it is and metered, with the reason odd_path, or 400.",
+    },
+    Setting {
         name: "max-inspect",
         kind: Kind::Size(1 << 10, 64 * MIB),
         default: Some("1MiB"),

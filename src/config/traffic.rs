@@ -25,6 +25,7 @@ pub(super) fn policy(values: &Values) -> Policy {
     let says = |name: &str, word: &str| values.text(name) == Some(word);
     Policy {
         reject_untrusted: says("on-untrusted", "reject"),
+        reject_odd_path: says("on-odd-path", "reject"),
         api_key: match values.text("api-key") {
             Some("strip") => ApiKey::Strip,
             Some("deny") => ApiKey::Deny,

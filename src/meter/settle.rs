@@ -117,6 +117,10 @@ impl Meter {
         for (name, side) in [("input", &input), ("output", &output)] {
             side.reasons.iter().for_each(|reason| accounting.add_reason(&format!("{name}:{reason}")));
         }
+        if self.is_served_by_another() {
+            accounting.add_reason("input:deployment_differs");
+            accounting.add_reason("output:deployment_differs");
+        }
         let counted = input.source == Source::Computed || computed.tokens.is_some();
         accounting.tokenizer =
             self.rules_model().filter(|_| counted).map(|model| SmolStr::new_static(model.encoding.as_str()));
@@ -189,9 +193,21 @@ impl Meter {
         target
     }
 
-    /// The deployment in the path, or else the request's `model`.
+    /// The deployment in the path, or else the request's `model`. Azure disregards the case of a name, so
+    /// of one that differs in case alone the service's own spelling stands: one deployment has one name.
     pub fn deployment(&self) -> Option<SmolStr> {
-        self.draft.target.deployment.clone().or_else(|| self.model_requested())
+        let asked = self.draft.target.deployment.clone().or_else(|| self.model_requested())?;
+        let served = self.served.deployment.as_ref();
+        Some(served.filter(|served| served.eq_ignore_ascii_case(&asked)).unwrap_or(&asked).clone())
+    }
+
+    /// The service says that another deployment served the call than the one that was asked for, and that
+    /// it did not spill over from that one.
+    fn is_served_by_another(&self) -> bool {
+        let Some(asked) = self.deployment() else { return false };
+        let is_asked = |name: &SmolStr| name.eq_ignore_ascii_case(&asked);
+        let spilled = self.served.spillover_from.as_ref().is_some_and(is_asked);
+        !spilled && self.served.deployment.as_ref().is_some_and(|served| !is_asked(served))
     }
 
     fn model_requested(&self) -> Option<SmolStr> {
@@ -201,9 +217,7 @@ impl Meter {
     fn describe_target(&self, target: &mut Target) {
         let (answer, served) = (&self.body.seen.answer, &self.served);
         target.model_requested = self.model_requested();
-        if target.deployment.is_none() {
-            target.deployment.clone_from(&target.model_requested);
-        }
+        target.deployment = self.deployment();
         target.model.clone_from(&answer.model);
         target.service_tier.clone_from(&answer.service_tier);
         target.deployment_served.clone_from(&served.deployment);

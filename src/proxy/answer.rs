@@ -14,7 +14,8 @@ use super::drain::Leaving;
 use super::outbound::Outbound;
 use super::passing::Passing;
 use super::upstream::{Broken, Download};
-use crate::tee::{RequestTap, ResponseTap};
+use crate::meter::Ending;
+use crate::tee::{Conclude, RequestTap, ResponseTap};
 
 /// The service's answer as it comes.
 pub(super) type Wire = Passing<Download<Outbound<RequestTap<Incoming>>>>;
@@ -61,6 +62,8 @@ pub(super) enum Refusal {
     Untrusted,
     /// The call carries an API key, and the configuration wants none.
     ApiKey,
+    /// Two readers may make two things of the path, and the configuration wants none such.
+    OddPath,
     /// No connection to the service.
     Unreachable,
     /// A connection, but no answer that could be passed on.
@@ -78,6 +81,16 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// What the caller is told where there is no answer.
+    pub(super) fn of(broken: &Broken) -> Refusal {
+        match broken {
+            Broken::Unsent(_) => Refusal::Unreachable,
+            Broken::Timeout => Refusal::Timeout,
+            Broken::Caller(_) => Refusal::Body,
+            _ => Refusal::NoAnswer,
+        }
+    }
+
     pub(super) fn status(self) -> StatusCode {
         match self {
             Refusal::UnknownUpstream => StatusCode::NOT_FOUND,
@@ -89,7 +102,7 @@ impl Refusal {
             Refusal::StreamingDenied => StatusCode::FORBIDDEN,
             Refusal::TooLongToInspect => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Refusal::Host | Refusal::Body => StatusCode::BAD_REQUEST,
+            Refusal::Host | Refusal::Body | Refusal::OddPath => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -116,6 +129,9 @@ impl Refusal {
             }
             Refusal::ApiKey => {
                 r#"{"error":{"code":"api_key_denied","message":"API keys are not accepted here."}}"#
+            }
+            Refusal::OddPath => {
+                r#"{"error":{"code":"odd_path","message":"This path can be read in more than one way: it has an escape of what needs none, a dot segment, a dot or a space at the end of a segment, ';', a backslash, a control character, or more than one 'deployments'. Write it plainly."}}"#
             }
             Refusal::Unreachable => {
                 r#"{"error":{"code":"upstream_unreachable","message":"No connection to the service."}}"#
@@ -152,6 +168,26 @@ impl Refusal {
         }
         response
     }
+}
+
+/// The request is not sent.
+pub(super) fn reject(call: Option<Conclude>, refusal: Refusal) -> Response<Answer> {
+    if let Some(call) = call {
+        call.call().answered_by_us(refusal.status(), true);
+        // A request that its caller broke off ends as any other that is: by the caller.
+        let broke = refusal == Refusal::Body;
+        call.end(if broke { Ending::ClientDisconnect } else { Ending::Rejected });
+    }
+    refusal.response()
+}
+
+/// There is no answer to pass on.
+pub(super) fn give_up(call: Option<Conclude>, refusal: Refusal, ending: Ending) -> Response<Answer> {
+    if let Some(call) = call {
+        call.call().answered_by_us(refusal.status(), refusal == Refusal::Unreachable);
+        call.end(ending);
+    }
+    refusal.response()
 }
 
 impl Body for Answer {

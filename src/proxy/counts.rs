@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::refused::Refusals;
 use super::tls::Cause;
 use crate::caller::Lack;
 
@@ -85,6 +86,10 @@ pub struct Counts {
     limits: [AtomicU64; Limit::ALL.len()],
     unattributed: [AtomicU64; Lack::ALL.len()],
     tls: [[AtomicU64; Cause::ALL.len()]; Side::ALL.len()],
+    /// Who refuses to be asked for usage.
+    pub(super) refusals: Arc<Refusals>,
+    odd_paths_forwarded: AtomicU64,
+    odd_paths_rejected: AtomicU64,
     said: Mutex<HashMap<Subject, Said>>,
 }
 
@@ -120,6 +125,12 @@ impl Counts {
         self.unattributed[lack as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Two readers may make two things of a request's path.
+    pub(super) fn odd_path(&self, rejected: bool) {
+        let count = if rejected { &self.odd_paths_rejected } else { &self.odd_paths_forwarded };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A TLS connection failed.
     pub(super) fn failed(&self, side: Side, cause: Cause) {
         self.tls[side as usize][cause as usize].fetch_add(1, Ordering::Relaxed);
@@ -152,6 +163,18 @@ impl Counts {
         Lack::ALL
             .iter()
             .map(|&lack| (lack.as_str(), self.unattributed[lack as usize].load(Ordering::Relaxed)))
+    }
+
+    /// Deployments whose streams are not asked for usage now, though they should be: they refused. With the
+    /// number of upstreams and api-versions of which that is so.
+    pub fn unasked(&self) -> Vec<(String, u64)> {
+        self.refusals.unasked()
+    }
+
+    /// Requests whose path can be read in two ways, by what became of them.
+    pub fn odd_paths(&self) -> [(&'static str, u64); 2] {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        [("forwarded", count(&self.odd_paths_forwarded)), ("rejected", count(&self.odd_paths_rejected))]
     }
 
     /// TLS failures that there were, by side and cause.

@@ -39,6 +39,10 @@ pub(super) fn draft(
     let mut draft = Usage::draft(resolved.caller, target);
     draft.request.attempt = number(of_gateway(&ATTEMPT)).or_else(|| number(id(&RETRY_COUNT)));
     draft.timing.started_at = Some(at);
+    if surface.is_odd {
+        draft.accounting.add_reason("input:odd_path");
+        draft.accounting.add_reason("output:odd_path");
+    }
     draft.ids = Ids {
         gateway_request_id: of_gateway(&REQUEST_ID),
         client_request_id: id(&CLIENT_REQUEST_ID),

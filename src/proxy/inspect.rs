@@ -15,11 +15,11 @@ use memchr::memmem;
 
 use super::Policy;
 use super::answer::Refusal;
-use super::headers::parameter;
+use super::headers::decode;
 use super::outbound::{Held, Outbound, Room};
 use super::refused::{Asked, Refusals, speaks_of_options};
 use super::surface::{Surface, Treatment};
-use crate::chunk::{Inspected, Inspection};
+use crate::chunk::{Inspected, Inspection, form_boundary};
 use crate::tee::{Kept, REQUEST_READ_BYTES_MAX};
 use crate::usage::Api;
 
@@ -30,13 +30,16 @@ const FIRST_DATE: &str = "2024-09-01";
 /// The api-version that takes no `stream_options` beside an image (Azure.AI.OpenAI, AzureChatClient).
 const NO_IMAGES: &str = "2024-09-01-preview";
 
+/// How much of what calls itself a form is read to see that it is one, and what a short one says.
+const FORM_BYTES: usize = 4 * 1024;
+
 /// What the network threads have in common for these policies.
 #[derive(Debug, Default)]
 pub(super) struct Common {
     /// Memory for bodies that are read ahead.
     pub(super) held: Held,
     /// Who refuses to be asked for usage.
-    pub(super) refusals: Refusals,
+    pub(super) refusals: Arc<Refusals>,
 }
 
 /// What a request's body is looked at for.
@@ -44,6 +47,9 @@ pub(super) struct Common {
 pub(super) struct Plan {
     /// It must not ask for a stream.
     pub(super) deny: bool,
+    /// Nothing is known of its path but that forms with files go there: what calls itself a form must be
+    /// one, and if it is short it must not ask for a stream.
+    pub(super) form: bool,
     /// If it asks for a stream, it is made to ask for usage.
     pub(super) ask: bool,
 }
@@ -95,24 +101,32 @@ pub(super) fn plan(policy: &Policy, method: &Method, surface: &Surface, headers:
     let may_ask = metered_post && matches!(surface.api, Api::ChatCompletions | Api::Completions);
     let plain = is_json(headers) && !is_coded(headers);
     let short = length(headers).is_none_or(|bytes| bytes <= policy.inspect_bytes_max as u64);
-    let may_stream = match surface.api {
-        _ if surface.treatment == Treatment::Silent => false,
-        Api::ChatCompletions | Api::Completions | Api::Responses => true,
-        Api::Images | Api::Audio | Api::Assistants => true,
-        // Files go here too, and they are no request for a stream.
-        Api::Other => is_json(headers) || !headers.contains_key(CONTENT_TYPE),
-        Api::Embeddings | Api::Batch | Api::Websocket => false,
-    };
+    // What a body is called says nothing of what a service makes of it.
+    let may_stream = surface.treatment != Treatment::Silent
+        && match surface.api {
+            // Who knows what another reader makes of it.
+            _ if surface.is_odd => true,
+            Api::ChatCompletions | Api::Completions | Api::Responses => true,
+            Api::Images | Api::Audio | Api::Assistants | Api::Other => true,
+            Api::Embeddings | Api::Batch | Api::Websocket => false,
+        };
+    // Files go to paths that nobody knows, and they are no request for a stream.
+    let form = surface.api == Api::Other && !surface.is_odd && is_form(headers);
     Plan {
-        deny: policy.deny_streaming && may_stream,
+        deny: policy.deny_streaming && may_stream && !form,
+        form: policy.deny_streaming && may_stream && form,
         ask: policy.inject_usage && may_ask && plain && short && takes_options(surface),
     }
 }
 
 /// The head alone asks for a stream: a websocket is one, and so is a stored answer that is replayed.
 pub(super) fn streams_by_head<B>(request: &Request<B>, websocket: bool) -> bool {
-    let replayed = parameter(request.uri().query(), "stream").is_some_and(|value| value != "false");
-    websocket || (request.method() == Method::GET && replayed)
+    let asks = |pair: &str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        decode(name).eq_ignore_ascii_case("stream") && !decode(value).eq_ignore_ascii_case("false")
+    };
+    let replayed = request.uri().query().is_some_and(|query| query.split('&').any(asks));
+    websocket || replayed
 }
 
 /// The event with the usage can be told from the others: it is a stream, or may be one, and not coded.
@@ -142,6 +156,7 @@ where
         let waits = parts.headers.contains_key(EXPECT);
         return Err((Refusal::TooLongToInspect, (!waits).then_some(wire)));
     }
+    let bytes_max = if plan.form { bytes_max.min(FORM_BYTES) } else { bytes_max };
     let mut ahead = Ahead::read(&mut wire, bytes_max, common).await;
     // hyper has said 100 to a caller that waited for it, so the body is ours to send.
     parts.headers.remove(EXPECT);
@@ -150,9 +165,9 @@ where
         return Err((Refusal::Body, None));
     }
     let found = ahead.inspection.finish();
-    if plan.deny
-        && let Some(refusal) = denied(&parts.headers, &pieces, ahead.whole, &found)
-    {
+    // A form that is long is one with a file.
+    let looks = plan.deny || (plan.form && (ahead.whole || !is_true_form(&parts.headers, &pieces.concat())));
+    if looks && let Some(refusal) = denied(&parts.headers, &pieces, ahead.whole || plan.form, &found) {
         return Err((refusal, (!ahead.whole).then_some(wire)));
     }
     let room = Arc::new(ahead.room);
@@ -234,7 +249,7 @@ fn denied(headers: &HeaderMap, pieces: &[Bytes], whole: bool, found: &Inspected)
     } else if is_coded(headers) {
         // Two readers of a coding may read two bodies, and this is a promise: nobody looks into it.
         true
-    } else if is_form(headers) {
+    } else if is_form(headers) && is_true_form(headers, &pieces.concat()) {
         form_may_stream(&pieces.concat())
     } else {
         found.may_stream || !found.readable
@@ -242,15 +257,36 @@ fn denied(headers: &HeaderMap, pieces: &[Bytes], whole: bool, found: &Inspected)
     streams.then_some(Refusal::StreamingDenied)
 }
 
+/// What calls itself a form begins as one, with its boundary: else another reader may take it for JSON.
+fn is_true_form(headers: &HeaderMap, body: &[u8]) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let boundary = form_boundary(kind).filter(|boundary| !boundary.is_empty());
+    let delimiter = boundary.map(|boundary| [b"--", &boundary[..]].concat());
+    delimiter.is_some_and(|delimiter| body.trim_ascii_start().starts_with(&delimiter))
+}
+
 /// A form with a part `stream` that does not say `false`. Other readers of forms may be more
-/// tolerant, so a part that only looks like one counts.
+/// tolerant (of case, quotes and space), so a part that only looks like one counts.
 fn form_may_stream(body: &[u8]) -> bool {
-    let behind = |name: &'static str| memmem::find_iter(body, name).map(move |at| at + name.len());
+    let mut lower = body.to_ascii_lowercase();
+    lower.retain(|byte| *byte != b'\\'); // quoted pairs
     let says_no = |from: usize| {
-        let value = memmem::find(&body[from..], b"\r\n\r\n").map(|at| &body[from + at + 4..]);
-        value.is_some_and(|value| value.to_ascii_lowercase().starts_with(b"false\r\n"))
+        let value = memmem::find(&lower[from..], b"\r\n\r\n").map(|at| &lower[from + at + 4..]);
+        value.is_some_and(|value| value.starts_with(b"false\r\n"))
     };
-    behind("name=\"stream\"").chain(behind("name=stream")).any(|from| !says_no(from))
+    memmem::find_iter(&lower, "name").map(|at| at + "name".len()).any(|from| {
+        let rest = lower[from..].trim_ascii_start();
+        // `name*` is coded (RFC 8187), which forms do not do but for file names.
+        let Some(value) = rest.strip_prefix(b"=") else {
+            let is_file = lower[..from].ends_with(b"filename");
+            return rest.starts_with(b"*") && !is_file && !says_no(from);
+        };
+        let value = value.trim_ascii_start();
+        let value = value.strip_prefix(b"\"").or_else(|| value.strip_prefix(b"'")).unwrap_or(value);
+        let behind = value.strip_prefix(b"stream").map(|rest| rest.first());
+        let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        behind.is_some_and(|next| !next.is_some_and(goes_on)) && !says_no(from)
+    })
 }
 
 /// The service knows `stream_options` at this version. Without a version it is the v1 surface, which

@@ -12,6 +12,7 @@ mod draft;
 mod drain;
 mod gate;
 mod handover;
+mod handshake;
 pub mod headers;
 mod inspect;
 mod limits;
@@ -19,6 +20,7 @@ mod listener;
 mod outages;
 mod outbound;
 mod passing;
+mod path;
 mod patience;
 mod policy;
 mod pump;
@@ -133,8 +135,10 @@ pub fn start(config: Config, shared: Shared) -> io::Result<Running> {
     let (phase, _) = watch::channel(Phase::Serving);
     let counts = Arc::new(Counts::default());
     let port = Arc::new(port(&config, &counts));
-    let mut running = Running { addr, phase, threads: Vec::with_capacity(threads), counts };
-    let context = Arc::new((config, shared, Arc::default()));
+    let mut running =
+        Running { addr, phase, threads: Vec::with_capacity(threads), counts: Arc::clone(&counts) };
+    let common = inspect::Common { refusals: Arc::clone(&counts.refusals), ..Default::default() };
+    let context = Arc::new((config, shared, Arc::new(common)));
     for (n, listener) in listeners.into_iter().enumerate() {
         match start_thread(n, listener, Arc::clone(&context), Arc::clone(&port), running.phase.subscribe()) {
             Ok(thread) => running.threads.push(thread),

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Policy {
     /// A hop that fails the test of trust gets 403 instead of being unattributed.
     pub reject_untrusted: bool,
+    /// A request whose path can be read in two ways gets 400.
+    pub reject_odd_path: bool,
     /// What becomes of `api-key`.
     pub api_key: ApiKey,
     /// Requests for a stream get 403.

@@ -1,6 +1,6 @@
 //! Services that refuse to be asked for usage: told from other refusals, and remembered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use http::{Response, StatusCode};
 use http_body::Body;
 use memchr::memmem;
 use serde_json::Value;
-use smol_str::SmolStr;
+use smol_str::{SmolStr, StrExt};
 
 use super::passing::Passing;
 
@@ -40,13 +40,24 @@ pub(super) struct Asked {
     pub(super) api_version: Option<SmolStr>,
 }
 
+impl Asked {
+    /// The same in lower case: Azure disregards the case of a deployment's name, so another case is no other
+    /// place.
+    fn folded(&self) -> Asked {
+        let deployment = self.deployment.as_deref().map(StrExt::to_ascii_lowercase_smolstr);
+        Asked { deployment, ..self.clone() }
+    }
+}
+
 /// What has refused lately, over all threads.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(Mutex<HashMap<Asked, Known>>);
 
 /// What is known of one that refused.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Known {
+    /// Its name as it was asked for last.
+    deployment: Option<SmolStr>,
     /// The last refusal.
     at: Instant,
     /// The last one that is remembered.
@@ -57,22 +68,38 @@ impl Refusals {
     /// It refused within the last hour, and that is remembered.
     pub(super) fn has(&self, asked: &Asked) -> bool {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = table.get(asked).and_then(|known| known.remembered);
-        known.is_some_and(|at| at.elapsed() < REMEMBERED)
+        table.get(&asked.folded()).is_some_and(Known::is_remembered)
+    }
+
+    /// The deployments that are not asked now, and how many upstreams and api-versions of each.
+    pub(super) fn unasked(&self) -> Vec<(String, u64)> {
+        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unasked = BTreeMap::<&str, u64>::new();
+        for known in table.values().filter(|known| known.is_remembered()) {
+            *unasked.entry(known.deployment.as_deref().unwrap_or("")).or_default() += 1;
+        }
+        unasked.into_iter().map(|(deployment, n)| (deployment.to_owned(), n)).collect()
     }
 
     /// It has refused now. True if that is new, and worth a line in the log.
     pub(super) fn note(&self, asked: Asked, remember: bool) -> bool {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (asked, deployment) = (asked.folded(), asked.deployment);
         if table.len() >= REFUSALS_MAX && !table.contains_key(&asked) {
             let oldest = table.iter().min_by_key(|(_, known)| known.at).map(|(asked, _)| asked.clone());
             oldest.and_then(|oldest| table.remove(&oldest));
         }
         let now = Instant::now();
-        let before = table.get(&asked).copied();
-        let remembered = remember.then_some(now).or(before.and_then(|known| known.remembered));
-        table.insert(asked, Known { at: now, remembered });
+        let before = table.get(&asked).map(|known| known.remembered);
+        let remembered = remember.then_some(now).or(before.flatten());
+        table.insert(asked, Known { deployment, at: now, remembered });
         before.is_none()
+    }
+}
+
+impl Known {
+    fn is_remembered(&self) -> bool {
+        self.remembered.is_some_and(|at| at.elapsed() < REMEMBERED)
     }
 }
 
@@ -285,6 +312,7 @@ mod tests {
         }
         assert!(!refusals.has(&asked(0)) && !refusals.has(&asked(4)) && refusals.has(&asked(5)));
         assert!(!refusals.has(&Asked { upstream: 1, ..asked(9) }));
+        assert_eq!(refusals.unasked().len(), REFUSALS_MAX);
         assert!(!refusals.has(&Asked { api_version: Some("v1".into()), ..asked(9) }));
         assert_eq!(refusals.0.lock().unwrap().len(), REFUSALS_MAX);
     }
@@ -296,8 +324,20 @@ mod tests {
         assert!(refusals.note(asked.clone(), false) && !refusals.has(&asked));
         assert!(!refusals.note(asked.clone(), true) && refusals.has(&asked));
         assert!(!refusals.note(asked.clone(), false) && refusals.has(&asked), "what is known stays known");
+        assert_eq!(refusals.unasked(), [(String::new(), 1)]);
         let Some(past) = Instant::now().checked_sub(REMEMBERED) else { return };
         refusals.0.lock().unwrap().get_mut(&asked).unwrap().remembered = Some(past);
         assert!(!refusals.has(&asked) && !refusals.note(asked.clone(), false));
+        assert_eq!(refusals.unasked(), []);
+    }
+
+    #[test]
+    fn a_deployment_in_another_case_is_the_same_one() {
+        let refusals = Refusals::default();
+        let asked = |name: &str| Asked { upstream: 0, deployment: Some(name.into()), api_version: None };
+        assert!(refusals.note(asked("GPT-4o"), true) && !refusals.note(asked("gpt-4O"), false));
+        assert!(refusals.has(&asked("gpt-4o")));
+        refusals.note(Asked { upstream: 1, ..asked("gpt-4O") }, true);
+        assert_eq!(refusals.unasked(), [("gpt-4O".to_owned(), 2)], "as it was asked for last");
     }
 }

@@ -13,10 +13,11 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use smol_str::SmolStr;
 
-use super::answer::{Answer, Refusal, Wire};
+use super::answer::{Answer, Refusal, Wire, give_up, reject};
 use super::counts::Counts;
 use super::drain::{Drains, Leaving, Staying};
 use super::gate::{Gate, Held, Pass};
+use super::handshake::{Account, Handshake};
 use super::inspect::{self, Common, Outgoing, Plan};
 use super::listener::Port;
 use super::outages::Outages;
@@ -57,7 +58,8 @@ struct Routed {
     upstream: usize,
     target: String,
     surface: Surface,
-    websocket: bool,
+    /// It asks to become a WebSocket.
+    handshake: bool,
 }
 
 /// A request that has come, and what is known of it by its head.
@@ -70,8 +72,7 @@ pub(super) struct Taken {
 /// A request whose call has begun.
 struct Accepted {
     routed: Routed,
-    /// `None`: it makes no event.
-    call: Option<Conclude>,
+    account: Account,
     /// Why it is answered by us.
     refused: Option<Refusal>,
 }
@@ -154,14 +155,22 @@ impl Service {
         let at = Timestamp::now();
         let resolved = (self.shared.resolver)(request.headers(), peer, at);
         let refused = self.refusal(request, &resolved, &routed);
-        let call = if routed.surface.treatment == Treatment::Silent {
-            None
+        if routed.surface.is_odd {
+            self.counts.odd_path(refused.is_some());
+        }
+        if routed.surface.treatment == Treatment::Silent && !routed.handshake {
+            return Ok(Accepted { routed, account: Account::Nothing, refused });
+        }
+        let begin = self.begin(request, resolved, &routed, (began, at), refused)?;
+        let (accounts, live) = (Arc::clone(&self.shared.accounts), Arc::clone(&self.live));
+        let account = if routed.handshake {
+            Account::Handshake(Handshake::new(begin, accounts, live))
         } else {
-            let call = self.begin(request, resolved, &routed, (began, at), refused)?;
+            let call = Call::begin(begin, accounts, live);
             call.set_unsent(true);
-            Some(Conclude::new(call))
+            Account::Call(Conclude::new(call))
         };
-        Ok(Accepted { routed, call, refused })
+        Ok(Accepted { routed, account, refused })
     }
 
     async fn answer(
@@ -170,13 +179,16 @@ impl Service {
         accepted: Accepted,
         tunnel: TunnelSlot,
     ) -> Response<Answer> {
-        let Accepted { routed, call, refused } = accepted;
+        let Accepted { routed, account, refused } = accepted;
         if let Some(refusal) = refused {
-            return reject(call, refusal);
+            return reject(account.call(), refusal);
         }
-        if routed.websocket {
-            return self.upgrade(request, routed, call, &tunnel).await;
-        }
+        let call = match account {
+            Account::Handshake(handshake) => {
+                return self.upgrade(request, routed, handshake, &tunnel).await;
+            }
+            account => account.call(),
+        };
         let outgoing = match self.prepare(request, &routed, call.as_ref()).await {
             Ok(outgoing) => outgoing,
             Err(refusal) => return reject(call, refusal),
@@ -193,8 +205,10 @@ impl Service {
 
     /// Why a request is not sent, as far as its head tells.
     fn refusal(&self, request: &Request<Incoming>, resolved: &Resolved, routed: &Routed) -> Option<Refusal> {
-        let streams = || self.policy.deny_streaming && inspect::streams_by_head(request, routed.websocket);
+        let odd = self.policy.reject_odd_path && routed.surface.is_odd;
+        let streams = || self.policy.deny_streaming && inspect::streams_by_head(request, routed.handshake);
         admission::refusal(&self.policy, resolved, request.uri(), request.headers())
+            .or_else(|| odd.then_some(Refusal::OddPath))
             .or_else(|| streams().then_some(Refusal::StreamingDenied))
     }
 
@@ -215,18 +229,18 @@ impl Service {
         let unnamed = || self.upstreams.iter().position(|upstream| upstream.name().is_none());
         let upstream = named.or_else(unnamed).ok_or(Refusal::UnknownUpstream)?;
         let prefix = self.upstreams[upstream].name();
-        let websocket = websocket::wanted(fields);
+        let handshake = websocket::wanted(request.method(), request.version(), fields);
         let path = headers::path(uri, prefix);
         Ok(Routed {
             upstream,
             target: headers::target(uri, prefix, &self.removals),
-            surface: classify(request.method(), path, uri.query(), websocket),
-            websocket,
+            surface: classify(request.method(), path, uri.query(), handshake),
+            handshake,
         })
     }
 
-    /// Begins the call's accounting. Who pays has been read before any field is removed. A call that
-    /// is refused has an event only if it has a place in the ledger: there is nothing to sum.
+    /// What a call's accounting begins with. Who pays has been read before any field is removed. A call
+    /// that is refused has an event only if it has a place in the ledger: there is nothing to sum.
     fn begin(
         &self,
         request: &Request<Incoming>,
@@ -234,7 +248,7 @@ impl Service {
         routed: &Routed,
         (began, at): (Instant, Timestamp),
         refused: Option<Refusal>,
-    ) -> Result<Arc<Call>, Refusal> {
+    ) -> Result<Begin, Refusal> {
         let slot: Option<Slot> = self.shared.ledger.reserve();
         if slot.is_none() && self.reject_when_full {
             self.shared.accounts.count_refused();
@@ -248,7 +262,7 @@ impl Service {
         }
         let upstream = &self.upstreams[routed.upstream];
         let representation = Representation::of(request.headers());
-        let begin = Begin {
+        Ok(Begin {
             draft: draft::draft(
                 resolved,
                 at,
@@ -264,8 +278,7 @@ impl Service {
             treatment: routed.surface.treatment,
             representation,
             began,
-        };
-        Ok(Call::begin(begin, Arc::clone(&self.shared.accounts), Arc::clone(&self.live)))
+        })
     }
 
     /// Makes the request that goes to the service; with a policy that asks for it, after a look into
@@ -318,7 +331,7 @@ impl Service {
             Ok(Some((response, injected))) => self.respond(response, call, injected),
             // Nobody asked for another protocol.
             Ok(None) => give_up(call, Refusal::NoAnswer, Ending::UpstreamError),
-            Err(broken) => give_up(call, refusal(&broken), broken.ending()),
+            Err(broken) => give_up(call, Refusal::of(&broken), broken.ending()),
         }
     }
 
@@ -401,15 +414,22 @@ impl Service {
         &self,
         mut request: Request<Incoming>,
         routed: Routed,
-        call: Option<Conclude>,
+        handshake: Handshake,
         tunnel: &TunnelSlot,
     ) -> Response<Answer> {
         let caller = hyper::upgrade::on(&mut request);
-        let mut request = self.to_upstream(request, call.as_ref()).map(Outbound::new);
+        let mut request = self.to_upstream(request, None).map(Outbound::new);
         websocket::switch(request.headers_mut());
-        match self.send(&routed, request, call.as_ref()).await {
-            Ok(Answered::Response(response)) => self.respond(response.map(Passing::plain), call, false),
+        match self.send(&routed, request, None).await {
+            Ok(Answered::Response(response)) if response.status().is_success() => {
+                handshake.answered();
+                self.respond(response.map(Passing::plain), None, false)
+            }
+            Ok(Answered::Response(response)) => {
+                self.respond(response.map(Passing::plain), handshake.refused(), false)
+            }
             Ok(Answered::Upgraded(upgraded)) => {
+                let call = handshake.switched();
                 let (mut response, service, beyond) = *upgraded;
                 show_head(call.as_ref(), &response);
                 let protocol = websocket::protocol(response.headers());
@@ -418,7 +438,7 @@ impl Service {
                 tunnel.set(websocket::tunnel(caller, service, beyond, protocol, call));
                 response.map(|()| Answer::Own(http_body_util::Full::default()))
             }
-            Err(broken) => give_up(call, refusal(&broken), broken.ending()),
+            Err(broken) => give_up(handshake.refused(), Refusal::of(&broken), broken.ending()),
         }
     }
 
@@ -454,34 +474,5 @@ impl Service {
 fn show_head<B>(call: Option<&Conclude>, response: &Response<B>) {
     if let Some(call) = call {
         call.call().response_head(response.status(), response.headers());
-    }
-}
-
-/// The request is not sent.
-fn reject(call: Option<Conclude>, refusal: Refusal) -> Response<Answer> {
-    if let Some(call) = call {
-        call.call().answered_by_us(refusal.status(), true);
-        // A request that its caller broke off ends as any other that is: by the caller.
-        let broke = refusal == Refusal::Body;
-        call.end(if broke { Ending::ClientDisconnect } else { Ending::Rejected });
-    }
-    refusal.response()
-}
-
-/// There is no answer to pass on.
-fn give_up(call: Option<Conclude>, refusal: Refusal, ending: Ending) -> Response<Answer> {
-    if let Some(call) = call {
-        call.call().answered_by_us(refusal.status(), refusal == Refusal::Unreachable);
-        call.end(ending);
-    }
-    refusal.response()
-}
-
-fn refusal(broken: &Broken) -> Refusal {
-    match broken {
-        Broken::Unsent(_) => Refusal::Unreachable,
-        Broken::Timeout => Refusal::Timeout,
-        Broken::Caller(_) => Refusal::Body,
-        _ => Refusal::NoAnswer,
     }
 }

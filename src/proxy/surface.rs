@@ -1,10 +1,12 @@
 //! Which API a path belongs to, and how its calls are treated. Gateways add and drop prefixes, so
-//! a path is read from its end.
+//! a path is read from its end; services differ in what they take literally, so it is read as one of them
+//! would understand it ([`super::path`]).
 
 use http::Method;
 use smol_str::SmolStr;
 
-use super::headers::{decode, parameter};
+use super::headers::parameter;
+use super::path::Path;
 pub use crate::meter::Treatment;
 use crate::usage::Api;
 
@@ -15,6 +17,41 @@ const NAME_CHARS_MAX: usize = 128;
 /// Segments of a path for which there is room at once: `/openai/deployments/ID/chat/completions` has 5.
 const SEGMENTS_USUAL: usize = 8;
 
+/// Stands before a deployment's name.
+const DEPLOYMENTS: &str = "deployments";
+
+/// The segments by which operations are known, in any case.
+const WORDS: [&str; 28] = [
+    DEPLOYMENTS,
+    "assistants",
+    "audio",
+    "batches",
+    "cancel",
+    "chat",
+    "client_secrets",
+    "completions",
+    "count_tokens",
+    "edits",
+    "embeddings",
+    "extensions",
+    "file_batches",
+    "generations",
+    "generations:submit",
+    "images",
+    "input_tokens",
+    "jobs",
+    "messages",
+    "realtime",
+    "responses",
+    "runs",
+    "speech",
+    "threads",
+    "transcriptions",
+    "translations",
+    "uploads",
+    "variations",
+];
+
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surface {
@@ -22,40 +59,84 @@ pub struct Surface {
     pub treatment: Treatment,
     /// Its API.
     pub api: Api,
-    /// The deployment in its path, decoded.
+    /// The deployment in its path, decoded; in the case that the caller wrote.
     pub deployment: Option<SmolStr>,
     /// The query's `api-version`, decoded.
     pub api_version: Option<SmolStr>,
+    /// Another reader may make something else of its path.
+    pub is_odd: bool,
 }
 
-/// Reads method, path (without the upstream's prefix) and query. `websocket`: the request asks for
-/// that upgrade.
-pub fn classify(method: &Method, path: &str, query: Option<&str>, websocket: bool) -> Surface {
-    let mut segments = Vec::with_capacity(SEGMENTS_USUAL);
-    segments.extend(path.split('/').filter(|segment| !segment.is_empty()));
-    let deployments = segments.iter().position(|&segment| segment == "deployments");
-    let in_path = deployments.and_then(|at| segments.get(at + 1)).map(|id| SmolStr::from(decode(id)));
+/// Reads method, path (without the upstream's prefix) and query. `handshake`: the request asks to become
+/// a WebSocket, whose deployment stands in the query. Whether it becomes one, the answer says.
+pub fn classify(method: &Method, path: &str, query: Option<&str>, handshake: bool) -> Surface {
+    let path = Path::of(path);
+    let mut words = Vec::with_capacity(SEGMENTS_USUAL);
+    words.extend(path.segments().map(word));
+    let (deployments, is_only) = last_deployments(&words);
+    let is_odd = path.is_odd() || !is_only;
+    let in_path = deployments.and_then(|at| path.segments().nth(at + 1)).map(SmolStr::from);
     // What follows the deployment says what is done with it; its id must not be read as an API.
-    let operation = segments.get(deployments.map_or(0, |at| at + 2)..).unwrap_or(&[]);
+    let operation = words.get(deployments.map_or(0, |at| at + 2)..).unwrap_or(&[]);
+    let known = if is_odd { odd_operation(operation) } else { operation_api(operation) };
     let (api, treatment) = match *method {
-        _ if websocket => (Api::Websocket, Treatment::Unmetered),
         Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE | Method::TRACE => {
-            (operation_api(operation).0, Treatment::Silent)
+            (known.0, Treatment::Silent)
         }
-        Method::POST => operation_api(operation),
+        Method::POST => known,
         // Nobody makes a call like this; if somebody does, what the answer reports is taken.
-        _ => match operation_api(operation) {
+        _ => match known {
             (api, Treatment::Metered) => (api, Treatment::ReportedOnly),
             other => other,
         },
     };
     let in_query = || parameter(query, "deployment").or_else(|| parameter(query, "model"));
-    let deployment = in_path.or_else(|| if websocket { in_query() } else { None });
+    let deployment = in_path.or_else(|| if handshake { in_query() } else { None });
     Surface {
         treatment,
         api,
         deployment: deployment.and_then(name),
         api_version: parameter(query, "api-version").and_then(name),
+        is_odd,
+    }
+}
+
+/// The segment, or the word that it is in another case.
+fn word(segment: &str) -> &str {
+    if !segment.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return segment; // almost always
+    }
+    WORDS.into_iter().find(|word| word.eq_ignore_ascii_case(segment)).unwrap_or(segment)
+}
+
+/// Where the last `deployments` before an operation stands, and whether there is no other. A deployment may
+/// have that name itself: what belongs to the operation (`deployments/deployments/chat/completions`) is no
+/// id.
+fn last_deployments(words: &[&str]) -> (Option<usize>, bool) {
+    let mut places = (0..words.len()).rev().filter(|at| words[*at] == DEPLOYMENTS);
+    let Some(last) = places.next() else { return (None, true) };
+    let first = words.iter().position(|word| *word == DEPLOYMENTS);
+    if first == Some(last) {
+        return (first, true);
+    }
+    let behind = |at: usize| odd_operation(words.get(at..).unwrap_or(&[]));
+    let is_before_one =
+        |at: &usize| behind(at + 2) != behind(words.len()) && behind(at + 2) == behind(at + 1);
+    let places = std::iter::once(last).chain(places);
+    (places.into_iter().find(is_before_one).or(Some(last)), false)
+}
+
+/// The same for a path that is odd. Some service may not read it to its end, so of one that is not known
+/// the longest beginning that is metered counts; and nobody makes such a path for a call that is free or
+/// another one's.
+fn odd_operation(operation: &[&str]) -> (Api, Treatment) {
+    match operation_api(operation) {
+        (api, Treatment::Free | Treatment::Unmetered) => (api, Treatment::ReportedOnly),
+        unknown @ (Api::Other, _) => {
+            let mut beginnings = (0..operation.len()).rev().map(|end| operation_api(&operation[..end]));
+            beginnings.find(|(_, treatment)| *treatment == Treatment::Metered).unwrap_or(unknown)
+        }
+        known => known,
     }
 }
 
@@ -67,8 +148,10 @@ fn operation_api(operation: &[&str]) -> (Api, Treatment) {
         // On-your-data of 2023: its delta has another layout.
         [.., "extensions", "chat", "completions"] => (Api::ChatCompletions, ReportedOnly),
         [.., "chat", "completions"] => (Api::ChatCompletions, Metered),
-        // A completion that is stored gets other metadata; its usage has been billed.
-        [.., "chat", "completions", _] => (Api::ChatCompletions, Free),
+        // A completion that is stored gets other metadata; its usage has been billed. What else stands there
+        // is no id, and a service that reads no further makes a completion of it.
+        [.., "chat", "completions", id] if id.starts_with("chatcmpl-") => (Api::ChatCompletions, Free),
+        [.., "chat", "completions", _] => (Api::ChatCompletions, Metered),
         [.., "completions"] => (Api::Completions, Metered),
         [.., "images", "embeddings"] => (Api::Embeddings, ReportedOnly),
         [.., "embeddings"] => (Api::Embeddings, Metered),
@@ -77,7 +160,9 @@ fn operation_api(operation: &[&str]) -> (Api, Treatment) {
         [.., "responses", "input_tokens"] => (Api::Responses, Free),
         [.., "messages", "count_tokens"] | [.., "realtime", "client_secrets"] => (Api::Other, Free),
         // The work of a call that has its own event is broken off, and what it used so far is said again.
-        [.., "cancel"] => (kept_api(operation), Unmetered),
+        [.., "responses" | "runs" | "batches" | "file_batches" | "jobs" | "uploads", _, "cancel"] => {
+            (kept_api(operation), Unmetered)
+        }
         // A run that is there gets other metadata.
         [.., "threads", _, "runs", _] => (Api::Assistants, Unmetered),
         // Compacting is one.
@@ -103,6 +188,9 @@ fn kept_api(operation: &[&str]) -> Api {
 fn name(text: SmolStr) -> Option<SmolStr> {
     (!text.is_empty() && text.chars().count() <= NAME_CHARS_MAX).then_some(text)
 }
+
+#[cfg(test)]
+mod spellings;
 
 #[cfg(test)]
 mod tests {
@@ -134,6 +222,8 @@ mod tests {
             ("openai/v1/responses/of_the_future", Api::Responses, ReportedOnly),
             ("openai/v1/responses/input_tokens", Api::Responses, Free),
             ("openai/v1/chat/completions/chatcmpl-1", Api::ChatCompletions, Free),
+            ("openai/v1/chat/completions/extra", Api::ChatCompletions, Metered),
+            ("openai/v1/embeddings/x/cancel", Api::Other, ReportedOnly),
             ("anthropic/v1/messages/count_tokens", Api::Other, Free),
             ("openai/v1/realtime/client_secrets", Api::Other, Free),
             ("openai/deployments/d/images/generations", Api::Images, ReportedOnly),
@@ -175,7 +265,7 @@ mod tests {
         let put = |path: &str| classify(&Method::PUT, path, None, false).treatment;
         assert_eq!(put("/openai/v1/chat/completions"), Treatment::ReportedOnly);
         assert_eq!(put("/openai/v1/anything"), Treatment::ReportedOnly);
-        assert_eq!(put("/openai/v1/chat/completions/c"), Treatment::Free);
+        assert_eq!(put("/openai/v1/chat/completions/chatcmpl-c"), Treatment::Free);
         assert_eq!(put("/openai/v1/responses/r/cancel"), Treatment::Unmetered);
     }
 
@@ -190,11 +280,10 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_is_named_by_its_query() {
-        let get = |query| classify(&Method::GET, "/openai/realtime", Some(query), true);
+    fn a_handshake_is_named_by_its_query_and_is_a_get_like_any_other_until_it_is_answered() {
+        let get = |query| classify(&Method::GET, "/openai/v1/responses", Some(query), true);
         assert_eq!(get("deployment=rt&api-version=p").deployment.as_deref(), Some("rt"));
         assert_eq!(get("model=rt").deployment.as_deref(), Some("rt"));
-        assert_eq!(get("model=rt").api, Api::Websocket);
-        assert_eq!(get("model=rt").treatment, Treatment::Unmetered);
+        assert_eq!((get("model=rt").api, get("model=rt").treatment), (Api::Responses, Treatment::Silent));
     }
 }

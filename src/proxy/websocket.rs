@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -38,9 +38,13 @@ impl TunnelSlot {
     }
 }
 
-/// The request asks to become a websocket.
-pub(super) fn wanted(headers: &HeaderMap) -> bool {
-    has_token(headers, &CONNECTION, "upgrade") && has_token(headers, &UPGRADE, "websocket")
+/// The request asks to become a WebSocket: only a GET can (RFC 6455 4.1), and of HTTP/1.1 (RFC 9110 7.8). For
+/// any other one the fields end here, as hop-by-hop ones do.
+pub(super) fn wanted(method: &Method, version: Version, headers: &HeaderMap) -> bool {
+    *method == Method::GET
+        && version >= Version::HTTP_11
+        && has_token(headers, &CONNECTION, "upgrade")
+        && has_token(headers, &UPGRADE, "websocket")
 }
 
 /// Says on the next hop that the protocol is switched; the fields are removed with the others that

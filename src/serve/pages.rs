@@ -89,6 +89,8 @@ fn snapshot(
             unattributed: edges.unattributed_calls().collect(),
             limits: edges.limits().collect(),
             tls_failures: edges.tls_failures().collect(),
+            odd_paths: edges.odd_paths().to_vec(),
+            unasked: edges.unasked(),
         },
     }
 }

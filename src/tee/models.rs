@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
-use smol_str::SmolStr;
+use smol_str::{SmolStr, StrExt};
 
 use crate::prompt;
 use crate::usage::{Target, Usage};
@@ -46,7 +46,8 @@ impl Models {
 }
 
 fn key(target: &Target) -> Option<(SmolStr, SmolStr)> {
-    Some((target.resource.clone(), target.deployment.clone()?))
+    // Azure disregards the case of a deployment's name, and the event has the service's spelling.
+    Some((target.resource.clone(), target.deployment.as_ref()?.to_ascii_lowercase_smolstr()))
 }
 
 #[cfg(test)]

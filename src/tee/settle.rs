@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use smol_str::SmolStr;
 use uuid::Uuid;
 
 use super::Accounts;
@@ -45,7 +44,8 @@ pub(super) fn usage(state: &mut State, ending: Ending) -> Final {
 fn without_meter(draft: &Usage, ending: Ending) -> Usage {
     let mut usage = draft.clone();
     usage.tokens = Tokens::default();
-    usage.accounting = Accounting { rules: usage.accounting.rules, ..Accounting::default() };
+    let Accounting { rules, reasons, .. } = usage.accounting;
+    usage.accounting = Accounting { rules, reasons, ..Accounting::default() };
     usage.accounting.add_reason("input:meter_panic");
     usage.accounting.add_reason("output:meter_panic");
     usage.stream.outcome = match ending {
@@ -72,8 +72,10 @@ fn add_facts(usage: &mut Usage, facts: Facts) {
         (accounting.input_source, accounting.output_source) = (Source::Computed, Source::Computed);
         (accounting.input_quality, accounting.output_quality) = (Quality::Exact, Quality::Exact);
         (accounting.computed_input, accounting.computed_output) = (Some(0), Some(0));
-        accounting.reasons =
-            vec![SmolStr::new_static("input:not_billed"), SmolStr::new_static("output:not_billed")];
+        // Of the numbers nothing else is to be said; of the path it still is.
+        accounting.reasons.retain(|reason| reason.ends_with(":odd_path"));
+        accounting.add_reason("input:not_billed");
+        accounting.add_reason("output:not_billed");
     }
 }
 

@@ -73,7 +73,8 @@ pub struct Target {
     pub operation: Option<SmolStr>,
     /// Name of the upstream, or its host where it has no name.
     pub resource: SmolStr,
-    /// The deployment in the path, or the request's `model` where the path has none.
+    /// The deployment in the path, or the request's `model` where the path has none; in the service's own
+    /// spelling, if that differs in case alone.
     pub deployment: Option<SmolStr>,
     /// `x-ms-deployment-name`: the deployment that served the call.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -276,7 +277,7 @@ pub struct Accounting {
     pub input_quality: Quality,
     /// How far `tokens.output` can be trusted.
     pub output_quality: Quality,
-    /// Why a number is not exact, each with its side: `output:client_disconnect`.
+    /// Why a number is not exact, or is to be looked at, each with its side: `output:client_disconnect`.
     pub reasons: Vec<SmolStr>,
     /// Version of the rules that computed.
     pub rules: SmolStr,

@@ -13,6 +13,7 @@ const INJECT: Policy = Policy {
     inject_usage: true,
     inspect_bytes_max: 4096,
     reject_untrusted: false,
+    reject_odd_path: false,
     api_key: tokenweir::proxy::ApiKey::Pass,
     deny_streaming: false,
     drain: None,
@@ -256,6 +257,8 @@ fn case_37_a_refusal_is_retried_once_without_and_remembered_if_it_names_the_memb
             (Outcome::Complete, Source::Computed)
         );
         // From now on nobody asks this deployment, if the service said clearly what it is.
+        let unasked = if remembered { vec![("d".to_owned(), 1)] } else { vec![] };
+        assert_eq!(rig.running().counts().unasked(), unasked, "{status} {body}");
         wire.send(chat(STREAM, ""));
         assert_eq!(wire.message().status(), 200);
         let first = if remembered { STREAM } else { ASKS };
@@ -288,6 +291,33 @@ fn a_refusal_that_may_be_the_callers_own_doing_is_not_remembered() {
         assert_eq!(usage(&rig).request.injection, Some(Injection::Refused));
         rig.send(chat(STREAM, "")).message();
         assert_eq!(text(&requests.recv().unwrap().body), ASKS, "it is asked again, behind {body}");
+    }
+}
+
+/// A service that quotes what it does not know, as Azure does, says nothing of other callers' requests.
+#[test]
+fn a_400_that_quotes_its_caller_changes_nothing_for_others() {
+    for member in ["my_stream_options", "stream_options_of_mine", "stream_options"] {
+        for param in [json!(null), json!(member)] {
+            let script = Script::start(move |mut wire, _| {
+                while let message = wire.message()
+                    && !message.head.is_empty()
+                {
+                    let body = text(&message.body);
+                    let quoted = body.contains("\"mallory\"");
+                    let sentence = format!("Unrecognized request argument supplied: {member}");
+                    let error = json!({"error": {"message": sentence, "param": param}});
+                    let answer =
+                        if quoted { refusal(400, &error.to_string())[0].to_owned() } else { ok(&body) };
+                    wire.send(answer.replace("Connection: close\r\n", ""));
+                }
+            });
+            let rig = Setup { policy: INJECT, ..Setup::to(script.addr) }.start();
+            let body = json!({"stream": true, "model": "mallory", member: 1}).to_string();
+            assert_eq!(rig.send(chat(&body, "")).message().status(), 400);
+            assert_eq!(text(&rig.send(chat(STREAM, "")).message().body), ASKS, "{member}");
+            assert_eq!(rig.running().counts().unasked(), []);
+        }
     }
 }
 

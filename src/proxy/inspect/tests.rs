@@ -74,7 +74,22 @@ fn a_stream_may_be_asked_for_on_most_surfaces() {
     assert!(denies("/openai/v1/audio/transcriptions", &form));
     assert!(!denies("/openai/v1/files", &form), "files are no requests");
     assert!(!denies("/openai/v1/embeddings", &[JSON]));
+    // However they are called, and however the path is spelled.
+    for kind in ["text/json", "text/plain", "application/x-ndjson", "application/octet-stream", "", "x"] {
+        for path in
+            ["/v1/something-new", "/v1/Chat/%63ompletions", "/v1/x;y", "/v1/embeddings;x", "/batches/."]
+        {
+            assert!(denies(path, &[("content-type", kind)]), "{path} {kind}");
+        }
+    }
+    assert!(denies("/v1/chat/completions", &form) && denies("/v1/files;x", &form));
+    assert!(planned(policy, "/openai/v1/files", &form).form, "but they must be forms");
+    assert!(!planned(Policy::default(), "/openai/v1/files", &form).form);
     let get = |target: &str| Request::get(target).body(()).unwrap();
+    for query in ["stream=false&stream=true", "Stream=true", "%73tream=1", "a&stream", "stream=falsely"] {
+        assert!(streams_by_head(&get(&format!("/openai/v1/responses/r?{query}")), false), "{query}");
+    }
+    assert!(!streams_by_head(&get("/openai/v1/responses/r?upstream=true&Stream=False"), false));
     assert!(streams_by_head(&get("/openai/v1/responses/r?stream=true"), false));
     assert!(!streams_by_head(&get("/openai/v1/responses/r?stream=false"), false));
     assert!(!streams_by_head(&get("/openai/v1/responses/r"), false));
@@ -113,9 +128,58 @@ fn what_is_not_certain_to_be_no_stream_is_denied() {
         ("stream\r\n\r\n1\r\n--b--", Some(Refusal::StreamingDenied)),
         ("\"stream\"", Some(Refusal::StreamingDenied)),
         ("\"model\"\r\n\r\nstream\r\n--b--", None),
+        ("\"file\"; filename=\"stream.wav\"\r\n\r\nx\r\n--b--", None),
+        ("\"file\"; filename*=UTF-8''streams\r\n\r\nx\r\n--b--", None),
+        ("\"stream_options\"\r\n\r\nx\r\n--b--", None),
+        ("'Stream'\r\n\r\ntrue\r\n--b--", Some(Refusal::StreamingDenied)),
+        (" \"stream[]\"\r\n\r\ntrue\r\n--b--", Some(Refusal::StreamingDenied)),
+        ("\"str\\eam\"\r\n\r\ntrue\r\n--b--", Some(Refusal::StreamingDenied)),
+        ("x; name*=UTF-8''%73tream\r\n\r\ntrue\r\n--b--", Some(Refusal::StreamingDenied)),
     ] {
         assert_eq!(of(&form, format!("{part}{value}").leak(), true), refusal, "{value}");
     }
+    // What calls itself a form and is none is what a reader of JSON makes of it.
+    for (body, refusal) in [
+        (r#"{"stream":true}"#, Some(Refusal::StreamingDenied)),
+        (r#"{"stream":false}"#, None),
+        ("{\"stream\":true}\r\n--b\r\n\r\n--b--", Some(Refusal::StreamingDenied)),
+        ("--c\r\n\r\n--c--", Some(Refusal::StreamingDenied)),
+    ] {
+        assert_eq!(of(&form, body, true), refusal, "{body}");
+        assert_eq!(
+            of(&[("content-type", "multipart/form-data")], body, true),
+            refusal,
+            "no boundary: {body}"
+        );
+        assert_eq!(of(&[("content-type", "multipart/mixed; boundary=b")], body, true), refusal, "{body}");
+    }
+}
+
+/// On a path of which nothing is known: files go on whatever their length, and nothing else does.
+#[test]
+fn files_are_forms_and_pass() {
+    let common = Common::default();
+    let plan = Plan { form: true, ..Plan::default() };
+    let sends = |body: String| {
+        let mut request = Request::new(Full::new(Bytes::from(body.clone())));
+        *request.headers_mut() = fields(&[("content-type", "multipart/form-data; boundary=b")]);
+        let asked = Asked { upstream: 0, deployment: None, api_version: None };
+        let outgoing =
+            run(inspect(plan, request, asked, 1 << 20, &common)).map_err(|(refusal, _)| refusal)?;
+        let sent = run(http_body_util::BodyExt::collect(outgoing.request.into_body())).unwrap().to_bytes();
+        assert_eq!(sent, body, "not a byte is changed");
+        Ok::<_, Refusal>(())
+    };
+    let file = |bytes: usize| {
+        let head = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n";
+        format!("{head}{}\r\n--b--", "x".repeat(bytes))
+    };
+    assert_eq!((sends(file(10)), sends(file(5_000_000))), (Ok(()), Ok(())));
+    let json = |bytes: usize| format!(r#"{{"x":"{}","stream":true}}"#, "x".repeat(bytes));
+    let denied = Err(Refusal::StreamingDenied);
+    assert_eq!((sends(json(10)), sends(json(5_000_000))), (denied, denied));
+    let form = "--b\r\nContent-Disposition: form-data; name=\"stream\"\r\n\r\ntrue\r\n--b--";
+    assert_eq!(sends(form.to_owned()), denied);
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -131,7 +195,7 @@ fn outgoing(
     let mut request = Request::new(Full::new(Bytes::from_static(body.as_bytes())));
     *request.headers_mut() = fields(&[JSON, ("accept-encoding", "gzip"), ("expect", "100-continue")]);
     let asked = Asked { upstream: 0, deployment: None, api_version: Some(version.into()) };
-    let plan = Plan { ask: true, deny: false };
+    let plan = Plan { ask: true, ..Plan::default() };
     let Outgoing { request, again, remembered } =
         run(inspect(plan, request, asked, bytes_max, common)).unwrap();
     let (parts, body) = request.into_parts();

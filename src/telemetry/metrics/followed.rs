@@ -119,6 +119,18 @@ const FOLLOWED: &[Followed] = &[
         "Requests sent again as their callers wrote them, since the service refused to be asked for usage.",
         |now, put| put(&[], f(now.data_path.usage_refused)),
     ),
+    gauge(
+        "tokenweir_include_usage_off",
+        &["deployment"],
+        "1 while streams of a deployment are not asked for usage (--include-usage inject), since its service refused that within the last hour. Of several upstreams and api-versions, how many. A deployment is other until a call of it has succeeded.",
+        |now, put| now.edges.unasked.iter().for_each(|(deployment, n)| put(&[deployment], f(*n))),
+    ),
+    counter(
+        "tokenweir_odd_paths_total",
+        &["result"],
+        "Requests whose path two services may read in two ways (--on-odd-path). result: forwarded (and metered, reason odd_path), rejected.",
+        |now, put| now.edges.odd_paths.iter().for_each(|(result, n)| put(&[result], f(*n))),
+    ),
     counter(
         "tokenweir_limits_total",
         &["limit"],

@@ -14,6 +14,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Registry, TextEncoder,
 };
+use smol_str::SmolStr;
 
 use self::declare::{Declare, Row};
 use self::edges::{
@@ -33,6 +34,9 @@ const CALLERS_MAX: usize = 500;
 
 /// A caller that was silent for so long takes no series any more.
 const CALLER_IDLE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Reasons of numbers that nobody could know, because nothing is read for them.
+const UNMETERED: [&str; 2] = ["no_usage", "unmetered"];
 
 /// Whose tokens stand in metrics of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +67,7 @@ pub struct Metrics {
     accounting: IntCounterVec,
     residual_tokens: HistogramVec,
     rules_drifted: IntGaugeVec,
+    unmetered: IntCounterVec,
     parse_errors: IntCounter,
     unknown_fields: IntCounter,
     conflicts: IntCounter,
@@ -164,6 +169,11 @@ impl Metrics {
                 "1 while the service bills otherwise than the rules say; computed numbers are then estimated. Of several upstreams, how many do.",
                 &["deployment", "model", "class"],
             )?,
+            unmetered: d.counters(
+                "tokenweir_unmetered_calls_total",
+                "Calls that nobody has a number for on some side, because nothing in them is read for it. reason: no_usage (what the service reports is taken, and it reported nothing), unmetered (what goes by is not looked into, as in a WebSocket, or is another call's).",
+                &["api", "reason"],
+            )?,
             parse_errors: d
                 .counter("tokenweir_sse_parse_errors_total", "Events or bodies that could not be read.")?,
             unknown_fields: d.counter(
@@ -221,6 +231,12 @@ impl Metrics {
         self.requests.with_label_values(&[api, deployment, status_class, outcome.as_str()]).inc();
         if outcome != Outcome::Complete {
             self.interruptions.with_label_values(&[outcome.as_str()]).inc();
+        }
+        for reason in UNMETERED {
+            let has = |known: &SmolStr| known.split_once(':').is_some_and(|(_, why)| why == reason);
+            if usage.accounting.reasons.iter().any(has) {
+                self.unmetered.with_label_values(&[api, reason]).inc();
+            }
         }
         self.conflicts.inc_by(u64::from(usage.caller.conflict));
         self.parse_errors.inc_by(usage.stream.parse_errors);
@@ -320,6 +336,9 @@ impl Metrics {
         for (deployment, _) in &mut now.data_path.answers {
             *deployment = self.deployments.label(Some(deployment), false).to_owned();
         }
+        for (deployment, _) in &mut now.edges.unasked {
+            *deployment = self.deployments.label(Some(deployment), false).to_owned();
+        }
         // What is known and has no answer now is at 0, not absent: others scale by it.
         now.data_path.answers.extend(self.deployments.all().into_iter().map(|name| (name, 0)));
         self.followed.follow(&now);
@@ -381,6 +400,8 @@ mod tests {
                 unattributed: vec![("malformed", 5)],
                 limits: vec![("in_flight", 7)],
                 tls_failures: vec![("caller", "not_tls", 2)],
+                odd_paths: vec![("forwarded", 3)],
+                unasked: vec![("junk".to_owned(), 1), ("more junk".to_owned(), 1)],
             },
             ..Snapshot::default()
         };
@@ -392,6 +413,8 @@ mod tests {
         assert!(text.contains("tokenweir_limits_total{limit=\"in_flight\"} 7"), "{text}");
         assert!(text.contains("tokenweir_tls_failures_total{cause=\"not_tls\",side=\"caller\"} 2"), "{text}");
         assert!(text.contains("tokenweir_unattributed_requests_total{reason=\"malformed\"} 5"), "{text}");
+        assert!(text.contains("tokenweir_odd_paths_total{result=\"forwarded\"} 3"), "{text}");
+        assert!(text.contains("tokenweir_include_usage_off{deployment=\"other\"} 2"), "{text}");
         assert!(text.contains("tokenweir_kafka_broker_up{broker=\"2\"} 1"), "{text}");
         assert!(text.contains("tokenweir_kafka_rtt_seconds{broker=\"2\"} 0.25"), "{text}");
         assert!(text.contains("tokenweir_build_info{version="), "{text}");
@@ -428,6 +451,25 @@ mod tests {
             let line =
                 format!("tokenweir_count_residual_tokens_bucket{{{labels},le=\"{edge}\"}} {at_most}\n");
             assert!(text.contains(&line), "{line}{text}");
+        }
+    }
+
+    #[test]
+    fn calls_without_a_number_are_counted_by_api() {
+        let metrics = Metrics::new().unwrap();
+        let mut usage = Usage::draft(Caller::unattributed(Trust::None), Target::default());
+        for reasons in [
+            &["input:no_usage", "output:no_usage"][..],
+            &["output:no_usage"],
+            &["input:unmetered", "output:unmetered"],
+            &["input:not_billed", "output:client_disconnect", "no_usage"],
+        ] {
+            usage.accounting.reasons = reasons.iter().copied().map(SmolStr::new_static).collect();
+            metrics.settled(&usage);
+        }
+        let text = metrics.render(Snapshot::default()).unwrap();
+        for line in [r#"{api="other",reason="no_usage"} 2"#, r#"{api="other",reason="unmetered"} 1"#] {
+            assert!(text.contains(&format!("tokenweir_unmetered_calls_total{line}\n")), "{text}");
         }
     }
 

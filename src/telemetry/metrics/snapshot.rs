@@ -112,4 +112,8 @@ pub struct EdgesSnapshot {
     pub limits: Vec<(&'static str, u64)>,
     /// TLS connections that failed, by side and cause.
     pub tls_failures: Vec<(&'static str, &'static str, u64)>,
+    /// Requests whose path can be read in two ways, by what became of them.
+    pub odd_paths: Vec<(&'static str, u64)>,
+    /// Deployments whose streams are not asked for usage now, since they refused.
+    pub unasked: Vec<(String, u64)>,
 }
