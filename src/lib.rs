@@ -11,6 +11,7 @@ pub mod demo;
 pub mod frames;
 pub mod ledger;
 pub mod meter;
+pub mod names;
 pub mod pool;
 pub mod prompt;
 pub mod proxy;

@@ -1,9 +1,14 @@
 //! Threads that count, so that no network thread waits for a tokenizer.
 //!
-//! A task that wants to be run stands in the queue at most once, and does all its work when its
-//! turn comes. Beside it there are errands, for when there is nothing else to do: one at a time, so
-//! that another thread is always free for a task. Those that are wanted soon go first, the others can
-//! be called off. The pool knows nothing of calls.
+//! Work stands in one of three queues: what an answer needs goes before any prompt, and prompts of calls that
+//! were refused come last of all ([`Lane`]). A prompt can take a third of a second, so of two threads and
+//! more the first is for answers alone: no number of prompts, however long, holds up an answer. A single
+//! thread does both, and takes answers first.
+//!
+//! A task stands in the queue of a lane at most once, and does all its work there when its turn comes. Beside
+//! them there are errands, for when there is nothing else to do: one at a time, and never by the thread
+//! that is for answers. Those that are wanted soon go first, the others can be called off. The pool knows
+//! nothing of calls.
 
 mod gather;
 
@@ -15,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Tasks that may wait. A task is one call with bytes or a prompt to count, so this is above the
+/// Tasks that may wait in a lane. A task is one call with bytes or a prompt to count, so this is above the
 /// number of calls that one process can carry; over it the call settles without.
 const QUEUE_TASKS_MAX: usize = 65_536;
 
@@ -28,8 +33,19 @@ const SOON_MAX: usize = QUEUE_TASKS_MAX;
 
 /// Work for the pool.
 pub trait Task: Send + Sync {
-    /// Does what there is to do.
-    fn run(self: Arc<Self>);
+    /// Does what there is to do of the kind that its lane is for.
+    fn run(self: Arc<Self>, lane: Lane);
+}
+
+/// What a task stands in a queue for, in the order in which queues are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// An answer, or the end of a call: somebody waits for the number.
+    Answer,
+    /// A prompt, or a request that has to be read.
+    Prompt,
+    /// The prompt of a call that the service refused: it is most likely not billed.
+    Refused,
 }
 
 /// Work that nobody waits for. It may be dropped instead of being run.
@@ -40,7 +56,7 @@ pub type Errand = Box<dyn FnOnce() + Send>;
 #[error("the counting pool takes no more work")]
 pub struct Full;
 
-/// A fixed number of counting threads with one bounded queue.
+/// A fixed number of counting threads with bounded queues.
 pub struct Pool {
     queue: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -48,65 +64,85 @@ pub struct Pool {
 
 struct Queue {
     state: Mutex<State>,
+    /// Rung for the thread that is for answers alone.
+    answers: Condvar,
+    /// Rung for the others.
     wake: Condvar,
 }
 
 struct State {
-    tasks: VecDeque<Arc<dyn Task>>,
+    /// In the order of [`Lane`].
+    lanes: [VecDeque<Arc<dyn Task>>; 3],
     /// Errands that are wanted soon.
     soon: VecDeque<Errand>,
     errands: VecDeque<Errand>,
     /// A thread is on one.
     errand_runs: bool,
+    /// The thread that is for answers alone sleeps, and nobody has called it.
+    answers_idle: bool,
     closed: bool,
 }
 
 /// What a thread does next.
 enum Work {
-    Task(Arc<dyn Task>),
+    Task(Arc<dyn Task>, Lane),
     Errand(Errand),
 }
 
 impl Pool {
-    /// Starts threads named `tw-count-0`, `tw-count-1`, ...
+    /// Starts threads named `tw-count-0`, `tw-count-1`, ... If there is more than one, the first is for
+    /// answers alone.
     ///
     /// # Errors
     ///
     /// The system gives no more threads.
     pub fn start(threads: usize) -> io::Result<Pool> {
         let state = State {
-            tasks: VecDeque::new(),
+            lanes: Default::default(),
             soon: VecDeque::new(),
             errands: VecDeque::new(),
             errand_runs: false,
+            answers_idle: false,
             closed: false,
         };
         let pool = Pool {
-            queue: Arc::new(Queue { state: Mutex::new(state), wake: Condvar::new() }),
+            queue: Arc::new(Queue {
+                state: Mutex::new(state),
+                answers: Condvar::new(),
+                wake: Condvar::new(),
+            }),
             threads: Mutex::new(Vec::with_capacity(threads)),
         };
         for n in 0..threads {
             let queue = Arc::clone(&pool.queue);
-            let thread =
-                std::thread::Builder::new().name(format!("tw-count-{n}")).spawn(move || queue.work())?;
+            let answers_only = threads > 1 && n == 0;
+            let thread = std::thread::Builder::new()
+                .name(format!("tw-count-{n}"))
+                .spawn(move || queue.work(answers_only))?;
             pool.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         Ok(pool)
     }
 
-    /// Puts a task in the queue. Never waits.
+    /// Puts a task in the queue of a lane. Never waits.
     ///
     /// # Errors
     ///
     /// [`Full`]: the task was not taken, the caller must do without.
-    pub fn submit(&self, task: Arc<dyn Task>) -> Result<(), Full> {
+    pub fn submit(&self, task: Arc<dyn Task>, lane: Lane) -> Result<(), Full> {
         let mut state = self.queue.lock();
-        if state.closed || state.tasks.len() >= QUEUE_TASKS_MAX {
+        if state.closed || state.lanes[lane as usize].len() >= QUEUE_TASKS_MAX {
             return Err(Full);
         }
-        state.tasks.push_back(task);
+        state.lanes[lane as usize].push_back(task);
+        let idle = lane == Lane::Answer && state.answers_idle;
+        state.answers_idle &= !idle; // it is called already: the next answer calls another thread
         drop(state);
-        self.queue.wake.notify_one();
+        if idle {
+            self.queue.answers.notify_one()
+        } else {
+            self.queue.wake.notify_one()
+        }
         Ok(())
     }
 
@@ -137,6 +173,11 @@ impl Pool {
         true
     }
 
+    /// It takes nothing more.
+    pub fn is_closed(&self) -> bool {
+        self.queue.lock().closed
+    }
+
     /// Drops the errands that wait. False: there was none.
     pub fn call_off_errands(&self) -> bool {
         let errands = std::mem::take(&mut self.queue.lock().errands);
@@ -150,6 +191,7 @@ impl Pool {
         self.call_off_errands();
         let soon = std::mem::take(&mut self.queue.lock().soon);
         drop(soon); // without the lock
+        self.queue.answers.notify_all();
         self.queue.wake.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         // The last to let go of the pool may be one of its own threads, which then ends by itself.
@@ -168,7 +210,8 @@ impl Drop for Pool {
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("queued", &self.queue.lock().tasks.len()).finish_non_exhaustive()
+        let queued = self.queue.lock().lanes.each_ref().map(VecDeque::len);
+        f.debug_struct("Pool").field("queued", &queued).finish_non_exhaustive()
     }
 }
 
@@ -177,14 +220,25 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> Option<Work> {
+    /// What a thread does next; `None`: the pool is closed, and nothing is left of what the thread is for.
+    fn next(&self, answers_only: bool) -> Option<Work> {
+        const LANES: [Lane; 3] = [Lane::Answer, Lane::Prompt, Lane::Refused];
+        let lanes = if answers_only { &LANES[..1] } else { &LANES };
         let mut state = self.lock();
         loop {
-            if let Some(task) = state.tasks.pop_front() {
-                return Some(Work::Task(task));
+            for &lane in lanes {
+                if let Some(task) = state.lanes[lane as usize].pop_front() {
+                    return Some(Work::Task(task, lane));
+                }
             }
             if state.closed {
                 return None;
+            }
+            if answers_only {
+                state.answers_idle = true;
+                state = self.answers.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.answers_idle = false;
+                continue;
             }
             if !state.errand_runs {
                 let soonest = state.soon.pop_front();
@@ -197,11 +251,11 @@ impl Queue {
         }
     }
 
-    fn work(&self) {
-        while let Some(work) = self.next() {
+    fn work(&self, answers_only: bool) {
+        while let Some(work) = self.next(answers_only) {
             // The work guards its own state; the thread must outlive whatever it does.
             match work {
-                Work::Task(task) => drop(catch_unwind(AssertUnwindSafe(|| task.run()))),
+                Work::Task(task, lane) => drop(catch_unwind(AssertUnwindSafe(|| task.run(lane)))),
                 Work::Errand(errand) => {
                     let _ = catch_unwind(AssertUnwindSafe(errand));
                     self.lock().errand_runs = false;
@@ -222,10 +276,14 @@ mod tests {
     struct Add(Arc<AtomicUsize>, bool);
 
     impl Task for Add {
-        fn run(self: Arc<Self>) {
+        fn run(self: Arc<Self>, _: Lane) {
             self.0.fetch_add(1, Ordering::SeqCst);
             assert!(!self.1, "a task that fails");
         }
+    }
+
+    fn lane(n: usize) -> Lane {
+        [Lane::Answer, Lane::Prompt, Lane::Refused][n % 3]
     }
 
     #[test]
@@ -233,11 +291,11 @@ mod tests {
         let done = Arc::new(AtomicUsize::new(0));
         let pool = Pool::start(2).unwrap();
         for n in 0..1000 {
-            pool.submit(Arc::new(Add(Arc::clone(&done), n % 100 == 0))).unwrap();
+            pool.submit(Arc::new(Add(Arc::clone(&done), n % 100 == 0)), lane(n)).unwrap();
         }
         pool.close();
         assert_eq!(done.load(Ordering::SeqCst), 1000);
-        assert_eq!(pool.submit(Arc::new(Add(Arc::clone(&done), false))), Err(Full));
+        assert_eq!(pool.submit(Arc::new(Add(Arc::clone(&done), false)), Lane::Answer), Err(Full));
     }
 
     /// Runs an errand that says that it has begun and then waits to be let go on.
@@ -258,7 +316,7 @@ mod tests {
         let (second, go_second) = held(&pool);
         let done = Arc::new(AtomicUsize::new(0));
         for _ in 0..100 {
-            pool.submit(Arc::new(Add(Arc::clone(&done), false))).unwrap();
+            pool.submit(Arc::new(Add(Arc::clone(&done), false)), Lane::Answer).unwrap();
         }
         while done.load(Ordering::SeqCst) < 100 {
             std::thread::yield_now();
@@ -302,7 +360,7 @@ mod tests {
         pool.submit_errand(say("errand"));
         assert!(pool.submit_soon(say("soon, too")));
         let done = Arc::new(AtomicUsize::new(0));
-        pool.submit(Arc::new(Add(Arc::clone(&done), false))).unwrap();
+        pool.submit(Arc::new(Add(Arc::clone(&done), false)), Lane::Answer).unwrap();
         go.send(()).unwrap();
         let three: Vec<_> = order.iter().take(3).collect();
         assert_eq!((three, done.load(Ordering::SeqCst)), (vec!["soon", "soon, too", "errand"], 1));
@@ -325,8 +383,72 @@ mod tests {
         let done = Arc::new(AtomicUsize::new(0));
         let pool = Pool::start(0).unwrap();
         for _ in 0..QUEUE_TASKS_MAX {
-            pool.submit(Arc::new(Add(Arc::clone(&done), false))).unwrap();
+            pool.submit(Arc::new(Add(Arc::clone(&done), false)), Lane::Answer).unwrap();
         }
-        assert_eq!(pool.submit(Arc::new(Add(done, false))), Err(Full));
+        assert_eq!(pool.submit(Arc::new(Add(Arc::clone(&done), false)), Lane::Answer), Err(Full));
+        for _ in 0..QUEUE_TASKS_MAX {
+            pool.submit(Arc::new(Add(Arc::clone(&done), false)), Lane::Prompt).unwrap();
+        }
+        assert_eq!(pool.submit(Arc::new(Add(done, false)), Lane::Prompt), Err(Full), "each by itself");
+    }
+
+    /// Says its name when its turn comes; some wait then to be let go on.
+    struct Say(&'static str, mpsc::Sender<&'static str>, Option<Mutex<mpsc::Receiver<()>>>);
+
+    impl Task for Say {
+        fn run(self: Arc<Self>, _: Lane) {
+            self.1.send(self.0).unwrap();
+            if let Some(go) = &self.2 {
+                go.lock().unwrap().recv().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn however_many_prompts_there_are_an_answer_finds_a_thread() {
+        for threads in [2, 3, 5] {
+            let pool = Pool::start(threads).unwrap();
+            let (said, hear) = mpsc::channel();
+            // As many prompts as hold up every thread that takes one, and more that wait.
+            let gates: Vec<_> = (0..2 * threads)
+                .map(|n| {
+                    let (gate, held) = mpsc::channel();
+                    let lane = if n % 2 == 0 { Lane::Prompt } else { Lane::Refused };
+                    pool.submit(Arc::new(Say("prompt", said.clone(), Some(Mutex::new(held)))), lane).unwrap();
+                    gate
+                })
+                .collect();
+            for _ in 1..threads {
+                assert_eq!(hear.recv().unwrap(), "prompt");
+            }
+            for _ in 0..100 {
+                pool.submit(Arc::new(Say("answer", said.clone(), None)), Lane::Answer).unwrap();
+                assert_eq!(hear.recv().unwrap(), "answer");
+            }
+            gates.iter().for_each(|gate| gate.send(()).unwrap());
+            pool.close();
+        }
+    }
+
+    #[test]
+    fn a_single_thread_takes_answers_first_and_what_was_refused_last() {
+        let pool = Pool::start(1).unwrap();
+        let (said, hear) = mpsc::channel();
+        let (gate, held) = mpsc::channel();
+        pool.submit(Arc::new(Say("held", said.clone(), Some(Mutex::new(held)))), Lane::Prompt).unwrap();
+        assert_eq!(hear.recv().unwrap(), "held");
+        for (name, lane) in [
+            ("refused", Lane::Refused),
+            ("prompt", Lane::Prompt),
+            ("answer", Lane::Answer),
+            ("refused", Lane::Refused),
+            ("prompt", Lane::Prompt),
+            ("answer", Lane::Answer),
+        ] {
+            pool.submit(Arc::new(Say(name, said.clone(), None)), lane).unwrap();
+        }
+        gate.send(()).unwrap();
+        let order: Vec<_> = hear.iter().take(6).collect();
+        assert_eq!(order, ["answer", "answer", "prompt", "prompt", "refused", "refused"]);
     }
 }

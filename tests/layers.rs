@@ -26,7 +26,7 @@ const ROWS: &[&[&str]] = &[
     &["ledger"],
     &["meter"],
     &["prompt", "tokens", "chunk", "sse", "frames"],
-    &["telemetry", "usage", "caller"],
+    &["telemetry", "usage", "caller", "names"],
 ];
 
 #[test]

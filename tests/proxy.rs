@@ -47,6 +47,8 @@ mod skip;
 mod smuggling;
 #[path = "proxy/spelled.rs"]
 mod spelled;
+#[path = "proxy/stalled.rs"]
+mod stalled;
 #[path = "proxy/streams.rs"]
 mod streams;
 #[path = "proxy/taken.rs"]

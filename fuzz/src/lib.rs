@@ -15,10 +15,15 @@ pub mod account;
 pub mod caller;
 #[path = "../../src/chunk/mod.rs"]
 pub mod chunk;
+#[path = "../../src/frames.rs"]
+pub mod frames;
 #[path = "../../src/meter/mod.rs"]
 pub mod meter;
+#[path = "../../src/names.rs"]
+pub mod names;
 #[path = "../../src/prompt/mod.rs"]
 pub mod prompt;
+pub mod proxy;
 #[path = "../../src/sse.rs"]
 pub mod sse;
 #[path = "../../src/tokens/mod.rs"]

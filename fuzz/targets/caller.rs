@@ -49,7 +49,7 @@ const SOURCES: [&str; 7] = [
     "entra-user",
     "client-cert",
     "api-key",
-    "header:x-desk",
+    "header:x-desk:whole",
 ];
 
 /// What the first letter of a line stands for. Any other is a header that nobody reads.
@@ -307,7 +307,7 @@ impl Call {
         caller.id = id;
         caller.id_source = match first {
             CallerSource::ApimSubscription => IdSource::ApimSubscription,
-            CallerSource::Header(_) => IdSource::Header,
+            CallerSource::Header { .. } => IdSource::Header,
             CallerSource::EntraApp => IdSource::EntraApp,
             CallerSource::EntraUser => IdSource::EntraUser,
             CallerSource::ClientCert => IdSource::ClientCert,
@@ -318,7 +318,7 @@ impl Call {
     fn ask(&self, source: &CallerSource, token: &Token) -> Said {
         let said = match (source, token) {
             (CallerSource::ApimSubscription, _) => self.header("x-apim-subscription-id"),
-            (CallerSource::Header(name), _) => self.header(name.as_str()),
+            (CallerSource::Header { name, whole }, _) => self.field(name.as_str(), *whole),
             (CallerSource::ClientCert, _) => {
                 let certificate = Certificate::from_der(&self.der);
                 checked(certificate.id().unwrap_or_default().as_bytes())
@@ -366,9 +366,14 @@ impl Call {
     }
 
     fn header(&self, name: &str) -> Said {
+        self.field(name, false)
+    }
+
+    /// A field whose value may have commas in it, or must not, since it would be two.
+    fn field(&self, name: &str, whole: bool) -> Said {
         match self.values(name)[..] {
             [] => Said::Nothing,
-            [value] => checked(value.trim_ascii()),
+            [value] if whole || !value.contains(&b',') => checked(value),
             _ => Said::Wrong,
         }
     }
@@ -380,6 +385,10 @@ impl Call {
             _ => return Some(Token::Wrong),
         };
         let value = std::str::from_utf8(value).unwrap();
+        let bearer = |part: &str| part.trim_start().split(' ').next().unwrap().eq_ignore_ascii_case("bearer");
+        if value.contains(',') && value.split(',').any(bearer) {
+            return Some(Token::Wrong);
+        }
         let Some((scheme, token)) = value.split_once(' ') else { return Some(Token::Nothing) };
         let parts: Vec<&str> = token.trim().split('.').collect();
         let [head, claims, signature] = parts[..] else { return Some(Token::Nothing) };
@@ -433,18 +442,18 @@ impl Claims {
     }
 
     fn get(&self, name: &str) -> &str {
-        self.find(name).unwrap_or_default()
+        trimmed(self.find(name).unwrap_or_default())
     }
 
     fn application(&self) -> &str {
-        self.find("azp").or(self.find("appid")).unwrap_or_default()
+        trimmed(self.find("azp").or(self.find("appid")).unwrap_or_default())
     }
 
     /// Empty for an application that acts for nobody: its token says so, or is about itself.
     fn person(&self) -> &str {
         let is_app = match self.find("idtyp") {
             Some(kind) => kind == "app",
-            None => !self.1 && self.find("sub") == Some(self.get("oid")),
+            None => !self.1 && self.find("sub").map(trimmed) == Some(self.get("oid")),
         };
         if is_app { "" } else { self.get("oid") }
     }
@@ -463,7 +472,7 @@ fn field(line: &[u8]) -> Option<(HeaderName, Vec<u8>)> {
 }
 
 fn checked(name: &[u8]) -> Said {
-    match name {
+    match trimmed(std::str::from_utf8(name).unwrap_or("\u{7f}")).as_bytes() {
         [] => Said::Nothing,
         name if name.len() > NAME_BYTES_MAX => Said::Wrong,
         name if name.iter().all(|byte| (0x20..=0x7e).contains(byte)) => {
@@ -471,6 +480,11 @@ fn checked(name: &[u8]) -> Said {
         }
         _ => Said::Wrong,
     }
+}
+
+/// Without the blanks that HTTP takes off a field, and that JSON leaves in a claim.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
 fn stand_in(kind: &str, secret: &str) -> SmolStr {

@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use super::{Account, BadLine};
 use crate::meter::Part;
+use crate::names;
 use crate::usage::Quality;
 
 /// What the two computed numbers of an exchange are made of.
@@ -28,9 +29,9 @@ struct Side<'a> {
 /// The account of one exchange for people to read: a line that names it, and a block for each side.
 pub(super) fn text(account: &Account) -> String {
     let data = &account.event.data;
-    let mut out = format!("{}: {}", one_line(&account.id), data.target.api.as_str());
+    let mut out = format!("{}: {}", names::shown(&account.id), data.target.api.as_str());
     for name in [&data.target.model, &data.target.deployment].into_iter().flatten() {
-        _ = write!(out, ", {name}");
+        _ = write!(out, ", {}", names::shown(name));
     }
     _ = writeln!(out, ", rules {}", data.accounting.rules);
     let explanation = account.explain.as_ref();
@@ -59,8 +60,8 @@ pub(super) fn text(account: &Account) -> String {
 /// A line that is no exchange.
 pub(super) fn bad(line: &BadLine) -> String {
     match &line.id {
-        Some(id) => format!("no exchange: {}: {}", one_line(id), line.error),
-        None => format!("no exchange: {}", line.error),
+        Some(id) => format!("no exchange: {}: {}", names::shown(id), names::shown(&line.error)),
+        None => format!("no exchange: {}", names::shown(&line.error)),
     }
 }
 
@@ -94,9 +95,4 @@ impl Side<'_> {
         }
         Ok(())
     }
-}
-
-/// An id is anything that the recording calls one; a terminal is not to be steered by it.
-fn one_line(id: &str) -> String {
-    id.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
 }

@@ -282,7 +282,7 @@ mod tests {
         let options = Options { explain: Explain::Text, ..Options::default() };
         run(&b"{\"id\":\"x\\u001b\"}\n\nnonsense\n"[..], &mut bad, &options).unwrap();
         let bad = String::from_utf8(bad).unwrap();
-        assert!(bad.starts_with("no exchange: x?: line 1: `api` is missing: chat"), "{bad}");
+        assert!(bad.starts_with("no exchange: x\\u{1b}: line 1: `api` is missing: chat"), "{bad}");
         assert!(bad.contains("\n\nno exchange: line 3: is no JSON: "), "{bad}");
     }
 }

@@ -6,6 +6,9 @@ use smol_str::SmolStr;
 /// Longer names are refused: they would make the event, the Kafka key and every table unwieldy.
 pub(super) const ID_BYTES_MAX: usize = 128;
 
+/// Between the values of a field that is a list (RFC 9110 5.6.1). A semicolon stands within one value.
+pub(super) const LIST_SEPARATOR: char = ',';
+
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("api-key");
 pub(super) const SHARED_SECRET: HeaderName = HeaderName::from_static("x-tokenweir-auth");
 pub(super) const SUBSCRIPTION_ID: HeaderName = HeaderName::from_static("x-apim-subscription-id");
@@ -33,9 +36,9 @@ pub(super) enum Found {
 }
 
 impl Found {
-    /// A value that may be a name.
+    /// A value that may be a name, wherever it stands: blanks around it are none of it.
     pub(super) fn checked(id: &str) -> Found {
-        match id {
+        match trimmed(id) {
             "" => Found::Nobody,
             id if is_name(id) => Found::Name(id.into()),
             _ => Found::Malformed,
@@ -50,17 +53,37 @@ impl Found {
     }
 }
 
+/// How a field that carries identity is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// A list is as doubtful as several fields are.
+    One,
+    /// All of it is one name, commas included.
+    Whole,
+}
+
 /// The one value of a header. An empty one is what a gateway policy writes for "none".
-pub(super) fn single(headers: &HeaderMap, name: &HeaderName) -> Found {
+///
+/// A hop that finds a field and adds its own may as well join the two with a comma: to HTTP that is the
+/// same (RFC 9110 5.3). So a value with a comma in it is refused like two fields; the operator can say that
+/// commas are part of the name.
+pub(super) fn single(headers: &HeaderMap, name: &HeaderName, reading: Reading) -> Found {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Found::Nobody,
         (Some(_), Some(_)) => Found::Malformed,
         (Some(value), None) => match value.to_str() {
-            Ok(text) => Found::checked(text.trim()),
+            Ok(text) if reading == Reading::One && text.contains(LIST_SEPARATOR) => Found::Malformed,
+            Ok(text) => Found::checked(text),
             Err(_) => Found::Malformed,
         },
     }
+}
+
+/// A value without the blanks around it, which HTTP takes off a field and JSON leaves in a claim (RFC 9110
+/// 5.6.3).
+pub(super) fn trimmed(value: &str) -> &str {
+    value.trim_matches([' ', '\t'])
 }
 
 /// Short and printable.

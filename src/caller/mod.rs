@@ -1,7 +1,7 @@
 //! Who pays: identity, taken from headers that the gateway sets.
 //!
 //! A list of sources is asked in order and the first that names somebody wins. A value that is
-//! doubled, too long or not printable is no name: the call is then [`UNATTRIBUTED`] rather than
+//! doubled, a list, too long or not printable is no name: the call is then [`UNATTRIBUTED`] rather than
 //! charged to the next source, because a forged header must not pick its payer.
 
 mod certificate;

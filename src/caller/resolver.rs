@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use super::fields::{
-    API_ID, API_KEY, Found, OPERATION_ID, PRODUCT_ID, SUBSCRIPTION_ID, USER_ID, gateway_headers, single,
+    API_ID, API_KEY, Found, OPERATION_ID, PRODUCT_ID, Reading, SUBSCRIPTION_ID, USER_ID, gateway_headers,
+    single,
 };
 use super::token::{Claims, Token};
 use super::{Caller, CallerMap, CallerSource, HashKey, HopTest, Peer, Reload};
@@ -94,7 +95,7 @@ impl Resolver {
     /// The headers that must not go on to the service: the gateway's, and each configured one.
     pub fn removed_headers(&self) -> Vec<http::HeaderName> {
         let configured = self.config.sources.iter().filter_map(|source| match source {
-            CallerSource::Header(name) => Some(name.clone()),
+            CallerSource::Header { name, .. } => Some(name.clone()),
             _ => None,
         });
         gateway_headers().into_iter().chain(configured).collect()
@@ -131,11 +132,11 @@ impl Resolver {
 
     /// What the event says of the caller beside its id.
     fn describe(&self, caller: &mut Caller, headers: &HeaderMap, token: &Token) {
-        caller.apim_subscription_id = single(headers, &SUBSCRIPTION_ID).name();
-        caller.apim_product_id = single(headers, &PRODUCT_ID).name();
-        caller.apim_user_id = single(headers, &USER_ID).name().and_then(|id| self.person(id));
-        caller.apim_api_id = single(headers, &API_ID).name();
-        caller.apim_operation_id = single(headers, &OPERATION_ID).name();
+        caller.apim_subscription_id = single(headers, &SUBSCRIPTION_ID, Reading::One).name();
+        caller.apim_product_id = single(headers, &PRODUCT_ID, Reading::One).name();
+        caller.apim_user_id = single(headers, &USER_ID, Reading::One).name().and_then(|id| self.person(id));
+        caller.apim_api_id = single(headers, &API_ID, Reading::One).name();
+        caller.apim_operation_id = single(headers, &OPERATION_ID, Reading::One).name();
         if let Token::Claims(claims) = token {
             caller.entra_app_id = Found::checked(claims.application()).name();
             caller.entra_oid = Found::checked(claims.person()).name().and_then(|id| self.person(id));
@@ -173,15 +174,17 @@ impl Resolver {
             Token::Claims(claims) => id(claims),
         };
         let found = match source {
-            CallerSource::ApimSubscription => single(headers, &SUBSCRIPTION_ID),
-            CallerSource::Header(name) => single(headers, name),
+            CallerSource::ApimSubscription => single(headers, &SUBSCRIPTION_ID, Reading::One),
+            CallerSource::Header { name, whole } => {
+                single(headers, name, if *whole { Reading::Whole } else { Reading::One })
+            }
             CallerSource::EntraApp => of_token(&|claims| Found::checked(claims.application())),
             CallerSource::EntraUser => of_token(&|claims| self.user(claims)),
             CallerSource::ClientCert => {
                 let id = peer.certificate.as_ref().and_then(|certificate| certificate.id());
                 Found::checked(id.unwrap_or_default())
             }
-            CallerSource::ApiKey => match single(headers, &API_KEY) {
+            CallerSource::ApiKey => match single(headers, &API_KEY, Reading::One) {
                 Found::Name(key) => Found::Name(self.config.hash_key.api_key(&key)),
                 found => found,
             },

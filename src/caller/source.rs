@@ -12,7 +12,12 @@ pub enum CallerSource {
     /// `x-apim-subscription-id`.
     ApimSubscription,
     /// A header of the operator's choice.
-    Header(HeaderName),
+    Header {
+        /// Its name.
+        name: HeaderName,
+        /// All of its value is one name, commas included; else a list is none.
+        whole: bool,
+    },
     /// Claim `azp` or `appid` of the bearer token.
     EntraApp,
     /// Claims `tid` and `oid` of a person's bearer token.
@@ -28,7 +33,7 @@ pub enum CallerSource {
 pub enum ParseSourceError {
     /// No source of this name.
     #[error(
-        "{0:?} is no caller source; allowed: apim-subscription, header:NAME, entra-app, entra-user, client-cert, api-key"
+        "{0:?} is no caller source; allowed: apim-subscription, header:NAME, header:NAME:whole, entra-app, entra-user, client-cert, api-key"
     )]
     Unknown(String),
     /// The header is not free to name a caller.
@@ -65,6 +70,9 @@ const TAKEN: [&str; 22] = [
     "x-tokenweir-auth",
 ];
 
+/// Behind a header whose values are whole names. No name of a field has a colon.
+const WHOLE: &str = ":whole";
+
 impl FromStr for CallerSource {
     type Err = ParseSourceError;
 
@@ -78,11 +86,15 @@ impl FromStr for CallerSource {
             _ => {
                 let unknown = || ParseSourceError::Unknown(text.to_owned());
                 let name = text.strip_prefix("header:").ok_or_else(unknown)?;
+                let (name, whole) = match name.strip_suffix(WHOLE) {
+                    Some(name) => (name, true),
+                    None => (name, false),
+                };
                 let name: HeaderName = name.parse().map_err(|_| unknown())?;
                 if TAKEN.contains(&name.as_str()) {
                     return Err(ParseSourceError::Taken(text.to_owned()));
                 }
-                Ok(CallerSource::Header(name))
+                Ok(CallerSource::Header { name, whole })
             }
         }
     }
@@ -92,7 +104,7 @@ impl CallerSource {
     pub(super) fn kind(&self) -> IdSource {
         match self {
             CallerSource::ApimSubscription => IdSource::ApimSubscription,
-            CallerSource::Header(_) => IdSource::Header,
+            CallerSource::Header { .. } => IdSource::Header,
             CallerSource::EntraApp => IdSource::EntraApp,
             CallerSource::EntraUser => IdSource::EntraUser,
             CallerSource::ClientCert => IdSource::ClientCert,
@@ -123,10 +135,26 @@ mod tests {
         {
             assert_eq!(bad.parse::<CallerSource>(), Err(ParseSourceError::Taken(bad.to_owned())));
         }
-        for bad in ["header:", "header:a b", "header", "entra", "jwt", ""] {
+        for bad in [
+            "header:",
+            "header:a b",
+            "header",
+            "entra",
+            "jwt",
+            "",
+            "header::whole",
+            "header:a:b",
+            "header:a:whole:whole",
+        ] {
             assert_eq!(bad.parse::<CallerSource>(), Err(ParseSourceError::Unknown(bad.to_owned())));
         }
-        let good: CallerSource = "header:X-Team".parse().unwrap();
-        assert_eq!(good, CallerSource::Header(HeaderName::from_static("x-team")));
+        assert_eq!(
+            "header:cookie:whole".parse::<CallerSource>(),
+            Err(ParseSourceError::Taken("header:cookie:whole".to_owned()))
+        );
+        for (text, whole) in [("header:X-Team", false), ("header:X-Team:whole", true)] {
+            let good: CallerSource = text.parse().unwrap();
+            assert_eq!(good, CallerSource::Header { name: HeaderName::from_static("x-team"), whole });
+        }
     }
 }

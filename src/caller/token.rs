@@ -11,6 +11,8 @@ use http::header::{AUTHORIZATION, HeaderMap};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::fields::{LIST_SEPARATOR, trimmed};
+
 /// Tokens are a few kilobytes; more is no token.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
@@ -56,9 +58,13 @@ impl Token {
     }
 
     fn parse(authorization: &str) -> Token {
-        let Some((scheme, token)) = authorization.split_once(' ') else { return Token::None };
+        // What a hop joins is refused like two fields. A bearer token has no comma in it (RFC 6750 2.1).
+        if authorization.contains(LIST_SEPARATOR) && authorization.split(LIST_SEPARATOR).any(is_bearer) {
+            return Token::Malformed;
+        }
+        let Some((_, token)) = authorization.split_once(' ') else { return Token::None };
         let token = token.trim();
-        if !scheme.eq_ignore_ascii_case("bearer") || token.contains(' ') {
+        if !is_bearer(authorization) || token.contains(' ') {
             return Token::None;
         }
         let mut parts = token.split('.');
@@ -83,23 +89,29 @@ impl Token {
     }
 }
 
+/// Credentials of that scheme.
+fn is_bearer(credentials: &str) -> bool {
+    let scheme = credentials.trim_start().split(' ').next();
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"))
+}
+
 impl Claims {
     /// The application that the token was issued to; empty if it does not say.
     pub(super) fn application(&self) -> &str {
-        self.azp.as_deref().or(self.appid.as_deref()).unwrap_or_default()
+        trimmed(self.azp.as_deref().or(self.appid.as_deref()).unwrap_or_default())
     }
 
     /// The tenant; empty if it does not say.
     pub(super) fn tenant(&self) -> &str {
-        self.tid.as_deref().unwrap_or_default()
+        trimmed(self.tid.as_deref().unwrap_or_default())
     }
 
     /// The person who signed in; empty if nobody did, or it does not say.
     pub(super) fn person(&self) -> &str {
-        let object = self.oid.as_deref().unwrap_or_default();
+        let object = trimmed(self.oid.as_deref().unwrap_or_default());
         let nobody = match self.idtyp.as_deref() {
             Some(kind) => kind == "app",
-            None => self.scp.is_none() && self.sub.as_deref() == Some(object),
+            None => self.scp.is_none() && self.sub.as_deref().map(trimmed) == Some(object),
         };
         if nobody { "" } else { object }
     }
@@ -137,6 +149,8 @@ mod tests {
             (r#"{"oid":"o","sub":"o"}"#, ""),
             (r#"{"oid":"o","sub":"s","idtyp":"app"}"#, ""),
             (r#"{"sub":"s"}"#, ""),
+            (r#"{"oid":" o\t"}"#, "o"),
+            (r#"{"oid":"o ","sub":"o"}"#, ""),
         ] {
             assert_eq!(claims(text).person(), person, "{text}");
         }
@@ -157,6 +171,7 @@ mod tests {
             "Bearer e30.e30.c2ln.x.y", // encrypted tokens have five parts
             "Bearer Bearer e30.e30.c2ln",
             "Basic dXNlcjpwdw==",
+            "Digest username=\"a\", realm=\"b\"",
             "sk-1234",
         ] {
             assert!(matches!(Token::parse(opaque), Token::None), "{opaque:?}");
@@ -178,6 +193,9 @@ mod tests {
         }
         let huge = format!(r#"{{"azp":"a","x":"{}"}}"#, "x".repeat(TOKEN_BYTES_MAX));
         assert!(matches!(Token::parse(&bearer(&huge)), Token::Malformed));
+        for joined in ["Bearer a, Bearer b", "Basic x,bearer y", "Bearer e30.e30.c2ln,e30.e30.c2ln"] {
+            assert!(matches!(Token::parse(joined), Token::Malformed), "{joined}");
+        }
         let unsigned = format!("Bearer e30.{}.", URL_SAFE_NO_PAD.encode(r#"{"azp":"a"}"#));
         assert!(matches!(Token::parse(&unsigned), Token::Malformed));
     }

@@ -78,7 +78,9 @@ impl Charges {
     /// Reads what stands in an object of the answer; `path`: the names on the way to it. If it is no JSON
     /// its numbers count for nothing.
     pub(super) fn read_whole(&mut self, path: &[&[u8]], object: &[u8]) {
+        let before = self.clone();
         if self.read(path, object).is_err() {
+            *self = before;
             self.open(path);
         }
     }
@@ -320,6 +322,10 @@ mod tests {
             charges(r#"{"usage":{"input_tokens":5 "output_tokens":3}}"#).usage(),
             Some(Reported::default())
         );
+        let other = charges(
+            r#"{"tool_usage":{"image_gen":{"output_tokens":5},"web_search":{"num_requests":2},x},"usage_info":{"pages_processed":2 1}}"#,
+        );
+        assert_eq!((other.tools().count(), other.units()), (0, BilledUnits::default()));
     }
 
     /// Members of a usage, and of what stands beside it.

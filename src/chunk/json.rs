@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use memchr::memchr2;
 
 /// Brackets that may be open at once. serde_json has the same limit.
-const DEPTH_MAX: u32 = 127;
+pub(super) const DEPTH_MAX: u32 = 127;
 
 /// The bytes are not the JSON that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

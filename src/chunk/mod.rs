@@ -17,6 +17,7 @@ mod reported;
 mod request;
 mod responses;
 mod scan;
+mod slim;
 mod whose;
 
 pub use charges::{BilledUnits, Charges, ToolCharge, ToolName};
@@ -30,6 +31,7 @@ pub use reported::Reported;
 pub use request::{RequestFacts, RequestScan, Stop, ToolChoice};
 pub use responses::{Event, EventKind, Item, ItemKind, Part, Response};
 pub use scan::{Scanner, Sink, Token};
+pub use slim::Slim;
 
 use json::{Value, elements, members};
 
@@ -114,6 +116,14 @@ pub struct Logprobs {
     pub entries: u64,
     /// Bytes that they stand for; `None` if an entry does not say.
     pub bytes: Option<u64>,
+}
+
+impl Logprobs {
+    /// These, and more of the same choice.
+    pub fn add(&mut self, more: Logprobs) {
+        self.entries = self.entries.saturating_add(more.entries);
+        self.bytes = self.bytes.zip(more.bytes).map(|(sum, more)| sum.saturating_add(more));
+    }
 }
 
 impl<'a> Chunk<'a> {
@@ -258,6 +268,9 @@ impl<'a> Choice<'a> {
     pub fn logprobs(&self) -> Option<Logprobs> {
         let mut all = Logprobs { entries: 0, bytes: Some(0) };
         members(self.logprobs?, |key, list| {
+            if let Some(sum) = slim::summary(key, &list) {
+                return all.add(sum);
+            }
             let (b"content" | b"refusal" | b"tokens", Some(list)) = (key, list.array()) else { return };
             _ = elements(list, |entry| {
                 let bytes = match entry {
@@ -265,8 +278,7 @@ impl<'a> Choice<'a> {
                     Value::Text(token) => Some(token.lossy().len() as u64),
                     _ => None,
                 };
-                all.entries += 1;
-                all.bytes = all.bytes.zip(bytes).map(|(sum, one)| sum + one);
+                all.add(Logprobs { entries: 1, bytes });
             });
         })
         .ok()?;

@@ -48,6 +48,12 @@ pub trait Sink {
     fn wants_text(&self) -> bool {
         true
     }
+
+    /// The object or array that was opened last is malformed here. Whether the rest of it is passed over:
+    /// its brackets are counted. If not, nothing more of the document is shown.
+    fn malformed(&mut self) -> bool {
+        false
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,7 +137,7 @@ impl Scanner {
                     if !matches!(first, b' ' | b'\n' | b'\r' | b'\t') {
                         self.structure(first, sink);
                     }
-                    tail
+                    if self.malformed && self.passes_over(first, sink) { rest } else { tail }
                 }
             };
         }
@@ -186,6 +192,20 @@ impl Scanner {
         self.depth -= 1;
         sink.token(self.depth, Token::Close);
         self.after_value();
+    }
+
+    /// What is malformed stands within the document, and the reader of it can do without: from this byte
+    /// on only brackets count, as for whoever passes over all of the value.
+    fn passes_over(&mut self, byte: u8, sink: &mut impl Sink) -> bool {
+        let closes_another = matches!(byte, b'}' | b']') && self.in_array() != (byte == b']');
+        if self.depth < 2 || closes_another || !sink.malformed() {
+            return false;
+        }
+        self.malformed = false;
+        self.depth -= 1;
+        self.deep = 1;
+        self.state = State::Deep;
+        true
     }
 
     fn in_array(&self) -> bool {
@@ -274,7 +294,7 @@ impl Scanner {
 ///
 /// Text is full of `\n` and has few quotes, so only quotes are looked for, and for each the backslashes
 /// before it are counted. None is counted twice: a quote ends every run.
-fn closing_quote(bytes: &[u8], escape: bool) -> Result<usize, bool> {
+pub(super) fn closing_quote(bytes: &[u8], escape: bool) -> Result<usize, bool> {
     // Bytes from `from` on are looked at; `odd`: those before it ended in an odd number of backslashes.
     let (mut from, mut odd) = (0, escape);
     loop {

@@ -8,6 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::examples;
 use crate::config::{self, ConfigError};
+use crate::names;
 
 /// Failed while running.
 pub(super) const FAILED: u8 = 1;
@@ -73,7 +74,7 @@ impl Failure {
 
     /// Says it on standard error, for the command of that name.
     pub(super) fn tell(&self, command: &str) -> ExitCode {
-        let mut text = format!("tokenweir {command}: {}\n", self.message);
+        let mut text = format!("tokenweir {command}: {}\n", names::shown_lines(&self.message));
         if self.example {
             text.push_str(&example_text(command));
         }
@@ -116,7 +117,7 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
 
 /// Says on standard error what is no failure.
 pub(super) fn warn(command: &str, text: &str) {
-    let line = wrapped(&format!("tokenweir {command}: {text}\n"), columns());
+    let line = wrapped(&format!("tokenweir {command}: {}\n", names::shown_lines(text)), columns());
     let _ = io::stderr().write_all(line.as_bytes());
 }
 

@@ -29,7 +29,7 @@ use clap::ArgMatches;
 
 use crate::config::{self, Values, settings};
 use crate::ledger::OpenError;
-use crate::{demo, serve, telemetry};
+use crate::{demo, names, serve, telemetry};
 use failure::{Done, FAILED, Failure, USAGE};
 use layers::{checked, unknown_variables, values};
 use output::to_stdout;
@@ -131,7 +131,8 @@ fn print(values: &Values, out: &mut impl Write) -> io::Result<()> {
         let Some(origin) = values.origin(setting.name) else { continue };
         let secret = matches!(setting.kind, settings::Kind::Secret);
         let shown = if secret { "(secret)".to_owned() } else { values.all(setting.name).join(", ") };
-        writeln!(out, "{} = {shown}  # {}", setting.key(), format!("{origin:?}").to_lowercase())?;
+        let (shown, origin) = (names::shown(&shown), format!("{origin:?}").to_lowercase());
+        writeln!(out, "{} = {shown}  # {origin}", setting.key())?;
     }
     Ok(())
 }

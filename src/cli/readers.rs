@@ -1,6 +1,6 @@
 //! `events`, `report`, `verify` and `drain`: what reads a ledger or a topic.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ use super::layers::{checked, values};
 use super::output::to_stdout;
 use crate::config::{self, Origin, Values};
 use crate::ledger::{self, DATABASE, OpenError};
+use crate::names;
 use crate::report::{
     self, DrainOptions, EventsOptions, Format, Input, Prices, Progress, ReportError, ReportOptions,
 };
@@ -27,7 +28,11 @@ pub(super) fn run_events(matches: &ArgMatches) -> Done {
     };
     let (mut done, values) = (Ok(()), &values);
     let written = to_stdout(|out| -> io::Result<()> {
-        done = report::events(&options, out, &mut io::stderr());
+        // A program gets the bytes as they are stored, a terminal the same JSON.
+        done = match io::stdout().is_terminal() {
+            true => report::events(&options, &mut names::Json(out), &mut io::stderr()),
+            false => report::events(&options, out, &mut io::stderr()),
+        };
         Ok(())
     })?;
     match done {

@@ -27,7 +27,7 @@ fn sources(values: &mut Values) -> Vec<CallerSource> {
     let keys = values.list("subscription-key-names");
     for text in values.list("caller-sources") {
         match text.parse() {
-            Ok(CallerSource::Header(name))
+            Ok(CallerSource::Header { name, .. })
                 if keys.iter().any(|key| key.eq_ignore_ascii_case(name.as_str())) =>
             {
                 let problem =

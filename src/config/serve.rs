@@ -60,6 +60,7 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
             _ => PerCaller::Off,
         },
         prompt_memory_bytes: usize::try_from(values.size_bytes("prompt-memory")).unwrap_or(usize::MAX),
+        answer_memory_bytes: usize::try_from(values.size_bytes("answer-memory")).unwrap_or(usize::MAX),
         drift_sample: Share::from_ppm(values.share_ppm("drift-sample")),
         flush_timeout: values.time("flush-timeout"),
     })

@@ -229,10 +229,10 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "caller-sources",
         kind: Kind::List(
-            "apim-subscription | header:NAME | entra-app | entra-user | client-cert | api-key, in order",
+            "apim-subscription | header:NAME[:whole] | entra-app | entra-user | client-cert | api-key, in order",
         ),
         default: Some("apim-subscription,entra-app,api-key"),
-        help: "Where the caller's id comes from; the first that names one wins.",
+        help: "Where the caller's id comes from; the first that names one wins. A list in a header names nobody; with :whole commas are part of the name.",
     },
     Setting {
         name: "caller-trust",
@@ -410,6 +410,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "How long a connection waits for its next request. Longer than the gateway keeps idle connections, so that it closes first.",
     },
     Setting {
+        name: "caller-idle-timeout",
+        kind: Kind::Time(Duration::ZERO, seconds(DAY_S)),
+        default: Some("0s"),
+        help: "How long a caller that is waited for may send nothing of a request's body (then 408), or take nothing of an answer; then the call is ended, outcome timeout, reason caller_idle. The service's own time never counts, and a tunnel has none. 0s: no limit, since slow readers are legal, and a gateway has limits of its own.",
+    },
+    Setting {
         name: "connect-timeout",
         kind: Kind::Time(Duration::from_millis(100), seconds(300)),
         default: Some("10s"),
@@ -437,7 +443,13 @@ pub const SETTINGS: &[Setting] = &[
         name: "prompt-memory",
         kind: Kind::Size(0, 1024 * 1024 * MIB),
         default: Some("256MiB"),
-        help: "Memory for request bodies that are kept to be counted; 0 keeps none. Over it the input is null, reason prompt_not_kept.",
+        help: "Memory for request bodies that are kept to be counted; 0 keeps none. Over it the input is null, reason prompt_not_kept. One caller gets 15 of 16 parts at most, and so of --answer-memory.",
+    },
+    Setting {
+        name: "answer-memory",
+        kind: Kind::Size(0, 1024 * 1024 * MIB),
+        default: Some("32MiB"),
+        help: "Memory for long answers (JSON, or one event) that are held to be read as a whole, beside the first 16KiB of each. Over it an answer is read as it passes: what the service reports is not lost, our own count is null, reason meter_overload.",
     },
     Setting {
         name: "drift-sample",

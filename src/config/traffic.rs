@@ -14,6 +14,7 @@ pub(super) fn limits(values: &Values) -> Limits {
         headers: values.count("max-headers"),
         header_timeout: values.time("header-timeout"),
         idle_timeout: values.time("idle-timeout"),
+        caller_idle_timeout: some(values.time("caller-idle-timeout")),
         connect_timeout: values.time("connect-timeout"),
         response_timeout: some(values.time("response-timeout")),
         stream_idle_timeout: some(values.time("stream-idle-timeout")),

@@ -96,6 +96,7 @@ impl Settings {
             metrics_per_caller: PerCaller::Off,
             drift_sample: Share::default(),
             prompt_memory_bytes: PROMPT_MEMORY_BYTES,
+            answer_memory_bytes: PROMPT_MEMORY_BYTES,
             flush_timeout: STOP_MAX,
         })
     }

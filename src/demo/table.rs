@@ -6,6 +6,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::tally::{Row, Tally};
+use crate::names;
 
 /// The figures of one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,7 +128,9 @@ pub(super) fn table(tally: &Tally) -> Table {
 
 fn cells(caller: &str, row: &Row) -> Vec<String> {
     let numbers = [row.calls, row.input, row.output].into_iter().chain(row.qualities);
-    std::iter::once(caller.to_owned()).chain(numbers.map(|number| number.to_string())).collect()
+    std::iter::once(names::shown(caller).into_owned())
+        .chain(numbers.map(|number| number.to_string()))
+        .collect()
 }
 
 #[cfg(test)]

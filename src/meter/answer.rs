@@ -179,6 +179,12 @@ impl Answer {
         self.items.uncounted_bytes() + self.choices.iter().map(Choice::uncounted_bytes).sum::<usize>()
     }
 
+    /// Memory of its choices, calls and items, with the texts and arguments that are held as they came.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let choices = self.choices.len() * size_of::<Choice>() + self.held.calls * size_of::<Call>();
+        choices + self.held.argument_bytes + self.items.memory_bytes() + self.uncounted_bytes()
+    }
+
     /// More content of a choice that has begun, and nothing else.
     pub(super) fn more_content(&mut self, index: u64, text: chunk::Text<'_>) {
         let encoding = self.rules.map(|model| model.encoding);
@@ -305,9 +311,7 @@ impl Choice {
             self.finish = Some(finish_label(&reason.lossy()));
         }
         if let Some(more) = part.logprobs() {
-            let sum = self.logprobs.get_or_insert(Logprobs { entries: 0, bytes: Some(0) });
-            sum.entries += more.entries;
-            sum.bytes = sum.bytes.zip(more.bytes).map(|(sum, more)| sum + more);
+            self.logprobs.get_or_insert(Logprobs { entries: 0, bytes: Some(0) }).add(more);
         }
         let message = part.message()?;
         let push = |text: &mut Text, delta: Option<chunk::Text<'_>>| {

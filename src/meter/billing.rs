@@ -222,7 +222,7 @@ impl Meter {
 
     /// The request had no body, so there was no prompt, as in a handshake.
     fn has_asked_nothing(&self) -> bool {
-        let all_seen = self.request_ended && !matches!(self.prompt, Prompt::NotKept);
+        let all_seen = self.request_ended && !matches!(self.prompt, Prompt::NotKept | Prompt::Overloaded);
         all_seen && self.request_bytes == 0
     }
 }

@@ -1,18 +1,19 @@
 //! From the bytes of a response body to the answer: events of a stream, or one JSON document.
 //!
-//! What is short enough is held and read as a whole. What is longer, and all of a body of which nothing is
-//! counted, is read as it passes, in constant memory and by the same readers: see [`Gist`].
+//! What is short enough is held and read as a whole, without its `logprobs` ([`Slim`]). What is longer, and all
+//! of a body of which nothing is counted, is read as it passes, in constant memory and by the same readers:
+//! see [`Gist`].
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 
 use super::seen::{Reading, Seen};
-use crate::chunk::Gist;
+use crate::chunk::{Gist, Slim};
 use crate::sse;
 use crate::usage::Api;
 
-/// How much of an answer is held to be read as a whole. What is longer is not counted, but what it reports
-/// is read all the same.
+/// How much of an answer is held to be read as a whole, `logprobs` aside. What is longer is not counted, but
+/// what it reports is read all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Bytes of one event of a stream.
@@ -23,17 +24,23 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { event_bytes: sse::EVENT_BYTES_MAX, document_bytes: 4 << 20 }
+        // The last event of a Responses stream repeats the whole answer, and it is the one with `usage`.
+        Bounds { event_bytes: 4 << 20, document_bytes: 4 << 20 }
     }
 }
 
 impl Bounds {
     /// Nothing is held.
     const NONE: Bounds = Bounds { event_bytes: 0, document_bytes: 0 };
+
+    /// What reads events: it holds the short ones, and shows the others in parts.
+    fn decoder(self) -> sse::Decoder {
+        sse::Decoder::holding(self.event_bytes.min(sse::EVENT_BYTES_UNSHOWN_MAX))
+    }
 }
 
 /// A document of which more is held than this is also read as it passes. So it can be let go of at any time.
-const DOCUMENT_BYTES_UNREAD_MAX: usize = 64 << 10;
+const DOCUMENT_BYTES_UNREAD_MAX: usize = Slim::AS_IT_IS_BYTES_MAX;
 
 /// White space in front of a body that is held; nobody sends any.
 const SNIFF_BYTES_MAX: usize = 64;
@@ -75,7 +82,7 @@ struct Unknown {
 /// A JSON body that is held.
 #[derive(Debug, Default)]
 struct Document {
-    kept: Vec<u8>,
+    slim: Slim,
     /// What has been read of it: nothing while it is short.
     gist: Option<Box<Gist>>,
 }
@@ -97,7 +104,7 @@ impl Body {
         let mut seen = Seen::new(api, status);
         // Embeddings, images and the like can have a hundred megabytes, and nothing of them is counted.
         let bounds = if seen.is_counted() || !status.is_success() { bounds } else { Bounds::NONE };
-        seen.skims = bounds == Bounds::NONE;
+        seen.event_bytes_max = bounds.event_bytes;
         let shape = if is("text/event-stream") {
             // Some services give this name to their documents, if they were asked for a stream.
             Shape::Unknown(Unknown::new(bounds, true))
@@ -134,15 +141,29 @@ impl Body {
     /// Bytes that [`Body::finish`] has yet to read.
     pub(super) fn unread_bytes(&self) -> usize {
         match &self.shape {
-            Shape::Json(document) => document.kept.len(),
-            Shape::Events(decoder) => decoder.held_bytes(),
+            Shape::Json(document) => document.slim.held().len(),
+            Shape::Events(_) => self.held_bytes(),
             Shape::Unknown(_) | Shape::LongJson(_) | Shape::Opaque => 0,
         }
     }
 
     /// Bytes that the next piece may make it read at once: those of an event that the piece may end.
     pub(super) fn held_bytes(&self) -> usize {
-        if let Shape::Events(decoder) = &self.shape { decoder.held_bytes() } else { 0 }
+        if let Shape::Events(decoder) = &self.shape {
+            decoder.held_bytes() + self.seen.held_event_bytes()
+        } else {
+            0
+        }
+    }
+
+    /// Memory that is held, beside what is constant.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let held_bytes = match &self.shape {
+            Shape::Json(document) => document.slim.memory_bytes(),
+            Shape::Events(decoder) => decoder.held_bytes(),
+            Shape::Unknown(_) | Shape::LongJson(_) | Shape::Opaque => 0,
+        };
+        held_bytes + self.seen.memory_bytes()
     }
 
     /// A body at the same point of which nothing more is held and no text counted: it is read on only for
@@ -176,13 +197,13 @@ impl Body {
             Shape::Events(decoder) => {
                 decoder.push(bytes, &mut Reading { seen: &mut self.seen, strict: true });
             }
-            Shape::Json(document) if document.kept.len() + bytes.len() > self.bounds.document_bytes => {
-                let mut gist = document.gist();
-                gist.push(bytes);
-                self.seen.too_long |= self.bounds != Bounds::NONE;
-                self.shape = Shape::LongJson(gist);
+            Shape::Json(document) => {
+                document.push(bytes);
+                if document.slim.held().len() > self.bounds.document_bytes {
+                    self.seen.too_long |= self.bounds != Bounds::NONE;
+                    self.shape = Shape::LongJson(document.gist());
+                }
             }
-            Shape::Json(document) => document.push(bytes),
             Shape::LongJson(gist) => gist.push(bytes),
             Shape::Opaque => {}
         }
@@ -207,10 +228,9 @@ impl Body {
                 seen.stream_ended(cleanly);
             }
             Shape::Json(document) => {
-                let Document { kept, gist } = std::mem::take(document);
-                if seen.document(&kept).is_err() {
-                    let mut gist = gist.unwrap_or_else(|| Box::new(Gist::of(&kept)));
-                    seen.broken_document(&mut gist, cleanly);
+                let document = std::mem::take(document);
+                if seen.document(document.slim.held()).is_err() {
+                    seen.broken_document(&mut document.gist(), cleanly);
                 }
             }
             Shape::LongJson(gist) => {
@@ -236,23 +256,25 @@ impl Shape {
 
 impl Document {
     fn push(&mut self, bytes: &[u8]) {
-        self.kept.extend_from_slice(bytes);
-        match &mut self.gist {
-            Some(gist) => gist.push(bytes),
-            None if self.kept.len() > DOCUMENT_BYTES_UNREAD_MAX => self.gist = Some(self.gist()),
-            None => {}
+        // From here on not all of it is held.
+        if self.gist.is_none() && self.slim.held().len() + bytes.len() > DOCUMENT_BYTES_UNREAD_MAX {
+            self.gist = Some(self.gist());
         }
+        if let Some(gist) = &mut self.gist {
+            gist.push(bytes);
+        }
+        self.slim.push(bytes);
     }
 
     /// What has been read of it, and the rest.
     fn gist(&self) -> Box<Gist> {
-        self.gist.clone().unwrap_or_else(|| Box::new(Gist::of(&self.kept)))
+        self.gist.clone().unwrap_or_else(|| Box::new(Gist::of(self.slim.held())))
     }
 }
 
 impl Unknown {
     fn new(bounds: Bounds, is_stream: bool) -> Unknown {
-        let lines = sse::Decoder::holding(bounds.event_bytes);
+        let lines = bounds.decoder();
         Unknown { start: Vec::new(), lines, is_spaced: false, is_stream }
     }
 

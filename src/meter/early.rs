@@ -23,7 +23,7 @@ impl Meter {
         match &self.prompt {
             Prompt::Waiting => Some(model),
             Prompt::Early { by, .. } if *by != model => Some(model),
-            Prompt::Early { .. } | Prompt::NotKept | Prompt::Counted(_) => None,
+            Prompt::Early { .. } | Prompt::NotKept | Prompt::Overloaded | Prompt::Counted(_) => None,
         }
     }
 

@@ -324,6 +324,11 @@ impl Items {
         }
     }
 
+    /// Memory of items and parts, with the arguments that are held as they came.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.items.len() * size_of::<Item>() + self.parts * size_of::<Part>() + self.kept_bytes
+    }
+
     /// What a count takes, in bytes of text that it counts anew.
     pub(super) fn uncounted_bytes(&self) -> usize {
         let arguments = self.items.iter().map(|item| &item.arguments);

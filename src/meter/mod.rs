@@ -109,6 +109,8 @@ pub enum PromptNeed {
 enum Prompt {
     Waiting,
     NotKept,
+    /// Nobody had the time to count it.
+    Overloaded,
     /// Counted by this model's rules, for as long as the call is open.
     Early {
         count: PromptCount,
@@ -156,6 +158,7 @@ pub struct Meter {
     bounds: Bounds,
     overloaded: bool,
     left: Option<Left>,
+    caller_idle: bool,
     ended: Option<Ending>,
 }
 
@@ -185,6 +188,7 @@ impl Meter {
             bounds,
             overloaded: false,
             left: None,
+            caller_idle: false,
             ended: None,
         }
     }
@@ -292,6 +296,11 @@ impl Meter {
         self.body.held_bytes()
     }
 
+    /// Memory that is held of the answer, beside what every meter takes: [`Meter::skim`] lets go of it.
+    pub fn memory_bytes(&self) -> usize {
+        self.body.memory_bytes()
+    }
+
     /// Bytes of text that [`Meter::progress`] and [`Meter::settle`] count anew: much is better counted
     /// off the data path.
     pub fn uncounted_bytes(&self) -> usize {
@@ -345,6 +354,11 @@ impl Meter {
     /// The caller left before the answer was whole; what was seen since, nobody got.
     pub fn caller_left(&mut self, left: Left) {
         self.left = Some(left);
+    }
+
+    /// The caller made no progress, and we had no more patience: it has not left by itself.
+    pub fn caller_idle(&mut self) {
+        self.caller_idle = true;
     }
 
     /// Bytes that [`Meter::end`] has yet to read, all at once: much is better read off the data path.
@@ -406,6 +420,16 @@ impl Meter {
     /// The prompt could not be kept: the input is unknown, reason `prompt_not_kept`.
     pub fn prompt_not_kept(&mut self) {
         self.prompt = Prompt::NotKept;
+    }
+
+    /// Nobody has the time to count the prompt: the input is unknown, reason `meter_overload`.
+    pub fn prompt_overloaded(&mut self) {
+        self.prompt = Prompt::Overloaded;
+    }
+
+    /// The service answered with an error: if it bills anything, then the prompt, and that is not certain.
+    pub fn is_refused(&self) -> bool {
+        self.status.is_some() && self.billing(self.ended) != Billing::Answered
     }
 
     /// The prompt has been counted. Its parts are not kept: they are returned, as the date of the answer

@@ -6,7 +6,7 @@ use super::answer::Answer;
 use super::ends::{self, Last};
 use super::items::Place;
 use super::shape::Shape;
-use crate::chunk::{Chunk, Event, EventKind, Gist, Malformed, Response, is_usage_event};
+use crate::chunk::{Chunk, Event, EventKind, Gist, Malformed, Response, Slim, is_usage_event};
 use crate::sse;
 use crate::usage::Api;
 
@@ -26,8 +26,11 @@ pub(super) struct Seen {
     last_delta: Shape<Place>,
     /// What has come of an event that is long.
     gist: Option<Box<Gist>>,
-    /// No event is held: the gist of one is followed by that of the next.
-    pub(super) skims: bool,
+    /// The same event, to be read as a whole; `None` beside a gist: there is more of it than may be held.
+    long: Option<Box<Slim>>,
+    /// Bytes of a long event that are held. None: no event is, and the gist of one is followed by that of the
+    /// next.
+    pub(super) event_bytes_max: usize,
     /// The end marker of a stream, or the whole of a document.
     pub(super) whole: bool,
     /// `[DONE]`, or the API's own last event.
@@ -53,20 +56,23 @@ pub(super) struct Reading<'a> {
 
 impl sse::Sink for Reading<'_> {
     fn event(&mut self, event: sse::Event<'_>) {
-        self.seen.gist = None; // of its beginning
+        (self.seen.gist, self.seen.long) = (None, None); // of its beginning
         self.seen.event(event, self.strict);
     }
 
     fn part(&mut self, data: &[u8]) {
         if !self.seen.done {
-            self.seen.gist.get_or_insert_default().push(data);
+            self.seen.part(data);
         }
     }
 
     fn end_of_parts(&mut self, name: &[u8]) {
         let mut gist = self.seen.gist.take().unwrap_or_default();
-        self.seen.long_event(name, &mut gist, self.strict);
-        if self.seen.skims {
+        match self.seen.long.take() {
+            Some(long) => self.seen.event(sse::Event { name, data: long.held() }, self.strict),
+            None => self.seen.long_event(name, &mut gist, self.strict),
+        }
+        if self.seen.skims() {
             gist.restart();
             self.seen.gist = Some(gist);
         }
@@ -84,6 +90,35 @@ impl Seen {
         Seen { metered, items, expected, unmarked, ..Seen::default() }
     }
 
+    /// No event is held.
+    fn skims(&self) -> bool {
+        self.event_bytes_max == 0
+    }
+
+    /// Bytes of a long event that are held.
+    pub(super) fn held_event_bytes(&self) -> usize {
+        self.long.as_ref().map_or(0, |long| long.held().len())
+    }
+
+    /// Memory that is held, beside what is constant.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.long.as_ref().map_or(0, |long| long.memory_bytes()) + self.answer.memory_bytes()
+    }
+
+    /// More of a long event.
+    fn part(&mut self, data: &[u8]) {
+        if self.gist.is_none() && !self.skims() {
+            self.long = Some(Box::default());
+        }
+        self.gist.get_or_insert_default().push(data);
+        if let Some(long) = &mut self.long {
+            long.push(data);
+            if long.held().len() > self.event_bytes_max {
+                self.long = None;
+            }
+        }
+    }
+
     /// Its texts are counted.
     pub(super) fn is_counted(&self) -> bool {
         self.metered || self.items
@@ -96,7 +131,8 @@ impl Seen {
             last_chunk: Shape::default(),
             last_delta: Shape::default(),
             gist: self.gist.clone(),
-            skims: true,
+            long: None,
+            event_bytes_max: 0,
             ..*self
         }
     }
@@ -135,7 +171,7 @@ impl Seen {
             return;
         }
         self.events += 1;
-        self.too_long |= !self.skims && self.may_have_text(gist);
+        self.too_long |= !self.skims() && self.may_have_text(gist);
         if gist.is_done_marker() {
             (self.done, self.whole) = (true, true);
         } else if !(gist.is_complete() && self.read(name, gist.read()).is_ok()) {

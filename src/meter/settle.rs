@@ -13,6 +13,9 @@ use crate::usage::{Api, IncludeUsage, Injection, Outcome, Quality, Source, Targe
 /// `stream.finish_reasons` holds at most this many.
 const FINISH_REASONS_MAX: usize = 16;
 
+/// The reason of what a caller cut off that made no progress.
+const CALLER_IDLE: &str = "caller_idle";
+
 /// One side's final number.
 #[derive(Debug, Default)]
 pub(super) struct Side {
@@ -64,6 +67,7 @@ impl Meter {
         let switched = self.status == Some(StatusCode::SWITCHING_PROTOCOLS);
         match ending {
             Ending::Rejected => Outcome::Rejected,
+            _ if self.left.is_some() && self.caller_idle && ending != Ending::Shutdown => Outcome::Timeout,
             _ if self.left.is_some() && (ending != Ending::Shutdown || seen.whole) => {
                 Outcome::ClientDisconnect
             }
@@ -282,6 +286,7 @@ impl Meter {
         }
         match &self.prompt {
             Prompt::NotKept => Side::unknown(vec!["prompt_not_kept"]),
+            Prompt::Overloaded => Side::unknown(vec!["meter_overload"]),
             Prompt::Counted(count) => self.counted_input(count, billing),
             Prompt::Early { count, by }
                 if ending.is_none() && self.counting_model().is_none_or(|model| model == *by) =>
@@ -289,6 +294,7 @@ impl Meter {
                 self.counted_input(count, billing)
             }
             _ if ending.is_none() => Side::unknown(vec![]),
+            _ if !self.request_ended && self.caller_idle => Side::unknown(vec!["request_cut", CALLER_IDLE]),
             _ if !self.request_ended => Side::unknown(vec!["request_cut"]),
             _ if self.rules_model().is_none() => Side::unknown(vec!["unknown_model"]),
             Prompt::Waiting | Prompt::Early { .. } => Side::unknown(vec!["prompt_not_counted"]),
@@ -330,7 +336,8 @@ impl Meter {
         let by = outcome.filter(|_| cut).map(|outcome| {
             // It was the reading that was cut, not the answer.
             let missed = || self.missed().unwrap_or("unreadable");
-            [Some(if outcome == Outcome::Complete { missed() } else { outcome.as_str() }), bound]
+            let idle = (self.caller_idle && outcome == Outcome::Timeout).then_some(CALLER_IDLE);
+            [Some(if outcome == Outcome::Complete { missed() } else { outcome.as_str() }), idle, bound]
         });
         (cut, by.into_iter().flatten().flatten())
     }

@@ -6,6 +6,7 @@ mod charged;
 mod early;
 mod fast_way;
 mod labels;
+mod logprobs;
 mod long;
 mod plain;
 mod responses;

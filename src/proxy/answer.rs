@@ -8,17 +8,17 @@ use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use super::drain::Leaving;
 use super::outbound::Outbound;
 use super::passing::Passing;
+use super::stall::{Arriving, Stalled};
 use super::upstream::{Broken, Download};
 use crate::meter::Ending;
 use crate::tee::{Conclude, RequestTap, ResponseTap};
 
 /// The service's answer as it comes.
-pub(super) type Wire = Passing<Download<Outbound<RequestTap<Incoming>>>>;
+pub(super) type Wire = Passing<Download<Outbound<RequestTap<Arriving>>>>;
 
 /// The body of what a caller gets.
 #[derive(Debug)]
@@ -78,6 +78,8 @@ pub(super) enum Refusal {
     Host,
     /// The request's body broke off or its framing is not valid.
     Body,
+    /// The caller sent nothing of the request's body for too long.
+    CallerIdle,
 }
 
 impl Refusal {
@@ -86,6 +88,7 @@ impl Refusal {
         match broken {
             Broken::Unsent(_) => Refusal::Unreachable,
             Broken::Timeout => Refusal::Timeout,
+            Broken::Caller(error) if error.is::<Stalled>() => Refusal::CallerIdle,
             Broken::Caller(_) => Refusal::Body,
             _ => Refusal::NoAnswer,
         }
@@ -103,6 +106,7 @@ impl Refusal {
             Refusal::TooLongToInspect => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Host | Refusal::Body | Refusal::OddPath => StatusCode::BAD_REQUEST,
+            Refusal::CallerIdle => StatusCode::REQUEST_TIMEOUT,
         }
     }
 
@@ -149,6 +153,9 @@ impl Refusal {
                 r#"{"error":{"code":"upstream_timeout","message":"The service did not answer in time."}}"#
             }
             Refusal::Body => r#"{"error":{"code":"bad_body","message":"The request's body is not whole."}}"#,
+            Refusal::CallerIdle => {
+                r#"{"error":{"code":"request_timeout","message":"The rest of the request did not come in time."}}"#
+            }
             Refusal::Host => {
                 r#"{"error":{"code":"bad_host","message":"A request needs exactly one Host field."}}"#
             }
@@ -159,7 +166,8 @@ impl Refusal {
         let mut response = Response::new(Answer::Own(Full::new(Bytes::from_static(self.json().as_bytes()))));
         *response.status_mut() = self.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if matches!(self, Refusal::TransferCoding | Refusal::Host | Refusal::Body | Refusal::Method) {
+        let unended = matches!(self, Refusal::Body | Refusal::CallerIdle);
+        if unended || matches!(self, Refusal::TransferCoding | Refusal::Host | Refusal::Method) {
             // Where the message ends is not certain, so nothing behind it is read.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -171,11 +179,14 @@ impl Refusal {
 }
 
 /// The request is not sent.
-pub(super) fn reject(call: Option<Conclude>, refusal: Refusal) -> Response<Answer> {
+pub(super) fn reject(call: Option<Conclude>, mut refusal: Refusal) -> Response<Answer> {
+    let broke = refusal == Refusal::Body;
+    if broke && call.as_ref().is_some_and(|call| call.call().is_caller_idle()) {
+        refusal = Refusal::CallerIdle;
+    }
     if let Some(call) = call {
         call.call().answered_by_us(refusal.status(), true);
         // A request that its caller broke off ends as any other that is: by the caller.
-        let broke = refusal == Refusal::Body;
         call.end(if broke { Ending::ClientDisconnect } else { Ending::Rejected });
     }
     refusal.response()

@@ -30,11 +30,13 @@ pub enum Limit {
     HeaderTimeout,
     /// A connection without a request was closed.
     IdleTimeout,
+    /// A call was ended whose caller made no progress.
+    CallerIdleTimeout,
 }
 
 impl Limit {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Limit; 7] = [
+    pub const ALL: [Limit; 8] = [
         Limit::Connections,
         Limit::Files,
         Limit::InFlight,
@@ -42,6 +44,7 @@ impl Limit {
         Limit::Headers,
         Limit::HeaderTimeout,
         Limit::IdleTimeout,
+        Limit::CallerIdleTimeout,
     ];
 
     /// The label.
@@ -54,6 +57,7 @@ impl Limit {
             Limit::Headers => "headers",
             Limit::HeaderTimeout => "header_timeout",
             Limit::IdleTimeout => "idle_timeout",
+            Limit::CallerIdleTimeout => "caller_idle_timeout",
         }
     }
 }

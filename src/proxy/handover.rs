@@ -6,14 +6,17 @@
 //! left to read or to write, we take body and socket out of its hands and pass the rest on ourselves
 //! ([`super::pump`]). The next request goes to a new hyper on the same socket.
 //!
+//! While hyper has an answer, it gets no more of it than it can be rid of: by itself it would take 240 KiB from
+//! the service for a caller that reads nothing, as much as it may hold of a request.
+//!
 //! Only what hyper sends in chunks to a caller of HTTP/1.1 is taken over, and only once its request
 //! is whole: then the bytes on the wire are the same whoever writes them.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
@@ -24,6 +27,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::answer::Answer;
 use super::gate::Held;
 use super::upstream::{Broken, head::has_token};
+
+/// What hyper may hold of an answer and yet get another frame: small ones leave together, and of large ones,
+/// which are a read of 64 KiB, each leaves by itself.
+const UNWRITTEN_BYTES_MAX: usize = 16 << 10;
 
 /// The place where a connection finds the answer that it is to pass on. Clones are of the same one.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +43,10 @@ struct Shared {
     /// And all that hyper had of it before is written.
     flushed: AtomicBool,
     answer: Mutex<Option<Given>>,
+    /// What hyper has got of the answer since it had last written all.
+    unwritten_bytes: AtomicUsize,
+    /// Whoever waits for that.
+    waits: Mutex<Option<Waker>>,
 }
 
 /// An answer whose head, and whose body so far, hyper has sent.
@@ -77,7 +88,7 @@ impl Handover {
         let chunked = !bodiless && !framed && response.body().size_hint().exact().is_none();
         let last = asked.last || has_token(fields, &CONNECTION, "close");
         let to = (asked.plain && chunked).then(|| (self.clone(), last));
-        response.map(|body| Lent { body: Some(body), to })
+        response.map(|body| Lent { body: Some(body), to, shared: Arc::clone(&self.0) })
     }
 
     /// The socket, seen by this.
@@ -104,6 +115,27 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Option<Given>> {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Ready once hyper may have more of the answer.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.unwritten_bytes.load(Ordering::Relaxed) < UNWRITTEN_BYTES_MAX {
+            return Poll::Ready(());
+        }
+        *self.waits.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// hyper has written all that it had.
+    fn all_written(&self) {
+        self.flushed.store(true, Ordering::Relaxed);
+        if self.unwritten_bytes.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        self.unwritten_bytes.store(0, Ordering::Relaxed);
+        if let Some(waker) = self.waits.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            waker.wake();
+        }
+    }
 }
 
 /// The body of an answer while hyper has it.
@@ -113,6 +145,7 @@ pub(super) struct Lent {
     body: Option<Held<Answer>>,
     /// Where it goes, and whether it is the last one, if it may be given away.
     to: Option<(Handover, bool)>,
+    shared: Arc<Shared>,
 }
 
 impl Body for Lent {
@@ -125,7 +158,12 @@ impl Body for Lent {
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = &mut *self;
         let Some(body) = &mut this.body else { return Poll::Pending };
+        ready!(this.shared.poll_room(cx));
         let polled = Pin::new(&mut *body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            this.shared.unwritten_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
         // Its waker is that of the connection's task, which is where the body goes.
         if polled.is_pending()
             && this.to.is_some()
@@ -211,7 +249,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Noted<T> {
     /// hyper flushes the socket only when it has written all that it holds.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        self.shared.flushed.store(true, Ordering::Relaxed);
+        self.shared.all_written();
         Poll::Ready(Ok(()))
     }
 

@@ -17,6 +17,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a connection waits for its next request.
     pub idle_timeout: Duration,
+    /// How long a caller that is waited for may make no progress. `None`: no limit.
+    pub caller_idle_timeout: Option<Duration>,
     /// Name, connection and TLS handshake of a service.
     pub connect_timeout: Duration,
     /// From the request's last byte to the head of the answer. `None`: no limit.
@@ -37,6 +39,7 @@ impl Default for Limits {
             headers: 100,
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(300),
+            caller_idle_timeout: None,
             connect_timeout: Duration::from_secs(10),
             response_timeout: None,
             stream_idle_timeout: None,

@@ -30,6 +30,7 @@ use super::pump::Pump;
 use super::reset::Close;
 use super::service::Service;
 use super::socket::{self, Door, Socket};
+use super::stall::Stall;
 use super::upstream::prepare;
 use super::websocket::TunnelSlot;
 use super::{Limits, Phase, tls};
@@ -156,8 +157,12 @@ async fn connection(arrived: Arrived, port: Arc<Port>, service: Arc<Service>, mu
         return; // the peer has gone already
     }
     let close = Close::default();
+    let stall = port.limits.caller_idle_timeout.map(|timeout| Stall::new(timeout, &port.counts));
+    if stall.is_some() {
+        Stall::prepare(&tcp);
+    }
     let opened = tokio::select! {
-        opened = port.door.open(tcp, from, &close) => opened,
+        opened = port.door.open(tcp, from, &close, stall.as_ref()) => opened,
         () = closing.wait() => None,
     };
     let Some((io, peer, chain)) = opened else { return };
@@ -166,7 +171,10 @@ async fn connection(arrived: Arrived, port: Arc<Port>, service: Arc<Service>, mu
         (TunnelSlot::default(), Patience::new(&port.limits), Handover::default());
     let mut io = patience.watch(handover.watch(io));
     let (connection, ended) = loop {
-        let requests = service_fn(|request: Request<Incoming>| {
+        let requests = service_fn(|mut request: Request<Incoming>| {
+            if let Some(stall) = &stall {
+                request.extensions_mut().insert(stall.clone());
+            }
             close.saw(request.version());
             let (asked, handover) = (Asked::of(&request), handover.clone());
             let (service, tunnel) = (Arc::clone(&service), tunnel.clone());
@@ -221,6 +229,7 @@ async fn connection(arrived: Arrived, port: Arc<Port>, service: Arc<Service>, mu
         (Ok(()), Some(parts)) => Box::pin(socket::drop_pipelined(&mut parts.io.into_inner())).await,
         (_, None) => {
             let Some(tunnel) = tunnel.take() else { return };
+            stall.iter().for_each(Stall::end);
             let _pass = port.gate.count();
             tunnel.await;
         }

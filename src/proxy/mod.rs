@@ -28,6 +28,7 @@ mod refused;
 mod reset;
 mod service;
 mod socket;
+mod stall;
 pub mod surface;
 pub mod tls;
 pub mod upstream;

@@ -24,6 +24,7 @@ use super::outages::Outages;
 use super::outbound::Outbound;
 use super::passing::Passing;
 use super::refused::{Asked, Looked, look};
+use super::stall::{Arriving, Stall};
 use super::surface::{Surface, Treatment, classify};
 use super::upstream::{Answer as Answered, Broken, Client, Upstream, head::only_chunked, linger};
 use super::websocket::{self, TunnelSlot};
@@ -167,6 +168,9 @@ impl Service {
             Account::Handshake(Handshake::new(begin, accounts, live))
         } else {
             let call = Call::begin(begin, accounts, live);
+            if let Some(stall) = request.extensions().get::<Stall>() {
+                call.watch_caller(stall.is_over());
+            }
             call.set_unsent(true);
             Account::Call(Conclude::new(call))
         };
@@ -288,7 +292,7 @@ impl Service {
         request: Request<Incoming>,
         routed: &Routed,
         call: Option<&Conclude>,
-    ) -> Result<Outgoing<RequestTap<Incoming>>, Refusal> {
+    ) -> Result<Outgoing<RequestTap<Arriving>>, Refusal> {
         let plan = if self.policy.inject_usage || self.policy.deny_streaming {
             inspect::plan(&self.policy, request.method(), &routed.surface, request.headers())
         } else {
@@ -323,7 +327,7 @@ impl Service {
 
     async fn forward(
         &self,
-        outgoing: Outgoing<RequestTap<Incoming>>,
+        outgoing: Outgoing<RequestTap<Arriving>>,
         routed: Routed,
         call: Option<Conclude>,
     ) -> Response<Answer> {
@@ -339,7 +343,7 @@ impl Service {
     /// report usage. If it refuses that, the request goes to it once more, as its caller wrote it.
     async fn exchange(
         &self,
-        outgoing: Outgoing<RequestTap<Incoming>>,
+        outgoing: Outgoing<RequestTap<Arriving>>,
         routed: &Routed,
         call: Option<&Conclude>,
     ) -> Result<Option<(Response<Wire>, bool)>, Broken> {
@@ -463,9 +467,11 @@ impl Service {
         &self,
         request: Request<Incoming>,
         call: Option<&Conclude>,
-    ) -> Request<RequestTap<Incoming>> {
-        let version = request.version();
-        let mut request = request.map(|body| RequestTap::new(body, call.map(|call| Arc::clone(call.call()))));
+    ) -> Request<RequestTap<Arriving>> {
+        let (version, stall) = (request.version(), request.extensions().get::<Stall>().cloned());
+        let arriving = |body| Arriving::new(body, stall);
+        let tap = |body| RequestTap::new(arriving(body), call.map(|call| Arc::clone(call.call())));
+        let mut request = request.map(tap);
         headers::to_upstream(request.headers_mut(), version, &self.removals);
         request
     }

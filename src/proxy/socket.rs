@@ -17,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 use super::counts::{Counts, Limit, Side, Subject};
 use super::patience::TLS_HANDSHAKE;
 use super::reset::{CallerSocket, Close};
+use super::stall::Stall;
 use super::tls::{self, CallerTls, Cause, Chain};
 use crate::caller::Peer;
 
@@ -58,15 +59,16 @@ impl Door {
         tcp: TcpStream,
         from: SocketAddr,
         close: &Close,
+        stall: Option<&Stall>,
     ) -> Option<(Socket, Peer, Option<Arc<Chain>>)> {
         let Some(tls) = &self.tls else {
-            return Some((Socket::Plain(CallerSocket::new(tcp, close)), Peer::new(from.ip(), None), None));
+            let socket = CallerSocket::new(tcp, close, stall);
+            return Some((Socket::Plain(socket), Peer::new(from.ip(), None), None));
         };
         let used = tls.used();
         // In a box of its own: a connection should not keep room for it all its life.
-        let shaken =
-            Box::pin(tokio::time::timeout(self.timeout, self.shake_hands(used.acceptor(), tcp, from, close)))
-                .await;
+        let handshake = self.shake_hands(used.acceptor(), tcp, from, close, stall);
+        let shaken = Box::pin(tokio::time::timeout(self.timeout, handshake)).await;
         let Ok(shaken) = shaken else {
             self.counts.met(Limit::HeaderTimeout);
             return None;
@@ -84,6 +86,7 @@ impl Door {
         mut tcp: TcpStream,
         from: SocketAddr,
         close: &Close,
+        stall: Option<&Stall>,
     ) -> Option<TlsStream<CallerSocket>> {
         let mut first = [0];
         match tcp.peek(&mut first).await {
@@ -97,7 +100,7 @@ impl Door {
             }
             return None;
         }
-        match acceptor.accept(CallerSocket::new(tcp, close)).await {
+        match acceptor.accept(CallerSocket::new(tcp, close, stall)).await {
             Ok(stream) => Some(stream),
             Err(error) => {
                 self.failed(from, tls::from_caller(&error));

@@ -186,7 +186,8 @@ fn kept_api(operation: &[&str]) -> Api {
 }
 
 fn name(text: SmolStr) -> Option<SmolStr> {
-    (!text.is_empty() && text.chars().count() <= NAME_CHARS_MAX).then_some(text)
+    let fits = text.chars().count() <= NAME_CHARS_MAX && !crate::names::has_control(&text);
+    (!text.is_empty() && fits).then_some(text)
 }
 
 #[cfg(test)]
@@ -277,6 +278,24 @@ mod tests {
         assert_eq!(post("/v1/chat/completions").3, None);
         assert_eq!(post(&format!("/deployments/{}/embeddings", "x".repeat(129))).2, None);
         assert_eq!(post("/openai/deployments").2, None);
+    }
+
+    #[test]
+    fn what_has_control_characters_is_no_name() {
+        let of = |id: &str| post(&format!("/openai/deployments/{id}/chat/completions?api-version={id}"));
+        for id in ["a%0atotal,99", "a%1b%5b2J", "a%09x", "a%c2%9b2J", "a%7fb"] {
+            let found = of(id);
+            assert_eq!((found.1, found.2, found.3), (Treatment::Metered, None, None), "{id}");
+        }
+        // Around a name a service may drop them, and behind a NUL it may read no further.
+        for (id, name) in [("%1b%5b2J", "[2J"), ("%09x", "x"), ("a%00", "a"), ("a%7f", "a")] {
+            let found = of(id);
+            assert_eq!(
+                (found.1, found.2.as_deref(), found.3),
+                (Treatment::Metered, Some(name), None),
+                "{id}"
+            );
+        }
     }
 
     #[test]

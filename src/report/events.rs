@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{READ_ROWS, ReportError};
 use crate::ledger::Reader;
+use crate::names;
 
 /// How often to look for new events. A look is one short read of the last page.
 const FOLLOW_EVERY: Duration = Duration::from_millis(200);
@@ -38,7 +39,8 @@ pub fn events(
             let refused = reader.refused(after, READ_ROWS)?;
             for refused in &refused {
                 // Nobody listens: the events are what matters.
-                let _ = writeln!(reasons, "position {}: {}", refused.row.position, refused.reason);
+                let _ =
+                    writeln!(reasons, "position {}: {}", refused.row.position, names::shown(&refused.reason));
             }
             refused.into_iter().map(|refused| refused.row).collect()
         } else {

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use super::{ReportError, parse_time};
 use crate::caller::WrongLines;
+use crate::names;
 
 /// How a file of prices looks, for `--help`.
 pub const PRICES_HELP: &str = "\
@@ -312,7 +313,8 @@ pub(super) fn unpriced_text(unpriced: &BTreeMap<String, u64>) -> Option<String> 
     let mut models: Vec<(&String, &u64)> = unpriced.iter().collect();
     models.sort_by_key(|(_, calls)| Reverse(**calls));
     let plural = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let of = |(model, calls): &(&String, &u64)| format!("{model} ({})", plural(**calls, "call"));
+    let of =
+        |(model, calls): &(&String, &u64)| format!("{} ({})", names::shown(model), plural(**calls, "call"));
     let named: Vec<String> = models.iter().take(NAMED_MAX).map(of).collect();
     let more = models.len().saturating_sub(NAMED_MAX) as u64;
     let more = if more > 0 { format!(" and {}", plural(more, "more model")) } else { String::new() };

@@ -1,5 +1,9 @@
 //! A tally as a table, CSV or JSON.
+//!
+//! Keys are names that somebody else chose. None can be taken for the total, which in a table stands under
+//! a rule of its own: a name that would read like it has `'` in front.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::str::FromStr;
 
@@ -7,6 +11,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value};
 
 use super::{Line, Report, ReportError, Sums};
+use crate::names;
 
 /// First key of the total line, and what it is where calls have no price.
 const TOTAL: &str = "total";
@@ -47,9 +52,9 @@ impl Report {
     /// If `out` cannot be written.
     pub fn write(&self, format: Format, out: &mut impl Write) -> Result<(), ReportError> {
         match format {
-            Format::Table => writeln!(out, "{}", self.table())?,
+            Format::Table => writeln!(out, "{}", ruled(&self.table().to_string()))?,
             Format::Csv => self.csv(out)?,
-            Format::Json => writeln!(out, "{:#}", self.json())?,
+            Format::Json => writeln!(out, "{}", names::json(&format!("{:#}", self.json())))?,
         }
         Ok(())
     }
@@ -62,26 +67,29 @@ impl Report {
     /// What prices add to a line; nothing without them.
     fn priced(&self, sums: &Sums) -> Vec<String> {
         let Some(currency) = &self.currency else { return Vec::new() };
-        vec![sums.cost.to_string(), currency.clone(), sums.unpriced_calls.to_string()]
+        vec![sums.cost.to_string(), names::cell(currency).into_owned(), sums.unpriced_calls.to_string()]
     }
 
-    /// Every line as text, the total last.
-    fn rows(&self) -> impl Iterator<Item = Vec<String>> + '_ {
-        let mut keys = vec![String::new(); self.by.len()];
-        if let Some(first) = keys.first_mut() {
+    /// Every line as text, the total last; `key`: a name as it may stand there.
+    fn rows<'a>(&'a self, key: fn(&str) -> Cow<'_, str>) -> impl Iterator<Item = Vec<String>> + 'a {
+        let mut total = vec![String::new(); self.by.len()];
+        if let Some(first) = total.first_mut() {
             if self.unpriced.is_empty() { TOTAL } else { INCOMPLETE }.clone_into(first);
         }
-        let total = Line { keys, sums: self.total };
-        self.lines.iter().cloned().chain([total]).map(|line| {
-            let numbers = line.sums.values().map(|number| number.to_string());
-            line.keys.into_iter().chain(numbers).chain(self.priced(&line.sums)).collect()
+        let lines = self.lines.iter().map(move |line| {
+            let keys = line.keys.iter().map(|name| names::quoted(key(name), reads_like_total).into_owned());
+            (keys.collect(), &line.sums)
+        });
+        lines.chain([(total, &self.total)]).map(|(keys, sums)| {
+            let numbers = sums.values().map(|number| number.to_string());
+            keys.into_iter().chain(numbers).chain(self.priced(sums)).collect()
         })
     }
 
     fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(self.header());
-        for row in self.rows() {
+        for row in self.rows(names::shown) {
             table.add_row(row);
         }
         for column in table.column_iter_mut().skip(self.by.len()) {
@@ -93,7 +101,7 @@ impl Report {
     fn csv(&self, out: &mut impl Write) -> Result<(), ReportError> {
         let mut writer = csv::Writer::from_writer(out);
         let written = writer.write_record(self.header()).and_then(|()| {
-            self.rows().try_for_each(|row| writer.write_record(row))?;
+            self.rows(names::cell).try_for_each(|row| writer.write_record(row))?;
             Ok(writer.flush()?)
         });
         Ok(written.map_err(std::io::Error::from)?)
@@ -127,9 +135,29 @@ impl Report {
     }
 }
 
+/// A person, or a program that knows no case, would take it for the total.
+fn reads_like_total(name: &str) -> bool {
+    let name = name.trim_end().to_lowercase();
+    name.strip_prefix(TOTAL).is_some_and(|rest| rest.is_empty() || rest.trim_start().starts_with('('))
+}
+
+/// The table with a double rule above its last row, as below its header: no name can draw that. Each row is
+/// one line, since none has a line end, and so is each rule.
+fn ruled(table: &str) -> String {
+    /// The total, and the rule below it.
+    const BELOW: usize = 2;
+    let mut lines: Vec<Cow<'_, str>> = table.lines().map(Cow::Borrowed).collect();
+    if let Some(rule) = lines.len().checked_sub(BELOW + 1).and_then(|at| lines.get_mut(at)) {
+        *rule = Cow::Owned(rule.replace('─', "═"));
+    }
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
 
     use super::super::Key;
     use super::*;
@@ -198,5 +226,77 @@ mod tests {
         assert_eq!(json["lines"][1]["caller"], "team-b");
         assert_eq!(json["lines"][1]["calls"], 22);
         assert_eq!(json["total"]["input"], 1_234_575);
+    }
+    /// A report of these keys, two a line.
+    fn of(keys: &[(String, String)]) -> Report {
+        let line = |(a, b): &(String, String)| Line {
+            keys: vec![a.clone(), b.clone()],
+            sums: Sums { calls: 1, ..Sums::default() },
+        };
+        let total = Sums { calls: keys.len() as u64, ..Sums::default() };
+        Report { lines: keys.iter().map(line).collect(), total, ..report() }
+    }
+
+    fn text(report: &Report, format: Format) -> String {
+        let mut out = Vec::new();
+        report.write(format, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_no_formula_no_escape_and_not_the_total() {
+        let names = [
+            ("=HYPERLINK(\"http://e\",\"x\")", "\"'=HYPERLINK(\"\"http://e\"\",\"\"x\"\")\""),
+            ("a\ntotal,99,99", "\"a\\u{a}total,99,99\""),
+            ("\x1b[2J", "\\u{1b}[2J"),
+            ("\u{202e}gnp", "\\u{202e}gnp"),
+            ("total", "'total"),
+            ("TOTAL ", "'TOTAL "),
+            ("'total", "''total"),
+            ("total (incomplete)", "'total (incomplete)"),
+            ("total-cost", "total-cost"),
+        ];
+        let report = of(&names.map(|(name, _)| (name.to_owned(), "m".to_owned())));
+        let csv = text(&report, Format::Csv);
+        let cells: Vec<_> = csv.lines().skip(1).collect();
+        let expected = names.map(|(_, cell)| format!("{cell},m,1,0,0,0,0,0,0,0,0"));
+        assert_eq!(cells[..names.len()], expected);
+        assert_eq!(cells[names.len()..], ["total,,9,0,0,0,0,0,0,0,0"]);
+        let table = text(&report, Format::Table);
+        let rule = |line: &str| line.trim().chars().all(|c| c == '═');
+        let lines: Vec<&str> = table.lines().collect();
+        let rules: Vec<_> = (0..lines.len()).filter(|at| rule(lines[*at])).collect();
+        assert_eq!(rules, [2, lines.len() - 3], "{table}");
+        let totals: Vec<_> = lines.iter().filter(|line| line.trim_start().starts_with("total ")).collect();
+        assert_eq!(totals, [&lines[lines.len() - 2]], "{table}");
+    }
+
+    proptest! {
+        /// Whatever the names: a reader of CSV finds as many rows and cells as there are, in which nothing is
+        /// hidden and nothing is a formula; a table has as many lines; JSON has the names themselves.
+        #[test]
+        fn any_names_stay_in_their_cells(
+            keys in prop::collection::vec((names::tests::hostile(), names::tests::hostile()), 0..6)
+        ) {
+            let report = of(&keys);
+            let csv = text(&report, Format::Csv);
+            let mut reader = csv::Reader::from_reader(csv.as_bytes());
+            let columns = reader.headers().unwrap().len();
+            let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+            prop_assert_eq!(rows.len(), keys.len() + 1);
+            for cell in rows.iter().flat_map(csv::StringRecord::iter) {
+                prop_assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']), "{:?}", cell);
+                prop_assert_eq!(names::shown_lines(cell).replace("\\u{5c}", "\\"), cell);
+            }
+            prop_assert!(rows.iter().all(|row| row.len() == columns));
+            prop_assert!(rows.iter().rev().skip(1).all(|row| &row[0] != TOTAL && &row[0] != INCOMPLETE));
+            let table = text(&report, Format::Table);
+            prop_assert_eq!(table.lines().count(), text(&of(&vec![("a".to_owned(), "b".to_owned()); keys.len()]), Format::Table).lines().count());
+            prop_assert!(table.chars().all(|c| c == '\n' || !names::shown(&format!("a{c}")).contains("u{")), "{}", table);
+            let json: Value = serde_json::from_str(&text(&report, Format::Json)).unwrap();
+            for (line, (a, b)) in json["lines"].as_array().unwrap().iter().zip(&keys) {
+                prop_assert_eq!((line["caller"].as_str(), line["model"].as_str()), (Some(&**a), Some(&**b)));
+            }
+        }
     }
 }

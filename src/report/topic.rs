@@ -10,6 +10,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::ReportError;
+use crate::names;
 use crate::publish::{Config, ConfigError, Context};
 
 /// How long a broker may take to answer a question.
@@ -169,7 +170,12 @@ fn ask<T>(
         }
         if !told {
             // Nobody reads it: then nobody waits.
-            let _ = writeln!(stderr(), "waiting for {brokers}, {} s more at most{says}", left.as_secs());
+            let _ = writeln!(
+                stderr(),
+                "waiting for {brokers}, {} s more at most{}",
+                left.as_secs(),
+                names::shown(&says)
+            );
         }
         told = true;
         std::thread::sleep(AGAIN);

@@ -23,7 +23,7 @@ use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
 use crate::proxy;
 use crate::publish::{self, Publisher};
-use crate::tee::{Accounts, Compared, Observer, Phase, Share};
+use crate::tee::{Accounts, Bounds, Compared, Observer, Phase, Share};
 use crate::telemetry::{self, Comparison, Metrics, PerCaller};
 use crate::tokens;
 use crate::usage::Settled;
@@ -34,8 +34,8 @@ pub use self::process::hide_memory;
 use self::process::{Files, files_max, raise_files};
 use self::reload::{Reload, Reloader};
 
-/// Prompts and bursts are counted here. Two: one long prompt does not hold up all others, and
-/// more would take the cores that the streams need.
+/// Prompts and bursts are counted here. Two: the first is for answers alone, so that no prompt holds them up,
+/// and more would take the cores that the streams need.
 const COUNT_THREADS: usize = 2;
 /// How often a drain looks whether the streams have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
@@ -55,6 +55,8 @@ pub struct Config {
     pub caller: CallerConfig,
     /// Memory for request bodies that are kept to be counted, in bytes.
     pub prompt_memory_bytes: usize,
+    /// Memory for answers that are held to be read as a whole.
+    pub answer_memory_bytes: usize,
     /// Of the calls with reported usage, those whose prompt is counted as well.
     pub drift_sample: Share,
     /// Whose tokens stand in metrics of their own.
@@ -150,6 +152,8 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reload>) -> anyhow::Resu
     }
     let observer = Arc::new(Record { metrics: Arc::clone(&metrics), ledger: ledger.clone() });
     let accounts = Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes);
+    let bounds = Bounds { answer_memory_bytes: config.answer_memory_bytes, ..Bounds::default() };
+    let accounts = accounts.within(bounds);
     let accounts = Arc::new(accounts.sampling(config.drift_sample).settling_apart()?);
     // Some milliseconds, or as long as the disk takes for 22 MB, beside recovery. A stream that began
     // earlier would wait for the disk on its own thread.

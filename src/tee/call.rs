@@ -7,8 +7,8 @@
 //! bytes in order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,18 +19,20 @@ use uuid::Uuid;
 use super::Accounts;
 use super::INLINE_BYTES_MAX;
 use super::answers::Pass;
+use super::budget::Holder;
 use super::early::Early;
 use super::kept::{ANSWER_READ_BYTES_MAX, Kept, REQUEST_READ_BYTES_MAX};
 use super::live::Live;
-use super::prompt::Prompt;
+use super::prompt::{Loss, Prompt};
 use super::settle::{self, Final};
 #[cfg(test)]
 use super::tests::{Meter, Skim};
+use crate::chunk::RequestFacts;
 use crate::ledger::{OpenCall, Slot};
-use crate::meter::{Checks, Ending, Left, Representation, Rules, Treatment};
+use crate::meter::{Checks, Ending, Left, PromptCount, Representation, Rules, Treatment};
 #[cfg(not(test))]
 use crate::meter::{Meter, Skim};
-use crate::pool::Task;
+use crate::pool::{Lane, Task};
 use crate::usage::{Api, Progress, Target, Usage};
 
 /// What a call begins with.
@@ -60,6 +62,12 @@ pub struct Call {
     pub(super) began: Instant,
     pub(super) accounts: Arc<Accounts>,
     pub(super) live: Arc<Live>,
+    /// Whose memory it is that the call holds.
+    pub(super) holder: Holder,
+    /// What the meter holds of the answer, as far as it counts; changed only by who has the meter.
+    pub(super) held_bytes: AtomicUsize,
+    /// Somebody has lost patience with the caller, which makes no progress.
+    caller_idle: OnceLock<Arc<AtomicBool>>,
     /// The answer is only read for what it reports. Only set under the lock; the pool looks in mid-work.
     pub(super) count_given_up: AtomicBool,
     state: Mutex<State>,
@@ -84,12 +92,19 @@ pub(super) struct State {
     pub(super) unread: Bytes,
     /// What the backlogs of all calls hold more since this call ended: an answer that waits to be read.
     pub(super) ended_backlog_bytes: usize,
-    /// Stands in the pool's queue or is being run by it.
+    /// Work of the answer when it was last found out what the meter holds.
+    pub(super) weighed_at: u64,
+    /// Stands in the pool's queue of answers or is being run by it.
     pub(super) queued: bool,
+    /// The same of the queues of prompts.
+    pub(super) prompt_queued: bool,
     /// The pool is counting the prompt.
     pub(super) prompt_away: bool,
-    /// To be told to the meter when it is back: [`Meter::prompt_not_kept`].
-    pub(super) owes_prompt: bool,
+    /// To be told to the meter when it is back: why the prompt is not counted.
+    pub(super) owes_prompt: Option<Loss>,
+    /// The same: the count of the prompt, and what a coded request says.
+    pub(super) owes_count: Option<Box<PromptCount>>,
+    pub(super) owes_facts: Option<Box<RequestFacts>>,
     /// The pool has to read the request before anything is decided by what it says.
     pub(super) owes_reading: bool,
     /// A checkpoint was due while the meter was away: it is made up for as soon as it is back.
@@ -104,6 +119,8 @@ pub(super) struct State {
     pub(super) request_whole: bool,
     /// The caller left the answer.
     pub(super) left: Option<Left>,
+    /// It did not leave by itself: it made no progress.
+    pub(super) cut_idle: bool,
     pub(super) facts: Facts,
     pub(super) ended: Option<Ending>,
     /// The meter has been told of the end, or is being told.
@@ -113,7 +130,7 @@ pub(super) struct State {
 
 impl State {
     /// The pool is at work for the call, and will look what else there is to do.
-    fn is_with_pool(&self) -> bool {
+    pub(super) fn is_with_pool(&self) -> bool {
         self.prompt_away || self.owes_reading || matches!(self.meter, Seat::Away)
     }
 }
@@ -176,9 +193,13 @@ impl Call {
             backlog: Kept::new(ANSWER_READ_BYTES_MAX),
             unread: Bytes::new(),
             ended_backlog_bytes: 0,
+            weighed_at: 0,
             queued: false,
+            prompt_queued: false,
             prompt_away: false,
-            owes_prompt: false,
+            owes_prompt: None,
+            owes_count: None,
+            owes_facts: None,
             owes_reading: false,
             owes_checkpoint: false,
             assessed: None,
@@ -186,6 +207,7 @@ impl Call {
             caller_left: false,
             request_whole: false,
             left: None,
+            cut_idle: false,
             facts: Facts::default(),
             ended: None,
             meter_ended: false,
@@ -193,8 +215,22 @@ impl Call {
             meter: Seat::Away,
         };
         let api = draft.target.api;
-        let (count_given_up, state) = (AtomicBool::new(false), Mutex::new(state));
-        let call = Arc::new(Call { id, api, representation, began, accounts, live, count_given_up, state });
+        let holder = accounts.holder(&draft.caller.id);
+        let (held_bytes, count_given_up) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let state = Mutex::new(state);
+        let call = Arc::new(Call {
+            id,
+            api,
+            representation,
+            began,
+            accounts,
+            live,
+            holder,
+            held_bytes,
+            caller_idle: OnceLock::new(),
+            count_given_up,
+            state,
+        });
         let meter = catch_unwind(AssertUnwindSafe(|| {
             let meter = Meter::new(draft, rules).holding(call.accounts.bounds.answer);
             meter.treated(treatment).reading(&call.representation)
@@ -216,15 +252,15 @@ impl Call {
         if matches!(state.meter, Seat::Away) {
             // The answer already fills the pool while the request still runs: so rare that the
             // prompt is given up rather than kept in a second queue.
-            self.lose_prompt(&mut state);
+            self.lose_prompt(&mut state, Loss::Overload);
             return;
         }
         self.look(&mut state, |meter| meter.request_bytes(bytes));
         if matches!(state.prompt_state, Prompt::Arriving) {
-            if self.accounts.try_keep_prompt(state.prompt.cost_bytes(bytes.len())) {
+            if self.accounts.try_keep_prompt(self.holder, state.prompt.cost_bytes(bytes.len())) {
                 state.prompt.push(bytes.clone());
             } else {
-                self.lose_prompt(&mut state);
+                self.lose_prompt(&mut state, Loss::NotKept);
             }
         }
     }
@@ -237,16 +273,27 @@ impl Call {
         }
         state.request_whole = true;
         if matches!(state.meter, Seat::Away) {
-            return self.lose_prompt(&mut state); // as above
+            return self.lose_prompt(&mut state, Loss::Overload); // as above
         }
         self.look(&mut state, Meter::request_end);
         if matches!(state.prompt_state, Prompt::Arriving) {
             state.prompt_state = Prompt::Whole;
             if self.look(&mut state, |meter| meter.is_request_unread()) == Some(true) {
-                state.owes_reading = self.enqueue(&mut state);
+                state.owes_reading = self.enqueue_prompt(&mut state);
             }
             self.consider_prompt(&mut state);
         }
+    }
+
+    /// Says when somebody has lost patience with the caller: from then on the call does not end as one that
+    /// its caller has left. Only the first is asked.
+    pub fn watch_caller(&self, idle: &Arc<AtomicBool>) {
+        let _ = self.caller_idle.set(Arc::clone(idle));
+    }
+
+    /// Somebody has lost patience with the caller.
+    pub fn is_caller_idle(&self) -> bool {
+        self.caller_idle.get().is_some_and(|idle| idle.load(Ordering::Relaxed))
     }
 
     /// The request has been read to its end.
@@ -299,7 +346,14 @@ impl Call {
             return;
         }
         let callers_doing = state.caller_left && ending == Ending::UpstreamError;
-        let ending = if callers_doing { Ending::ClientDisconnect } else { ending };
+        let left = callers_doing || ending == Ending::ClientDisconnect;
+        let ending = match ending {
+            // It would not have left by itself.
+            _ if left && self.is_caller_idle() => Ending::Timeout,
+            _ if left => Ending::ClientDisconnect,
+            ending => ending,
+        };
+        state.cut_idle |= left && self.is_caller_idle();
         state.ended = Some(ending);
         state.facts.end = self.began.elapsed();
         state.facts.ended_at = Some(Timestamp::now());
@@ -326,7 +380,7 @@ impl Call {
         let to_read_bytes = to_read_bytes.unwrap_or(0);
         let light = self.look(&mut state, |meter| meter.is_light()).unwrap_or(true);
         if to_read_bytes > INLINE_BYTES_MAX || !(light || state.unread.is_empty()) {
-            if self.accounts.try_defer(to_read_bytes) {
+            if self.accounts.backlog.try_add(self.holder, to_read_bytes) {
                 state.ended_backlog_bytes = to_read_bytes;
                 if self.enqueue(&mut state) {
                     return;
@@ -339,10 +393,10 @@ impl Call {
         self.look(&mut state, |meter| meter.end(ending));
         self.decide_prompt(&mut state);
         if matches!(state.prompt_state, Prompt::Count(_)) {
-            if self.enqueue(&mut state) {
+            if self.enqueue_prompt(&mut state) {
                 return;
             }
-            self.lose_prompt(&mut state);
+            self.lose_prompt(&mut state, Loss::Overload);
         }
         self.settle(state);
     }
@@ -406,15 +460,14 @@ impl Call {
             }
         }
         self.rejoin(state);
-        if std::mem::take(&mut state.owes_prompt) {
-            self.look(state, Meter::prompt_not_kept);
-        }
+        self.tell_owed(state);
     }
 
-    /// Puts the call in the pool's queue, unless it is there. False: the pool takes no more.
+    /// Puts the call in the pool's queue of answers, unless it is there. False: the pool takes no more.
     pub(super) fn enqueue(self: &Arc<Self>, state: &mut State) -> bool {
         if !state.queued {
-            state.queued = self.accounts.pool.submit(Arc::clone(self) as Arc<dyn Task>).is_ok();
+            let task = Arc::clone(self) as Arc<dyn Task>;
+            state.queued = self.accounts.pool.submit(task, Lane::Answer).is_ok();
         }
         state.queued
     }
@@ -427,8 +480,13 @@ impl Call {
         if let Some(left) = state.left {
             self.look(&mut state, |meter| meter.caller_left(left));
         }
+        if state.cut_idle {
+            self.look(&mut state, Meter::caller_idle);
+        }
         let (_, pinned_bytes) = state.backlog.take(); // of a meter that is lost
-        self.accounts.release_backlog(pinned_bytes + std::mem::take(&mut state.ended_backlog_bytes));
+        let backlog_bytes = pinned_bytes + std::mem::take(&mut state.ended_backlog_bytes);
+        self.accounts.backlog.release(self.holder, backlog_bytes);
+        self.accounts.answers.release(self.holder, self.held_bytes.swap(0, Ordering::AcqRel));
         let opened = state.opened.take();
         let (place, facts) = (state.place, state.facts);
         let counters = self.accounts.counters();

@@ -72,6 +72,7 @@ impl Call {
         let mut state = self.lock();
         if state.ended.is_none() {
             state.left = Some(left);
+            state.cut_idle |= self.is_caller_idle();
         }
         if left.stopped.is_some() {
             self.accounts.counters.drains_cut.fetch_add(1, Ordering::Relaxed);

@@ -7,6 +7,7 @@
 
 mod answers;
 mod body;
+mod budget;
 mod call;
 mod drift;
 mod early;
@@ -22,6 +23,7 @@ mod settle;
 mod tests;
 mod work;
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -38,6 +40,7 @@ pub use crate::meter::Left;
 use crate::meter::{Checks, Ending};
 use crate::pool::{Gather, Pool};
 use crate::usage::{Settled, Usage};
+use budget::{Budget, Holder};
 use drift::Drift;
 use models::Models;
 
@@ -45,10 +48,17 @@ use models::Models;
 /// well under a millisecond even of the slowest text. The pool gets what is more.
 const INLINE_BYTES_MAX: usize = 8 * 1024;
 
+/// What one answer may hold to be read as a whole beside all others: every short one does. What is more is
+/// part of [`Bounds::answer_memory_bytes`].
+const ANSWER_BYTES_FREE: usize = 16 << 10;
+
 /// What answers may hold while they are read and wait to be counted. Over a bound their own count is given
 /// up; what the service reports is read all the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// What all answers together may hold to be read as a whole (`--answer-memory`): an answer waits for its
+    /// caller, who may never read it. Over it: reason `meter_overload`.
+    pub answer_memory_bytes: usize,
     /// What of one answer may wait for the counting pool: half a minute of the fastest stream. Over it:
     /// reason `meter_overload`.
     pub call_backlog_bytes: usize,
@@ -60,7 +70,12 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { call_backlog_bytes: 1 << 20, backlog_bytes: 64 << 20, answer: Default::default() }
+        Bounds {
+            answer_memory_bytes: 32 << 20,
+            call_backlog_bytes: 1 << 20,
+            backlog_bytes: 64 << 20,
+            answer: Default::default(),
+        }
     }
 }
 
@@ -115,8 +130,6 @@ pub struct Counters {
     pub prompts_not_kept: AtomicU64,
     /// Panics of a meter or counter that were caught; the call's numbers are unknown.
     pub meter_panics: AtomicU64,
-    /// Memory that kept request bodies pin now.
-    pub prompt_memory_bytes: AtomicUsize,
     /// Answers that are read on now although their callers have left.
     pub drains_running: AtomicUsize,
     /// Those that came to their end.
@@ -125,8 +138,6 @@ pub struct Counters {
     pub drains_cut: AtomicU64,
     /// Requests that were sent again, since the service refused to be asked for usage.
     pub usage_refused: AtomicU64,
-    /// Memory that answers waiting for the pool pin now.
-    backlog_bytes: AtomicUsize,
     /// Answers whose head has come and whose body has not ended.
     pub answers: Answers,
     /// Bytes of request bodies of the calls that ended.
@@ -136,11 +147,6 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Memory that answers waiting for the counting pool pin now.
-    pub fn backlog_bytes(&self) -> usize {
-        self.backlog_bytes.load(Ordering::Acquire)
-    }
-
     /// Calls that run now.
     pub fn calls_open(&self) -> u64 {
         let done = self.calls_settled.load(Ordering::Acquire) + self.calls_summed.load(Ordering::Acquire);
@@ -153,7 +159,14 @@ pub struct Accounts {
     pool: Pool,
     observer: Arc<dyn Observer>,
     counters: Counters,
-    prompt_memory_bytes_max: usize,
+    /// Request bodies that are kept.
+    prompts: Budget,
+    /// Answers that wait for the pool.
+    backlog: Budget,
+    /// Answers that are held to be read as a whole.
+    answers: Budget,
+    /// Tells callers apart in the budgets.
+    holders: RandomState,
     bounds: Bounds,
     drift: Drift,
     models: Models,
@@ -166,12 +179,16 @@ pub struct Accounts {
 impl Accounts {
     /// `prompt_memory_bytes_max` bounds all kept request bodies together (`--prompt-memory`).
     pub fn new(pool: Pool, observer: Arc<dyn Observer>, prompt_memory_bytes_max: usize) -> Accounts {
+        let bounds = Bounds::default();
         Accounts {
             pool,
             observer,
             counters: Counters::default(),
-            prompt_memory_bytes_max,
-            bounds: Bounds::default(),
+            prompts: Budget::new(prompt_memory_bytes_max),
+            backlog: Budget::new(bounds.backlog_bytes),
+            answers: Budget::new(bounds.answer_memory_bytes),
+            holders: RandomState::new(),
+            bounds,
             drift: Drift::default(),
             models: Models::default(),
             sample: Share::default(),
@@ -183,7 +200,9 @@ impl Accounts {
     /// Lets answers hold so much and no more.
     #[must_use]
     pub fn within(self, bounds: Bounds) -> Accounts {
-        Accounts { bounds, ..self }
+        let backlog = Budget::new(bounds.backlog_bytes);
+        let answers = Budget::new(bounds.answer_memory_bytes);
+        Accounts { bounds, backlog, answers, ..self }
     }
 
     /// Counts the prompts of this share of the calls whose usage the service reports
@@ -207,6 +226,26 @@ impl Accounts {
     /// The data path's numbers.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Memory that kept request bodies pin now.
+    pub fn prompt_memory_bytes(&self) -> usize {
+        self.prompts.used_bytes()
+    }
+
+    /// Memory that answers waiting for the counting pool pin now.
+    pub fn backlog_bytes(&self) -> usize {
+        self.backlog.used_bytes()
+    }
+
+    /// Memory of answers that are held now to be read as a whole, beside the first 16 KiB of each.
+    pub fn answer_memory_bytes(&self) -> usize {
+        self.answers.used_bytes()
+    }
+
+    /// Whose memory it is that a caller's calls hold.
+    fn holder(&self, caller: &str) -> Holder {
+        Holder::of_hash(self.holders.hash_one(caller))
     }
 
     /// From now on a call that is cut short ended because the process stops, and not because its
@@ -237,8 +276,8 @@ impl Accounts {
     }
 
     /// Makes room for a prompt that may be needed; samples give way.
-    fn try_keep_prompt(&self, bytes: usize) -> bool {
-        let add = || try_add(&self.counters.prompt_memory_bytes, bytes, self.prompt_memory_bytes_max);
+    fn try_keep_prompt(&self, holder: Holder, bytes: usize) -> bool {
+        let add = || self.prompts.try_add(holder, bytes);
         add() || (self.pool.call_off_errands() && add())
     }
 
@@ -257,28 +296,10 @@ impl Accounts {
     fn compare(&self, kind: Kind, residual: i64) {
         self.observer.compared(&self.drift.compare(kind, residual));
     }
-
-    fn release_prompt(&self, bytes: usize) {
-        self.counters.prompt_memory_bytes.fetch_sub(bytes, Ordering::AcqRel);
-    }
-
-    fn try_defer(&self, bytes: usize) -> bool {
-        try_add(&self.counters.backlog_bytes, bytes, self.bounds.backlog_bytes)
-    }
-
-    fn release_backlog(&self, bytes: usize) {
-        self.counters.backlog_bytes.fetch_sub(bytes, Ordering::AcqRel);
-    }
 }
 
 impl std::fmt::Debug for Accounts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Accounts").field("counters", &self.counters).finish_non_exhaustive()
     }
-}
-
-/// Adds unless the sum would be over `max`.
-fn try_add(counter: &AtomicUsize, more: usize, max: usize) -> bool {
-    let add = |now: usize| now.checked_add(more).filter(|&sum| sum <= max);
-    more == 0 || counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).is_ok()
 }

@@ -14,16 +14,19 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Buf, Bytes};
 
-use super::INLINE_BYTES_MAX;
 use super::call::{Call, Seat, State};
 #[cfg(test)]
 use super::tests::Meter;
+use super::{ANSWER_BYTES_FREE, INLINE_BYTES_MAX};
 #[cfg(not(test))]
 use crate::meter::Meter;
 
 /// Bytes of an answer that are read for what they report before the task yields to others: at most 2 ms
 /// of the worst (tiny events), 0.01 ms of an image.
 const SKIM_BYTES_PER_TURN: usize = 128 * 1024;
+
+/// Work of an answer between two looks at what the meter holds of it. What comes in between is little.
+const WEIGH_EVERY_BYTES: u64 = 16 << 10;
 
 /// What may be done for one call before its task yields, in bytes of work.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +111,7 @@ impl Call {
         if state.skim.is_some() {
             return 0;
         }
+        let (weighed_at, mut work_bytes, mut held_bytes) = (state.weighed_at, 0, None);
         let taken = self.look(state, |meter| {
             let budget = if meter.is_light() {
                 &mut turn.skim_bytes
@@ -121,10 +125,20 @@ impl Call {
             }
             let before = meter.work_bytes();
             let taken = meter.response_bytes(bytes, *budget);
-            let work_bytes = usize::try_from(meter.work_bytes() - before).unwrap_or(usize::MAX);
-            *budget = if taken < bytes.len() { 0 } else { budget.saturating_sub(work_bytes) };
+            work_bytes = meter.work_bytes();
+            let done_bytes = usize::try_from(work_bytes - before).unwrap_or(usize::MAX);
+            *budget = if taken < bytes.len() { 0 } else { budget.saturating_sub(done_bytes) };
+            if work_bytes - weighed_at >= WEIGH_EVERY_BYTES {
+                held_bytes = Some(meter.memory_bytes());
+            }
             taken
         });
+        if let Some(held_bytes) = held_bytes {
+            state.weighed_at = work_bytes;
+            if !self.weigh(held_bytes) {
+                self.give_up_count(state);
+            }
+        }
         self.note_first_token(state);
         taken.unwrap_or(0)
     }
@@ -155,9 +169,10 @@ impl Call {
         }
         let more_bytes = state.backlog.pinned_bytes() - before;
         let bounds = &self.accounts.bounds;
-        if state.backlog.pinned_bytes() > bounds.call_backlog_bytes || !self.accounts.try_defer(more_bytes) {
+        let too_much = state.backlog.pinned_bytes() > bounds.call_backlog_bytes;
+        if too_much || !self.accounts.backlog.try_add(self.holder, more_bytes) {
             let (_, pinned_bytes) = state.backlog.take();
-            self.accounts.release_backlog(pinned_bytes - more_bytes);
+            self.accounts.backlog.release(self.holder, pinned_bytes - more_bytes);
             self.give_up_count(state);
         } else if !state.backlog.is_empty() && !self.enqueue(state) {
             self.give_up_count(state);
@@ -172,7 +187,7 @@ impl Call {
     /// Nobody has the time to count the answer: from here on it is only read for what it reports.
     pub(super) fn give_up_count(&self, state: &mut State) {
         let (_, pinned_bytes) = state.backlog.take();
-        self.accounts.release_backlog(pinned_bytes);
+        self.accounts.backlog.release(self.holder, pinned_bytes);
         if self.count_given_up.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -182,6 +197,26 @@ impl Call {
             Some(skim) if matches!(state.meter, Seat::Away) => state.skim = Some(skim),
             Some(skim) => drop(self.look(state, |meter| meter.take_back(*skim, false))),
             None => drop(self.look(state, Meter::skim)),
+        }
+        self.weigh_again(state);
+    }
+
+    /// The meter holds so much of the answer. False: it must not.
+    pub(super) fn weigh(&self, held_bytes: usize) -> bool {
+        let (budget, bytes) = (&self.accounts.answers, held_bytes.saturating_sub(ANSWER_BYTES_FREE));
+        let before = self.held_bytes.load(Ordering::Acquire);
+        let fits = bytes <= before || budget.try_add(self.holder, bytes - before);
+        if fits {
+            self.held_bytes.store(bytes, Ordering::Release);
+            budget.release(self.holder, before.saturating_sub(bytes));
+        }
+        fits
+    }
+
+    /// The meter holds less than before.
+    fn weigh_again(&self, state: &mut State) {
+        if let Some(held_bytes) = self.look(state, |meter| meter.memory_bytes()) {
+            self.weigh(held_bytes);
         }
     }
 
@@ -193,6 +228,9 @@ impl Call {
             && let Some(skim) = state.skim.take()
         {
             self.look(state, |meter| meter.take_back(*skim, !given_up));
+            if given_up {
+                self.weigh_again(state);
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::Accounts;
+use super::budget::Holder;
 use super::call::{Call, State};
 use super::drift::Kind;
 use super::prompt::Prompt;
@@ -58,6 +59,7 @@ struct Waiting {
     sample: PromptSample,
     body: Vec<Bytes>,
     pinned_bytes: usize,
+    holder: Holder,
 }
 
 impl Call {
@@ -70,7 +72,7 @@ impl Call {
         if let Some(sample) = sample {
             let (body, pinned_bytes) = state.prompt.take();
             let accounts = Arc::clone(&self.accounts);
-            let waiting = Waiting { accounts, sample, body, pinned_bytes };
+            let waiting = Waiting { accounts, sample, body, pinned_bytes, holder: self.holder };
             self.accounts.pool.submit_errand(Box::new(move || waiting.compare()));
         }
         self.let_go_of_prompt(state);
@@ -97,7 +99,7 @@ impl Waiting {
     /// Lets go of what it holds of the prompt memory.
     fn let_go(&mut self) {
         self.body = Vec::new();
-        self.accounts.release_prompt(std::mem::take(&mut self.pinned_bytes));
+        self.accounts.prompts.release(self.holder, std::mem::take(&mut self.pinned_bytes));
     }
 }
 

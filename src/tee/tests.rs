@@ -2,6 +2,7 @@
 //! panics or holds on request.
 
 mod early;
+mod lanes;
 mod sample;
 
 use std::collections::VecDeque;
@@ -165,6 +166,9 @@ impl Meter {
     pub(super) fn caller_left(&mut self, left: Left) {
         self.tell(&format!("left {} {:?}", left.drained, left.stopped));
     }
+    pub(super) fn caller_idle(&mut self) {
+        self.tell("caller_idle");
+    }
     pub(super) fn work_bytes(&self) -> u64 {
         self.response.len() as u64
     }
@@ -223,9 +227,19 @@ impl Meter {
     pub(super) fn prompt_not_kept(&mut self) {
         self.tell("prompt_not_kept");
     }
-    pub(super) fn prompt_counted(&mut self, count: PromptCount) {
+    pub(super) fn prompt_overloaded(&mut self) {
+        self.tell("prompt_overloaded");
+    }
+    pub(super) fn is_refused(&self) -> bool {
+        self.usage.request.status >= 400
+    }
+    pub(super) fn memory_bytes(&self) -> usize {
+        if self.light { 0 } else { self.response.len() * usize::from(holds(&self.response, "UNREAD")) }
+    }
+    pub(super) fn prompt_counted(&mut self, count: PromptCount) -> Vec<crate::prompt::Part> {
         self.usage.tokens.input = count.tokens;
         self.usage.accounting.reasons.extend(count.reasons.iter().map(|reason| (*reason).into()));
+        Vec::new()
     }
     pub(super) fn progress(&self) -> (Progress, Checks) {
         assert!(!holds(&self.response, "PROGRESS-BOOM"));
@@ -378,8 +392,7 @@ impl Rig {
     }
 
     fn memory(&self) -> (usize, usize) {
-        let counters = &self.accounts.counters;
-        (counters.prompt_memory_bytes.load(Ordering::SeqCst), counters.backlog_bytes.load(Ordering::SeqCst))
+        (self.accounts.prompt_memory_bytes(), self.accounts.backlog_bytes())
     }
 
     fn panics(&self) -> u64 {
@@ -772,7 +785,7 @@ fn a_pool_that_takes_nothing_loses_no_call() {
     ask(&call, &["12345"]);
     assert_eq!(drain(&mut answer(&call, &[&"x".repeat(50_000)])).len(), 50_000);
     let usage = rig.heard.wait();
-    assert_eq!((told(&usage, "overloaded"), told(&usage, "prompt_not_kept")), (1, 1));
+    assert_eq!((told(&usage, "overloaded"), told(&usage, "prompt_overloaded")), (1, 1));
     assert_eq!(usage.ids.response_id.unwrap().len(), 50_000, "it is skimmed");
     assert_eq!(rig.memory(), (0, 0));
 }

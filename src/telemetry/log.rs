@@ -11,6 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, reload};
 
 use super::Comparison;
+use crate::names;
 use crate::usage::{Settled, Usage};
 
 /// Lines that may wait for stderr; beyond it lines are dropped rather than a request delayed.
@@ -37,7 +38,7 @@ pub fn init(level: &str) -> Option<WorkerGuard> {
         .with_target(false)
         .with_timer(SystemTime)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(writer);
+        .with_writer(move || names::Json(writer.clone()));
     let (filter, handle) = reload::Layer::new(filter(level));
     let subscriber = tracing_subscriber::registry().with(filter).with(lines);
     tracing::subscriber::set_global_default(subscriber).ok()?;
@@ -143,6 +144,30 @@ mod tests {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success() && said.contains("log.rs:"), "{said}");
         assert!(!said.contains("canary"), "{said}");
+    }
+
+    /// As above.
+    #[test]
+    fn a_line_steers_no_terminal_and_says_what_was_said() {
+        const CHILD: &str = "TOKENWEIR_LOG_NAMES_TEST_CHILD";
+        const NAME: &str = "\u{9b}2J\x1b[2J\u{202e}gnp\u{2028}é";
+        if std::env::var_os(CHILD).is_some() {
+            let lines = init("info");
+            tracing::info!(name = NAME, "a name: {NAME}");
+            drop(lines);
+            return;
+        }
+        let test = "telemetry::log::tests::a_line_steers_no_terminal_and_says_what_was_said";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", test, "--nocapture"]).env(CHILD, "1").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let line = said.lines().find(|line| line.starts_with('{')).unwrap();
+        assert_eq!(names::shown(line).replace("\\u{5c}", "\\"), line);
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(
+            (json["name"].as_str(), json["message"].as_str()),
+            (Some(NAME), Some(&*format!("a name: {NAME}")))
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tokenweir::caller::{Caller, Trust};
 use tokenweir::meter::{self, Ending, Meter, Representation, Rules, Treatment};
-use tokenweir::pool::{Pool, Task};
+use tokenweir::pool::{Lane, Pool, Task};
 use tokenweir::tee::{self, Accounts, Begin, Call, Conclude, Live, RequestTap, ResponseTap};
 use tokenweir::usage::{Api, IncludeUsage, Outcome, Source, Target, Tokens, Usage};
 
@@ -145,7 +145,7 @@ fn no_bound_changes_what_was_reported() {
 struct Block(Mutex<Receiver<()>>);
 
 impl Task for Block {
-    fn run(self: Arc<Self>) {
+    fn run(self: Arc<Self>, _: Lane) {
         let _ = self.0.lock().unwrap().recv_timeout(PATIENCE);
     }
 }
@@ -163,7 +163,7 @@ impl Stalled {
         let (hear, settled) = channel();
         let (go, held) = channel();
         let pool = Pool::start(1).unwrap();
-        pool.submit(Arc::new(Block(Mutex::new(held)))).unwrap();
+        pool.submit(Arc::new(Block(Mutex::new(held))), Lane::Answer).unwrap();
         let accounts = Accounts::new(pool, Arc::new(Hear(Mutex::new(hear))), 64 << 20).within(bounds);
         let accounts = Arc::new(accounts.settling_apart().unwrap());
         Stalled { accounts, live: Arc::new(Live::default()), settled, go }
@@ -185,7 +185,7 @@ impl Stalled {
     }
 
     fn backlog_bytes(&self) -> usize {
-        self.accounts.counters().backlog_bytes()
+        self.accounts.backlog_bytes()
     }
 }
 
@@ -216,7 +216,7 @@ impl Body for Frames {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         // Answers that are over and wait go before this one comes, so there is nothing to be taken off.
-        let own_bytes = self.accounts.counters().backlog_bytes().saturating_sub(self.others_bytes);
+        let own_bytes = self.accounts.backlog_bytes().saturating_sub(self.others_bytes);
         assert!(own_bytes <= 1 << 20, "{own_bytes} bytes wait");
         self.rests = !self.rests && self.frames.len().is_multiple_of(7);
         if self.rests {

@@ -181,7 +181,7 @@ impl Turns {
 
     /// The service sends no faster than the counting thread reads, unless the case is about that.
     fn rest(&self) {
-        while !self.unpaced && self.accounts.counters().backlog_bytes() > 0 {
+        while !self.unpaced && self.accounts.backlog_bytes() > 0 {
             std::thread::yield_now();
         }
     }

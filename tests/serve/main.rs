@@ -6,6 +6,7 @@
 //! - `crash_prompt`: kill -9, and which calls know what their prompt costs
 //! - `shutdown`: SIGTERM under load, with the broker there and away
 //! - `disk`: a disk that is slow or fails, and a wall clock that jumps
+//! - `flood`: one caller sends more prompts than can be counted
 //! - `full`: a volume that is really full
 //! - `outage`: the broker is gone under load, comes back, and what a dead instance left is drained
 //! - `drift`: the service bills otherwise than the rules say, and labels follow
@@ -34,6 +35,7 @@ mod crowd;
 mod disk;
 mod drift;
 mod files;
+mod flood;
 mod full;
 mod hidden;
 mod http;

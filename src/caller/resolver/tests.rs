@@ -103,6 +103,11 @@ fn a_malformed_name_is_nobody_and_not_the_next_source() {
         &[("x-apim-subscription-id", long.as_str()), ("api-key", "k")],
         &[("x-apim-subscription-id", "caf\u{e9}"), ("api-key", "k")],
         &[("x-apim-subscription-id", "a\tb"), ("api-key", "k")],
+        &[("x-apim-subscription-id", "a, b"), ("api-key", "k")],
+        &[("x-apim-subscription-id", "a,"), ("api-key", "k")],
+        &[("authorization", &format!("{token}, {token}")), ("api-key", "k")],
+        &[("authorization", &format!("Basic eDp5,{token}")), ("api-key", "k")],
+        &[("api-key", "k, k")],
         &[("authorization", &app(&long)), ("api-key", "k")],
         &[("authorization", &token), ("authorization", &token), ("api-key", "k")],
         &[("authorization", &wrong), ("api-key", "k")],
@@ -116,6 +121,65 @@ fn a_malformed_name_is_nobody_and_not_the_next_source() {
     assert_eq!(resolve_default(&empty).id_source, IdSource::ApiKey);
     let longest = "x".repeat(ID_BYTES_MAX);
     assert_eq!(resolve_default(&[("x-apim-subscription-id", &longest)]).id, longest);
+}
+
+#[test]
+fn a_list_in_one_field_is_two_fields_unless_the_operator_says_otherwise() {
+    let (list, subject) = ("mallory, alice", "CN=a,O=b");
+    let of = |sources: &str, pairs: &[(&str, &str)]| {
+        let found = Resolver::new(config(sources, HopTest::None)).resolve(
+            &headers(pairs),
+            &peer(),
+            Timestamp::UNIX_EPOCH,
+        );
+        (found.caller.id.to_string(), found.lack)
+    };
+    let nobody = (UNATTRIBUTED.to_owned(), Some(Lack::Malformed));
+    for value in [list, subject, ",", "alice,", ",alice", "alice,mallory"] {
+        assert_eq!(of("header:x-team,api-key", &[("x-team", value), ("api-key", "k")]), nobody, "{value}");
+        assert_eq!(of(DEFAULT, &[("x-apim-subscription-id", value), ("api-key", "k")]), nobody, "{value}");
+    }
+    assert_eq!(of("header:x-team:whole", &[("x-team", subject)]), (subject.to_owned(), None));
+    assert_eq!(of("header:x-team:whole", &[("x-team", subject), ("x-team", "b")]), nobody);
+    let semicolon = "a;b"; // stands within one value, as in `text/plain; q=1`
+    assert_eq!(of("header:x-team", &[("x-team", semicolon)]), (semicolon.to_owned(), None));
+    let removed = Resolver::new(config("header:x-team:whole", HopTest::None)).removed_headers();
+    assert!(removed.contains(&HeaderName::from_static("x-team")));
+    let caller = resolve_default(&[("x-apim-subscription-id", "a"), ("x-apim-user-id", "jane, joe")]);
+    assert_eq!((caller.id.as_str(), caller.apim_user_id), ("a", None));
+    let caller = resolve(
+        config("apim-subscription,header:x-team", HopTest::None),
+        &[("x-apim-subscription-id", "a"), ("x-team", "a, b")],
+    );
+    assert!(caller.id == "a" && caller.conflict, "a list agrees with nobody");
+}
+
+#[test]
+fn blanks_around_a_name_are_none_of_it_wherever_it_stands() {
+    for value in ["alice", "alice ", " alice\t", "\t alice  "] {
+        let token = bearer(&serde_json::json!({"azp": value, "tid": value, "oid": value}).to_string());
+        for (sources, name) in
+            [("entra-app", "alice"), ("entra-user", "alice/alice"), ("header:x-team", "alice")]
+        {
+            let config = ResolverConfig { user_ids: UserIds::Plain, ..config(sources, HopTest::None) };
+            let caller = resolve(config, &[("authorization", &token), ("x-team", value)]);
+            assert_eq!(caller.id, name, "{sources} {value:?}");
+            assert_eq!(caller.entra_app_id.as_deref(), Some("alice"));
+        }
+    }
+    let blank = bearer(r#"{"azp":"  "}"#);
+    assert_eq!(resolve(config("entra-app", HopTest::None), &[("authorization", &blank)]).id, UNATTRIBUTED);
+    let gateway = bearer(r#"{"azp":"the-gateway "}"#);
+    assert_eq!(resolve(config("entra-app", HopTest::None), &[("authorization", &gateway)]).id, UNATTRIBUTED);
+    // Other white space is no blank, and no name.
+    for odd in ["alice\n", "\u{a0}alice", "alice\u{200b}"] {
+        let token = bearer(&serde_json::json!({"azp": odd}).to_string());
+        let caller = resolve(
+            config("entra-app,api-key", HopTest::None),
+            &[("authorization", &token), ("api-key", "k")],
+        );
+        assert_eq!(caller.id, UNATTRIBUTED, "{odd:?}");
+    }
 }
 
 #[test]

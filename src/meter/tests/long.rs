@@ -176,6 +176,25 @@ fn what_is_malformed_in_the_middle_still_has_its_end() {
     }
 }
 
+/// Who holds the document passes over the `usage`, and so does who only skims it.
+#[test]
+fn a_usage_that_is_malformed_counts_for_nothing_short_or_long() {
+    for filler in [filler(), "A".to_owned()] {
+        for status in [200, 400, 503] {
+            let document = format!(
+                r#"{{"usage":{{"prompt_tokens":3,2"x":4}},"b":"{filler}","model":"m","error":{{"code":"c"}}}}"#
+            );
+            let found = Exchange { status, piece_bytes: 50_000, ..Exchange::json(&document) }.run();
+            assert_eq!(found.accounting.reported_input, None, "{status}");
+            assert_eq!(
+                (found.target.model.as_deref(), found.request.error_type.as_deref()),
+                (Some("m"), Some("c")),
+                "{status}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_document_may_be_called_a_stream_and_stand_behind_white_space() {
     let spaces = " \n\r\n\t ".repeat(100);

@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::judge::run_text;
 use super::{BootLine, Finding, Kind, Verdict};
+use crate::names;
 use crate::report::ReportError;
 
 /// Findings of one kind that people are shown.
@@ -41,11 +42,11 @@ impl Verdict {
     /// If `out` cannot be written.
     pub fn write(&self, format: VerdictFormat, out: &mut impl Write) -> Result<(), ReportError> {
         if format == VerdictFormat::Json {
-            serde_json::to_writer_pretty(&mut *out, self).map_err(std::io::Error::from)?;
-            return Ok(writeln!(out)?);
+            let json = serde_json::to_string_pretty(self).map_err(std::io::Error::from)?;
+            return Ok(writeln!(out, "{}", names::json(&json))?);
         }
         for lines in self.boots.chunk_by(|a, b| a.source == b.source) {
-            writeln!(out, "{}\n{}", lines[0].source, table(lines))?;
+            writeln!(out, "{}\n{}", names::shown(&lines[0].source), table(lines))?;
         }
         for kind in Kind::ALL {
             let found: Vec<&Finding> = self.findings.iter().filter(|finding| finding.kind == kind).collect();
@@ -54,14 +55,14 @@ impl Verdict {
             }
             writeln!(out, "{}: {}", kind.as_str(), amount(kind, &found))?;
             for finding in found.iter().take(SHOWN_MAX) {
-                writeln!(out, "  {}", sentence(finding))?;
+                writeln!(out, "  {}", names::shown(&sentence(finding)))?;
             }
             if found.len() > SHOWN_MAX {
                 writeln!(out, "  and {} more: --format json names them", found.len() - SHOWN_MAX)?;
             }
         }
         for note in &self.notes {
-            writeln!(out, "note: {note}")?;
+            writeln!(out, "note: {}", names::shown(note))?;
         }
         Ok(writeln!(out, "{}", self.result())?)
     }
@@ -97,7 +98,7 @@ fn table(lines: &[BootLine]) -> Table {
         let run = line.first_sequence.zip(line.last_sequence);
         let numbers = [line.settled, line.summed, line.open, line.refused];
         let texts = [
-            line.boot.clone(),
+            names::shown(&line.boot).into_owned(),
             line.state.as_str().to_owned(),
             line.events.to_string(),
             run.map_or("none".to_owned(), |(first, last)| run_text(first, last)),
@@ -136,4 +137,58 @@ fn sentence(finding: &Finding) -> String {
         parts.push(finding.detail.clone());
     }
     parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    /// Whoever may write to the topic chooses these.
+    #[test]
+    fn what_a_topic_says_of_itself_is_shown_as_text() {
+        const TEXT: &str = "\x1b[2J\u{202e}a\ncomplete: \u{9b}";
+        let boot = BootLine {
+            source: TEXT.to_owned(),
+            boot: TEXT.to_owned(),
+            state: State::Open,
+            events: 1,
+            first_sequence: Some(1),
+            last_sequence: Some(1),
+            settled: 1,
+            summed: 0,
+            open: 0,
+            refused: 0,
+            degraded: false,
+            uncovered: 0,
+        };
+        let finding = Finding {
+            kind: Kind::Altered,
+            source: TEXT.to_owned(),
+            boot: TEXT.to_owned(),
+            first_sequence: None,
+            last_sequence: None,
+            events: 1,
+            detail: TEXT.to_owned(),
+        };
+        let verdict = Verdict {
+            boots: vec![boot],
+            findings: vec![finding],
+            notes: vec![TEXT.to_owned()],
+            ..Verdict::default()
+        };
+        let text = |format| {
+            let mut out = Vec::new();
+            verdict.write(format, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let table = text(VerdictFormat::Table);
+        let hidden = |c: &char| *c != '\n' && names::shown(&format!("a{c}")).contains("u{");
+        assert_eq!(table.chars().find(hidden), None, "{table}");
+        assert!(!table.lines().any(|line| line.starts_with("complete")), "{table}");
+        let json = text(VerdictFormat::Json);
+        assert_eq!(json.chars().find(hidden), None, "{json}");
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["notes"][0], TEXT);
+    }
 }

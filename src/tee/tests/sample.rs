@@ -82,7 +82,7 @@ fn what_waits_gives_way_to_a_prompt_that_is_needed() {
 fn a_body_that_is_too_long_for_a_sample_is_let_go_of() {
     let rig = sampling(0);
     let (accounts, heard) = (Arc::into_inner(rig.accounts).unwrap(), rig.heard);
-    let accounts = Arc::new(Accounts { prompt_memory_bytes_max: 64 << 20, ..accounts });
+    let accounts = Arc::new(Accounts { prompts: Budget::new(64 << 20), ..accounts });
     let rig = Rig { accounts, heard, live: rig.live };
     let call = rig.call("keep");
     ask(&call, &["x".repeat(REQUEST_READ_BYTES_MAX).as_str(); 22]);

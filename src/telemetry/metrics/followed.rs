@@ -77,10 +77,16 @@ const FOLLOWED: &[Followed] = &[
         "Bytes of answers that wait for the counting threads.",
         |now, put| put(&[], f(now.data_path.backlog_bytes)),
     ),
+    gauge(
+        "tokenweir_answer_memory_bytes",
+        &[],
+        "Bytes of long answers that are held to be read as a whole (--answer-memory).",
+        |now, put| put(&[], f(now.data_path.answer_memory_bytes)),
+    ),
     counter(
         "tokenweir_meter_overload_total",
         &[],
-        "Calls whose answer outran the counting threads.",
+        "Calls whose own count was given up: the counting threads had no time for it, or answers no memory (--answer-memory). What the service reports is not lost.",
         |now, put| put(&[], f(now.data_path.overload)),
     ),
     counter(
@@ -134,7 +140,7 @@ const FOLLOWED: &[Followed] = &[
     counter(
         "tokenweir_limits_total",
         &["limit"],
-        "Limits that were met. limit: connections (had to wait), files (no descriptor), in_flight (503), header_bytes and headers (431), header_timeout (408), idle_timeout.",
+        "Limits that were met. limit: connections (had to wait), files (no descriptor), in_flight (503), header_bytes and headers (431), header_timeout (408), idle_timeout, caller_idle_timeout.",
         |now, put| now.edges.limits.iter().for_each(|(limit, n)| put(&[limit], f(*n))),
     ),
     counter(

@@ -63,6 +63,8 @@ pub struct DataPathSnapshot {
     pub prompts_not_kept: u64,
     /// Bytes of answers that wait now for the counting threads.
     pub backlog_bytes: u64,
+    /// Bytes of answers that are held now to be read as a whole.
+    pub answer_memory_bytes: u64,
     /// Answers that are passing now, by deployment.
     pub answers: Vec<(String, u64)>,
     /// Bytes of request bodies, of calls that ended.

@@ -4,9 +4,11 @@
 //! - `streams`: thousands of streams that are open at once
 //! - `upload`: a large body on its way up
 //! - `prompts`: more large prompts at once than may be kept
+//! - `readers`: callers that read nothing of long answers
 
 mod idle;
 mod prompts;
+mod readers;
 mod streams;
 mod upload;
 
