@@ -9,9 +9,9 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use jiff::Timestamp;
-use tokenweir::caller::{Caller, Trust};
-use tokenweir::ledger::{Ledger, Options};
-use tokenweir::usage::{Settled, Target, Tokens, Usage};
+use metering::caller::{Caller, Trust};
+use metering::usage::{Settled, Target, Tokens, Usage};
+use tokenweir::ledger::{Ledger, LedgerOptions};
 use uuid::Uuid;
 
 /// Calls of a round: what two thousand a second bring in half a second.
@@ -30,7 +30,7 @@ fn draft() -> Usage {
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn open_settle_commit(bencher: Bencher) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let options = Options { slots: CALLS, ..Options::new(dir.path()) };
+    let options = LedgerOptions { slots: CALLS, ..LedgerOptions::new(dir.path()) };
     let ledger = Ledger::open(options).unwrap();
     let draft = draft();
     bencher.counter(ItemsCount::new(CALLS)).bench_local(|| {

@@ -10,12 +10,12 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
-use tokenweir::caller::{Caller, Trust};
-use tokenweir::chunk::Chunk;
-use tokenweir::meter::{Meter, Rules};
-use tokenweir::sse::{Decoder, Event};
-use tokenweir::tokens;
-use tokenweir::usage::{Api, Target, Usage};
+use metering::caller::{Caller, Trust};
+use metering::chunk::Chunk;
+use metering::meter::{Meter, Rules};
+use metering::sse::{Decoder, Event};
+use metering::tokens;
+use metering::usage::{Api, Target, Usage};
 
 #[global_allocator]
 static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();

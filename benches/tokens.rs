@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
+use metering::tokens::{self, Counter, Encoding};
 use tiktoken_rs::CoreBPE;
-use tokenweir::tokens::{self, Counter, Encoding};
 
 use texts::{CORPORA, WORST, WORST_BYTES, WORST_OF_TIKTOKEN};
 

@@ -1,26 +1,29 @@
 //! A delta costs no allocation: from the bytes of the stream through decoder, parser and counter, in
 //! a stream that has begun. A short call costs its network thread a bounded number, and its end none.
-#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // reason: a test
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
+
+#[path = "support/mod.rs"]
+mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
-use tokenweir::caller::{Caller, Trust};
-use tokenweir::ledger::{Ledger, Options};
-use tokenweir::meter::{Ending, Meter, Representation, Rules, Treatment};
+use metering::caller::{Caller, Trust};
+use metering::meter::{Ending, Meter, Rules};
+use metering::tokens;
+use metering::usage::{Api, Settled, Target, Usage};
+use support::tap::begin;
+use tokenweir::ledger::{Ledger, LedgerOptions};
 use tokenweir::pool::Pool;
 use tokenweir::tee::{Accounts, Begin, Call, Compared, Conclude, Live, Observer, RequestTap, ResponseTap};
-use tokenweir::tokens;
-use tokenweir::usage::{Api, Settled, Target, Usage};
 
 thread_local! {
     /// Allocations of this thread.
@@ -234,7 +237,7 @@ fn allocations_of<T>(what: impl FnOnce() -> T) -> (T, u64) {
 #[test]
 fn a_short_call() {
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(Options::new(dir.path())).unwrap();
+    let ledger = Ledger::open(LedgerOptions::new(dir.path())).unwrap();
     let accounts = Accounts::new(Pool::start(1).unwrap(), Arc::new(Deaf), 1 << 20);
     let accounts = Arc::new(accounts.settling_apart().unwrap());
     let live = Arc::new(Live::default());
@@ -247,15 +250,8 @@ fn a_short_call() {
             resource: "example-eus2".into(),
             ..Target::default()
         };
-        let begin = Begin {
-            draft: Usage::draft(Caller::unattributed(Trust::SharedSecret), target),
-            rules: Rules { end_of_turn: true },
-            slot: ledger.reserve(),
-            keep_prompt: true,
-            treatment: Treatment::Metered,
-            representation: Representation::default(),
-            began: Instant::now(),
-        };
+        let draft = Usage::draft(Caller::unattributed(Trust::SharedSecret), target);
+        let begin = Begin { slot: ledger.reserve(), ..begin(draft, Rules { end_of_turn: true }) };
         let (call, begun) = allocations_of(|| Call::begin(begin, Arc::clone(&accounts), Arc::clone(&live)));
         let ((), asked) =
             allocations_of(|| pass(RequestTap::new(Full::new(request.clone()), Some(Arc::clone(&call)))));

@@ -4,16 +4,18 @@
 //! Needs `valgrind`; without, it is listed as not run.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
-#[path = "support/skip.rs"]
-mod skip;
+#[path = "support/mod.rs"]
+mod support;
+
 use std::process::{Command, Stdio};
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
-use tokenweir::caller::{Caller, Trust};
-use tokenweir::meter::{Ending, Meter, Rules};
-use tokenweir::tokens;
-use tokenweir::usage::{Api, Target, Usage};
+use metering::caller::{Caller, Trust};
+use metering::meter::{Ending, Meter, Rules};
+use metering::tokens;
+use metering::usage::{Api, Target, Usage};
+use support::skip;
 
 /// Tells the process under valgrind what to do.
 const DELTAS: &str = "TOKENWEIR_TEST_DELTAS";

@@ -33,6 +33,7 @@
 
 mod accounts;
 mod answer;
+#[allow(dead_code, reason = "the tests use the rest")]
 #[path = "../../tests/support/certs.rs"]
 mod certs;
 mod cpu;
@@ -40,6 +41,8 @@ mod load;
 mod options;
 mod peer;
 mod poll;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../../tests/support/random.rs"]
 mod random;
 mod reader;
 mod scenario;

@@ -114,7 +114,7 @@ impl Server {
             timers: BinaryHeap::new(),
             turns: VecDeque::new(),
             births: 0,
-            random: Random::new(now()),
+            random: Random::seeded(now()),
             buffer: vec![0; BUFFER_BYTES],
             event: Vec::new(),
         })

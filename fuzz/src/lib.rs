@@ -1,35 +1,11 @@
-//! The part of tokenweir that reads bytes from outside, as a crate of its own.
-//!
-//! It is compiled from the same files as the main crate, whose layers let these modules stand alone.
-//! So the fuzz targets, which need all their code instrumented, are built without Kafka, TLS and the
-//! ledger, whose C code takes ten minutes to compile.
+//! What the fuzz targets share: how an input is cut, how it is spelled, and how a JSON object is read with equal
+//! names.
 #![forbid(unsafe_code)]
-#![allow(dead_code)] // reason: what only the rest of the crate uses
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-#[path = "../../src/account/mod.rs"]
-pub mod account;
-#[path = "../../src/caller/mod.rs"]
-pub mod caller;
-#[path = "../../src/chunk/mod.rs"]
-pub mod chunk;
-#[path = "../../src/frames.rs"]
-pub mod frames;
-#[path = "../../src/meter/mod.rs"]
-pub mod meter;
-#[path = "../../src/names.rs"]
-pub mod names;
-#[path = "../../src/prompt/mod.rs"]
-pub mod prompt;
 pub mod proxy;
-#[path = "../../src/sse.rs"]
-pub mod sse;
-#[path = "../../src/tokens/mod.rs"]
-pub mod tokens;
-#[path = "../../src/usage/mod.rs"]
-pub mod usage;
 
 /// Where a text is cut: the first bytes of an input say.
 pub struct Cuts<'a> {

@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
+use metering::account::{Options, run};
 use serde_json::{Value, json};
-use tokenweir_fuzz::account::{Options, run};
 
 /// For inputs of some kilobytes; they take milliseconds.
 const TIME_MAX: Duration = Duration::from_secs(5);

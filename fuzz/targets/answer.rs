@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
+use metering::caller::{Caller, Trust};
+use metering::meter::{Bounds, Ending, Meter, Rules};
+use metering::usage::{Api, Target, Usage};
 use tokenweir_fuzz::Cuts;
-use tokenweir_fuzz::caller::{Caller, Trust};
-use tokenweir_fuzz::meter::{Bounds, Ending, Meter, Rules};
-use tokenweir_fuzz::usage::{Api, Target, Usage};
 
 /// For inputs of some kilobytes; they take milliseconds, bombs a tenth of a second.
 const TIME_MAX: Duration = Duration::from_secs(5);

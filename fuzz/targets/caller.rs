@@ -12,13 +12,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use ring::hmac;
-use rustls::pki_types::CertificateDer;
-use smol_str::SmolStr;
-use tokenweir_fuzz::caller::{
+use metering::caller::{
     Caller, CallerMap, CallerSource, Certificate, FromFile, HashKey, HopTest, IdSource, Network, Peer,
     Reload, Resolver, ResolverConfig, Trust, UserIds,
 };
+use ring::hmac;
+use rustls::pki_types::CertificateDer;
+use smol_str::SmolStr;
 use tokenweir_fuzz::{Members, spelled};
 
 /// For inputs of some kilobytes; they take microseconds.

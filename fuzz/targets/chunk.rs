@@ -5,11 +5,11 @@
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use libfuzzer_sys::fuzz_target;
+use metering::caller::{Caller, Trust};
+use metering::chunk::{Chunk, Text};
+use metering::meter::{Ending, Meter, Rules};
+use metering::usage::{Api, Target, Usage};
 use serde_json::Value;
-use tokenweir_fuzz::caller::{Caller, Trust};
-use tokenweir_fuzz::chunk::{Chunk, Text};
-use tokenweir_fuzz::meter::{Ending, Meter, Rules};
-use tokenweir_fuzz::usage::{Api, Target, Usage};
 
 fuzz_target!(|input: &[u8]| {
     let documents: Vec<Vec<u8>> = input.split(|byte| matches!(byte, b'\n' | b'\r')).map(document).collect();

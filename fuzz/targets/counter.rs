@@ -4,9 +4,9 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use metering::tokens::{Counter, Encoding, count};
 use tiktoken_rs::CoreBPE;
 use tokenweir_fuzz::Cuts;
-use tokenweir_fuzz::tokens::{Counter, Encoding, count};
 
 /// tiktoken's regular expressions panic on very long white space.
 const TEXT_BYTES_MAX: usize = 16 << 10;

@@ -4,9 +4,9 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use metering::chunk::{Edit, Inspected, Inspection};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokenweir_fuzz::chunk::{Edit, Inspected, Inspection};
 use tokenweir_fuzz::{Cuts, Members, is_named, spelled};
 
 /// What the first control characters stand for.

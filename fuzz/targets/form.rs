@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tokenweir_fuzz::chunk::{FormFacts, FormScan, form_boundary};
+use metering::chunk::{FormFacts, FormScan, form_boundary};
 use tokenweir_fuzz::{Cuts, spelled};
 
 /// The first control characters of an input stand for these words.

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use metering::frames::Frames;
 use tokenweir_fuzz::Cuts;
-use tokenweir_fuzz::frames::Frames;
 
 /// What can be said of a direction: something has begun and not ended, a whole close frame has gone by, all
 /// of it was frames.

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use metering::chunk::HideUsage;
 use serde_json::value::RawValue;
-use tokenweir_fuzz::chunk::HideUsage;
 use tokenweir_fuzz::{Cuts, Members, is_named, spelled};
 
 /// What the first control characters stand for.

@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use metering::chunk::{RequestFacts, RequestScan, Stop};
 use serde_json::{Map, Value};
 use tokenweir_fuzz::Cuts;
-use tokenweir_fuzz::chunk::{RequestFacts, RequestScan, Stop};
 
 /// The scanner looks no further into a name or a word.
 const WORD_BYTES_MAX: usize = 40;

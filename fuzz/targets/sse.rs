@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use metering::sse::{self, Decoder, Sink};
 use tokenweir_fuzz::Cuts;
-use tokenweir_fuzz::sse::{self, Decoder, Sink};
 
 type Event = (Vec<u8>, Vec<u8>);
 

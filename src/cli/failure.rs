@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::examples;
 use crate::config::{self, ConfigError};
-use crate::names;
+use metering::names;
 
 /// Failed while running.
 pub(super) const FAILED: u8 = 1;
@@ -93,9 +93,9 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 /// What to do about an error of the ledger's directory.
 fn advice(error: &anyhow::Error) -> Option<&'static str> {
-    use crate::caller::SecretError;
     use crate::ledger::OpenError;
     use crate::report::ReportError;
+    use metering::caller::SecretError;
     error.chain().find_map(|cause| {
         let open = cause.downcast_ref::<OpenError>().or_else(|| match cause.downcast_ref::<ReportError>() {
             Some(ReportError::Open(error)) => Some(error),

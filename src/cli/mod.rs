@@ -29,9 +29,10 @@ use clap::ArgMatches;
 
 use crate::config::{self, Values, settings};
 use crate::ledger::OpenError;
-use crate::{demo, names, serve, telemetry};
+use crate::{demo, serve, telemetry};
 use failure::{Done, FAILED, Failure, USAGE};
 use layers::{checked, unknown_variables, values};
+use metering::names;
 use output::to_stdout;
 
 /// Runs the command that the arguments name; they come with the program's own name first.

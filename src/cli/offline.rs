@@ -8,7 +8,9 @@ use clap::ArgMatches;
 use super::failure::{self, Done, FAILED, Failure, plural};
 use super::layers::{checked, values};
 use super::output::{open, to_stdout};
-use crate::{account, config, usage};
+use metering::{account, usage};
+
+use crate::config;
 
 pub(super) fn run_account(matches: &ArgMatches) -> Done {
     let values = values(matches)?;
@@ -22,7 +24,7 @@ pub(super) fn run_account(matches: &ArgMatches) -> Done {
     };
     let options = account::Options { end_of_turn: config::end_of_turn(&values), explain };
     let input = BufReader::new(open(matches, "recorded exchanges, one JSON object a line")?);
-    let mut seen = account::Summary::default();
+    let mut seen = account::RunSummary::default();
     to_stdout(|out| account::run(input, out, &options).map(|summary| seen = summary))?;
     if seen.lines == 0 {
         failure::warn("account", "there is no line in the input");

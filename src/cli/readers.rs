@@ -11,12 +11,12 @@ use super::layers::{checked, values};
 use super::output::to_stdout;
 use crate::config::{self, Origin, Values};
 use crate::ledger::{self, DATABASE, OpenError};
-use crate::names;
 use crate::report::{
     self, DrainOptions, EventsOptions, Format, Input, Prices, Progress, ReportError, ReportOptions,
 };
 use crate::report::{VerdictFormat, VerifyOptions};
 use crate::telemetry;
+use metering::names;
 
 pub(super) fn run_events(matches: &ArgMatches) -> Done {
     let values = values(matches)?;
@@ -139,22 +139,21 @@ pub(super) fn run_drain(matches: &ArgMatches) -> Done {
     checked(&values)?;
     let Some(config) = config else { return Err(Failure::config(values.errors())) };
     let dir = ledger_dir(&values, "")?;
-    let mut progress = Progress::new();
+    let mut progress = Progress::default();
     let _lines = telemetry::log::init("warn");
     let drained = report::drain(
         &DrainOptions {
-            ledger: ledger::Options {
+            ledger: ledger::LedgerOptions {
                 keep: values.time("ledger-keep"),
                 max_bytes: values.size_bytes("ledger-max-bytes"),
                 network_fs: values.text("ledger-network-fs") == Some("allow"),
-                ..ledger::Options::new(&dir)
+                ..ledger::LedgerOptions::new(&dir)
             },
             config,
             patience: values.time("flush-timeout"),
         },
         |state| progress.show(state),
     );
-    progress.clear();
     let drained = drained.map_err(|error| of_ledger(&values, error))?;
     let (delivered, refused, left) = (drained.delivered, drained.refused, drained.left);
     let own = match delivered {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Values, shown};
-use crate::caller::{CallerMap, CallerSource, HashKey, HopTest, Network, Reload, Secrets, UserIds};
 use crate::serve;
+use metering::caller::{CallerMap, CallerSource, HashKey, HopTest, Network, Reload, Secrets, UserIds};
 
 pub(super) fn caller(values: &mut Values) -> Option<serve::CallerConfig> {
     let sources = sources(values);

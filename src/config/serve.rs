@@ -5,11 +5,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use http::HeaderName;
 
 use super::{Values, identity, place, settings, shown, tls, traffic};
-use crate::meter::Rules;
 use crate::publish::{Auth, Secret, TokenSource};
 use crate::tee::Share;
 use crate::telemetry::PerCaller;
 use crate::{ledger, proxy, publish, serve};
+use metering::meter::Rules;
 
 /// The configuration of `serve`, or `None` if something is wrong: then `values` holds the errors.
 pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
@@ -43,7 +43,7 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
             policy: traffic::policy(values),
         },
         admin_listen: admin_listen?,
-        ledger: ledger::Options {
+        ledger: ledger::LedgerOptions {
             dir: values.path("ledger")?,
             slots: values.count("max-calls"),
             keep: values.time("ledger-keep"),
@@ -155,22 +155,26 @@ fn address(values: &mut Values, name: &'static str) -> Option<SocketAddr> {
 
 /// Where events go, or `None` if they are not published or something is wrong: then `values`
 /// holds the errors.
-pub fn publish_config(values: &mut Values) -> Option<publish::Config> {
+pub fn publish_config(values: &mut Values) -> Option<publish::KafkaConfig> {
     if values.file_is_broken() {
         return None;
     }
     let properties = properties(values);
     let brokers = values.list("kafka-brokers");
     if brokers.is_empty() {
-        let unused =
-            publish::Config { brokers: String::new(), topic: String::new(), auth: Auth::None, properties };
+        let unused = publish::KafkaConfig {
+            brokers: String::new(),
+            topic: String::new(),
+            auth: Auth::None,
+            properties,
+        };
         for error in unused.secret_properties() {
             values.error_in("kafka-property", error.to_string());
         }
         return None;
     }
     let auth = auth(values);
-    let config = publish::Config {
+    let config = publish::KafkaConfig {
         brokers: brokers.join(","),
         topic: values.text("kafka-topic").unwrap_or_default().to_owned(),
         auth: auth.clone().unwrap_or_default(),

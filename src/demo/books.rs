@@ -1,14 +1,12 @@
-//! What a sidecar's ledger says, read from outside while the sidecar runs.
+//! Reads a sidecar's ledger from outside while the sidecar runs.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::sidecar::CONTROL_INTERVAL;
-use crate::ledger::Reader;
+use crate::ledger::LedgerReader;
 use crate::report::{Input, Verdict, VerifyOptions, verify};
-use crate::usage::EventType;
+use metering::usage::{EventType, StoredEvent};
 
 /// Rows of one read; a demo has some hundreds.
 const ROWS_PER_READ: usize = 512;
@@ -22,14 +20,6 @@ pub(super) struct Books {
     usage_ids: HashSet<String>,
 }
 
-/// Enough of any event to know what it is.
-#[derive(Deserialize)]
-struct Stored {
-    id: String,
-    #[serde(rename = "type")]
-    kind: EventType,
-}
-
 impl Books {
     pub(super) fn new(dir: &Path) -> Books {
         Books { dir: dir.to_owned(), position: 0, usage_ids: HashSet::new() }
@@ -40,7 +30,7 @@ impl Books {
     /// # Errors
     /// The ledger cannot be read.
     pub(super) fn stored(&mut self) -> anyhow::Result<u64> {
-        let reader = Reader::open(&self.dir)?;
+        let reader = LedgerReader::open(&self.dir)?;
         self.read(&reader)
     }
 
@@ -50,12 +40,12 @@ impl Books {
     /// # Errors
     /// The ledger cannot be read.
     pub(super) fn stored_and_open(&mut self) -> anyhow::Result<(u64, u64)> {
-        let reader = Reader::open(&self.dir)?;
+        let reader = LedgerReader::open(&self.dir)?;
         let stored = self.read(&reader)?;
         Ok((stored, reader.open_calls()?))
     }
 
-    /// What `tokenweir verify` says of the ledger, whose sidecar still runs.
+    /// The verdict of `tokenweir verify` on the ledger, whose sidecar still runs.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -69,15 +59,15 @@ impl Books {
         })?)
     }
 
-    fn read(&mut self, reader: &Reader) -> anyhow::Result<u64> {
+    fn read(&mut self, reader: &LedgerReader) -> anyhow::Result<u64> {
         loop {
             let rows = reader.after(self.position, ROWS_PER_READ)?;
             let Some(last) = rows.last() else { return Ok(self.usage_ids.len() as u64) };
             self.position = last.position;
             for row in &rows {
-                let event: Stored = serde_json::from_str(&row.body)?;
-                if event.kind == EventType::Usage {
-                    self.usage_ids.insert(event.id);
+                let event = StoredEvent::read(&row.body)?;
+                if event.event_type() == Some(EventType::Usage) {
+                    self.usage_ids.insert(event.id.into_owned());
                 }
             }
         }

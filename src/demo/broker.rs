@@ -16,7 +16,7 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::fixtures::Fixtures;
-use super::tally::Tally;
+use super::tally::TopicTally;
 
 /// The topic, as `--kafka-topic` names it by default.
 pub(super) const TOPIC: &str = "ai-usage";
@@ -30,16 +30,16 @@ const BROKER_ID: i32 = 1;
 const POLL: Duration = Duration::from_millis(100);
 
 /// The embedded broker.
-pub(super) struct Broker {
+pub(super) struct MockBroker {
     cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
-impl Broker {
+impl MockBroker {
     /// Starts it with an empty topic.
-    pub(super) fn start() -> anyhow::Result<Broker> {
+    pub(super) fn start() -> anyhow::Result<MockBroker> {
         let cluster = MockCluster::new(1).context("embedded broker")?;
         cluster.create_topic(TOPIC, PARTITIONS, 1).context("topic of the embedded broker")?;
-        Ok(Broker { cluster })
+        Ok(MockBroker { cluster })
     }
 
     /// `host:port`, for `--kafka-brokers`.
@@ -61,7 +61,7 @@ impl Broker {
 /// Reads the topic from its beginning, on a thread of its own, until dropped.
 #[derive(Debug)]
 pub(super) struct Finance {
-    tally: Arc<Mutex<Tally>>,
+    tally: Arc<Mutex<TopicTally>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -80,7 +80,7 @@ impl Finance {
             partitions.add_partition_offset(TOPIC, partition, Offset::Beginning)?;
         }
         consumer.assign(&partitions)?;
-        let (tally, stop) = (Arc::new(Mutex::new(Tally::default())), Arc::new(AtomicBool::new(false)));
+        let (tally, stop) = (Arc::new(Mutex::new(TopicTally::default())), Arc::new(AtomicBool::new(false)));
         let (tally_of_thread, stop_of_thread) = (tally.clone(), stop.clone());
         let thread = std::thread::Builder::new().name("demo-finance".into()).spawn(move || {
             while !stop_of_thread.load(Ordering::Relaxed) {
@@ -92,13 +92,13 @@ impl Finance {
         Ok(Finance { tally, stop, thread: Some(thread) })
     }
 
-    /// What has been read so far.
-    pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
+    /// The events that have been read so far.
+    pub(super) fn tally(&self) -> MutexGuard<'_, TopicTally> {
         lock(&self.tally)
     }
 }
 
-fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+fn lock(tally: &Mutex<TopicTally>) -> MutexGuard<'_, TopicTally> {
     tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn records_arrive_before_and_after_an_outage() {
-        let broker = Broker::start().unwrap();
+        let broker = MockBroker::start().unwrap();
         let finance = Finance::start(&broker.bootstrap(), Arc::new(Fixtures::load().unwrap())).unwrap();
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", broker.bootstrap())

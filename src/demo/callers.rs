@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::client::{Ask, Ending};
+use super::client::{Ask, CallEnding};
 use super::fixtures::{Fixture, Fixtures};
 use super::paced::Random;
-use super::traffic::{Door, Pass, Traffic};
+use super::traffic::{Traffic, TrafficGate, TrafficPass};
 
 /// The secret that the gateway of the demo adds. It guards a loopback port for some seconds.
 pub(super) const SHARED_SECRET: &str = "the-secret-of-the-demo-gateway";
@@ -42,7 +42,7 @@ struct Habit {
     stream: bool,
     include_usage: bool,
     leaves: bool,
-    /// What it asks, in turn.
+    /// The names of the fixtures that it asks for, in turn.
     fixtures: &'static [&'static str],
 }
 
@@ -61,7 +61,7 @@ const HABITS: [Habit; 8] = [
     Habit { id: "hr-helpdesk", fixtures: &["leave-carry-over", "tea-house", "boathouse-draft"], ..STREAMS },
     // Hangs up early.
     Habit { id: "legal-drafts", leaves: true, fixtures: &["boathouse-draft"], ..STREAMS },
-    // Claims to be somebody else, without the gateway's secret.
+    // Claims to be another caller, without the gateway's secret.
     Habit { id: FORGED_ID, trusted: false, fixtures: &["library-hours", "boathouse-draft"], ..STREAMS },
     // Tools: one call, several in one turn, text after a result.
     Habit { id: "field-service", fixtures: &["work-order", "two-parts", "parts-found"], ..STREAMS },
@@ -110,7 +110,7 @@ async fn call_in_turn(habit: Habit, seed: u64, traffic: Arc<Traffic>, fixtures: 
         };
         let Some(fixture) = asked.next() else { return };
         traffic.open.fetch_add(1, Ordering::SeqCst);
-        if call(habit, fixture, door, pass).await == Verdict::Harmed {
+        if call(habit, fixture, door, pass).await == CallVerdict::Harmed {
             traffic.harmed.fetch_add(1, Ordering::SeqCst);
         }
         traffic.open.fetch_sub(1, Ordering::SeqCst);
@@ -120,34 +120,36 @@ async fn call_in_turn(habit: Habit, seed: u64, traffic: Arc<Traffic>, fixtures: 
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum CallVerdict {
     Fine,
     Harmed,
 }
 
-async fn call(habit: Habit, fixture: &Fixture, door: &Door, pass: Pass) -> Verdict {
+async fn call(habit: Habit, fixture: &Fixture, door: &TrafficGate, pass: TrafficPass) -> CallVerdict {
     let Habit { stream, include_usage, .. } = habit;
     let leave_after_bytes = habit.leaves.then_some(LEAVE_AFTER_BYTES);
     let ask = Ask { fixture, stream, include_usage, leave_after_bytes };
     let secret = if habit.trusted { SHARED_SECRET } else { "a-guess" };
     let headers = [("x-apim-subscription-id", habit.id), ("x-tokenweir-auth", secret)];
     let Ok(answer) = tokio::time::timeout(CALL_MAX, ask.send(pass.addr, &headers)).await else {
-        return Verdict::Harmed;
+        return CallVerdict::Harmed;
     };
     judge(answer.ending, &ask, door.was_killed(pass))
 }
 
 /// Whether the client got what the service gave.
-fn judge(ending: Ending, ask: &Ask<'_>, killed: bool) -> Verdict {
+fn judge(ending: CallEnding, ask: &Ask<'_>, killed: bool) -> CallVerdict {
     let expected = match (&ask.fixture.error, ask.leave_after_bytes) {
-        (Some(error), _) => matches!(ending, Ending::Status(status) if status.as_u16() == error.status),
-        (None, Some(_)) => ending == Ending::Left,
-        (None, None) if ask.stream && ask.fixture.delivery.cut_after.is_some() => ending == Ending::Broken,
-        (None, None) => ending == Ending::Complete,
+        (Some(error), _) => matches!(ending, CallEnding::Status(status) if status.as_u16() == error.status),
+        (None, Some(_)) => ending == CallEnding::Left,
+        (None, None) if ask.stream && ask.fixture.delivery.cut_after.is_some() => {
+            ending == CallEnding::Broken
+        }
+        (None, None) => ending == CallEnding::Complete,
     };
-    match expected || (killed && ending == Ending::Broken) {
-        true => Verdict::Fine,
-        false => Verdict::Harmed,
+    match expected || (killed && ending == CallEnding::Broken) {
+        true => CallVerdict::Fine,
+        false => CallVerdict::Harmed,
     }
 }
 
@@ -155,7 +157,7 @@ fn judge(ending: Ending, ask: &Ask<'_>, killed: bool) -> Verdict {
 mod tests {
     use super::*;
     use crate::demo::paced::Pace;
-    use crate::demo::service::{Options, Service};
+    use crate::demo::service::{Options, ReplayService};
 
     #[test]
     fn every_fixture_is_asked_for_and_known() {
@@ -175,19 +177,23 @@ mod tests {
         for name in ["parcel-cut", "library-hours"] {
             let fixture = fixtures.named(name).unwrap();
             let ask = Ask { fixture, stream: true, include_usage: false, leave_after_bytes: None };
-            assert_eq!(judge(Ending::Short, &ask, false), Verdict::Harmed);
-            assert_eq!(judge(Ending::Short, &ask, true), Verdict::Harmed, "even of one that is killed");
-            assert_eq!(judge(Ending::Broken, &ask, true), Verdict::Fine);
+            assert_eq!(judge(CallEnding::Short, &ask, false), CallVerdict::Harmed);
+            assert_eq!(
+                judge(CallEnding::Short, &ask, true),
+                CallVerdict::Harmed,
+                "even of one that is killed"
+            );
+            assert_eq!(judge(CallEnding::Broken, &ask, true), CallVerdict::Fine);
         }
         let whole = fixtures.named("library-hours").unwrap();
         let ask = Ask { fixture: whole, stream: true, include_usage: false, leave_after_bytes: None };
-        assert_eq!(judge(Ending::Broken, &ask, false), Verdict::Harmed);
+        assert_eq!(judge(CallEnding::Broken, &ask, false), CallVerdict::Harmed);
     }
 
     /// Straight to the service, nothing is harmed and each call arrives once.
     #[test]
     fn without_a_sidecar_all_is_well() {
-        let service = Service::start(Options { pace: Pace::NONE }).unwrap();
+        let service = ReplayService::start(Options { pace: Pace::NONE }).unwrap();
         let traffic = Arc::new(Traffic::default());
         let fixtures = Arc::new(Fixtures::load().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -26,7 +26,7 @@ pub(super) struct Ask<'a> {
 
 /// How a call went, as its client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum CallEnding {
     /// The whole answer: up to `[DONE]`, or a JSON body.
     Complete,
     /// A status other than 2xx, with a whole body.
@@ -41,8 +41,8 @@ pub(super) enum Ending {
 
 /// A call's ending, and the bytes of its body that arrived.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) ending: Ending,
+pub(super) struct CallAnswer {
+    pub(super) ending: CallEnding,
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests look at the text"))]
     pub(super) body: Bytes,
 }
@@ -51,10 +51,10 @@ impl Ask<'_> {
     /// Makes the call on a connection of its own, with `headers` that say who asks.
     ///
     /// Dropping the future leaves in mid-call.
-    pub(super) async fn send(&self, addr: SocketAddr, headers: &[(&str, &str)]) -> Answer {
+    pub(super) async fn send(&self, addr: SocketAddr, headers: &[(&str, &str)]) -> CallAnswer {
         match self.answer(addr, headers).await {
             Ok(response) => self.read(response).await,
-            Err(_) => Answer { ending: Ending::Broken, body: Bytes::new() },
+            Err(_) => CallAnswer { ending: CallEnding::Broken, body: Bytes::new() },
         }
     }
 
@@ -77,23 +77,23 @@ impl Ask<'_> {
         Ok(sender.send_request(request).await?)
     }
 
-    async fn read(&self, response: Response<Incoming>) -> Answer {
+    async fn read(&self, response: Response<Incoming>) -> CallAnswer {
         let (head, mut body) = response.into_parts();
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
-                return Answer { ending: Ending::Broken, body: bytes.freeze() };
+                return CallAnswer { ending: CallEnding::Broken, body: bytes.freeze() };
             };
             bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]));
             if self.leave_after_bytes.is_some_and(|limit| bytes.len() >= limit) {
-                return Answer { ending: Ending::Left, body: bytes.freeze() };
+                return CallAnswer { ending: CallEnding::Left, body: bytes.freeze() };
             }
         }
         let ending = match (head.status.is_success(), self.stream) {
-            (false, _) => Ending::Status(head.status),
-            (true, true) if !bytes.ends_with(b"data: [DONE]\n\n") => Ending::Short,
-            (true, _) => Ending::Complete,
+            (false, _) => CallEnding::Status(head.status),
+            (true, true) if !bytes.ends_with(b"data: [DONE]\n\n") => CallEnding::Short,
+            (true, _) => CallEnding::Complete,
         };
-        Answer { ending, body: bytes.freeze() }
+        CallAnswer { ending, body: bytes.freeze() }
     }
 }

@@ -1,4 +1,4 @@
-//! What the replaying service can say: prompts and answers of our own, one JSON file each.
+//! The fixtures of the replaying service: prompts and answers of our own, one JSON file each.
 //!
 //! The files lie in `fixtures/demo/`. Their `usage` was made with a reference implementation of the
 //! service's rules that shares no code with this crate, for a service that bills the end-of-turn
@@ -45,22 +45,22 @@ pub struct Fixture {
     pub request: Value,
     /// The answer; empty where `error` is set.
     #[serde(default)]
-    pub choices: Vec<Choice>,
-    /// What the service reports for it.
-    pub usage: Option<Usage>,
+    pub choices: Vec<FixtureChoice>,
+    /// The usage that the service reports for it.
+    pub usage: Option<FixtureUsage>,
     /// How a stream is cut into writes.
     #[serde(default)]
     pub delivery: Delivery,
     /// An answer that is not 200.
-    pub error: Option<Refusal>,
+    pub error: Option<FixtureRefusal>,
 }
 
 /// One choice of an answer.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Choice {
+pub struct FixtureChoice {
     /// The whole message; streams carry it in pieces.
-    pub message: Message,
+    pub message: FixtureMessage,
     /// Why it ended.
     pub finish_reason: String,
 }
@@ -68,7 +68,7 @@ pub struct Choice {
 /// An assistant's message, as `choices[].message` has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Message {
+pub struct FixtureMessage {
     /// Always `assistant`.
     pub role: String,
     /// The text.
@@ -89,7 +89,7 @@ pub struct ToolCall {
     /// Always `function`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What is called.
+    /// The function that is called.
     pub function: Function,
 }
 
@@ -104,7 +104,7 @@ pub struct Function {
 
 /// The `usage` of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct Usage {
+pub struct FixtureUsage {
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
     /// Tokens of all choices.
@@ -132,7 +132,7 @@ impl Default for Delivery {
 /// An answer that is not 200.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Refusal {
+pub struct FixtureRefusal {
     /// HTTP status.
     pub status: u16,
     /// The header `retry-after-ms`.
@@ -201,7 +201,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::tokens::{Encoding, count};
+    use metering::tokens::{Encoding, count};
 
     #[test]
     fn every_file_parses_and_says_one_thing() {
@@ -246,7 +246,8 @@ mod tests {
             let messages = request["messages"].as_array().unwrap();
             let prompt: u64 =
                 messages.iter().map(|m| 3 + 1 + count(encoding, m["content"].as_str().unwrap())).sum();
-            let answer = |choice: &Choice| 1 + count(encoding, choice.message.content.as_ref().unwrap());
+            let answer =
+                |choice: &FixtureChoice| 1 + count(encoding, choice.message.content.as_ref().unwrap());
             assert_eq!(usage.prompt_tokens, 3 + prompt, "{}", fixture.name);
             assert_eq!(
                 usage.completion_tokens,

@@ -1,14 +1,14 @@
 //! `tokenweir demo`: the whole path on one machine, over loopback only, and a proof at the end that
 //! no call was lost.
 //!
-//! | file | idea |
+//! | file | what it holds |
 //! |---|---|
 //! | `fixtures` | prompts and answers of our own, with the usage that the rules give |
 //! | `script`, `paced`, `service` | a service that answers with them as Azure OpenAI does |
-//! | `client`, `callers`, `traffic` | eight callers, and the doors through which their calls begin |
+//! | `client`, `callers`, `traffic` | eight callers, and the gates through which their calls begin |
 //! | `sidecar` | the two sidecars: one in this process, one that is killed |
-//! | `broker`, `tally` | the embedded broker, and what finance makes of its topic |
-//! | `books` | what the ledgers say meanwhile |
+//! | `broker`, `tally` | the embedded broker, and its topic as finance adds it up |
+//! | `books` | the ledgers, read meanwhile |
 //! | `show`, `table` | the course of it, and what it looks like |
 
 mod books;

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::fixtures::{Fixture, Message, Usage};
+use super::fixtures::{Fixture, FixtureMessage, FixtureUsage};
 
 /// The most characters of one delta; longer words are cut.
 const PIECE_CHARS_MAX: usize = 7;
@@ -17,7 +17,7 @@ const DELTAS_PER_ANNOTATION: usize = 12;
 
 const SYSTEM_FINGERPRINT: &str = "fp_tokenweir_demo";
 
-/// What stays the same in all of one answer.
+/// One answer, as a body or a stream.
 #[derive(Debug)]
 pub(super) struct Script<'a> {
     pub(super) fixture: &'a Fixture,
@@ -126,7 +126,7 @@ impl Script<'_> {
         chunk
     }
 
-    /// What the asynchronous filter sends: a choice without `delta`, an empty id and model.
+    /// The event of the asynchronous filter: a choice without `delta`, an empty id and model.
     fn annotation(&self) -> Bytes {
         event(&json!({
             "choices": [{
@@ -150,7 +150,7 @@ fn safe() -> Value {
     json!({ "hate": safe, "self_harm": safe, "sexual": safe, "violence": safe })
 }
 
-fn reported(usage: Usage) -> Value {
+fn reported(usage: FixtureUsage) -> Value {
     json!({
         "completion_tokens": usage.completion_tokens,
         "completion_tokens_details": {
@@ -164,7 +164,7 @@ fn reported(usage: Usage) -> Value {
 }
 
 /// The deltas of one message: the role, then text, refusal and tool calls in pieces.
-fn deltas(message: &Message) -> Vec<Value> {
+fn deltas(message: &FixtureMessage) -> Vec<Value> {
     let opening = if message.content.is_some() { json!("") } else { Value::Null };
     let mut deltas = vec![json!({ "content": opening, "refusal": null, "role": message.role })];
     let text = message.content.as_deref().unwrap_or_default();
@@ -209,10 +209,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::caller::{Caller, Trust};
     use crate::demo::fixtures::Fixtures;
-    use crate::meter::{Ending, Meter, Rules, count_prompt};
-    use crate::usage::{self, Api};
+    use metering::caller::{Caller, Trust};
+    use metering::meter::{Ending, Meter, Rules, count_prompt};
+    use metering::usage::{self, Api};
 
     fn data(event: &Bytes) -> Value {
         let text = std::str::from_utf8(event).unwrap();

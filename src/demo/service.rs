@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
-use super::fixtures::{Fixture, Fixtures, Refusal};
+use super::fixtures::{Fixture, FixtureRefusal, Fixtures};
 use super::paced::{Pace, Paced, Random};
 use super::script::Script;
 
@@ -61,26 +61,26 @@ pub struct Options {
 
 /// A running service. Dropping it closes its port and breaks every stream.
 #[derive(Debug)]
-pub struct Service {
+pub struct ReplayService {
     addr: SocketAddr,
     calls: Arc<Calls>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the service has seen.
+/// The calls that the service has seen.
 #[derive(Debug, Default)]
 struct Calls {
     begun: AtomicU64,
     identified: AtomicU64,
 }
 
-impl Service {
+impl ReplayService {
     /// Starts a service on a free loopback port; it accepts calls when this returns.
     ///
     /// # Errors
     /// No port or no thread can be had, or a fixture does not parse.
-    pub fn start(options: Options) -> io::Result<Service> {
+    pub fn start(options: Options) -> io::Result<ReplayService> {
         let fixtures = Arc::new(Fixtures::load()?);
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
@@ -97,7 +97,7 @@ impl Service {
                 }
             });
         })?;
-        Ok(Service { addr, calls, stop: Some(stop), thread: Some(thread) })
+        Ok(ReplayService { addr, calls, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -116,7 +116,7 @@ impl Service {
     }
 }
 
-impl Drop for Service {
+impl Drop for ReplayService {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -171,7 +171,12 @@ impl Answerer {
         response
     }
 
-    async fn exchange(&self, call: u64, head: &Parts, body: Incoming) -> Result<Response<Paced>, Refusal> {
+    async fn exchange(
+        &self,
+        call: u64,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<Response<Paced>, FixtureRefusal> {
         if head.method != Method::POST || !head.uri.path().ends_with("/chat/completions") {
             return Err(refusal(404, "404", "Resource not found"));
         }
@@ -226,12 +231,12 @@ fn deployment(path: &str, request: &Value) -> String {
     }
 }
 
-fn refusal(status: u16, code: &str, message: &str) -> Refusal {
+fn refusal(status: u16, code: &str, message: &str) -> FixtureRefusal {
     let body = json!({ "error": { "code": code, "message": message } });
-    Refusal { status, retry_after_ms: None, body }
+    FixtureRefusal { status, retry_after_ms: None, body }
 }
 
-fn refused(refusal: &Refusal) -> Response<Paced> {
+fn refused(refusal: &FixtureRefusal) -> Response<Paced> {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json_response(status, &refusal.body);
     if let Some(ms) = refusal.retry_after_ms {

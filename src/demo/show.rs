@@ -11,14 +11,14 @@ use tokio::time::Instant;
 
 use super::Options;
 use super::books::Books;
-use super::broker::{Broker, Finance, TOPIC};
+use super::broker::{Finance, MockBroker, TOPIC};
 use super::callers::{self, FORGED_ID, SHARED_SECRET};
 use super::fixtures::Fixtures;
 use super::paced::Pace;
-use super::service::{self, Service};
+use super::service::{self, ReplayService};
 use super::sidecar::{Own, Process, Settings};
 use super::table::{self, Figures, Screen};
-use super::tally::Tally;
+use super::tally::TopicTally;
 use super::traffic::Traffic;
 
 /// As a model of the gpt-4o class writes.
@@ -59,16 +59,16 @@ pub(super) struct Show {
     second: Option<Process>,
     first: Own,
     finance: Finance,
-    broker: Broker,
-    service: Service,
+    broker: MockBroker,
+    service: ReplayService,
 }
 
 impl Show {
     /// Starts everything; calls begin at once.
     pub(super) async fn start(options: &Options, dir: &Path) -> anyhow::Result<Show> {
         let fixtures = Arc::new(Fixtures::load()?);
-        let service = Service::start(service::Options { pace: PACE }).context("replaying service")?;
-        let broker = Broker::start()?;
+        let service = ReplayService::start(service::Options { pace: PACE }).context("replaying service")?;
+        let broker = MockBroker::start()?;
         let finance = Finance::start(&broker.bootstrap(), fixtures.clone())?;
         let settings = ["ledger-1", "ledger-2"].map(|ledger| Settings {
             upstream: format!("http://{}", service.addr()),
@@ -196,9 +196,9 @@ impl Show {
         Ok(holds)
     }
 
-    /// What else must hold, in words that are true either way.
-    fn checks(&self, figures: &Figures, tally: &Tally) -> [(bool, String); 5] {
-        let Tally { computed, wrong, crashed, repeats, unreadable, .. } = tally;
+    /// The other things that must hold, in words that are true either way.
+    fn checks(&self, figures: &Figures, tally: &TopicTally) -> [(bool, String); 5] {
+        let TopicTally { computed, wrong, crashed, repeats, unreadable, .. } = tally;
         let harmed = self.traffic.harmed.load(Ordering::SeqCst);
         let (begun, identified) = (self.service.begun(), self.service.identified());
         let forged = tally.rows().find(|(caller, _)| *caller == FORGED_ID).map_or(0, |(_, row)| row.calls);

@@ -13,12 +13,12 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use crate::caller::{CallerSource, HopTest, Reload, UserIds};
-use crate::meter::Rules;
 use crate::proxy::{self, Removals, Upstream};
 use crate::tee::Share;
 use crate::telemetry::PerCaller;
 use crate::{ledger, publish, serve};
+use metering::caller::{CallerSource, HopTest, Reload, UserIds};
+use metering::meter::Rules;
 
 /// Any free loopback port.
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -45,7 +45,7 @@ const LOG_LINES_MAX: usize = 20;
 /// A line longer than this is no log line of ours; it is cut.
 const LOG_LINE_BYTES_MAX: u64 = 64 * 1024;
 
-/// What every sidecar of the demo is told.
+/// The settings of every sidecar of the demo.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) upstream: String,
@@ -56,7 +56,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// What the command line says, for [`serve::start`].
+    /// The settings of the command line, for [`serve::start`].
     fn config(&self) -> anyhow::Result<serve::Config> {
         let secrets = Reload::fixed(self.shared_secret).map_err(anyhow::Error::msg)?;
         Ok(serve::Config {
@@ -73,13 +73,13 @@ impl Settings {
                 policy: proxy::Policy::default(),
             },
             admin_listen: LOOPBACK,
-            ledger: ledger::Options {
+            ledger: ledger::LedgerOptions {
                 slots: CALLS_MAX,
                 control_interval: CONTROL_INTERVAL,
                 publishes: true,
-                ..ledger::Options::new(&self.ledger)
+                ..ledger::LedgerOptions::new(&self.ledger)
             },
-            publish: Some(publish::Config {
+            publish: Some(publish::KafkaConfig {
                 brokers: self.brokers.clone(),
                 topic: self.topic.to_owned(),
                 auth: publish::Auth::None,
@@ -120,7 +120,7 @@ impl Settings {
 
 /// A sidecar in this process, put together as `serve` does it.
 #[derive(Debug)]
-pub(super) struct Own(serve::Running);
+pub(super) struct Own(serve::RunningSidecar);
 
 impl Own {
     /// Starts it; returns when it listens.

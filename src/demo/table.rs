@@ -1,12 +1,12 @@
-//! What the demo shows: a table of callers, and one line on what is going on.
+//! The screen of the demo: a table of callers, and one line on what is going on.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::tally::{Row, Tally};
-use crate::names;
+use super::tally::{CallerRow, TopicTally};
+use metering::names;
 
 /// The figures of one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Screen {
         elapsed: Duration,
         now: &str,
         figures: &Figures,
-        tally: &Tally,
+        tally: &TopicTally,
     ) -> io::Result<()> {
         let Figures { sent, stored, delivered, open, .. } = figures;
         let waiting = stored.saturating_sub(*delivered);
@@ -105,14 +105,14 @@ impl Screen {
 }
 
 /// The chargeback table.
-pub(super) fn table(tally: &Tally) -> Table {
+pub(super) fn table(tally: &TopicTally) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);
     table.set_header(["caller", "calls", "input", "output", "exact", "lower_bound", "estimated", "unknown"]);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let mut total = Row::default();
+    let mut total = CallerRow::default();
     for (caller, row) in tally.rows() {
         table.add_row(cells(caller, row));
         total.calls += row.calls;
@@ -126,7 +126,7 @@ pub(super) fn table(tally: &Tally) -> Table {
     table
 }
 
-fn cells(caller: &str, row: &Row) -> Vec<String> {
+fn cells(caller: &str, row: &CallerRow) -> Vec<String> {
     let numbers = [row.calls, row.input, row.output].into_iter().chain(row.qualities);
     std::iter::once(names::shown(caller).into_owned())
         .chain(numbers.map(|number| number.to_string()))

@@ -1,16 +1,15 @@
-//! What finance would make of the topic: each usage event once, by caller.
+//! The topic as finance would add it up: each usage event once, by caller.
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde::Deserialize;
 use smol_str::SmolStr;
 
 use super::fixtures::Fixtures;
-use crate::usage::{CloudEvent, EventType, Outcome, Quality, Usage};
+use metering::usage::{EventType, Outcome, Quality, StoredData, StoredEvent, StoredUsage};
 
 /// One caller's line of the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct CallerRow {
     pub(super) calls: u64,
     pub(super) input: u64,
     pub(super) output: u64,
@@ -20,14 +19,14 @@ pub(super) struct Row {
 
 /// The events of the topic so far. Holds one entry per call of the demo.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct TopicTally {
     seen: HashSet<(SmolStr, String)>,
-    rows: BTreeMap<String, Row>,
+    rows: BTreeMap<String, CallerRow>,
     /// Records that were read again.
     pub(super) repeats: u64,
     /// Calls of a process that died under them.
     pub(super) crashed: u64,
-    /// Numbers that nobody reported and that are labelled exact.
+    /// Numbers that were not reported and that are labelled exact.
     pub(super) computed: u64,
     /// Of these: not what the service would have reported.
     pub(super) wrong: u64,
@@ -35,53 +34,41 @@ pub(super) struct Tally {
     pub(super) unreadable: u64,
 }
 
-/// Enough of any event to know what it is.
-#[derive(Deserialize)]
-struct Kind {
-    #[serde(rename = "type")]
-    kind: EventType,
-}
-
-impl Tally {
+impl TopicTally {
     /// Takes one record of the topic.
     pub(super) fn add(&mut self, payload: &[u8], fixtures: &Fixtures) {
-        match serde_json::from_slice::<Kind>(payload) {
-            Ok(Kind { kind: EventType::Usage }) => {}
-            Ok(_) => return,
-            Err(_) => {
-                self.unreadable += 1;
-                return;
-            }
-        }
-        let Ok(event) = serde_json::from_slice::<CloudEvent<Usage>>(payload) else {
+        let body = std::str::from_utf8(payload).ok();
+        let Some(event) = body.and_then(|body| StoredEvent::read(body).ok()) else {
             self.unreadable += 1;
             return;
         };
-        if !self.seen.insert((event.source, event.id)) {
+        if event.event_type() != Some(EventType::Usage) {
+            return;
+        }
+        let Some(StoredData::Call(usage, outcome)) = event.data() else {
+            self.unreadable += 1;
+            return;
+        };
+        if !self.seen.insert((event.source.as_ref().into(), event.id.into_owned())) {
             self.repeats += 1;
             return;
         }
-        self.count(&event.data);
-        self.compare(&event.data, fixtures);
+        self.crashed += u64::from(outcome == Outcome::Crashed);
+        self.count(&usage);
+        self.compare(&usage, fixtures);
     }
 
-    fn count(&mut self, usage: &Usage) {
+    fn count(&mut self, usage: &StoredUsage) {
         let quality = usage.accounting.input_quality.max(usage.accounting.output_quality);
         let row = self.rows.entry(usage.caller.id.to_string()).or_default();
         row.calls += 1;
         row.input += usage.tokens.input.unwrap_or(0);
         row.output += usage.tokens.output.unwrap_or(0);
-        row.qualities[match quality {
-            Quality::Exact => 0,
-            Quality::LowerBound => 1,
-            Quality::Estimated => 2,
-            Quality::Unknown => 3,
-        }] += 1;
-        self.crashed += u64::from(usage.stream.outcome == Outcome::Crashed);
+        row.qualities[quality as usize] += 1;
     }
 
     /// Holds what was computed and called exact against what the service would have reported.
-    fn compare(&mut self, usage: &Usage, fixtures: &Fixtures) {
+    fn compare(&mut self, usage: &StoredUsage, fixtures: &Fixtures) {
         let fixture = usage.ids.response_id.as_deref().and_then(|id| fixtures.of_answer(id));
         let Some(truth) = fixture.and_then(|fixture| fixture.usage) else { return };
         let accounting = &usage.accounting;
@@ -113,7 +100,7 @@ impl Tally {
     }
 
     /// The table: callers by name.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (&str, &Row)> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&str, &CallerRow)> {
         self.rows.iter().map(|(caller, row)| (caller.as_str(), row))
     }
 }
@@ -121,28 +108,28 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::caller::{Caller, Trust};
-    use crate::usage::Source;
+    use metering::caller::{Caller, Trust};
+    use metering::usage::{CloudEvent, Control, Source};
 
     /// A usage event of a call for `library-hours`, computed.
     fn event(id: &str, output: Option<u64>, quality: Quality) -> Vec<u8> {
         let usage = serde_json::json!({
             "schema_version": "1.0",
             "caller": Caller::unattributed(Trust::None),
-            "target": crate::usage::Target::default(),
-            "request": crate::usage::Request::default(),
+            "target": metering::usage::Target::default(),
+            "request": metering::usage::Request::default(),
             "tokens": { "input": 16, "output": output },
-            "accounting": crate::usage::Accounting {
+            "accounting": metering::usage::Accounting {
                 input_source: Source::Computed,
                 output_source: Source::Computed,
                 input_quality: Quality::Exact,
                 output_quality: quality,
                 ..Default::default()
             },
-            "stream": crate::usage::Stream::default(),
-            "timing": crate::usage::Timing::default(),
+            "stream": metering::usage::Stream::default(),
+            "timing": metering::usage::Timing::default(),
             "ids": { "response_id": "chatcmpl-library-hours-000001" },
-            "reporter": crate::usage::Reporter::default(),
+            "reporter": metering::usage::Reporter::default(),
         });
         let event = CloudEvent::new(EventType::Usage, "//tokenweir/a", id.into(), None, "b", usage);
         serde_json::to_vec(&event).unwrap()
@@ -151,12 +138,12 @@ mod tests {
     #[test]
     fn a_repeat_counts_once() {
         let fixtures = Fixtures::load().unwrap();
-        let mut tally = Tally::default();
+        let mut tally = TopicTally::default();
         for id in ["1", "2", "1", "1"] {
             tally.add(&event(id, Some(33), Quality::Exact), &fixtures);
         }
         assert_eq!((tally.delivered(), tally.counted(), tally.repeats), (2, 2, 2));
-        let row = Row { calls: 2, input: 32, output: 66, qualities: [2, 0, 0, 0] };
+        let row = CallerRow { calls: 2, input: 32, output: 66, qualities: [2, 0, 0, 0] };
         assert_eq!(tally.rows().collect::<Vec<_>>(), [("unattributed", &row)]);
         assert_eq!((tally.computed, tally.wrong), (4, 0));
     }
@@ -164,7 +151,7 @@ mod tests {
     #[test]
     fn a_wrong_number_called_exact_is_found() {
         let fixtures = Fixtures::load().unwrap();
-        let mut tally = Tally::default();
+        let mut tally = TopicTally::default();
         tally.add(&event("1", Some(32), Quality::Exact), &fixtures);
         tally.add(&event("2", None, Quality::Exact), &fixtures);
         tally.add(&event("3", Some(5), Quality::LowerBound), &fixtures);
@@ -176,9 +163,10 @@ mod tests {
     #[test]
     fn other_records_do_not_count() {
         let fixtures = Fixtures::load().unwrap();
-        let mut tally = Tally::default();
+        let mut tally = TopicTally::default();
         tally.add(b"not an event", &fixtures);
-        tally.add(br#"{"type":"dev.tokenweir.control.v1","id":"1"}"#, &fixtures);
+        let control = CloudEvent::new(EventType::Control, "x", "1".into(), None, "b", Control::default());
+        tally.add(&serde_json::to_vec(&control).unwrap(), &fixtures);
         tally.add(br#"{"type":"dev.tokenweir.usage.v1","id":"1"}"#, &fixtures);
         assert_eq!((tally.delivered(), tally.counted(), tally.unreadable), (0, 0, 2));
     }

@@ -1,4 +1,4 @@
-//! The doors through which calls begin, and the counts that the proof starts from.
+//! The gates through which calls begin, and the counts that the proof starts from.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One sidecar, as callers see it: open at an address, or shut.
 #[derive(Debug, Default)]
-pub(super) struct Door(Mutex<DoorState>);
+pub(super) struct TrafficGate(Mutex<GateState>);
 
 #[derive(Debug, Default)]
-struct DoorState {
+struct GateState {
     addr: Option<SocketAddr>,
     /// Rises when the sidecar behind the door is killed.
     generation: u64,
@@ -18,18 +18,18 @@ struct DoorState {
 
 /// Leave to begin one call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pass {
+pub(super) struct TrafficPass {
     pub(super) addr: SocketAddr,
     generation: u64,
 }
 
-impl Door {
+impl TrafficGate {
     /// Counts a call and lets it begin; `None` while the door is shut.
-    pub(super) fn enter(&self) -> Option<Pass> {
+    pub(super) fn enter(&self) -> Option<TrafficPass> {
         let mut state = self.state();
         let addr = state.addr?;
         state.begun += 1;
-        Some(Pass { addr, generation: state.generation })
+        Some(TrafficPass { addr, generation: state.generation })
     }
 
     pub(super) fn open(&self, addr: SocketAddr) {
@@ -47,7 +47,7 @@ impl Door {
     }
 
     /// The sidecar that this call went to is the one that was killed.
-    pub(super) fn was_killed(&self, pass: Pass) -> bool {
+    pub(super) fn was_killed(&self, pass: TrafficPass) -> bool {
         self.state().generation != pass.generation
     }
 
@@ -56,16 +56,16 @@ impl Door {
         self.state().begun
     }
 
-    fn state(&self) -> MutexGuard<'_, DoorState> {
+    fn state(&self) -> MutexGuard<'_, GateState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What callers share.
+/// The state that callers share.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     /// The sidecar of this process, then the one that is killed.
-    pub(super) doors: [Door; 2],
+    pub(super) doors: [TrafficGate; 2],
     /// Calls whose client is still reading.
     pub(super) open: AtomicU64,
     /// Calls that a sidecar harmed: broken without reason, or ended short.
@@ -77,7 +77,7 @@ pub(super) struct Traffic {
 impl Traffic {
     /// Calls begun, through both doors.
     pub(super) fn sent(&self) -> u64 {
-        self.doors.iter().map(Door::begun).sum()
+        self.doors.iter().map(TrafficGate::begun).sum()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_shut_door_counts_nothing() {
-        let door = Door::default();
+        let door = TrafficGate::default();
         assert!(door.enter().is_none());
         door.open(([127, 0, 0, 1], 1).into());
         let pass = door.enter().unwrap();

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::OpenError;
+use super::error::OpenError;
 
 /// Name of the lock within the directory.
 const LOCK: &str = "lock";
@@ -66,7 +66,7 @@ impl DirLock {
 }
 
 impl Marker {
-    /// What it says.
+    /// Whether the last process died while it summed calls.
     pub(super) fn degraded(&self) -> bool {
         self.degraded
     }

@@ -2,10 +2,12 @@
 //!
 //! Whatever changes with each commit lives here, so that a commit rewrites one page for all of it.
 
+use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::usage::{Control, SCHEMA_VERSION, TokenTotals};
+use super::error::StoreError;
+use metering::usage::{Control, SCHEMA_VERSION, TokenTotals};
 
 /// The state of the log, as the last committed transaction left it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,12 +22,12 @@ pub(super) struct Log {
     /// Transactions so far: tells, after an error, whether the transaction was committed.
     pub(super) commits: u64,
     /// The latest start.
-    pub(super) boot: Boot,
+    pub(super) boot: BootTotals,
 }
 
 /// One start of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Boot {
+pub(super) struct BootTotals {
     pub(super) id: Uuid,
     /// The sequence of its last event; also how many it stored.
     pub(super) sequence: u64,
@@ -36,7 +38,7 @@ pub(super) struct Boot {
     pub(super) degraded: bool,
     /// Its last control event is written.
     pub(super) finished: bool,
-    /// What the next control event covers.
+    /// The rows that the next control event covers.
     pub(super) since: Since,
 }
 
@@ -50,9 +52,16 @@ pub(super) struct Since {
 }
 
 impl Log {
+    /// The log as the last committed transaction left it; `None` in a new ledger.
+    pub(super) fn read(db: &Connection) -> Result<Option<Log>, StoreError> {
+        let query = "SELECT value FROM state WHERE name = 'log'";
+        let text: Option<String> = db.query_row(query, [], |row| row.get(0)).optional()?;
+        Ok(text.map(|text| serde_json::from_str(&text)).transpose()?)
+    }
+
     /// The log of a new ledger.
     pub(super) fn new(boot: Uuid) -> Log {
-        Log { last: 0, mark: 0, swept: 0, commits: 0, boot: Boot::new(boot) }
+        Log { last: 0, mark: 0, swept: 0, commits: 0, boot: BootTotals::new(boot) }
     }
 
     /// Takes the next position and the next sequence.
@@ -63,9 +72,9 @@ impl Log {
     }
 }
 
-impl Boot {
-    pub(super) fn new(id: Uuid) -> Boot {
-        Boot {
+impl BootTotals {
+    pub(super) fn new(id: Uuid) -> BootTotals {
+        BootTotals {
             id,
             sequence: 0,
             settled: 0,
@@ -83,8 +92,7 @@ impl Boot {
         since.first.get_or_insert(sequence);
         since.last = Some(sequence);
         since.events += 1;
-        since.tokens.input = since.tokens.input.saturating_add(tokens.input);
-        since.tokens.output = since.tokens.output.saturating_add(tokens.output);
+        since.tokens.add(tokens);
     }
 
     /// The control event that speaks of this boot now, with `open` calls still running.

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::error::CloseError;
 use super::quota::Quota;
+use super::stats::LedgerStats;
 use super::sums::{Sum, Sums};
-use super::{CloseError, Stats};
-use crate::usage::{Progress, Settled, Usage};
+use metering::usage::{Progress, Settled, Usage};
 
 /// How long the writer gathers after the first operation: what a crash can cost.
 const BATCH_MS: u64 = 10;
@@ -29,6 +30,9 @@ const MARK_MS: u64 = 200;
 /// Refused events that wait for the writer; beyond it the publisher's mark waits too. They come
 /// one by one, each after three tries.
 const REFUSED_MAX: usize = 1_024;
+
+/// What may wait of the call that has a slot: that it opened, and that it is settled.
+const OPS_PER_SLOT: usize = 2;
 
 /// Checkpoints that may wait, per slot: a batch that is a second late is soon made up for.
 const CHECKPOINTS_PER_SLOT: usize = 2;
@@ -45,9 +49,9 @@ pub(super) enum Op {
     Settle(Box<Settled>),
 }
 
-/// What the writer has to store next.
+/// The operations and marks that the writer stores next.
 #[derive(Debug, Default)]
-pub(super) struct Work {
+pub(super) struct Pending {
     pub(super) ops: VecDeque<Op>,
     /// Everything up to here is delivered or refused; 0 if that has not changed.
     pub(super) mark: u64,
@@ -59,7 +63,7 @@ pub(super) struct Work {
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct QueueState {
     ops: VecDeque<Op>,
     free: usize,
     checkpoints: usize,
@@ -73,14 +77,14 @@ struct Queue {
     accepted: u64,
     settled: u64,
     summed: u64,
-    phase: Phase,
+    phase: Lifecycle,
     finish_asked: bool,
     stop_asked: bool,
 }
 
 /// How far the ledger's life has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+enum Lifecycle {
     /// Calls are taken.
     #[default]
     Running,
@@ -90,7 +94,7 @@ enum Phase {
     Finished(u64),
 }
 
-/// What the writer has committed.
+/// The state that the writer's last commit left.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Committed {
     pub(super) position: u64,
@@ -101,10 +105,10 @@ pub(super) struct Committed {
     pub(super) ended: bool,
 }
 
-type Observer = Box<dyn Fn(Duration) + Send + Sync>;
+type CommitObserver = Box<dyn Fn(Duration) + Send + Sync>;
 
-/// What the ledger's threads share.
-pub(super) struct Shared {
+/// The queue of operations, with the counters: shared by the writer and every thread that has calls.
+pub(super) struct OpQueue {
     slots: usize,
     /// Operations in one transaction.
     batch_ops: usize,
@@ -112,18 +116,18 @@ pub(super) struct Shared {
     bytes: AtomicU64,
     /// When the first undelivered event was stored; 0 if there is none.
     oldest_ms: AtomicI64,
-    queue: Mutex<Queue>,
+    queue: Mutex<QueueState>,
     work: Condvar,
     done: Condvar,
     sums: Mutex<Sums>,
     committed: Mutex<Committed>,
     progress: Condvar,
-    observer: OnceLock<Observer>,
+    observer: OnceLock<CommitObserver>,
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for OpQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("slots", &self.slots).finish_non_exhaustive()
+        f.debug_struct("OpQueue").field("slots", &self.slots).finish_non_exhaustive()
     }
 }
 
@@ -131,15 +135,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
-    pub(super) fn new(slots: usize, quota: &Quota) -> Shared {
-        Shared {
+impl OpQueue {
+    pub(super) fn new(slots: usize, quota: &Quota) -> OpQueue {
+        OpQueue {
             slots,
             batch_ops: quota.batch_ops(),
             bytes_max: quota.max,
             bytes: AtomicU64::new(0),
             oldest_ms: AtomicI64::new(0),
-            queue: Mutex::new(Queue { free: slots, ..Queue::default() }),
+            queue: Mutex::new(QueueState { free: slots, ..QueueState::default() }),
             work: Condvar::new(),
             done: Condvar::new(),
             sums: Mutex::new(Sums::new(quota.sums())),
@@ -149,17 +153,19 @@ impl Shared {
         }
     }
 
-    // What any thread may call.
+    // For any thread.
 
     pub(super) fn reserve(&self) -> bool {
         let mut queue = locked(&self.queue);
-        let some = queue.free > 0 && queue.phase == Phase::Running && !queue.failing;
+        let some = queue.free > 0 && queue.phase == Lifecycle::Running && !queue.failing;
         queue.free -= usize::from(some);
         some
     }
 
     pub(super) fn give_back(&self, slots: usize) {
-        locked(&self.queue).free += slots;
+        let mut queue = locked(&self.queue);
+        queue.free += slots;
+        debug_assert!(queue.free <= self.slots, "a slot is given back once");
     }
 
     pub(super) fn open(&self, id: Uuid, draft: Arc<Usage>) {
@@ -176,7 +182,9 @@ impl Shared {
             return;
         }
         let mut queue = locked(&self.queue);
-        if queue.phase == Phase::Running && queue.checkpoints + entries <= CHECKPOINTS_PER_SLOT * self.slots {
+        if queue.phase == Lifecycle::Running
+            && queue.checkpoints + entries <= CHECKPOINTS_PER_SLOT * self.slots
+        {
             queue.checkpoints += entries;
             self.enqueue(&mut queue, Op::Checkpoint(batch));
         }
@@ -188,7 +196,7 @@ impl Shared {
         let mut queue = locked(&self.queue);
         queue.accepted += 1;
         queue.summed += 1;
-        let late = queue.phase != Phase::Running;
+        let late = queue.phase != Lifecycle::Running;
         if sums.is_empty() {
             queue.summing = true;
             self.work.notify_one();
@@ -211,7 +219,7 @@ impl Shared {
 
     pub(super) fn mark_refused(&self, position: u64, reason: &str) {
         let mut queue = locked(&self.queue);
-        // At the end nobody waits: what is left to deliver is bounded by then.
+        // At the end it does not wait: what is left to deliver is bounded by then.
         while queue.refused.len() >= REFUSED_MAX && !queue.stop_asked && !queue.finish_asked {
             let wait = Duration::from_millis(BATCH_MS);
             queue = self.done.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner).0;
@@ -220,14 +228,15 @@ impl Shared {
         self.work.notify_one();
     }
 
-    pub(super) fn stats(&self) -> Stats {
+    pub(super) fn stats(&self) -> LedgerStats {
         let queue = locked(&self.queue);
         let committed = *locked(&self.committed);
+        debug_assert!(queue.settled + queue.summed <= queue.accepted, "a call ends once");
         let oldest_ms = Some(self.oldest_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0);
         let waits = committed.position > committed.delivered;
         let oldest_ms = oldest_ms.filter(|_| waits);
         let oldest_undelivered = oldest_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        Stats {
+        LedgerStats {
             accepted: queue.accepted,
             settled: queue.settled,
             open: queue.accepted - queue.settled - queue.summed,
@@ -243,7 +252,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn on_commit(&self, observer: Observer) {
+    pub(super) fn on_commit(&self, observer: CommitObserver) {
         // A second observer is ignored, as documented.
         let _ = self.observer.set(observer);
     }
@@ -266,8 +275,8 @@ impl Shared {
         self.work.notify_all();
         loop {
             match queue.phase {
-                Phase::Finished(0) => return Ok(()),
-                Phase::Finished(unstored) => return Err(CloseError { unstored }),
+                Lifecycle::Finished(0) => return Ok(()),
+                Lifecycle::Finished(unstored) => return Err(CloseError { unstored }),
                 _ => queue = self.done.wait(queue).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -278,10 +287,10 @@ impl Shared {
         self.work.notify_all();
     }
 
-    fn push(&self, op: Op, count: impl FnOnce(&mut Queue)) {
+    fn push(&self, op: Op, count: impl FnOnce(&mut QueueState)) {
         let mut queue = locked(&self.queue);
         count(&mut queue);
-        if queue.phase == Phase::Running {
+        if queue.phase == Lifecycle::Running {
             self.enqueue(&mut queue, op);
         } else {
             drop(queue);
@@ -291,20 +300,22 @@ impl Shared {
         }
     }
 
-    fn enqueue(&self, queue: &mut Queue, op: Op) {
+    fn enqueue(&self, queue: &mut QueueState, op: Op) {
         queue.ops.push_back(op);
+        let ops_max = OPS_PER_SLOT * self.slots + queue.checkpoints;
+        debug_assert!(queue.ops.len() <= ops_max, "two operations for each slot");
         // Whoever pushes first wakes the writer; it then gathers by itself.
         if queue.ops.len() == 1 || queue.ops.len() == self.batch_ops {
             self.work.notify_one();
         }
     }
 
-    // What the writer calls.
+    // For the writer.
 
     /// Waits for something to store, then gathers for a moment. Returns what there is at
     /// `deadline` even if that is nothing. While the ledger is failing, marks and refused events
-    /// stay here until [`Shared::take_marks`].
-    pub(super) fn gather(&self, deadline: Instant) -> Work {
+    /// stay here until [`OpQueue::take_marks`].
+    pub(super) fn gather(&self, deadline: Instant) -> Pending {
         let mut queue = locked(&self.queue);
         queue = self.wait(queue, deadline, |queue| {
             queue.ops.is_empty() && !queue.marks_wait() && !queue.summing && !queue.ending()
@@ -322,7 +333,7 @@ impl Shared {
 
     /// All that there is, without waiting.
     #[cfg(test)]
-    pub(super) fn take_now(&self) -> Work {
+    pub(super) fn take_now(&self) -> Pending {
         locked(&self.queue).take(usize::MAX)
     }
 
@@ -339,10 +350,10 @@ impl Shared {
 
     fn wait<'a>(
         &self,
-        queue: MutexGuard<'a, Queue>,
+        queue: MutexGuard<'a, QueueState>,
         until: Instant,
-        more: impl FnMut(&mut Queue) -> bool,
-    ) -> MutexGuard<'a, Queue> {
+        more: impl FnMut(&mut QueueState) -> bool,
+    ) -> MutexGuard<'a, QueueState> {
         let time = until.saturating_duration_since(Instant::now());
         let waited = self.work.wait_timeout_while(queue, time, more);
         waited.unwrap_or_else(PoisonError::into_inner).0
@@ -419,7 +430,7 @@ impl Shared {
 
     /// Every operation is committed, but for `unstored`.
     pub(super) fn finished(&self, unstored: u64) {
-        locked(&self.queue).phase = Phase::Finished(unstored);
+        locked(&self.queue).phase = Lifecycle::Finished(unstored);
         self.done.notify_all();
     }
 
@@ -428,18 +439,18 @@ impl Shared {
         locked(&self.committed).ended = true;
         self.progress.notify_all();
         let mut queue = locked(&self.queue);
-        if !matches!(queue.phase, Phase::Finished(_)) {
-            queue.phase = Phase::Finished(unstored + queue.ops.len() as u64);
+        if !matches!(queue.phase, Lifecycle::Finished(_)) {
+            queue.phase = Lifecycle::Finished(unstored + queue.ops.len() as u64);
         }
         drop(queue);
         self.done.notify_all();
     }
 }
 
-impl Queue {
-    /// Somebody waits for the writer to end what it does.
+impl QueueState {
+    /// The writer is asked to end what it does.
     fn ending(&self) -> bool {
-        self.stop_asked || (self.finish_asked && !matches!(self.phase, Phase::Finished(_)))
+        self.stop_asked || (self.finish_asked && !matches!(self.phase, Lifecycle::Finished(_)))
     }
 
     /// Marks or refused events are there for the writer to take.
@@ -453,7 +464,7 @@ impl Queue {
     }
 
     /// Takes at most one transaction's operations.
-    fn take(&mut self, batch_ops: usize) -> Work {
+    fn take(&mut self, batch_ops: usize) -> Pending {
         let ops = if self.ops.len() <= batch_ops {
             std::mem::take(&mut self.ops)
         } else {
@@ -462,11 +473,11 @@ impl Queue {
         let checkpoints = ops.iter().map(|op| if let Op::Checkpoint(batch) = op { batch.len() } else { 0 });
         self.checkpoints -= checkpoints.sum::<usize>();
         self.summing = false;
-        let finish = self.finish_asked && self.phase == Phase::Running && self.ops.is_empty();
+        let finish = self.finish_asked && self.phase == Lifecycle::Running && self.ops.is_empty();
         if finish {
-            self.phase = Phase::Finishing;
+            self.phase = Lifecycle::Finishing;
         }
         let (mark, refused) = if self.failing { (0, Vec::new()) } else { self.take_marks() };
-        Work { ops, mark, refused, finish, stop: self.stop_asked && self.ops.is_empty() }
+        Pending { ops, mark, refused, finish, stop: self.stop_asked && self.ops.is_empty() }
     }
 }

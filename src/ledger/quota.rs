@@ -26,7 +26,7 @@ const SUM_BYTES: u64 = 1_600;
 /// Distinct sums held in memory, 10 MiB of them.
 const SUMS_MAX: u64 = 10_000;
 
-/// What one operation adds to the WAL, rounded up.
+/// One operation adds so many bytes to the WAL, rounded up.
 const OP_BYTES: u64 = 2_048;
 
 /// Operations in one transaction: bounds how long one takes.
@@ -61,6 +61,7 @@ impl Quota {
         let reserve = RESERVE_BYTES_MAX.min(room / 32);
         let ballast = wal + reserve;
         let database = room - wal - ballast;
+        debug_assert!(wal_copy <= wal && reserve <= database, "{room} bytes are split");
         Quota { max, events: database - reserve, database, wal_copy, wal, ballast }
     }
 

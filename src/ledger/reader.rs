@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Params};
 
+use super::error::StoreError;
+use super::log::Log;
+use super::options::DATABASE;
 use super::schema::{self, Standing};
-use super::store::{sql, unsigned};
-use super::{DATABASE, StoreError};
+use super::sql::{sql, unsigned};
 
 /// How long a read waits for a process that recovers the WAL.
 const BUSY_MS: u64 = 5_000;
@@ -54,7 +56,7 @@ impl From<rusqlite::Error> for ReadError {
 
 /// One stored event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct EventRow {
     /// Its place in the ledger, over all boots; grows by one with every event.
     pub position: u64,
     /// The serialised CloudEvent, final.
@@ -65,23 +67,23 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedRow {
     /// The event.
-    pub row: Row,
-    /// What the broker said.
+    pub row: EventRow,
+    /// The broker's words.
     pub reason: String,
 }
 
 /// A read-only view of a ledger.
 #[derive(Debug)]
-pub struct Reader {
+pub struct LedgerReader {
     db: Connection,
 }
 
-impl Reader {
+impl LedgerReader {
     /// Opens the ledger in a directory.
     ///
     /// # Errors
     /// If there is none, or it cannot be read.
-    pub fn open(dir: &Path) -> Result<Reader, ReadError> {
+    pub fn open(dir: &Path) -> Result<LedgerReader, ReadError> {
         let path = dir.join(DATABASE);
         if !path.is_file() {
             return Err(ReadError::Absent(dir.to_owned()));
@@ -95,7 +97,7 @@ impl Reader {
         match standing {
             Standing::Empty => Err(ReadError::Absent(dir.to_owned())),
             _ if application != schema::APPLICATION_ID => Err(ReadError::Foreign(dir.to_owned())),
-            Standing::Current => Ok(Reader { db }),
+            Standing::Current => Ok(LedgerReader { db }),
             Standing::Older => Err(ReadError::Older { found, known }),
             Standing::Newer => Err(ReadError::Newer { found, known }),
             Standing::Impossible => Err(ReadError::Foreign(dir.to_owned())),
@@ -106,7 +108,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the ledger cannot be read.
-    pub fn after(&self, position: u64, limit: usize) -> Result<Vec<Row>, ReadError> {
+    pub fn after(&self, position: u64, limit: usize) -> Result<Vec<EventRow>, ReadError> {
         self.rows(
             "SELECT position, body FROM event WHERE position > ?1 ORDER BY position LIMIT ?2",
             (sql(position), sql(limit as u64)),
@@ -117,7 +119,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the ledger cannot be read.
-    pub fn at(&self, position: u64) -> Result<Option<Row>, ReadError> {
+    pub fn at(&self, position: u64) -> Result<Option<EventRow>, ReadError> {
         let rows = self.rows("SELECT position, body FROM event WHERE position = ?1", [sql(position)])?;
         Ok(rows.into_iter().next())
     }
@@ -126,7 +128,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the ledger cannot be read.
-    pub fn first_unrefused(&self) -> Result<Option<Row>, ReadError> {
+    pub fn first_unrefused(&self) -> Result<Option<EventRow>, ReadError> {
         let query = "SELECT position, body FROM event
              WHERE position NOT IN (SELECT position FROM refused) ORDER BY position LIMIT 1";
         Ok(self.rows(query, [])?.into_iter().next())
@@ -142,7 +144,7 @@ impl Reader {
              WHERE position > ?1 ORDER BY position LIMIT ?2",
         )?;
         let rows = query.query_map((sql(after), sql(limit as u64)), |row| {
-            let event = Row { position: unsigned(row.get(0)?), body: row.get(1)? };
+            let event = EventRow { position: unsigned(row.get(0)?), body: row.get(1)? };
             Ok(RefusedRow { row: event, reason: row.get(2)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -177,14 +179,15 @@ impl Reader {
         Ok(state(&self.db)?.map_or(0, |log| log.mark))
     }
 
-    fn rows(&self, query: &str, parameters: impl Params) -> Result<Vec<Row>, ReadError> {
+    fn rows(&self, query: &str, parameters: impl Params) -> Result<Vec<EventRow>, ReadError> {
         let mut query = self.db.prepare_cached(query)?;
-        let rows = query
-            .query_map(parameters, |row| Ok(Row { position: unsigned(row.get(0)?), body: row.get(1)? }))?;
+        let rows = query.query_map(parameters, |row| {
+            Ok(EventRow { position: unsigned(row.get(0)?), body: row.get(1)? })
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }
 
-fn state(db: &Connection) -> Result<Option<super::log::Log>, ReadError> {
-    Ok(super::store::log(db)?)
+fn state(db: &Connection) -> Result<Option<Log>, ReadError> {
+    Ok(Log::read(db)?)
 }

@@ -1,4 +1,4 @@
-//! What a dead process left becomes events, before anything else happens.
+//! Recovery: calls that a dead process left open become events, before anything else happens.
 //!
 //! One transaction, so a crash within it leaves nothing of it: running it again gives the same
 //! calls the same ids, and nothing of the first attempt was ever published.
@@ -6,16 +6,17 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::StoreError;
-use super::log::{Boot, Log};
-use super::plan::stamp;
-use super::store::{Append, Store, sql};
-use crate::caller::{Caller, Trust};
-use crate::usage::{Progress, Settled, Target, Usage};
+use super::batch::stamp;
+use super::error::StoreError;
+use super::log::{BootTotals, Log};
+use super::sql::sql;
+use super::store::{Append, Store};
+use metering::caller::{Caller, Trust};
+use metering::usage::{Progress, Settled, Target, Usage};
 
-/// What recovery found.
+/// The result of a recovery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct Recovered {
     /// Calls of earlier boots that were open.
     pub(super) crashed: u64,
     /// Events that are neither delivered nor refused.
@@ -31,14 +32,14 @@ pub(super) fn recover(
     boot: Uuid,
     stored_counts: bool,
     was_degraded: bool,
-) -> Result<(Log, Found), StoreError> {
+) -> Result<(Log, Recovered), StoreError> {
     let found = store.log()?;
     // What the database held that this one replaces is not accounted for here.
     let lost_one = found.is_none() && store.replaces()?.is_some();
     let mut log = found.unwrap_or_else(|| Log::new(boot));
     let stored_counts = stored_counts && log.mark == log.last;
     let swept = log.swept;
-    let mut previous = std::mem::replace(&mut log.boot, Boot::new(boot));
+    let mut previous = std::mem::replace(&mut log.boot, BootTotals::new(boot));
     let mut append = store.begin(log, source)?;
     drop_settled(&append, swept)?;
     let crashed = settle_open(&mut append, boot)?;
@@ -57,7 +58,7 @@ pub(super) fn recover(
     }
     let log = append.commit()?;
     let undelivered = log.last - log.mark;
-    Ok((log, Found { crashed, undelivered }))
+    Ok((log, Recovered { crashed, undelivered }))
 }
 
 /// Deletes the rows of calls that were settled but not yet swept. Where there are none, no event is

@@ -1,10 +1,10 @@
-//! When delivered events go: after a while, or as soon as room is short. Undelivered ones never.
+//! Delivered events go after a while, or as soon as room is short. Undelivered ones never go.
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::StoreError;
+use super::error::StoreError;
 use super::store::Store;
 
 /// Events looked at in one step: a transaction of a few milliseconds.
@@ -46,6 +46,7 @@ impl Retention {
         let before = if short { i64::MAX } else { Timestamp::now().as_millisecond().saturating_sub(keep_ms) };
         let rows = (2 * stored).clamp(ROWS_MIN, ROWS_MAX);
         let hand = store.retire(self.hand, mark, before, rows)?;
+        debug_assert!(hand == self.hand || hand <= mark, "what is not delivered stays");
         let moved = hand > self.hand;
         self.hand = hand;
         self.due = Instant::now() + if moved { Duration::ZERO } else { IDLE };

@@ -11,7 +11,7 @@
 use rusqlite::{Connection, Transaction};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// `user_version` of [`TABLES`].
 pub(super) const VERSION: i64 = 1;
@@ -35,15 +35,15 @@ const TABLES: &str = "
     CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
-/// What brings a database to the next version.
-pub(super) type Step = fn(&Transaction<'_>) -> Result<(), StoreError>;
+/// Brings a database to the next version.
+pub(super) type Migration = fn(&Transaction<'_>) -> Result<(), StoreError>;
 
 /// The first leads from version 1 to version 2, and so on up to [`VERSION`].
-pub(super) const STEPS: &[Step] = &[];
+pub(super) const STEPS: &[Migration] = &[];
 
 const _: () = assert!(VERSION == STEPS.len() as i64 + 1, "each version but the first needs a step");
 
-/// What a version number means to a program that knows versions up to `known`.
+/// A version number, seen by a program that knows versions up to `known`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Nothing was written yet.
@@ -92,7 +92,7 @@ pub(super) fn create(db: &mut Connection, replaces: Option<&str>) -> Result<(), 
 
 /// Brings a database of version `from` up to date, in one transaction: `steps[n]` leads from
 /// version n + 1 to n + 2. On an error the database is as it was.
-pub(super) fn migrate(db: &mut Connection, from: i64, steps: &[Step]) -> Result<(), StoreError> {
+pub(super) fn migrate(db: &mut Connection, from: i64, steps: &[Migration]) -> Result<(), StoreError> {
     let tx = db.transaction()?;
     let mut version = from;
     for step in steps.iter().skip(usize::try_from(from - 1).unwrap_or(0)) {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     /// Steps that no release has: what a later version might do.
-    const LATER: &[Step] = &[
+    const LATER: &[Migration] = &[
         |tx| Ok(tx.execute_batch("ALTER TABLE event ADD COLUMN kind TEXT; UPDATE event SET kind = 'u'")?),
         |tx| Ok(tx.execute_batch("CREATE TABLE note (text TEXT) STRICT; INSERT INTO note VALUES ('3')")?),
     ];
@@ -164,7 +164,7 @@ mod tests {
     fn a_step_that_fails_leaves_the_database_as_it_was() {
         let mut db = v1();
         let before = (shape(&db), bodies(&db), version(&db).unwrap());
-        let failing: &[Step] = &[LATER[0], |tx| Ok(tx.execute_batch("INSERT INTO nowhere VALUES (1)")?)];
+        let failing: &[Migration] = &[LATER[0], |tx| Ok(tx.execute_batch("INSERT INTO nowhere VALUES (1)")?)];
         migrate(&mut db, 1, failing).unwrap_err();
         assert_eq!((shape(&db), bodies(&db), version(&db).unwrap()), before);
     }

@@ -13,14 +13,16 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::batch::{Batch, ControlDue};
+use super::error::{OpenError, StoreError};
 use super::lock::{open_private, sync_dir};
 use super::log::Log;
-use super::plan::{ControlDue, Plan};
 use super::quota::Quota;
 use super::schema::{self, Standing};
+use super::sql::{sql, unsigned};
 use super::sums::Sum;
-use super::{OpenError, StoreError, aside, intact};
-use crate::usage::{CloudEvent, EventType, Settled, SummaryPeriod, TokenTotals};
+use super::{integrity, quarantine};
+use metering::usage::{CloudEvent, EventType, Settled, SummaryPeriod};
 
 /// Five events of 1.5 KiB fill a page of this size to nine tenths; 4 KiB pages hold two and waste
 /// a quarter.
@@ -44,7 +46,7 @@ pub(super) struct Store {
 
 /// Bytes of the database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Size {
+pub(super) struct DatabaseSize {
     /// All pages.
     pub(super) bytes: u64,
     /// Pages that hold something.
@@ -59,7 +61,7 @@ impl Store {
     /// [`OpenError::Newer`]; [`OpenError::Database`], of which [`OpenError::is_damage`] says whether
     /// the file is to blame; [`OpenError::Io`].
     pub(super) fn open(path: &Path) -> Result<Store, OpenError> {
-        if let Some(wal) = aside::move_orphan(path, Timestamp::now())? {
+        if let Some(wal) = quarantine::move_orphan(path, Timestamp::now())? {
             tracing::error!(wal = %wal.display(), "a WAL without its database was moved aside");
         }
         drop(open_private(path)?);
@@ -73,7 +75,7 @@ impl Store {
         match schema::standing(found, schema::VERSION) {
             Standing::Current => {}
             Standing::Empty => {
-                let replaces = aside::latest(path)?;
+                let replaces = quarantine::latest(path)?;
                 let name = replaces.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
                 schema::create(&mut store.db, name.as_deref()).map_err(database)?;
             }
@@ -90,7 +92,7 @@ impl Store {
                 return Err(database(StoreError::Damaged(format!("user_version is {found}"))));
             }
         }
-        intact::check(&store.db).map_err(database)?;
+        integrity::check(&store.db).map_err(database)?;
         Ok(store)
     }
 
@@ -99,7 +101,7 @@ impl Store {
     fn prepare(&self) -> Result<i64, StoreError> {
         self.db.busy_timeout(Duration::from_millis(BUSY_MS))?;
         self.db.set_prepared_statement_cache_capacity(STATEMENTS);
-        intact::check_owner(&self.db)?;
+        integrity::check_owner(&self.db)?;
         let found = schema::version(&self.db)?;
         if matches!(schema::standing(found, schema::VERSION), Standing::Newer | Standing::Impossible) {
             return Ok(found);
@@ -132,7 +134,7 @@ impl Store {
 
     /// The log as the last committed transaction left it; `None` in a new ledger.
     pub(super) fn log(&self) -> Result<Option<Log>, StoreError> {
-        log(&self.db)
+        Log::read(&self.db)
     }
 
     /// Copies the WAL into the database, syncs that and cuts the WAL. After an error nothing is
@@ -174,12 +176,12 @@ impl Store {
     }
 
     /// How large the database is, and how much of it is in use.
-    pub(super) fn size(&self) -> Result<Size, StoreError> {
+    pub(super) fn size(&self) -> Result<DatabaseSize, StoreError> {
         let pages = |pragma| -> Result<u64, StoreError> {
             Ok(unsigned(self.db.prepare_cached(pragma)?.query_row([], |row| row.get(0))?))
         };
         let (all, free) = (pages("PRAGMA page_count")?, pages("PRAGMA freelist_count")?);
-        Ok(Size { bytes: all * self.page_bytes, used: all.saturating_sub(free) * self.page_bytes })
+        Ok(DatabaseSize { bytes: all * self.page_bytes, used: all.saturating_sub(free) * self.page_bytes })
     }
 
     /// When the first event after a position was stored.
@@ -196,32 +198,32 @@ impl Store {
         Ok(Append { tx, log, source: source.to_owned(), now: Timestamp::now(), buffer: Vec::new() })
     }
 
-    /// Writes a plan in one transaction and returns the log as it leaves it. With `stored_counts`
+    /// Writes a batch in one transaction and returns the log as it leaves it. With `stored_counts`
     /// the mark follows the last event.
     pub(super) fn write(
         &mut self,
-        plan: &Plan,
+        batch: &Batch,
         log: &Log,
         source: &str,
         stored_counts: bool,
     ) -> Result<Log, StoreError> {
         let mut append = self.begin(log.clone(), source)?;
         // First, so that a full database can take the rest.
-        append.sweep(&plan.sweep)?;
-        append.opened(plan)?;
-        for closed in &plan.closed {
+        append.sweep(&batch.sweep)?;
+        append.opened(batch)?;
+        for closed in &batch.closed {
             append.usage(closed.number, &closed.settled)?;
             append.log.boot.settled += 1;
         }
-        for sum in &plan.sums {
+        for sum in &batch.sums {
             append.sum(sum)?;
         }
-        append.marks(plan)?;
-        append.log.boot.degraded |= plan.degraded;
-        if let Some(due) = plan.control {
+        append.marks(batch)?;
+        append.log.boot.degraded |= batch.degraded;
+        if let Some(due) = batch.control {
             append.control(due)?;
         }
-        if !plan.sweep.is_empty() {
+        if !batch.sweep.is_empty() {
             append.log.swept = append.log.last;
         }
         if stored_counts {
@@ -282,8 +284,7 @@ impl Append<'_> {
         );
         event.traceparent.clone_from(&usage.ids.traceparent);
         let sequence = self.append(number, event)?;
-        let (input, output) = (usage.tokens.input.unwrap_or(0), usage.tokens.output.unwrap_or(0));
-        self.log.boot.cover(sequence, TokenTotals { input, output });
+        self.log.boot.cover(sequence, usage.tokens.totals());
         Ok(())
     }
 
@@ -298,7 +299,7 @@ impl Append<'_> {
 
     /// Appends a control event. Its subject is the boot that writes it, whose sequence it carries;
     /// `data.instance` is the boot that it speaks of.
-    pub(super) fn control_event(&mut self, control: crate::usage::Control) -> Result<(), StoreError> {
+    pub(super) fn control_event(&mut self, control: metering::usage::Control) -> Result<(), StoreError> {
         let time = Some(format!("{:.3}", self.now));
         let (id, boot) = (Uuid::now_v7().to_string(), self.log.boot.id.to_string());
         let event = CloudEvent::new(EventType::Control, &self.source, id, time, boot, control);
@@ -332,26 +333,26 @@ impl Append<'_> {
         Ok(sequence)
     }
 
-    fn opened(&mut self, plan: &Plan) -> Result<(), StoreError> {
+    fn opened(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut open = self.tx.prepare_cached("INSERT INTO open VALUES (?1, ?2, ?3)")?;
-        for call in &plan.opened {
+        for call in &batch.opened {
             let draft = text(&mut self.buffer, &*call.draft)?;
             open.execute(params![sql(call.number), call.id.as_bytes(), draft])?;
         }
         let mut progress = self.tx.prepare_cached("INSERT OR REPLACE INTO progress VALUES (?1, ?2)")?;
-        for (number, known) in &plan.progress {
+        for (number, known) in &batch.progress {
             let body = text(&mut self.buffer, known)?;
             progress.execute(params![sql(*number), body])?;
         }
         Ok(())
     }
 
-    fn marks(&mut self, plan: &Plan) -> Result<(), StoreError> {
+    fn marks(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut refuse = self.tx.prepare_cached("INSERT OR IGNORE INTO refused VALUES (?1, ?2)")?;
-        for (position, reason) in &plan.refused {
+        for (position, reason) in &batch.refused {
             self.log.boot.refused += refuse.execute(params![sql(*position), reason])? as u64;
         }
-        self.log.mark = self.log.mark.max(plan.mark.min(self.log.last));
+        self.log.mark = self.log.mark.max(batch.mark.min(self.log.last));
         Ok(())
     }
 
@@ -378,26 +379,9 @@ impl Append<'_> {
     }
 }
 
-/// The log as the last committed transaction left it; `None` in a new ledger.
-pub(super) fn log(db: &Connection) -> Result<Option<Log>, StoreError> {
-    let query = "SELECT value FROM state WHERE name = 'log'";
-    let text: Option<String> = db.query_row(query, [], |row| row.get(0)).optional()?;
-    Ok(text.map(|text| serde_json::from_str(&text)).transpose()?)
-}
-
 /// A value as JSON text, in a buffer that is used again and again.
 fn text<'a>(buffer: &'a mut Vec<u8>, value: &impl Serialize) -> Result<&'a str, StoreError> {
     buffer.clear();
     serde_json::to_writer(&mut *buffer, value)?;
     std::str::from_utf8(buffer).map_err(|error| StoreError::Sqlite(error.into()))
-}
-
-/// SQLite's integers are signed; no count here comes near the difference.
-pub(super) fn sql(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// The way back.
-pub(super) fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
 }

@@ -8,17 +8,17 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 use uuid::Uuid;
 
-use crate::caller::Caller;
-use crate::usage::{Accounting, Quality, Reporter, SCHEMA_VERSION, Settled, Source, Summary};
-use crate::usage::{SummaryPeriod, Target, TokenTotals};
+use metering::caller::Caller;
+use metering::usage::{Accounting, Quality, Reporter, SCHEMA_VERSION, Settled, Source, Summary};
+use metering::usage::{SummaryPeriod, Target, TokenTotals};
 
 /// `caller.id` of the calls beyond the bound on keys.
 const OTHER: &str = "other";
 
-/// What calls must share to be added up: who pays, for what, and how it is known. The caller map gives a
+/// Calls are added up that have this in common: who pays, for what, and how it is known. The caller map gives a
 /// payer another department now and then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
+struct SumKey {
     caller: SmolStr,
     department: Option<SmolStr>,
     cost_center: Option<SmolStr>,
@@ -33,7 +33,7 @@ struct Key {
 pub(super) struct Sum {
     /// The event's id, made once.
     pub(super) id: Uuid,
-    key: Key,
+    key: SumKey,
     caller: Caller,
     target: Target,
     accounting: Accounting,
@@ -46,7 +46,7 @@ pub(super) struct Sum {
 /// All sums.
 #[derive(Debug)]
 pub(super) struct Sums {
-    by_key: HashMap<Key, Sum>,
+    by_key: HashMap<SumKey, Sum>,
     keys_max: usize,
 }
 
@@ -62,12 +62,10 @@ impl Sums {
 
     /// Adds one finished call.
     pub(super) fn add(&mut self, settled: &Settled) {
-        let key = self.place(Key::of(settled));
+        let key = self.place(SumKey::of(settled));
         let sum = self.by_key.entry(key).or_insert_with_key(|key| Sum::empty(key, settled));
         sum.calls += 1;
-        let tokens = &settled.usage.tokens;
-        sum.tokens.input = sum.tokens.input.saturating_add(tokens.input.unwrap_or(0));
-        sum.tokens.output = sum.tokens.output.saturating_add(tokens.output.unwrap_or(0));
+        sum.tokens.add(settled.usage.tokens.totals());
         sum.from = sum.from.min(settled.time);
         sum.to = sum.to.max(settled.time);
     }
@@ -98,21 +96,21 @@ impl Sums {
     }
 
     /// The key that calls of a key are added to: its own while there is room for one.
-    fn place(&self, key: Key) -> Key {
+    fn place(&self, key: SumKey) -> SumKey {
         if self.by_key.len() >= self.keys_max && !self.by_key.contains_key(&key) {
             let caller = SmolStr::new_static(OTHER);
-            Key { caller, department: None, cost_center: None, deployment: None, model: None, ..key }
+            SumKey { caller, department: None, cost_center: None, deployment: None, model: None, ..key }
         } else {
             key
         }
     }
 }
 
-impl Key {
-    fn of(settled: &Settled) -> Key {
+impl SumKey {
+    fn of(settled: &Settled) -> SumKey {
         let usage = &settled.usage;
         let accounting = &usage.accounting;
-        Key {
+        SumKey {
             caller: usage.caller.id.clone(),
             department: usage.caller.department.clone(),
             cost_center: usage.caller.cost_center.clone(),
@@ -137,7 +135,7 @@ impl Key {
 }
 
 impl Sum {
-    fn empty(key: &Key, first: &Settled) -> Sum {
+    fn empty(key: &SumKey, first: &Settled) -> Sum {
         let usage = &first.usage;
         let caller = key.caller(&usage.caller);
         let target = Target {
@@ -164,8 +162,7 @@ impl Sum {
     /// Adds the calls of another sum of the same key.
     fn join(&mut self, other: &Sum) {
         self.calls += other.calls;
-        self.tokens.input = self.tokens.input.saturating_add(other.tokens.input);
-        self.tokens.output = self.tokens.output.saturating_add(other.tokens.output);
+        self.tokens.add(other.tokens);
         self.from = self.from.min(other.from);
         self.to = self.to.max(other.to);
     }

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::lock::DirLock;
-use super::queue::{Op, Shared, Work};
+use super::queue::{Op, OpQueue, Pending};
 use super::writer::Writer;
-use super::{DATABASE, Options, Reader};
-use crate::caller::{Caller, Trust};
-use crate::usage::{
+use super::{DATABASE, LedgerOptions, LedgerReader};
+use metering::caller::{Caller, Trust};
+use metering::usage::{
     Accounting, CloudEvent, Control, EventType, Ids, Outcome, Progress, Reporter, Request, Settled, Source,
     Stream, Target, Timing, Tokens, Units, Usage,
 };
@@ -21,7 +21,7 @@ use crate::usage::{
 fn usage(caller: &str, input: Option<u64>, output: Option<u64>) -> Usage {
     let who = Caller { id: caller.into(), ..Caller::unattributed(Trust::None) };
     Usage {
-        schema_version: crate::usage::SCHEMA_VERSION.into(),
+        schema_version: metering::usage::SCHEMA_VERSION.into(),
         caller: who,
         target: Target { deployment: Some("gpt".into()), ..Target::default() },
         request: Request::default(),
@@ -36,13 +36,13 @@ fn usage(caller: &str, input: Option<u64>, output: Option<u64>) -> Usage {
     }
 }
 
-fn options(dir: &Path, publishes: bool) -> Options {
-    Options {
+fn options(dir: &Path, publishes: bool) -> LedgerOptions {
+    LedgerOptions {
         slots: 64,
         keep: Duration::from_secs(3_600),
         control_interval: Duration::from_secs(3_600),
         publishes,
-        ..Options::new(dir)
+        ..LedgerOptions::new(dir)
     }
 }
 
@@ -63,24 +63,24 @@ impl Rig {
     fn start(&mut self) {
         let options = options(self.dir.path(), true);
         let quota = super::writer::quota(&options);
-        let shared = Arc::new(Shared::new(options.slots, &quota));
+        let queue = Arc::new(OpQueue::new(options.slots, &quota));
         let marker = DirLock::take(self.dir.path()).unwrap().marker().unwrap();
-        self.writer = Some(Writer::open(&options, quota, shared, marker).unwrap());
+        self.writer = Some(Writer::open(&options, quota, queue, marker).unwrap());
     }
 
-    fn store(&mut self, work: Work) {
+    fn store(&mut self, work: Pending) {
         let writer = self.writer.as_mut().unwrap();
         writer.step(work);
         assert!(writer.failing.is_none());
     }
 
-    fn reader(&self) -> Reader {
-        Reader::open(self.dir.path()).unwrap()
+    fn reader(&self) -> LedgerReader {
+        LedgerReader::open(self.dir.path()).unwrap()
     }
 }
 
 /// One event per call, with the right numbers; no gap in any sequence; controls that add up.
-fn check(reader: &Reader, expected: &HashMap<Uuid, (Outcome, Option<u64>)>) {
+fn check(reader: &LedgerReader, expected: &HashMap<Uuid, (Outcome, Option<u64>)>) {
     let rows = reader.after(0, usize::MAX).unwrap();
     let mut usages: HashMap<Uuid, (Outcome, Option<u64>)> = HashMap::new();
     let mut sequences: BTreeMap<String, Vec<u64>> = BTreeMap::new();
@@ -142,17 +142,20 @@ fn rows_of_settled_calls_are_swept_in_bulk_and_at_the_end() {
     let mut rig = Rig::new();
     rig.start();
     let ids: Vec<Uuid> = (0..5_000).map(|_| Uuid::now_v7()).collect();
-    rig.store(Work { ops: ids.iter().map(|id| open_op(*id)).collect(), ..Work::default() });
+    rig.store(Pending { ops: ids.iter().map(|id| open_op(*id)).collect(), ..Pending::default() });
     let rows = |rig: &Rig| -> u64 {
         let db = rusqlite::Connection::open(rig.dir.path().join(DATABASE)).unwrap();
         db.query_row("SELECT count(*) FROM open", [], |row| row.get::<_, i64>(0)).unwrap() as u64
     };
-    rig.store(Work { ops: ids[..1_000].iter().map(|id| settle_op(*id)).collect(), ..Work::default() });
+    rig.store(Pending { ops: ids[..1_000].iter().map(|id| settle_op(*id)).collect(), ..Pending::default() });
     assert_eq!((rows(&rig), rig.reader().open_calls().unwrap()), (5_000, 4_000));
-    rig.store(Work { ops: ids[1_000..4_500].iter().map(|id| settle_op(*id)).collect(), ..Work::default() });
+    rig.store(Pending {
+        ops: ids[1_000..4_500].iter().map(|id| settle_op(*id)).collect(),
+        ..Pending::default()
+    });
     assert_eq!((rows(&rig), rig.reader().open_calls().unwrap()), (500, 500));
     let ops = ids[4_500..].iter().map(|id| settle_op(*id)).collect();
-    rig.store(Work { ops, finish: true, ..Work::default() });
+    rig.store(Pending { ops, finish: true, ..Pending::default() });
     assert_eq!((rows(&rig), rig.reader().open_calls().unwrap()), (0, 0));
 }
 
@@ -162,8 +165,8 @@ fn only_delivered_old_events_that_were_not_refused_go() {
     rig.start();
     let ids: Vec<Uuid> = (0..10).map(|_| Uuid::now_v7()).collect();
     let ops = ids.iter().flat_map(|id| [open_op(*id), settle_op(*id)]).collect();
-    rig.store(Work { ops, ..Work::default() });
-    rig.store(Work { mark: 6, refused: vec![(3, "too big".to_owned())], ..Work::default() });
+    rig.store(Pending { ops, ..Pending::default() });
+    rig.store(Pending { mark: 6, refused: vec![(3, "too big".to_owned())], ..Pending::default() });
     let mut store = super::store::Store::open(&rig.dir.path().join(DATABASE)).unwrap();
     let later = Timestamp::now().as_millisecond() + 1;
     assert_eq!(store.retire(0, 6, later - 3_600_000, 512).unwrap(), 0, "all are young");
@@ -178,7 +181,7 @@ fn only_delivered_old_events_that_were_not_refused_go() {
     rig.writer = None;
     rig.start();
     let id = Uuid::now_v7();
-    rig.store(Work { ops: [open_op(id), settle_op(id)].into_iter().collect(), ..Work::default() });
+    rig.store(Pending { ops: [open_op(id), settle_op(id)].into_iter().collect(), ..Pending::default() });
     let last = rig.reader().after(10, 100).unwrap();
     assert_eq!(last.iter().map(|row| row.position).collect::<Vec<_>>(), [11, 12]);
 }
@@ -189,8 +192,8 @@ fn what_is_not_delivered_stays_however_old_it_is_and_however_short_room_is() {
     rig.start();
     let ids: Vec<Uuid> = (0..10).map(|_| Uuid::now_v7()).collect();
     let ops = ids.iter().flat_map(|id| [open_op(*id), settle_op(*id)]).collect();
-    rig.store(Work { ops, ..Work::default() });
-    rig.store(Work { mark: 6, ..Work::default() });
+    rig.store(Pending { ops, ..Pending::default() });
+    rig.store(Pending { mark: 6, ..Pending::default() });
     let mut store = super::store::Store::open(&rig.dir.path().join(DATABASE)).unwrap();
     for short in [false, true] {
         let mut retention = super::retain::Retention::new(Duration::ZERO, Instant::now());
@@ -210,7 +213,7 @@ fn what_a_failed_sync_left_is_not_settled_while_a_reader_keeps_it_in_the_wal() {
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("BEGIN; SELECT count(*) FROM event;").unwrap();
     let id = Uuid::now_v7();
-    rig.store(Work { ops: [open_op(id), settle_op(id)].into_iter().collect(), ..Work::default() });
+    rig.store(Pending { ops: [open_op(id), settle_op(id)].into_iter().collect(), ..Pending::default() });
     let store = super::store::Store::open(&path).unwrap();
     assert!(matches!(store.settle_wal(), Err(super::StoreError::ReaderInWal)));
     other.execute_batch("COMMIT").unwrap();
@@ -256,7 +259,7 @@ fn an_end_that_cannot_be_stored_is_an_error_and_the_call_comes_back_as_crashed()
     let id = Uuid::now_v7();
     let draft = usage("a", None, None);
     let call = ledger.reserve().unwrap().open(id, &draft);
-    let reader = Reader::open(dir.path()).unwrap();
+    let reader = LedgerReader::open(dir.path()).unwrap();
     while reader.open_calls().unwrap() == 0 {
         std::thread::sleep(Duration::from_millis(5));
     }

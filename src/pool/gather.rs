@@ -124,6 +124,7 @@ impl<T> Queue<T> {
         let open = |state: &mut State<T>| !state.closed;
         let (mut state, _) =
             self.wake.wait_timeout_while(state, GATHER_TIME, open).unwrap_or_else(PoisonError::into_inner);
+        debug_assert!(things.is_empty(), "what was taken is done");
         std::mem::swap(&mut state.waiting, things);
         !things.is_empty()
     }

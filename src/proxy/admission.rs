@@ -6,7 +6,7 @@ use http::header::{HeaderMap, HeaderName};
 use super::answer::Refusal;
 use super::headers::decode;
 use super::{ApiKey, Config, Policy, Removals};
-use crate::caller::Resolved;
+use metering::caller::Resolved;
 
 /// Header, and query parameter of realtime calls, whose clients cannot set headers.
 const API_KEY: &str = "api-key";
@@ -44,7 +44,7 @@ fn carries_api_key(uri: &Uri, headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::caller::{Caller, Trust};
+    use metering::caller::{Caller, Trust};
 
     fn refused(
         policy: &Policy,

@@ -14,8 +14,8 @@ use super::outbound::Outbound;
 use super::passing::Passing;
 use super::stall::{Arriving, Stalled};
 use super::upstream::{Broken, Download};
-use crate::meter::Ending;
 use crate::tee::{Conclude, RequestTap, ResponseTap};
+use metering::meter::Ending;
 
 /// The service's answer as it comes.
 pub(super) type Wire = Passing<Download<Outbound<RequestTap<Arriving>>>>;

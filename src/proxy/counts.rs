@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::refused::Refusals;
 use super::tls::Cause;
-use crate::caller::Lack;
+use metering::caller::Lack;
 
 /// One line in this time for each kind of failure and each upstream: whoever can cause failures
 /// cannot fill the log with them.

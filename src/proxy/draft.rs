@@ -6,8 +6,8 @@ use smol_str::SmolStr;
 
 use super::surface::Surface;
 use super::upstream::Upstream;
-use crate::caller::{ATTEMPT, REQUEST_ID, Resolved};
-use crate::usage::{Ids, Target, Usage};
+use metering::caller::{ATTEMPT, REQUEST_ID, Resolved};
+use metering::usage::{Ids, Reason, Side, Target, Usage};
 
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
@@ -40,8 +40,8 @@ pub(super) fn draft(
     draft.request.attempt = number(of_gateway(&ATTEMPT)).or_else(|| number(id(&RETRY_COUNT)));
     draft.timing.started_at = Some(at);
     if surface.is_odd {
-        draft.accounting.add_reason("input:odd_path");
-        draft.accounting.add_reason("output:odd_path");
+        draft.accounting.add_reason(Side::Input, Reason::OddPath);
+        draft.accounting.add_reason(Side::Output, Reason::OddPath);
     }
     draft.ids = Ids {
         gateway_request_id: of_gateway(&REQUEST_ID),

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use super::DrainBounds;
 use super::answer::Answer;
 use crate::tee::{Accounts, Call, Cause, Left, ResponseTap};
+use metering::usage::Reason;
 
 /// Reads answers on, from one network thread. The number is counted over all.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Drains {
         }
         let more = |calls: usize| (calls < self.bounds.calls).then_some(calls + 1);
         let taken = running(&self.accounts).fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
-        let stopped = if taken.is_ok() { None } else { Some("drain_calls") };
+        let stopped = if taken.is_ok() { None } else { Some(Reason::DrainCalls) };
         call.left(Left { drained: taken.is_ok(), stopped });
         taken.is_ok().then(|| Slot(Arc::clone(&self.accounts)))
     }
@@ -78,7 +79,7 @@ impl Drains {
                     None => finished(&slot.0),
                 },
                 // The call is in `answer`, and ends when that is dropped.
-                Err(_) => call.left(Left { drained: true, stopped: Some("drain_timeout") }),
+                Err(_) => call.left(Left { drained: true, stopped: Some(Reason::DrainTimeout) }),
             }
         });
     }
@@ -99,12 +100,12 @@ where
         while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut tap).poll_frame(cx)).await {
             match left.checked_sub(frame.data_ref().map_or(0, Bytes::len) as u64) {
                 Some(rest) => left = rest,
-                None => return Some("drain_bytes"),
+                None => return Some(Reason::DrainBytes),
             }
         }
         None
     };
-    match (timeout_at(end, reading).await.unwrap_or(Some("drain_timeout")), call) {
+    match (timeout_at(end, reading).await.unwrap_or(Some(Reason::DrainTimeout)), call) {
         (Some(stopped), Some(call)) if tap.call().is_some() => {
             call.left(Left { drained: true, stopped: Some(stopped) });
         }

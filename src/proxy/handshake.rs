@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use crate::meter::Treatment;
 use crate::tee::{Accounts, Begin, Call, Conclude, Live};
-use crate::usage::Api;
+use metering::meter::Treatment;
+use metering::usage::Api;
 
 /// A handshake without an answer yet. Its place in the ledger is reserved. Dropped, it is a call whose
 /// caller has left.

@@ -8,6 +8,7 @@ use http::header::{
     UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
+use percent_encoding::percent_decode_str;
 use smol_str::SmolStr;
 
 /// Fields that end at this hop whether or not `Connection` names them.
@@ -126,27 +127,7 @@ pub(super) fn path<'a>(uri: &'a Uri, prefix: Option<&str>) -> &'a str {
 
 /// Percent-decoding; what is not UTF-8 becomes U+FFFD.
 pub(super) fn decode(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text); // almost always
-    }
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        let mut ahead = bytes.clone();
-        let digits = (ahead.next().and_then(hex), ahead.next().and_then(hex));
-        match (byte, digits) {
-            (b'%', (Some(high), Some(low))) => {
-                decoded.push(high << 4 | low);
-                bytes = ahead;
-            }
-            _ => decoded.push(byte),
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
-}
-
-fn hex(byte: u8) -> Option<u8> {
-    (byte as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 /// A parameter of a query, decoded; the first of its name.

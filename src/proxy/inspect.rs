@@ -19,9 +19,9 @@ use super::headers::decode;
 use super::outbound::{Held, Outbound, Room};
 use super::refused::{Asked, Refusals, speaks_of_options};
 use super::surface::{Surface, Treatment};
-use crate::chunk::{Inspected, Inspection, form_boundary};
 use crate::tee::{Kept, REQUEST_READ_BYTES_MAX};
-use crate::usage::Api;
+use metering::chunk::{Inspected, Inspection, form_boundary};
+use metering::usage::Api;
 
 /// The first api-version whose specification has `stream_options`. Older ones answer 400
 /// (azure-rest-api-specs#29157).

@@ -54,9 +54,9 @@ pub use self::policy::{ApiKey, DrainBounds, Policy};
 use self::socket::Door;
 pub use self::tls::{CallerTls, Tls};
 pub use self::upstream::Upstream;
-use crate::caller::{Peer, Resolved};
 use crate::ledger::Ledger;
 use crate::tee::Accounts;
+use metering::caller::{Peer, Resolved};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

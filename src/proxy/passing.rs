@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::chunk::HideUsage;
+use metering::chunk::HideUsage;
 
 /// A body that is passed on.
 #[derive(Debug)]

@@ -29,11 +29,11 @@ use super::surface::{Surface, Treatment, classify};
 use super::upstream::{Answer as Answered, Broken, Client, Upstream, head::only_chunked, linger};
 use super::websocket::{self, TunnelSlot};
 use super::{BoxError, Config, Policy, Removals, Shared, admission, draft, headers};
-use crate::caller::{Peer, Resolved};
 use crate::ledger::Slot;
-use crate::meter::{Ending, Representation};
 use crate::tee::{Begin, Call, Cause, Conclude, Live, RequestTap, ResponseTap};
-use crate::usage::{IncludeUsage, Injection};
+use metering::caller::{Peer, Resolved};
+use metering::meter::{Ending, Representation};
+use metering::usage::{IncludeUsage, Injection};
 
 /// Forwards the requests of one network thread.
 pub(super) struct Service {

@@ -19,7 +19,7 @@ use super::patience::TLS_HANDSHAKE;
 use super::reset::{CallerSocket, Close};
 use super::stall::Stall;
 use super::tls::{self, CallerTls, Cause, Chain};
-use crate::caller::Peer;
+use metering::caller::Peer;
 
 /// How long, and how much of, what a caller still sends is read after our last word. A socket closed
 /// with unread data sends a reset, which can destroy that word on its way.

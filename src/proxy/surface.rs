@@ -7,8 +7,8 @@ use smol_str::SmolStr;
 
 use super::headers::parameter;
 use super::path::Path;
-pub use crate::meter::Treatment;
-use crate::usage::Api;
+pub use metering::meter::Treatment;
+use metering::usage::Api;
 
 /// Characters of a deployment or an api-version that go into an event. Azure allows 64; what is
 /// longer is no name.
@@ -186,7 +186,7 @@ fn kept_api(operation: &[&str]) -> Api {
 }
 
 fn name(text: SmolStr) -> Option<SmolStr> {
-    let fits = text.chars().count() <= NAME_CHARS_MAX && !crate::names::has_control(&text);
+    let fits = text.chars().count() <= NAME_CHARS_MAX && !metering::names::has_control(&text);
     (!text.is_empty() && fits).then_some(text)
 }
 

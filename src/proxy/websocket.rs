@@ -17,9 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::way::Way;
 use super::upstream::head::has_token;
-use crate::frames::Frames;
-use crate::meter::Ending;
 use crate::tee::Conclude;
+use metering::frames::Frames;
+use metering::meter::Ending;
 
 /// A tunnel to be run by the task of its connection, so that it is drained and ended like one.
 type Tunnel = Pin<Box<dyn Future<Output = ()> + Send>>;

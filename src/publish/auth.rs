@@ -8,12 +8,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 
 use super::brokers::EVENT_HUBS;
-use super::config::{Config, ConfigError, set_all};
+use super::config::{KafkaConfig, KafkaConfigError, set_all};
 use super::connection_string;
 use super::context::Context;
 use super::properties;
 use super::secret::Secret;
-use super::token::{Keeper, TokenSource};
+use super::token::{TokenRefresher, TokenSource};
 
 /// How long a program that reads waits for its first token, ..
 const TOKEN_WAIT: Duration = Duration::from_secs(30);
@@ -68,13 +68,13 @@ impl Auth {
     }
 }
 
-impl Config {
+impl KafkaConfig {
     /// What is wrong with the login. `brokers_known`: their addresses can be read, so that a login can be
     /// held against them.
-    pub(super) fn login_problems(&self, brokers_known: bool) -> Vec<ConfigError> {
+    pub(super) fn login_problems(&self, brokers_known: bool) -> Vec<KafkaConfigError> {
         let mut errors = Vec::new();
         let mut wrong =
-            |key: &str, problem: String| errors.push(ConfigError { key: key.to_owned(), problem });
+            |key: &str, problem: String| errors.push(KafkaConfigError { key: key.to_owned(), problem });
         match &self.auth {
             Auth::None if self.event_hubs() => {
                 let problem = "\"none\" is not allowed: Event Hubs wants a login; allowed: sasl | entra";
@@ -128,11 +128,11 @@ impl Config {
     }
 
     /// The thread that keeps tokens at hand, if they are what proves who we are.
-    pub(super) fn keeper(&self) -> Result<Option<Arc<Keeper>>, String> {
+    pub(super) fn refresher(&self) -> Result<Option<Arc<TokenRefresher>>, String> {
         let Auth::Entra { source, scope } = &self.auth else { return Ok(None) };
         let scope = self.scope(scope.as_deref())?;
-        let keeper = Keeper::start(source.clone(), scope).map_err(|error| error.to_string())?;
-        Ok(Some(Arc::new(keeper)))
+        let refresher = TokenRefresher::start(source.clone(), scope).map_err(|error| error.to_string())?;
+        Ok(Some(Arc::new(refresher)))
     }
 
     /// Reads secrets again that came from files. Returns whether one has changed; the error says why
@@ -156,14 +156,14 @@ impl Config {
     /// # Errors
     /// If the client cannot be made, or there is no token for it within half a minute.
     pub fn consumer(&self, settings: &[(&str, &str)]) -> KafkaResult<BaseConsumer<Context>> {
-        let keeper = self.keeper().map_err(KafkaError::ClientCreation)?;
-        if let Some(keeper) = &keeper {
-            keeper.tokens.wait(TOKEN_WAIT).map_err(KafkaError::ClientCreation)?;
+        let refresher = self.refresher().map_err(KafkaError::ClientCreation)?;
+        if let Some(refresher) = &refresher {
+            refresher.tokens.wait(TOKEN_WAIT).map_err(KafkaError::ClientCreation)?;
         }
         let mut client = self.connection();
         set_all(&mut client, settings);
-        let needs_token = keeper.is_some();
-        let made: KafkaResult<BaseConsumer<Context>> = client.create_with_context(Context::new(keeper));
+        let needs_token = refresher.is_some();
+        let made: KafkaResult<BaseConsumer<Context>> = client.create_with_context(Context::new(refresher));
         let consumer = made.map_err(|error| match &error {
             KafkaError::ClientCreation(_) => KafkaError::ClientCreation(self.told(&error)),
             KafkaError::ClientConfig(..) => KafkaError::ClientCreation(properties::refusal(&error).1),
@@ -185,8 +185,13 @@ mod tests {
 
     const HUB: &str = "ns.servicebus.windows.net:9093";
 
-    fn config(brokers: &str, auth: Auth) -> Config {
-        Config { brokers: brokers.to_owned(), topic: "ai-usage".to_owned(), auth, properties: Vec::new() }
+    fn config(brokers: &str, auth: Auth) -> KafkaConfig {
+        KafkaConfig {
+            brokers: brokers.to_owned(),
+            topic: "ai-usage".to_owned(),
+            auth,
+            properties: Vec::new(),
+        }
     }
 
     fn entra(scope: Option<&str>) -> Auth {
@@ -230,7 +235,7 @@ mod tests {
         };
         std::fs::write(&path, string("one")).unwrap();
         let mut config = config(HUB, Auth::ConnectionString(Secret::from_file(&path).unwrap()));
-        let password = |config: &Config| config.producer().get("sasl.password").map(str::to_owned);
+        let password = |config: &KafkaConfig| config.producer().get("sasl.password").map(str::to_owned);
         assert_eq!(config.reload(), Ok(false));
         std::fs::write(&path, string("")).unwrap();
         assert!(config.reload().unwrap_err().contains("SharedAccessKey"));

@@ -1,6 +1,6 @@
-//! What can be seen of a broker's address before anybody connects: that it is `host:port`.
+//! Checks brokers' addresses before a connection is made: each must be `host:port`.
 //!
-//! What is refused is repeated as far as it is a host and a port: a user, a password or a connection string that
+//! A refused address is repeated as far as it is a host and a port: a user, a password or a connection string that
 //! stands here by mistake is not.
 
 use std::net::Ipv6Addr;
@@ -17,7 +17,7 @@ const KAFKA_PORT: &str = "9092";
 /// Characters between two dots of a name (RFC 1035 2.3.4).
 const LABEL_BYTES_MAX: usize = 63;
 
-/// What is wrong with one address; `None` if it is `host:port`.
+/// Says what is wrong with one address; `None` if it is `host:port`.
 pub(super) fn problem(text: &str) -> Option<String> {
     let text = text.trim();
     if text.is_empty() {

@@ -1,4 +1,4 @@
-//! What an error of the broker calls for.
+//! Classifies errors of the broker by what there is to do about them.
 //!
 //! librdkafka retries by itself what it takes for transient (leader changes, time-outs, broken
 //! connections). What is left is decided here, by what librdkafka 2.12.1 was seen to do with each
@@ -6,43 +6,46 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-/// What to do about an error.
+/// An error, by what there is to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub enum ErrorClass {
     /// Send again after a pause.
     Again,
     /// The producer has no room: wait for answers.
     Full,
     /// This event, or one in its batch, is not acceptable: send fewer to find out which.
     Event,
-    /// Nothing will get through until somebody changes a setting: the same pauses, and a loud word.
+    /// Nothing will get through until a setting is changed: the same pauses, and an error in the log.
     Setting,
     /// This producer is finished: make a new one and begin again at the mark.
     Producer,
 }
 
-impl Class {
+impl ErrorClass {
     /// Every class, in order.
-    pub const ALL: [Class; 5] = [Class::Again, Class::Full, Class::Event, Class::Setting, Class::Producer];
+    pub const ALL: [ErrorClass; 5] =
+        [ErrorClass::Again, ErrorClass::Full, ErrorClass::Event, ErrorClass::Setting, ErrorClass::Producer];
 
     /// The class as a label of metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Class::Again => "again",
-            Class::Full => "full",
-            Class::Event => "event",
-            Class::Setting => "setting",
-            Class::Producer => "producer",
+            ErrorClass::Again => "again",
+            ErrorClass::Full => "full",
+            ErrorClass::Event => "event",
+            ErrorClass::Setting => "setting",
+            ErrorClass::Producer => "producer",
         }
     }
 }
 
 /// Classifies an error of `send` or of a delivery report.
-pub(super) fn classify(error: &KafkaError) -> Class {
+pub(super) fn classify(error: &KafkaError) -> ErrorClass {
     match error.rdkafka_error_code() {
-        Some(Code::QueueFull) => Class::Full,
-        Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidRecord) => Class::Event,
-        Some(Code::InvalidTimestamp | Code::InvalidMessageSize | Code::InvalidMessage) => Class::Event,
+        Some(Code::QueueFull) => ErrorClass::Full,
+        Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidRecord) => {
+            ErrorClass::Event
+        }
+        Some(Code::InvalidTimestamp | Code::InvalidMessageSize | Code::InvalidMessage) => ErrorClass::Event,
         Some(
             Code::UnsupportedForMessageFormat
             | Code::UnsupportedCompressionType
@@ -56,11 +59,11 @@ pub(super) fn classify(error: &KafkaError) -> Class {
             | Code::UnsupportedSASLMechanism
             | Code::SecurityDisabled
             | Code::UnsupportedVersion,
-        ) => Class::Setting,
+        ) => ErrorClass::Setting,
         Some(Code::Fatal | Code::OutOfOrderSequenceNumber | Code::ProducerFenced | Code::Fenced) => {
-            Class::Producer
+            ErrorClass::Producer
         }
-        _ => Class::Again,
+        _ => ErrorClass::Again,
     }
 }
 
@@ -71,12 +74,12 @@ mod tests {
     #[test]
     fn throttling_is_not_permanent_and_a_large_event_is() {
         let class = |code| classify(&KafkaError::MessageProduction(code));
-        assert_eq!(class(Code::PolicyViolation), Class::Again);
-        assert_eq!(class(Code::ThrottlingQuotaExceeded), Class::Again);
-        assert_eq!(class(Code::Unknown), Class::Again);
-        assert_eq!(class(Code::QueueFull), Class::Full);
-        assert_eq!(class(Code::MessageSizeTooLarge), Class::Event);
-        assert_eq!(class(Code::TopicAuthorizationFailed), Class::Setting);
-        assert_eq!(class(Code::OutOfOrderSequenceNumber), Class::Producer);
+        assert_eq!(class(Code::PolicyViolation), ErrorClass::Again);
+        assert_eq!(class(Code::ThrottlingQuotaExceeded), ErrorClass::Again);
+        assert_eq!(class(Code::Unknown), ErrorClass::Again);
+        assert_eq!(class(Code::QueueFull), ErrorClass::Full);
+        assert_eq!(class(Code::MessageSizeTooLarge), ErrorClass::Event);
+        assert_eq!(class(Code::TopicAuthorizationFailed), ErrorClass::Setting);
+        assert_eq!(class(Code::OutOfOrderSequenceNumber), ErrorClass::Producer);
     }
 }

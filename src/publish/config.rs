@@ -10,7 +10,7 @@ use super::transport::Login;
 
 /// Where to publish, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct KafkaConfig {
     /// `HOST:PORT[,HOST:PORT..]`
     pub brokers: String,
     /// The topic; it must exist.
@@ -21,10 +21,10 @@ pub struct Config {
     pub properties: Vec<(String, String)>,
 }
 
-/// One thing that is wrong with a [`Config`].
+/// One thing that is wrong with a [`KafkaConfig`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {problem}")]
-pub struct ConfigError {
+pub struct KafkaConfigError {
     /// The setting: `kafka_brokers`, `kafka_topic`, `kafka_auth`, or the property's own name.
     pub key: String,
     /// What is wrong and what to do. Never a value that may be a secret.
@@ -83,12 +83,12 @@ const HIDDEN_BYTES_MIN: usize = 4;
 /// Properties that say whom to trust.
 const ROOTS: [&str; 2] = ["ssl.ca.location", "ssl.ca.pem"];
 
-impl Config {
+impl KafkaConfig {
     /// Everything that is wrong; nothing if it can be used.
-    pub fn check(&self) -> Vec<ConfigError> {
+    pub fn check(&self) -> Vec<KafkaConfigError> {
         let mut errors = Vec::new();
         let mut wrong = |key: &str, problem: &str| {
-            errors.push(ConfigError { key: key.to_owned(), problem: problem.to_owned() });
+            errors.push(KafkaConfigError { key: key.to_owned(), problem: problem.to_owned() });
         };
         if self.brokers.trim().is_empty() {
             wrong("kafka_brokers", "is empty");
@@ -122,9 +122,9 @@ impl Config {
     }
 
     /// Properties that hold secrets: wrong also where nothing is published, for what is right is printed.
-    pub fn secret_properties(&self) -> Vec<ConfigError> {
+    pub fn secret_properties(&self) -> Vec<KafkaConfigError> {
         let secret = self.properties.iter().filter(|(key, _)| properties::is_secret(key));
-        let error = |(key, _): &(String, String)| ConfigError {
+        let error = |(key, _): &(String, String)| KafkaConfigError {
             key: shown_name(key).to_owned(),
             problem: properties::NO_SECRETS.to_owned(),
         };
@@ -132,7 +132,7 @@ impl Config {
     }
 
     /// What shows only when everything is put together.
-    fn client_problem(&self) -> Option<ConfigError> {
+    fn client_problem(&self) -> Option<KafkaConfigError> {
         let client = self.producer();
         let number = |key| client.get(key).and_then(|text| text.parse::<u64>().ok());
         let (socket, request) = (number("socket.timeout.ms"), number("request.timeout.ms"));
@@ -143,15 +143,15 @@ impl Config {
                 "{socket} is not allowed; allowed: more than request.timeout.ms, {request}: \
                  else the client hangs up before the broker's time is over"
             );
-            return Some(ConfigError { key: "socket.timeout.ms".to_owned(), problem });
+            return Some(KafkaConfigError { key: "socket.timeout.ms".to_owned(), problem });
         }
         if let Some((key, error)) = self.unreadable() {
             let problem = format!("names no file that can be read: {error}; the value is not repeated");
-            return Some(ConfigError { key: key.to_owned(), problem });
+            return Some(KafkaConfigError { key: key.to_owned(), problem });
         }
         let error = client.create_native_config().err()?;
         let (key, problem) = properties::refusal(&error);
-        Some(ConfigError { key: key.map_or("kafka_property", shown_name).to_owned(), problem })
+        Some(KafkaConfigError { key: key.map_or("kafka_property", shown_name).to_owned(), problem })
     }
 
     /// A property that names a file or a folder which is not there. OpenSSL would say so with the value, and that may be
@@ -162,7 +162,7 @@ impl Config {
         paths.filter_map(|(key, value)| Some((key.as_str(), std::fs::metadata(value.trim()).err()?))).next()
     }
 
-    /// What is said of a client that cannot be made, without the values of properties: OpenSSL repeats some.
+    /// The text for a client that cannot be made, without the values of properties: OpenSSL repeats some.
     pub(super) fn told(&self, error: &KafkaError) -> String {
         let mut text = error.to_string();
         let values = self.properties.iter().map(|(_, value)| value.trim());
@@ -258,9 +258,9 @@ mod tests {
     const STRING: &str =
         "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=hush";
 
-    fn config(brokers: &str, properties: &[(&str, &str)]) -> Config {
+    fn config(brokers: &str, properties: &[(&str, &str)]) -> KafkaConfig {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        Config {
+        KafkaConfig {
             brokers: brokers.to_owned(),
             topic: "ai-usage".to_owned(),
             auth: Auth::None,
@@ -268,11 +268,11 @@ mod tests {
         }
     }
 
-    fn hub(brokers: &str, properties: &[(&str, &str)]) -> Config {
-        Config { auth: Auth::ConnectionString(Secret::new(STRING)), ..config(brokers, properties) }
+    fn hub(brokers: &str, properties: &[(&str, &str)]) -> KafkaConfig {
+        KafkaConfig { auth: Auth::ConnectionString(Secret::new(STRING)), ..config(brokers, properties) }
     }
 
-    fn wrong_keys(config: &Config) -> Vec<String> {
+    fn wrong_keys(config: &KafkaConfig) -> Vec<String> {
         config.check().into_iter().map(|error| error.key).collect()
     }
 
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn who_speaks_tls_trusts_the_systems_roots_unless_told_whom() {
-        let location = |config: &Config| {
+        let location = |config: &KafkaConfig| {
             let places = [config.producer(), config.connection()];
             let [one, other] = places.map(|client| client.get("ssl.ca.location").map(str::to_owned));
             assert_eq!(one, other);
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(client.get("security.protocol"), Some("SASL_SSL"));
         assert!(!format!("{config:?} {client:?}").contains("hush"));
         for bad in ["SharedAccessSignature sr=x&sig=hush", "Endpoint=sb://ns/;SharedAccessSignature=hush"] {
-            let config = Config { auth: Auth::ConnectionString(Secret::new(bad)), ..config.clone() };
+            let config = KafkaConfig { auth: Auth::ConnectionString(Secret::new(bad)), ..config.clone() };
             let errors = config.check();
             assert_eq!(errors[0].key, "kafka_auth");
             assert!(!errors[0].to_string().contains("hush"));
@@ -367,14 +367,14 @@ mod tests {
         let error = KafkaError::ClientCreation("group 'zq7Hush' of X25519:zq7Hush, ssl".to_owned());
         assert!(config.told(&error).contains("group '..' of .., ssl"), "{}", config.told(&error));
         let absent =
-            Config { properties: vec![("ssl.key.location".to_owned(), "zq7Hush".to_owned())], ..config };
+            KafkaConfig { properties: vec![("ssl.key.location".to_owned(), "zq7Hush".to_owned())], ..config };
         let [error] = &absent.check()[..] else { panic!() };
         assert!(error.key == "ssl.key.location" && !error.problem.contains("zq7Hush"), "{error}");
     }
 
     #[test]
     fn of_two_names_of_a_property_the_user_s_value_wins() {
-        let config = Config {
+        let config = KafkaConfig {
             auth: Auth::Sasl { username: "u".to_owned(), password: Secret::new("p") },
             ..config(
                 "b:9093",
@@ -460,7 +460,7 @@ mod tests {
             for brokers in ["b:9092", HUB] {
                 for name in names {
                     for value in &values {
-                        let config = Config { auth: auth.clone(), ..config(brokers, &[(name, value)]) };
+                        let config = KafkaConfig { auth: auth.clone(), ..config(brokers, &[(name, value)]) };
                         for error in config.check() {
                             assert!(!error.to_string().contains(SECRET), "{name}: {error}");
                         }
@@ -482,8 +482,10 @@ mod tests {
             },
         ] {
             for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
-                let config =
-                    Config { auth: auth.clone(), ..config("kafka:9093", &[("compression.type", codec)]) };
+                let config = KafkaConfig {
+                    auth: auth.clone(),
+                    ..config("kafka:9093", &[("compression.type", codec)])
+                };
                 assert_eq!(config.check(), []);
                 config.producer().create::<rdkafka::producer::BaseProducer>().unwrap();
             }

@@ -1,11 +1,11 @@
-//! What can be seen of an Event Hubs connection string before the broker denies it.
+//! Checks an Event Hubs connection string before the broker denies it.
 //!
 //! `Endpoint=sb://NAMESPACE.servicebus.windows.net/;SharedAccessKeyName=..;SharedAccessKey=..` and, for
 //! the key of a single event hub, `;EntityPath=..`.
 
 use super::brokers::is_host;
 
-/// What is wrong with a text, told without repeating a secret; `None` if nothing can be seen.
+/// Says what is wrong with a connection string, without repeating a secret; `None` if nothing is.
 /// `hosts` are the brokers'.
 pub(super) fn problem(text: &str, topic: &str, hosts: &[&str]) -> Option<String> {
     let part = |name: &str| {

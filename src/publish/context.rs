@@ -1,4 +1,4 @@
-//! What librdkafka tells and asks about a connection: complaints, that it could not log in, and
+//! The callbacks of a Kafka client: librdkafka complains, says that it could not log in, and asks for
 //! tokens.
 
 use std::error::Error;
@@ -13,22 +13,22 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::statistics::Statistics;
 
 use super::cluster::{self, Broker};
-use super::token::Keeper;
+use super::token::TokenRefresher;
 
 /// How often librdkafka's own complaints are worth a line: it repeats them at every reconnect.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
-/// The ear of one client. Its methods run on librdkafka's threads and never wait.
+/// The callbacks of one client. They run on librdkafka's threads and never wait.
 #[derive(Debug)]
 pub struct Context {
-    keeper: Option<Arc<Keeper>>,
+    refresher: Option<Arc<TokenRefresher>>,
     said: Mutex<Option<Instant>>,
     /// The client's last complaint, in its words.
     complaint: Mutex<Option<String>>,
     /// The token that the client has: its number, or one of the two below.
     given: AtomicU64,
     denied: AtomicBool,
-    /// What the client has seen of the brokers and nobody has taken yet.
+    /// The client's latest statistics of the brokers, until the worker takes them.
     brokers: Mutex<Option<Vec<Broker>>>,
 }
 
@@ -39,11 +39,11 @@ const NOT_ASKED: u64 = u64::MAX;
 const IN_VAIN: u64 = 0;
 
 impl Context {
-    /// The ear of a client; `keeper` has the tokens, if it needs any.
-    pub(super) fn new(keeper: Option<Arc<Keeper>>) -> Context {
+    /// The callbacks of a client; `refresher` has the tokens, if it needs any.
+    pub(super) fn new(refresher: Option<Arc<TokenRefresher>>) -> Context {
         let given = AtomicU64::new(NOT_ASKED);
         let (said, complaint, denied, brokers) = Default::default();
-        Context { keeper, said, complaint, given, denied, brokers }
+        Context { refresher, said, complaint, given, denied, brokers }
     }
 
     /// Whether the client has been given a token.
@@ -65,13 +65,13 @@ impl Context {
     /// the one it has. By itself it asks again after ten seconds or at its token's end only; a new
     /// client asks at once. A token that is denied is fetched anew meanwhile.
     pub(super) fn misses_token(&self) -> bool {
-        let Some(keeper) = &self.keeper else { return false };
+        let Some(refresher) = &self.refresher else { return false };
         let given = self.given.load(Ordering::Relaxed);
         let denied = self.is_denied();
         if denied {
-            keeper.tokens.denied(given);
+            refresher.tokens.denied(given);
         }
-        let other = keeper.tokens.number().is_some_and(|number| number != given);
+        let other = refresher.tokens.number().is_some_and(|number| number != given);
         other && (given == IN_VAIN || denied && given != NOT_ASKED)
     }
 
@@ -80,7 +80,7 @@ impl Context {
         self.brokers.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// What the client complained of last.
+    /// The client's last complaint.
     pub fn complaint(&self) -> Option<String> {
         self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -108,8 +108,8 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        let keeper = self.keeper.as_ref().ok_or("tokens of Entra ID are not configured")?;
-        let token = keeper.tokens.get();
+        let refresher = self.refresher.as_ref().ok_or("tokens of Entra ID are not configured")?;
+        let token = refresher.tokens.get();
         let number = token.as_ref().map_or(IN_VAIN, |(number, _)| *number);
         self.given.store(number, Ordering::Relaxed);
         Ok(token?.1)
@@ -137,7 +137,7 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
         let login = matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed));
-        // Without a token it is not the broker that says no.
+        // Without a token it is not the broker that denies the login.
         if login && self.given.load(Ordering::Relaxed) != IN_VAIN {
             self.denied.store(true, Ordering::Relaxed);
         }

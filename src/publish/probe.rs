@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use rdkafka::error::KafkaResult;
 use rdkafka::producer::{BaseProducer, Producer};
 
-use super::Config;
-use super::link::LinkContext;
+use super::config::KafkaConfig;
+use super::producer::DeliveryContext;
 
 /// How long a question may take. The worker waits for it, and has nothing else to do.
 const ANSWER_MAX: Duration = Duration::from_millis(300);
@@ -39,18 +39,18 @@ const SETTINGS: [(&str, &str); 6] = [
     ("request.timeout.ms", "900"),
 ];
 
-/// The second client, and what it found out.
+/// The second client, and its findings.
 pub(super) struct Probe {
-    client: BaseProducer<LinkContext>,
+    client: BaseProducer<DeliveryContext>,
     topic: String,
     asked: Option<Instant>,
     was_away: bool,
     back: Option<Instant>,
 }
 
-/// What a probe says of the broker.
+/// The state of the broker, as a probe finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(super) enum ProbeFinding {
     /// It does not answer.
     Away,
     /// It answers, and nothing speaks for a dead connection.
@@ -63,7 +63,7 @@ pub(super) enum Finding {
 
 impl Probe {
     /// A second client with the same credentials, and time-outs of its own.
-    pub(super) fn new(config: &Config, context: LinkContext) -> KafkaResult<Probe> {
+    pub(super) fn new(config: &KafkaConfig, context: DeliveryContext) -> KafkaResult<Probe> {
         let mut client = config.connection();
         for (key, value) in SETTINGS {
             client.set(key, value);
@@ -73,7 +73,7 @@ impl Probe {
     }
 
     /// Asks, if it is time to. Waits at most 300 ms.
-    pub(super) fn ask(&mut self) -> Finding {
+    pub(super) fn ask(&mut self) -> ProbeFinding {
         if self.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
             self.asked = Some(Instant::now());
             // Tokens are asked for while it is polled.
@@ -92,12 +92,12 @@ impl Probe {
         }
     }
 
-    fn finding(&self, now: Instant) -> Finding {
+    fn finding(&self, now: Instant) -> ProbeFinding {
         match self.back {
-            None => Finding::Away,
-            Some(_) if !self.was_away => Finding::There,
-            Some(back) if now.duration_since(back) < GRACE => Finding::Returning,
-            Some(_) => Finding::Returned,
+            None => ProbeFinding::Away,
+            Some(_) if !self.was_away => ProbeFinding::There,
+            Some(back) if now.duration_since(back) < GRACE => ProbeFinding::Returning,
+            Some(_) => ProbeFinding::Returned,
         }
     }
 }
@@ -108,13 +108,13 @@ mod tests {
     use super::*;
 
     fn probe() -> Probe {
-        let config = Config {
+        let config = KafkaConfig {
             brokers: "127.0.0.1:1".to_owned(),
             topic: "t".to_owned(),
             auth: Auth::None,
             properties: Vec::new(),
         };
-        Probe::new(&config, LinkContext::new(None)).unwrap()
+        Probe::new(&config, DeliveryContext::new(None)).unwrap()
     }
 
     #[test]
@@ -123,21 +123,21 @@ mod tests {
         let (mut late, mut away) = (probe(), probe());
         for n in 0..100 {
             late.note(true, now + n * ASK_EVERY);
-            assert_eq!(late.finding(now + n * ASK_EVERY), Finding::There, "it only answers late");
+            assert_eq!(late.finding(now + n * ASK_EVERY), ProbeFinding::There, "it only answers late");
         }
         away.note(false, now);
-        assert_eq!(away.finding(now), Finding::Away);
+        assert_eq!(away.finding(now), ProbeFinding::Away);
         away.note(true, now + ASK_EVERY);
-        assert_eq!(away.finding(now + GRACE), Finding::Returning, "the old connection may wake up");
-        assert_eq!(away.finding(now + ASK_EVERY + GRACE), Finding::Returned);
+        assert_eq!(away.finding(now + GRACE), ProbeFinding::Returning, "the old connection may wake up");
+        assert_eq!(away.finding(now + ASK_EVERY + GRACE), ProbeFinding::Returned);
         away.note(false, now + 2 * GRACE);
-        assert_eq!(away.finding(now + 3 * GRACE), Finding::Away);
+        assert_eq!(away.finding(now + 3 * GRACE), ProbeFinding::Away);
     }
 
     #[test]
     fn a_question_to_nobody_is_short() {
         let (mut probe, began) = (probe(), Instant::now());
-        assert_eq!(probe.ask(), Finding::Away);
+        assert_eq!(probe.ask(), ProbeFinding::Away);
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 }

@@ -1,15 +1,15 @@
-//! What is sent next: first what failed, oldest first, then what is new.
+//! Sends events: first those that failed, oldest first, then new ones.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaResult;
 
-use super::classify::{Class, classify};
-use super::link::SendError;
-use super::pace::WINDOW_MAX;
+use super::backoff::WINDOW_MAX;
+use super::classify::{ErrorClass, classify};
+use super::producer::SendError;
 use super::worker::Worker;
-use crate::ledger::{ReadError, Row};
+use crate::ledger::{EventRow, ReadError};
 
 /// Events read in one short transaction, about 400 KB.
 const READ_ROWS: usize = 256;
@@ -20,8 +20,8 @@ const QUESTION: Duration = Duration::from_secs(2);
 impl Worker {
     /// Sends some events. Returns whether there is more to do at once.
     pub(super) fn send(&mut self) -> Result<bool, ReadError> {
-        let room = self.pace.room(self.tracker.in_flight());
-        if self.link.is_none() || room == 0 {
+        let room = self.backoff.room(self.tracker.in_flight());
+        if self.producer.is_none() || room == 0 {
             return Ok(false);
         }
         if let Some(position) = self.tracker.first_failed() {
@@ -53,7 +53,7 @@ impl Worker {
         }
         // What lies between was delivered or is under way.
         let failed = rows.iter().filter(|row| self.tracker.is_failed(row.position));
-        let failed: Vec<&Row> = failed.take(room).collect();
+        let failed: Vec<&EventRow> = failed.take(room).collect();
         for row in failed {
             if !self.hand_over(row) {
                 return Ok(false);
@@ -73,10 +73,10 @@ impl Worker {
     }
 
     /// Hands one event to the producer. Returns whether it took it.
-    fn hand_over(&mut self, row: &Row) -> bool {
-        let Some(link) = &self.link else { return false };
+    fn hand_over(&mut self, row: &EventRow) -> bool {
+        let Some(producer) = &self.producer else { return false };
         let alone = self.tracker.in_flight() == 0;
-        match link.send(row.position, &row.body) {
+        match producer.send(row.position, &row.body) {
             Ok(()) => {
                 self.tracker.sent(row.position, self.now_ms());
                 self.alone = alone.then_some(row.position);
@@ -96,23 +96,23 @@ impl Worker {
         }
     }
 
-    /// `send` itself says no. Returns whether the event is dealt with.
-    fn not_taken(&mut self, position: u64, class: Class, why: &str) -> bool {
+    /// The producer did not take an event. Returns whether the event is dealt with.
+    fn not_taken(&mut self, position: u64, class: ErrorClass, why: &str) -> bool {
         match class {
             // The client knows the limit, so it will say so each time: this event is to blame.
-            Class::Event => {
+            ErrorClass::Event => {
                 self.refused_here(position, why);
                 return true;
             }
             // Answers make room, if there are any to come.
-            Class::Full if self.tracker.in_flight() > 0 => return false,
-            // The client says no until it has heard from the broker again, which it asks every few
+            ErrorClass::Full if self.tracker.in_flight() > 0 => return false,
+            // The client refuses events until it has heard from the broker again, which it asks every few
             // minutes only.
-            Class::Setting => drop(self.hear_of_topic()),
-            Class::Full | Class::Again | Class::Producer => {}
+            ErrorClass::Setting => drop(self.hear_of_topic()),
+            ErrorClass::Full | ErrorClass::Again | ErrorClass::Producer => {}
         }
         self.tell(class, why);
-        self.pace.trouble(Instant::now(), self.tracker.in_flight());
+        self.backoff.trouble(Instant::now(), self.tracker.in_flight());
         false
     }
 
@@ -142,6 +142,6 @@ impl Worker {
 
     /// Asks a broker for the topic; the client takes note of the answer too.
     fn hear_of_topic(&self) -> Option<KafkaResult<Option<String>>> {
-        self.link.as_ref().map(|link| link.ask_topic(QUESTION))
+        self.producer.as_ref().map(|producer| producer.ask_topic(QUESTION))
     }
 }

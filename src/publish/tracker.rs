@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum EntryState {
     Sent,
     Failed,
     Done,
@@ -14,8 +14,8 @@ enum State {
 
 /// One position of the window.
 #[derive(Clone, Copy, Debug)]
-struct Slot {
-    state: State,
+struct WindowEntry {
+    state: EntryState,
     /// When it was sent last, in milliseconds of the caller's clock.
     sent_ms: u32,
 }
@@ -24,7 +24,7 @@ struct Slot {
 #[derive(Debug)]
 pub(super) struct Tracker {
     mark: u64,
-    window: VecDeque<Slot>,
+    window: VecDeque<WindowEntry>,
     in_flight: usize,
     failed: BTreeSet<u64>,
 }
@@ -69,9 +69,9 @@ impl Tracker {
     /// over do not exist and count as delivered.
     pub(super) fn sent(&mut self, position: u64, now_ms: u32) {
         while self.last() + 1 < position {
-            self.window.push_back(Slot { state: State::Done, sent_ms: now_ms });
+            self.window.push_back(WindowEntry { state: EntryState::Done, sent_ms: now_ms });
         }
-        let sent = Slot { state: State::Sent, sent_ms: now_ms };
+        let sent = WindowEntry { state: EntryState::Sent, sent_ms: now_ms };
         if position == self.last() + 1 {
             self.window.push_back(sent);
             self.in_flight += 1;
@@ -81,13 +81,15 @@ impl Tracker {
             *slot = sent;
             self.in_flight += 1;
         }
+        debug_assert!(self.in_flight + self.failed.len() <= self.window.len());
     }
 
     /// A sent position is acknowledged; returns when it was sent. Anything else is ignored.
     pub(super) fn acked(&mut self, position: u64) -> Option<u32> {
-        let slot = self.slot(position).filter(|slot| slot.state == State::Sent)?;
-        slot.state = State::Done;
+        let slot = self.slot(position).filter(|slot| slot.state == EntryState::Sent)?;
+        slot.state = EntryState::Done;
         let sent_ms = slot.sent_ms;
+        debug_assert!(self.in_flight > 0, "a position that is sent is in flight");
         self.in_flight -= 1;
         self.advance();
         Some(sent_ms)
@@ -95,8 +97,8 @@ impl Tracker {
 
     /// A sent position is not delivered.
     pub(super) fn failed(&mut self, position: u64) {
-        if let Some(slot) = self.slot(position).filter(|slot| slot.state == State::Sent) {
-            slot.state = State::Failed;
+        if let Some(slot) = self.slot(position).filter(|slot| slot.state == EntryState::Sent) {
+            slot.state = EntryState::Failed;
             self.in_flight -= 1;
             self.failed.insert(position);
         }
@@ -107,7 +109,7 @@ impl Tracker {
         if self.failed.remove(&position)
             && let Some(slot) = self.slot(position)
         {
-            slot.state = State::Done;
+            slot.state = EntryState::Done;
             self.advance();
         }
     }
@@ -115,24 +117,28 @@ impl Tracker {
     /// The producer is gone, with everything in flight.
     pub(super) fn lost(&mut self) {
         for (index, slot) in self.window.iter_mut().enumerate() {
-            if slot.state == State::Sent {
-                slot.state = State::Failed;
+            if slot.state == EntryState::Sent {
+                slot.state = EntryState::Failed;
                 self.failed.insert(self.mark + 1 + index as u64);
             }
         }
         self.in_flight = 0;
     }
 
-    fn slot(&mut self, position: u64) -> Option<&mut Slot> {
+    fn slot(&mut self, position: u64) -> Option<&mut WindowEntry> {
         let index = usize::try_from(position.checked_sub(self.mark + 1)?).ok()?;
         self.window.get_mut(index)
     }
 
     fn advance(&mut self) {
-        while self.window.front().is_some_and(|slot| slot.state == State::Done) {
+        while self.window.front().is_some_and(|slot| slot.state == EntryState::Done) {
             self.window.pop_front();
             self.mark += 1;
         }
+        debug_assert!(
+            self.failed.first().is_none_or(|failed| *failed > self.mark),
+            "the mark passes no hole"
+        );
     }
 }
 
@@ -168,44 +174,44 @@ mod tests {
         #[test]
         fn mark_never_passes_a_hole(start in 0..5_u64, actions in prop::collection::vec(action(), 0..200)) {
             let mut tracker = Tracker::new(start);
-            let mut model: BTreeMap<u64, State> = BTreeMap::new();
+            let mut model: BTreeMap<u64, EntryState> = BTreeMap::new();
             for action in actions {
                 let next = model.keys().next_back().copied().unwrap_or(start) + 1;
                 match action {
                     Action::Send => {
                         tracker.sent(next, 1);
-                        model.insert(next, State::Sent);
+                        model.insert(next, EntryState::Sent);
                     }
                     Action::Resend => {
-                        let failed = model.iter().find(|(_, state)| **state == State::Failed);
+                        let failed = model.iter().find(|(_, state)| **state == EntryState::Failed);
                         let failed = failed.map(|(position, _)| *position);
                         prop_assert_eq!(tracker.first_failed(), failed);
                         if let Some(position) = failed {
                             tracker.sent(position, 2);
-                            model.insert(position, State::Sent);
+                            model.insert(position, EntryState::Sent);
                         }
                     }
                     Action::Ack(position) => {
                         tracker.acked(position);
-                        model.entry(position).and_modify(|s| if *s == State::Sent { *s = State::Done });
+                        model.entry(position).and_modify(|s| if *s == EntryState::Sent { *s = EntryState::Done });
                     }
                     Action::Fail(position) => {
                         tracker.failed(position);
-                        model.entry(position).and_modify(|s| if *s == State::Sent { *s = State::Failed });
+                        model.entry(position).and_modify(|s| if *s == EntryState::Sent { *s = EntryState::Failed });
                     }
                     Action::GiveUp(position) => {
                         tracker.give_up(position);
-                        model.entry(position).and_modify(|s| if *s == State::Failed { *s = State::Done });
+                        model.entry(position).and_modify(|s| if *s == EntryState::Failed { *s = EntryState::Done });
                     }
                     Action::Lose => {
                         tracker.lost();
-                        model.values_mut().filter(|s| **s == State::Sent).for_each(|s| *s = State::Failed);
+                        model.values_mut().filter(|s| **s == EntryState::Sent).for_each(|s| *s = EntryState::Failed);
                     }
                 }
-                let done = model.values().take_while(|state| **state == State::Done).count() as u64;
+                let done = model.values().take_while(|state| **state == EntryState::Done).count() as u64;
                 prop_assert_eq!(tracker.mark(), start + done);
                 prop_assert_eq!(tracker.last(), model.keys().next_back().copied().unwrap_or(start));
-                let sent = model.values().filter(|state| **state == State::Sent).count();
+                let sent = model.values().filter(|state| **state == EntryState::Sent).count();
                 prop_assert_eq!(tracker.in_flight(), sent);
                 prop_assert_eq!(tracker.len(), model.len() - done as usize);
             }

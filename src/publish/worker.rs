@@ -1,19 +1,22 @@
-//! The loop: collect answers, move the mark, send what failed, send what is new, wait.
+//! The publisher's loop: it collects delivery reports, moves the mark, sends what failed, sends what is new,
+//! and waits.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::classify::{Class, classify};
-use super::link::{self, Link, LinkContext};
-use super::login::Login;
-use super::pace::Pace;
-use super::probe::{Finding, Probe};
-use super::token::Keeper;
+use super::backoff::Backoff;
+use super::classify::{ErrorClass, classify};
+use super::config::KafkaConfig;
+use super::credentials::Credentials;
+use super::error::StartError;
+use super::probe::{Probe, ProbeFinding};
+use super::producer::{self, DeliveryContext, EventProducer};
+use super::state::PublisherState;
+use super::token::TokenRefresher;
 use super::tracker::Tracker;
-use super::{Config, Shared, StartError};
-use crate::ledger::{Ledger, Reader, Row};
+use crate::ledger::{EventRow, Ledger, LedgerReader};
 
 /// How long to wait for an answer before looking for new events.
 const ANSWER_WAIT: Duration = Duration::from_millis(10);
@@ -43,25 +46,25 @@ const END_WAIT: Duration = Duration::from_secs(2);
 /// The publisher's thread.
 pub(super) struct Worker {
     pub(super) ledger: Ledger,
-    pub(super) reader: Reader,
-    pub(super) shared: Arc<Shared>,
-    pub(super) config: Config,
-    pub(super) login: Login,
-    pub(super) link: Option<Link>,
+    pub(super) reader: LedgerReader,
+    pub(super) shared: Arc<PublisherState>,
+    pub(super) config: KafkaConfig,
+    pub(super) credentials: Credentials,
+    pub(super) producer: Option<EventProducer>,
     pub(super) tracker: Tracker,
-    pub(super) pace: Pace,
+    pub(super) backoff: Backoff,
     /// The event that is under way alone, if there is one: only it can be to blame.
     pub(super) alone: Option<u64>,
     /// The event that was refused alone last, and how often.
     refused: (u64, u32),
     /// New rows read and not sent yet.
-    pub(super) ahead: VecDeque<Row>,
+    pub(super) ahead: VecDeque<EventRow>,
     began: Instant,
     pub(super) answered: Instant,
     /// Asks how the broker is while nothing is answered.
     probe: Option<Probe>,
     /// The next producer, made ready while the old one has its last chance.
-    next: Option<Link>,
+    next: Option<EventProducer>,
     warned: bool,
     marked: Instant,
     pub(super) asked: bool,
@@ -70,17 +73,17 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         ledger: Ledger,
-        config: Config,
-        keeper: Option<Arc<Keeper>>,
-        shared: Arc<Shared>,
+        config: KafkaConfig,
+        refresher: Option<Arc<TokenRefresher>>,
+        shared: Arc<PublisherState>,
     ) -> Result<Worker, StartError> {
-        let reader = Reader::open(ledger.dir())?;
+        let reader = LedgerReader::open(ledger.dir())?;
         let mark = ledger.delivered();
         shared.mark.store(mark, Ordering::Release);
         // One that needs a token is made when there is one.
-        let link = match keeper {
+        let producer = match refresher {
             Some(_) => None,
-            None => Some(Link::new(&config, None).map_err(|e| StartError::Producer(e.to_string()))?),
+            None => Some(EventProducer::new(&config, None).map_err(|e| StartError::Producer(e.to_string()))?),
         };
         let now = Instant::now();
         Ok(Worker {
@@ -88,10 +91,10 @@ impl Worker {
             reader,
             shared,
             config,
-            login: Login::new(keeper),
-            link,
+            credentials: Credentials::new(refresher),
+            producer,
             tracker: Tracker::new(mark),
-            pace: Pace::new(),
+            backoff: Backoff::new(),
             alone: None,
             refused: (0, 0),
             ahead: VecDeque::new(),
@@ -116,12 +119,12 @@ impl Worker {
             }
             self.keep_login();
             self.renew_if_broken();
-            self.shared.backing_off.store(self.pace.in_trouble(), Ordering::Relaxed);
-            if let Some(wait) = self.pace.wait(Instant::now()) {
+            self.shared.backing_off.store(self.backoff.in_trouble(), Ordering::Relaxed);
+            if let Some(wait) = self.backoff.wait(Instant::now()) {
                 self.rest(wait);
                 continue;
             }
-            if self.login.is_changing() {
+            if self.credentials.is_changing() {
                 self.wait();
                 continue;
             }
@@ -130,14 +133,14 @@ impl Worker {
                 Ok(false) => self.wait(),
                 Err(error) => {
                     tracing::error!(%error, "the ledger cannot be read; publishing pauses");
-                    self.pace.trouble(Instant::now(), self.tracker.in_flight());
+                    self.backoff.trouble(Instant::now(), self.tracker.in_flight());
                 }
             }
         }
         self.end();
     }
 
-    /// Nothing is left to send, or no time, and somebody wants an end.
+    /// The end is asked for, and nothing is left to send, or no time.
     fn over(&self) -> bool {
         self.shared
             .deadline()
@@ -147,9 +150,9 @@ impl Worker {
     /// Answers that come while the producer ends still count.
     fn end(mut self) {
         self.close_probe();
-        if let Some(link) = self.link.take() {
-            let reports = Arc::clone(&link.reports);
-            let (thread, began) = (link::end(link), Instant::now());
+        if let Some(producer) = self.producer.take() {
+            let reports = Arc::clone(&producer.reports);
+            let (thread, began) = (producer::end(producer), Instant::now());
             while thread.as_ref().is_some_and(|thread| !thread.is_finished()) && began.elapsed() < END_WAIT {
                 std::thread::sleep(ANSWER_WAIT);
             }
@@ -168,8 +171,8 @@ impl Worker {
 
     /// Waits for what comes next: answers if there are any to come, else new events.
     fn wait(&self) {
-        match &self.link {
-            Some(link) if self.tracker.in_flight() > 0 => link.reports.wait(ANSWER_WAIT),
+        match &self.producer {
+            Some(producer) if self.tracker.in_flight() > 0 => producer.reports.wait(ANSWER_WAIT),
             Some(_) => {
                 let last = self.tracker.last();
                 if self.ledger.wait_committed(last, IDLE_WAIT) <= last {
@@ -194,8 +197,8 @@ impl Worker {
 
     /// Takes the answers that have come.
     fn collect(&mut self) {
-        let Some(link) = &self.link else { return };
-        let reports = link.reports.take();
+        let Some(producer) = &self.producer else { return };
+        let reports = producer.reports.take();
         if reports.is_empty() {
             return;
         }
@@ -210,7 +213,7 @@ impl Worker {
                         let took_ms = self.now_ms().saturating_sub(sent_ms);
                         self.shared.delivered(Duration::from_millis(took_ms.into()));
                     }
-                    self.pace.succeeded();
+                    self.backoff.succeeded();
                     admitted = true;
                 }
                 Some(error) => {
@@ -219,25 +222,25 @@ impl Worker {
                 }
             }
         }
-        if let Some(link) = self.link.as_ref().filter(|_| admitted) {
-            link.context.admitted();
+        if let Some(producer) = self.producer.as_ref().filter(|_| admitted) {
+            producer.context.admitted();
         }
     }
 
-    /// Milliseconds since the start; of 49 days and more, all the same.
+    /// Milliseconds since the start; they stay at their largest after 49 days.
     pub(super) fn now_ms(&self) -> u32 {
         u32::try_from(self.began.elapsed().as_millis()).unwrap_or(u32::MAX)
     }
 
     /// Decides what the error of an event means that was sent.
-    fn not_delivered(&mut self, position: u64, class: Class, why: &str) {
+    fn not_delivered(&mut self, position: u64, class: ErrorClass, why: &str) {
         self.tell(class, why);
-        self.pace.failed(Instant::now(), self.tracker.in_flight());
+        self.backoff.failed(Instant::now(), self.tracker.in_flight());
         match class {
-            Class::Full | Class::Again | Class::Setting => {}
-            Class::Producer => self.end_link(why),
-            Class::Event => {
-                self.pace.narrow();
+            ErrorClass::Full | ErrorClass::Again | ErrorClass::Setting => {}
+            ErrorClass::Producer => self.end_producer(why),
+            ErrorClass::Event => {
+                self.backoff.narrow();
                 self.refusal(position, why);
             }
         }
@@ -256,13 +259,13 @@ impl Worker {
     }
 
     /// Counts an error, and says so in the log now and then.
-    pub(super) fn tell(&mut self, class: Class, why: &str) {
+    pub(super) fn tell(&mut self, class: ErrorClass, why: &str) {
         self.shared.errors[class as usize].fetch_add(1, Ordering::Relaxed);
-        if class == Class::Full || !self.pace.says(Instant::now()) {
+        if class == ErrorClass::Full || !self.backoff.says(Instant::now()) {
             return;
         }
         let topic = &self.config.topic;
-        if class == Class::Setting {
+        if class == ErrorClass::Setting {
             tracing::error!(
                 topic,
                 why,
@@ -285,7 +288,7 @@ impl Worker {
 
     /// Shows what the client has seen of the brokers.
     fn look_at_brokers(&self) {
-        if let Some(seen) = self.link.as_ref().and_then(|link| link.context.take_brokers()) {
+        if let Some(seen) = self.producer.as_ref().and_then(|producer| producer.context.take_brokers()) {
             *self.shared.brokers.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         }
     }
@@ -299,32 +302,51 @@ impl Worker {
         }
     }
 
+    /// Looks after the login: hears of denials, reads secrets again, replaces the client for a new
+    /// secret or token.
+    fn keep_login(&mut self) {
+        let denied = self.producer.as_ref().is_some_and(|producer| producer.context.is_denied());
+        if self.credentials.note_denied(denied) {
+            self.tell(ErrorClass::Setting, "the broker denies the login");
+        }
+        self.shared.login_denied.store(denied, Ordering::Relaxed);
+        self.credentials.reload(&mut self.config);
+        if self.credentials.has_changed(self.tracker.in_flight()) {
+            self.end_producer("a secret has changed");
+        } else if self.producer.as_ref().is_some_and(|producer| producer.context.misses_token()) {
+            self.end_producer("a token has come");
+        }
+    }
+
     /// Replaces a producer that will never deliver again.
     fn renew_if_broken(&mut self) {
-        if let Some(why) = self.link.as_ref().and_then(Link::fatal) {
-            self.pace.trouble(Instant::now(), 0);
-            self.end_link(&why);
+        if let Some(why) = self.producer.as_ref().and_then(EventProducer::fatal) {
+            self.backoff.trouble(Instant::now(), 0);
+            self.end_producer(&why);
         } else if self.tracker.in_flight() > 0 && self.answered.elapsed() >= SILENCE {
             self.silence();
         }
-        if self.link.is_none() && self.login.is_possible() && self.pace.wait(Instant::now()).is_none() {
-            match Link::new(&self.config, self.login.keeper.clone()) {
-                Ok(link) => self.link = Some(link),
+        if self.producer.is_none()
+            && self.credentials.is_possible()
+            && self.backoff.wait(Instant::now()).is_none()
+        {
+            match EventProducer::new(&self.config, self.credentials.refresher.clone()) {
+                Ok(producer) => self.producer = Some(producer),
                 Err(error) => {
                     tracing::error!(error = self.config.told(&error), "no producer can be made");
-                    self.pace.trouble(Instant::now(), 0);
+                    self.backoff.trouble(Instant::now(), 0);
                 }
             }
         }
     }
 
-    pub(super) fn end_link(&mut self, why: &str) {
-        if let Some(link) = self.link.take() {
+    pub(super) fn end_producer(&mut self, why: &str) {
+        if let Some(producer) = self.producer.take() {
             tracing::warn!(why, "the Kafka client is replaced; what it had not delivered is sent again");
-            link::end(link);
+            producer::end(producer);
             self.shared.replaced.fetch_add(1, Ordering::Relaxed);
             self.tracker.lost();
-            self.pace.lost();
+            self.backoff.lost();
             self.alone = None;
             self.close_probe();
             self.answered = Instant::now();
@@ -339,41 +361,41 @@ impl Worker {
             tracing::error!(events, "no broker has answered for 90 s; events are kept");
         }
         if self.probe.is_none() {
-            match Probe::new(&self.config, LinkContext::new(self.login.keeper.clone())) {
+            match Probe::new(&self.config, DeliveryContext::new(self.credentials.refresher.clone())) {
                 Ok(probe) => self.probe = Some(probe),
                 Err(error) => {
                     tracing::debug!(error = self.config.told(&error), "no second client can be made")
                 }
             }
         }
-        match self.probe.as_mut().map_or(Finding::Away, Probe::ask) {
-            Finding::Returning => self.prepare(),
-            Finding::Returned => {
+        match self.probe.as_mut().map_or(ProbeFinding::Away, Probe::ask) {
+            ProbeFinding::Returning => self.prepare(),
+            ProbeFinding::Returned => {
                 let next = self.next.take();
-                self.end_link("the broker is back and its old connection is dead");
-                self.link = next;
+                self.end_producer("the broker is back and its old connection is dead");
+                self.producer = next;
             }
-            Finding::There if silent >= SILENCE_MAX => {
-                self.end_link("nothing was answered for 10 minutes although a broker is there");
+            ProbeFinding::There if silent >= SILENCE_MAX => {
+                self.end_producer("nothing was answered for 10 minutes although a broker is there");
             }
-            Finding::There | Finding::Away => {}
+            ProbeFinding::There | ProbeFinding::Away => {}
         }
     }
 
     /// Makes the next producer: until it is connected and has its number from the broker, a second
     /// goes by, which is half of what a recovery may take.
     fn prepare(&mut self) {
-        if self.next.is_none() && self.login.is_possible() {
-            self.next = Link::new(&self.config, self.login.keeper.clone()).ok();
+        if self.next.is_none() && self.credentials.is_possible() {
+            self.next = EventProducer::new(&self.config, self.credentials.refresher.clone()).ok();
         }
     }
 
     fn close_probe(&mut self) {
         if let Some(probe) = self.probe.take() {
-            link::end(probe);
+            producer::end(probe);
         }
         if let Some(next) = self.next.take() {
-            link::end(next);
+            producer::end(next);
         }
     }
 }

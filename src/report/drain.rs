@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::ReportError;
-use crate::ledger::{DATABASE, Ledger, Options, ReadError};
-use crate::publish::{Config, Publisher};
+use crate::ledger::{DATABASE, Ledger, LedgerOptions, ReadError};
+use crate::publish::{KafkaConfig, Publisher};
 
 /// A ledger that is drained takes no calls.
 const SLOTS: usize = 0;
@@ -16,14 +16,14 @@ const CONTROL_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 /// How often to look how far it has come.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What to drain, and where to.
+/// The ledger to drain, and the topic.
 #[derive(Clone, Debug)]
 pub struct DrainOptions {
     /// The ledger, and how it behaves: its directory, what it keeps, the room that it may take. As for
     /// the instance that wrote it.
-    pub ledger: Options,
+    pub ledger: LedgerOptions,
     /// The topic.
-    pub config: Config,
+    pub config: KafkaConfig,
     /// How long to go on without a single event being delivered.
     pub patience: Duration,
 }
@@ -43,7 +43,7 @@ pub struct Draining {
     pub patience: Duration,
 }
 
-/// What a drain achieved.
+/// The result of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
     /// Events delivered now.
@@ -67,13 +67,13 @@ pub fn drain(options: &DrainOptions, mut tell: impl FnMut(&Draining)) -> Result<
     if !dir.join(DATABASE).is_file() {
         return Err(ReadError::Absent(dir.clone()).into());
     }
-    let ledger = Ledger::open(Options {
+    let ledger = Ledger::open(LedgerOptions {
         slots: SLOTS,
         control_interval: CONTROL_INTERVAL,
         publishes: true,
         ..options.ledger.clone()
     })?;
-    // A failure is logged; what is stored can be published all the same.
+    // A failure is logged; what is stored can be published nevertheless.
     let own = ledger.finish().is_ok();
     let publisher = Publisher::start(options.config.clone(), ledger.clone())?;
     watch(&ledger, own, options.patience, &mut tell);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{READ_ROWS, ReportError};
-use crate::ledger::Reader;
-use crate::names;
+use crate::ledger::LedgerReader;
+use metering::names;
 
 /// How often to look for new events. A look is one short read of the last page.
 const FOLLOW_EVERY: Duration = Duration::from_millis(200);
@@ -32,13 +32,13 @@ pub fn events(
     out: &mut impl Write,
     reasons: &mut impl Write,
 ) -> Result<(), ReportError> {
-    let reader = Reader::open(&options.dir)?;
+    let reader = LedgerReader::open(&options.dir)?;
     let mut after = 0;
     loop {
         let rows = if options.refused {
             let refused = reader.refused(after, READ_ROWS)?;
             for refused in &refused {
-                // Nobody listens: the events are what matters.
+                // A failure is ignored: the events matter, not the reasons.
                 let _ =
                     writeln!(reasons, "position {}: {}", refused.row.position, names::shown(&refused.reason));
             }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::topic::Topic;
 use super::{Input, READ_ROWS, ReportError};
-use crate::ledger::Reader;
+use crate::ledger::LedgerReader;
 
 /// Name of standard input.
 const STDIN: &str = "-";
@@ -25,7 +25,7 @@ const FILE_MODE: u32 = 0o600;
 
 /// Where an event lies in its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum EventOrigin {
     /// Its position in the ledger.
     Position(u64),
     /// Its partition of the topic.
@@ -43,7 +43,7 @@ pub(super) enum Events {
 
 /// A ledger, as far as it had been written when it was opened.
 pub(super) struct LedgerEvents {
-    pub(super) reader: Reader,
+    pub(super) reader: LedgerReader,
     /// Position of the last event.
     pub(super) last: u64,
 }
@@ -54,7 +54,7 @@ impl Events {
     pub(super) fn open(input: &Input) -> Result<Events, ReportError> {
         Ok(match input {
             Input::Ledger(dir) => {
-                let reader = Reader::open(dir)?;
+                let reader = LedgerReader::open(dir)?;
                 let last = reader.last()?;
                 Events::Ledger(LedgerEvents { reader, last })
             }
@@ -67,11 +67,15 @@ impl Events {
     }
 
     /// Shows every event, given as it was stored, and whatever else is there, as it is.
-    pub(super) fn each(&mut self, mut each: impl FnMut(&str, Place)) -> Result<(), ReportError> {
+    pub(super) fn each(&mut self, mut each: impl FnMut(&str, EventOrigin)) -> Result<(), ReportError> {
         match self {
-            Events::Ledger(ledger) => ledger.each(|position, body| each(body, Place::Position(position))),
-            Events::Topic(topic) => topic.each(|partition, body| each(body, Place::Partition(partition))),
-            Events::Lines(file) => lines(file, |line| each(line, Place::Line)),
+            Events::Ledger(ledger) => {
+                ledger.each(|position, body| each(body, EventOrigin::Position(position)))
+            }
+            Events::Topic(topic) => {
+                topic.each(|partition, body| each(body, EventOrigin::Partition(partition)))
+            }
+            Events::Lines(file) => lines(file, |line| each(line, EventOrigin::Line)),
         }
     }
 }

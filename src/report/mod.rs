@@ -1,7 +1,7 @@
-//! The programs behind `events`, `report`, `verify` and `drain`: what a ledger or a topic holds, for
-//! people.
+//! The programs behind `events`, `report`, `verify` and `drain`: they show people what a ledger or a topic
+//! holds.
 //!
-//! | file | idea |
+//! | file | what it holds |
 //! |---|---|
 //! | `input` | where events come from, as often as one likes |
 //! | `events` | stored events as JSON lines |
@@ -27,9 +27,9 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::caller::WrongLines;
 use crate::ledger::{OpenError, ReadError};
-use crate::publish::{Config, ConfigError, StartError};
+use crate::publish::{KafkaConfig, KafkaConfigError, StartError};
+use metering::caller::WrongLines;
 
 use input::Events;
 
@@ -38,8 +38,8 @@ pub use events::{EventsOptions, events};
 pub use prices::{Amount, PRICES_HELP, Prices};
 pub use progress::Progress;
 pub use render::Format;
-pub use tally::{Key, Line, Report, Sums};
-pub use verify::{BootLine, Finding, Kind, State, Verdict, VerdictFormat, VerifyOptions, verify};
+pub use tally::{GroupBy, Report, ReportLine, ReportSums};
+pub use verify::{BootLine, BootState, Finding, FindingKind, Verdict, VerdictFormat, VerifyOptions, verify};
 
 /// Rows read from a ledger in one short transaction.
 const READ_ROWS: usize = 512;
@@ -58,7 +58,7 @@ pub enum ReportError {
     Publish(#[from] StartError),
     /// The Kafka settings are wrong.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] KafkaConfigError),
     /// The topic cannot be read.
     #[error("the topic cannot be read: {0}")]
     Topic(String),
@@ -96,7 +96,7 @@ pub enum ReportError {
     File {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The error.
         error: std::io::Error,
     },
 }
@@ -114,23 +114,23 @@ pub enum Input {
     /// A ledger's directory.
     Ledger(PathBuf),
     /// A topic, from its beginning to the end seen at start.
-    Topic(Config),
+    Topic(KafkaConfig),
     /// Events as JSON lines, as `events` prints them; `-` is standard input.
     Lines(PathBuf),
 }
 
-/// What to report.
+/// The report that is asked for.
 #[derive(Clone, Debug)]
 pub struct ReportOptions {
     /// Where events come from.
     pub input: Input,
-    /// What to add up by.
-    pub by: Vec<Key>,
+    /// By what to add up.
+    pub by: Vec<GroupBy>,
     /// Events whose `time` is this or later.
     pub from: Option<Timestamp>,
     /// Events whose `time` is earlier than this.
     pub to: Option<Timestamp>,
-    /// What tokens cost; without it nothing is said of that.
+    /// The prices of tokens; without them no cost is reported.
     pub prices: Option<Prices>,
 }
 

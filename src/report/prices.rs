@@ -1,4 +1,4 @@
-//! What tokens cost: a file of prices, and exact arithmetic.
+//! The cost of tokens: a file of prices, and exact arithmetic.
 //!
 //! Amounts are whole numbers of 10^-18 of the currency, so nothing is ever rounded. `HELP` says how
 //! the file looks.
@@ -12,8 +12,8 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use jiff::Timestamp;
 
 use super::{ReportError, parse_time};
-use crate::caller::WrongLines;
-use crate::names;
+use metering::caller::WrongLines;
+use metering::names;
 
 /// How a file of prices looks, for `--help`.
 pub const PRICES_HELP: &str = "\
@@ -71,7 +71,7 @@ enum Pattern {
     Exact(String),
 }
 
-/// What one event used.
+/// The tokens of one event.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Used {
     pub(super) input: u64,
@@ -107,7 +107,7 @@ impl Prices {
         Prices::parse(&text).map_err(|wrong| ReportError::Prices { path: PathBuf::from(path), wrong })
     }
 
-    /// What all prices are in.
+    /// The currency of all prices.
     pub fn currency(&self) -> &str {
         &self.currency
     }
@@ -122,7 +122,7 @@ impl Prices {
         let (mut wrong, mut lines) = (WrongLines::default(), Vec::new());
         for record in records {
             let read = record.and_then(|(line, record)| {
-                let row = Row { record: &record, columns: &columns };
+                let row = PriceLine { record: &record, columns: &columns };
                 let added = row.whole(&header).and_then(|()| prices.add(&row, &lines));
                 added.map(|()| line).map_err(|problem| (line, problem))
             });
@@ -138,7 +138,7 @@ impl Prices {
     }
 
     /// Adds one line; `lines` are the numbers of those that are there.
-    fn add(&mut self, row: &Row<'_>, lines: &[u64]) -> Result<(), String> {
+    fn add(&mut self, row: &PriceLine<'_>, lines: &[u64]) -> Result<(), String> {
         let price = row.price()?;
         let currency = row.required("currency")?;
         if self.currency.is_empty() {
@@ -160,7 +160,7 @@ impl Prices {
         Ok(())
     }
 
-    /// What a call costs; `None` if there is no price for it.
+    /// The cost of a call; `None` if there is no price for it.
     pub(super) fn cost(&self, model: &str, deployment: &str, time: Timestamp, used: Used) -> Option<Amount> {
         let fitting = self.rows.iter().filter(|price| price.fits(model, deployment, time));
         let price =
@@ -234,12 +234,12 @@ fn records(text: &str) -> impl Iterator<Item = Result<(u64, StringRecord), (u64,
 }
 
 /// One line of the file.
-struct Row<'a> {
+struct PriceLine<'a> {
     record: &'a StringRecord,
     columns: &'a BTreeMap<String, usize>,
 }
 
-impl<'a> Row<'a> {
+impl<'a> PriceLine<'a> {
     /// There is a field for each column.
     fn whole(&self, header: &StringRecord) -> Result<(), String> {
         match (self.record.len(), header.len()) {

@@ -4,22 +4,23 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use strum::{IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use super::prices::{Amount, Prices, Used, unpriced_text};
 use super::{ReportError, ReportOptions};
-use crate::usage::{CloudEvent, EventType, Outcome, Quality};
+use metering::usage::{EventType, Outcome, Quality, StoredData, StoredEvent, StoredUsage};
 
 /// `outcome` of calls that are only in a sum.
 const SUMMED: &str = "summed";
 
-/// What usage is added up by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
+/// By what usage is added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum GroupBy {
     /// `caller.id`
     Caller,
-    /// `target.model`, or the model asked for where the answer named none.
+    /// `target.model`, or the model asked for where the response named none.
     Model,
     /// `target.deployment`
     Deployment,
@@ -33,68 +34,57 @@ pub enum Key {
     Outcome,
 }
 
-impl Key {
+impl GroupBy {
     /// The column's name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Key::Caller => "caller",
-            Key::Model => "model",
-            Key::Deployment => "deployment",
-            Key::Day => "day",
-            Key::Department => "department",
-            Key::CostCenter => "cost_center",
-            Key::Outcome => "outcome",
-        }
+        self.into()
     }
 
-    fn of(self, event: &Event) -> String {
-        let (caller, target) = (&event.data.caller, &event.data.target);
+    fn of(self, event: &UsageEvent) -> String {
+        let (caller, target) = (&event.usage.caller, &event.usage.target);
         let known = match self {
-            Key::Caller => Some(caller.id.clone()),
-            Key::Model => target.model.clone().or_else(|| target.model_requested.clone()),
-            Key::Deployment => target.deployment.clone(),
-            Key::Day => Some(event.time.strftime("%Y-%m-%d").to_string()),
-            Key::Department => caller.department.clone(),
-            Key::CostCenter => caller.cost_center.clone(),
-            Key::Outcome => Some(event.outcome().to_owned()),
+            GroupBy::Caller => Some(caller.id.as_str()),
+            GroupBy::Model => target.any_model().map(|model| model.as_str()),
+            GroupBy::Deployment => target.deployment.as_deref(),
+            GroupBy::Day => return event.time.strftime("%Y-%m-%d").to_string(),
+            GroupBy::Department => caller.department.as_deref(),
+            GroupBy::CostCenter => caller.cost_center.as_deref(),
+            GroupBy::Outcome => Some(event.outcome.map_or(SUMMED, Outcome::as_str)),
         };
-        known.unwrap_or_default()
+        known.unwrap_or_default().to_owned()
     }
 }
 
-impl FromStr for Key {
+impl FromStr for GroupBy {
     type Err = ReportError;
 
-    fn from_str(text: &str) -> Result<Key, ReportError> {
-        let all = [Key::Caller, Key::Model, Key::Deployment, Key::Day];
-        let more = [Key::Department, Key::CostCenter, Key::Outcome];
-        let found = all.into_iter().chain(more).find(|key| key.as_str() == text);
-        found.ok_or_else(|| ReportError::Key(text.to_owned()))
+    fn from_str(text: &str) -> Result<GroupBy, ReportError> {
+        let found = GroupBy::VARIANTS.iter().find(|key| key.as_str() == text);
+        found.copied().ok_or_else(|| ReportError::Key(text.to_owned()))
     }
 }
 
-/// What is added up. Unknown numbers add nothing; `unknown_calls` says for how many calls.
+/// A column of numbers: its name, and what an event adds to it. Unknown numbers add nothing;
+/// `unknown_calls` says for how many calls.
+type Column = (&'static str, fn(&UsageEvent) -> u64);
+
+const COLUMNS: [Column; 9] = [
+    ("calls", |event| event.calls),
+    ("input", |event| event.usage.tokens.input.unwrap_or(0)),
+    ("input_cached", |event| event.usage.tokens.input_cached.unwrap_or(0)),
+    ("output", |event| event.usage.tokens.output.unwrap_or(0)),
+    ("output_reasoning", |event| event.usage.tokens.output_reasoning.unwrap_or(0)),
+    ("exact", |event| event.tokens_of(Quality::Exact)),
+    ("lower_bound", |event| event.tokens_of(Quality::LowerBound)),
+    ("estimated", |event| event.tokens_of(Quality::Estimated)),
+    ("unknown_calls", |event| if event.is_unknown() { event.calls } else { 0 }),
+];
+
+/// The sums of some events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// Calls.
-    pub calls: u64,
-    /// Prompt tokens.
-    pub input: u64,
-    /// Part of `input` read from the cache.
-    pub input_cached: u64,
-    /// Completion tokens.
-    pub output: u64,
-    /// Part of `output` that is hidden reasoning.
-    pub output_reasoning: u64,
-    /// Tokens, input and output, that are exact.
-    pub exact: u64,
-    /// Tokens that are a lower bound.
-    pub lower_bound: u64,
-    /// Tokens that are estimated.
-    pub estimated: u64,
-    /// Calls of which the input or the output is not known.
-    pub unknown_calls: u64,
-    /// What the tokens cost that have a price; 0 without prices.
+pub struct ReportSums {
+    numbers: [u64; COLUMNS.len()],
+    /// The cost of the tokens that have a price; 0 without prices.
     pub cost: Amount,
     /// Calls with tokens that have no price; 0 without prices.
     pub unpriced_calls: u64,
@@ -102,23 +92,23 @@ pub struct Sums {
 
 /// One combination of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct ReportLine {
     /// The keys' values, in the order asked for; empty where an event has none.
     pub keys: Vec<String>,
-    /// What they add up to.
-    pub sums: Sums,
+    /// Their sums.
+    pub sums: ReportSums,
 }
 
 /// Usage added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// What it is added up by.
-    pub by: Vec<Key>,
+    /// By what it is added up.
+    pub by: Vec<GroupBy>,
     /// One line for each combination, in order of the keys.
-    pub lines: Vec<Line>,
+    pub lines: Vec<ReportLine>,
     /// Over all lines.
-    pub total: Sums,
-    /// What `cost` is in, where there are prices.
+    pub total: ReportSums,
+    /// The currency of `cost`, where there are prices.
     pub currency: Option<String>,
     /// Calls by model that have no price.
     pub unpriced: BTreeMap<String, u64>,
@@ -131,33 +121,31 @@ impl Report {
     }
 }
 
-impl Sums {
+impl ReportSums {
     /// The columns' names, in order.
-    pub const COLUMNS: [&'static str; 9] = [
-        "calls",
-        "input",
-        "input_cached",
-        "output",
-        "output_reasoning",
-        "exact",
-        "lower_bound",
-        "estimated",
-        "unknown_calls",
-    ];
+    pub fn columns() -> impl Iterator<Item = &'static str> {
+        COLUMNS.into_iter().map(|(name, _)| name)
+    }
 
     /// The columns' values, in the same order.
-    pub fn values(&self) -> [u64; 9] {
-        [
-            self.calls,
-            self.input,
-            self.input_cached,
-            self.output,
-            self.output_reasoning,
-            self.exact,
-            self.lower_bound,
-            self.estimated,
-            self.unknown_calls,
-        ]
+    pub fn values(&self) -> [u64; COLUMNS.len()] {
+        self.numbers
+    }
+
+    /// The value of the column of that name.
+    pub fn get(&self, column: &str) -> Option<u64> {
+        ReportSums::columns().zip(self.values()).find(|(name, _)| *name == column).map(|(_, value)| value)
+    }
+
+    /// Sums for tests, whose other columns are 0.
+    #[cfg(test)]
+    pub(super) fn of<const N: usize>(values: [(&str, u64); N]) -> ReportSums {
+        let mut sums = ReportSums::default();
+        for (column, value) in values {
+            let place = ReportSums::columns().position(|name| name == column).unwrap();
+            sums.numbers[place] = value;
+        }
+        sums
     }
 
     /// Adds what a call costs, if that is known.
@@ -168,94 +156,63 @@ impl Sums {
         }
     }
 
-    fn add(&mut self, data: &Data) {
-        let (tokens, accounting) = (&data.tokens, &data.accounting);
-        let calls = data.calls.unwrap_or(1);
-        self.calls += calls;
-        self.input += tokens.input.unwrap_or(0);
-        self.output += tokens.output.unwrap_or(0);
-        self.input_cached += tokens.input_cached.unwrap_or(0);
-        self.output_reasoning += tokens.output_reasoning.unwrap_or(0);
-        let sides = [(tokens.input, accounting.input_quality), (tokens.output, accounting.output_quality)];
-        for (number, quality) in sides {
-            match quality {
-                Quality::Exact => self.exact += number.unwrap_or(0),
-                Quality::LowerBound => self.lower_bound += number.unwrap_or(0),
-                Quality::Estimated => self.estimated += number.unwrap_or(0),
-                Quality::Unknown => {}
-            }
-        }
-        // In a summary an unknown number counts as 0; its quality still says so.
-        if sides.iter().any(|(number, quality)| number.is_none() || *quality == Quality::Unknown) {
-            self.unknown_calls += calls;
+    fn add(&mut self, event: &UsageEvent) {
+        for (number, (_, value)) in self.numbers.iter_mut().zip(COLUMNS) {
+            *number += value(event);
         }
     }
 }
 
-/// What of an event matters here. Old and new minor versions of the schema both fit.
-#[derive(Deserialize)]
-struct Data {
-    caller: CallerPart,
-    target: TargetPart,
-    tokens: TokensPart,
-    accounting: AccountingPart,
-    stream: Option<StreamPart>,
-    calls: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct CallerPart {
-    id: String,
-    department: Option<String>,
-    cost_center: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct TargetPart {
-    deployment: Option<String>,
-    model: Option<String>,
-    model_requested: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct TokensPart {
-    input: Option<u64>,
-    output: Option<u64>,
-    input_cached: Option<u64>,
-    output_reasoning: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct AccountingPart {
-    input_quality: Quality,
-    output_quality: Quality,
-}
-
-#[derive(Deserialize)]
-struct StreamPart {
-    outcome: Outcome,
-}
-
-struct Event {
+/// A call, or calls that are only in a sum.
+struct UsageEvent {
+    source: String,
+    id: Uuid,
     time: Timestamp,
-    data: Data,
+    calls: u64,
+    /// `None`: they are only in a sum.
+    outcome: Option<Outcome>,
+    usage: StoredUsage,
 }
 
-impl Event {
-    fn outcome(&self) -> &'static str {
-        self.data.stream.as_ref().map_or(SUMMED, |stream| stream.outcome.as_str())
+impl UsageEvent {
+    /// `None` if it is no event of ours, or not whole.
+    fn read(stored: &StoredEvent<'_>) -> Option<UsageEvent> {
+        let (id, time) = (Uuid::parse_str(&stored.id).ok()?, stored.time?);
+        let (usage, outcome, calls) = match stored.data()? {
+            StoredData::Call(usage, outcome) => (usage, Some(outcome), 1),
+            StoredData::Sum(usage, calls) => (usage, None, calls),
+            StoredData::Control(_) => return None,
+        };
+        Some(UsageEvent { source: stored.source.to_string(), id, time, calls, outcome, usage })
+    }
+
+    /// Both numbers, each with its quality.
+    fn sides(&self) -> [(Option<u64>, Quality); 2] {
+        let (tokens, accounting) = (&self.usage.tokens, &self.usage.accounting);
+        [(tokens.input, accounting.input_quality), (tokens.output, accounting.output_quality)]
+    }
+
+    fn tokens_of(&self, quality: Quality) -> u64 {
+        let numbers = self.sides().into_iter().filter(|(_, known)| *known == quality);
+        numbers.filter_map(|(number, _)| number).sum()
+    }
+
+    /// Its input or its output is not known. In a summary an unknown number counts as 0; its quality still
+    /// says so.
+    fn is_unknown(&self) -> bool {
+        self.sides().iter().any(|(number, quality)| number.is_none() || *quality == Quality::Unknown)
     }
 }
 
 /// Adding up, event by event.
 pub(super) struct Tally {
-    by: Vec<Key>,
+    by: Vec<GroupBy>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
     /// Ids seen, by source: 16 bytes and a little for each event.
     seen: HashMap<String, HashSet<Uuid>>,
-    lines: BTreeMap<Vec<String>, Sums>,
-    total: Sums,
+    lines: BTreeMap<Vec<String>, ReportSums>,
+    total: ReportSums,
     foreign: u64,
     prices: Option<Prices>,
     unpriced: BTreeMap<String, u64>,
@@ -269,7 +226,7 @@ impl Tally {
             to: options.to,
             seen: HashMap::new(),
             lines: BTreeMap::new(),
-            total: Sums::default(),
+            total: ReportSums::default(),
             foreign: 0,
             prices: options.prices.clone(),
             unpriced: BTreeMap::new(),
@@ -278,33 +235,38 @@ impl Tally {
 
     /// Adds one event, given as it was stored.
     pub(super) fn add(&mut self, body: &str) {
-        let Some(envelope) = envelope(body) else {
-            self.foreign += 1;
+        let stored = StoredEvent::read(body).ok();
+        if stored.as_ref().is_some_and(|stored| stored.event_type() == Some(EventType::Control)) {
             return;
-        };
-        let Some((id, event)) = envelope else { return };
-        let (source, id) = id;
-        if !self.seen.entry(source).or_default().insert(id) || !self.wants(&event) {
+        }
+        match stored.as_ref().and_then(UsageEvent::read) {
+            Some(event) => self.add_usage(event),
+            None => self.foreign += 1,
+        }
+    }
+
+    fn add_usage(&mut self, mut event: UsageEvent) {
+        let source = std::mem::take(&mut event.source);
+        if !self.seen.entry(source).or_default().insert(event.id) || !self.wants(&event) {
             return;
         }
         let keys = self.by.iter().map(|key| key.of(&event)).collect();
         let cost = self.cost(&event);
         let line = self.lines.entry(keys).or_default();
-        line.add(&event.data);
-        self.total.add(&event.data);
-        if let Some(cost) = cost {
-            let calls = event.data.calls.unwrap_or(1);
-            line.charge(calls, cost);
-            self.total.charge(calls, cost);
+        for sums in [line, &mut self.total] {
+            sums.add(&event);
+            if let Some(cost) = cost {
+                sums.charge(event.calls, cost);
+            }
         }
     }
 
-    /// What an event costs: nothing to say, no price, or an amount. A call without tokens needs no
+    /// The cost of an event: nothing to say, no price, or an amount. A call without tokens needs no
     /// price.
     #[expect(clippy::option_option, reason = "three answers, used once, ten lines above")]
-    fn cost(&mut self, event: &Event) -> Option<Option<Amount>> {
+    fn cost(&mut self, event: &UsageEvent) -> Option<Option<Amount>> {
         let prices = self.prices.as_ref()?;
-        let (target, tokens) = (&event.data.target, &event.data.tokens);
+        let (target, tokens) = (&event.usage.target, &event.usage.tokens);
         let used = Used {
             input: tokens.input.unwrap_or(0),
             input_cached: tokens.input_cached.unwrap_or(0),
@@ -313,43 +275,29 @@ impl Tally {
         if used.input == 0 && used.output == 0 {
             return Some(Some(Amount::default()));
         }
-        let model = target.model.as_deref().or(target.model_requested.as_deref()).unwrap_or_default();
+        let model = target.any_model().map(|model| model.as_str()).unwrap_or_default();
         let cost = prices.cost(model, target.deployment.as_deref().unwrap_or_default(), event.time, used);
         if cost.is_none() {
             let model = if model.is_empty() { "calls that name no model" } else { model };
-            *self.unpriced.entry(model.to_owned()).or_default() += event.data.calls.unwrap_or(1);
+            *self.unpriced.entry(model.to_owned()).or_default() += event.calls;
         }
         Some(cost)
     }
 
-    fn wants(&self, event: &Event) -> bool {
+    fn wants(&self, event: &UsageEvent) -> bool {
         self.from.is_none_or(|from| event.time >= from)
             && self.to.is_none_or(|to| event.time < to)
-            && event.outcome() != Outcome::Rejected.as_str()
+            && event.outcome != Some(Outcome::Rejected)
     }
 
     pub(super) fn finish(self) -> Report {
         if self.foreign > 0 {
             tracing::warn!(messages = self.foreign, "messages that are no events of tokenweir are left out");
         }
-        let lines = self.lines.into_iter().map(|(keys, sums)| Line { keys, sums }).collect();
+        let lines = self.lines.into_iter().map(|(keys, sums)| ReportLine { keys, sums }).collect();
         let currency = self.prices.map(|prices| prices.currency().to_owned());
         Report { by: self.by, lines, total: self.total, currency, unpriced: self.unpriced }
     }
-}
-
-/// An event's identity and what matters of it. `Some(None)` if it is a control event, `None` if it
-/// is no event of ours.
-#[expect(clippy::option_option, reason = "three answers, each used once, ten lines apart")]
-fn envelope(body: &str) -> Option<Option<((String, Uuid), Event)>> {
-    let event: CloudEvent<serde_json::Value> = serde_json::from_str(body).ok()?;
-    if event.kind == EventType::Control {
-        return Some(None);
-    }
-    let id = Uuid::parse_str(&event.id).ok()?;
-    let time = event.time?.parse().ok()?;
-    let data = Data::deserialize(event.data).ok()?;
-    Some(Some(((event.source.into(), id), Event { time, data })))
 }
 
 #[cfg(test)]
@@ -357,7 +305,7 @@ mod tests {
     use super::super::{Input, parse_time};
     use super::*;
 
-    fn options(by: &[Key], from: Option<&str>, to: Option<&str>) -> ReportOptions {
+    fn options(by: &[GroupBy], from: Option<&str>, to: Option<&str>) -> ReportOptions {
         ReportOptions {
             input: Input::Ledger("unused".into()),
             by: by.to_vec(),
@@ -376,7 +324,8 @@ mod tests {
                 "caller": {"id": caller}, "target": {"deployment": "d", "model": null, "model_requested": "m"},
                 "tokens": {"input": 10, "output": output, "input_cached": 4},
                 "accounting": {"input_quality": "exact", "output_quality": quality},
-                "stream": {"outcome": outcome}, "a_field_of_the_future": 1
+                "stream": {"outcome": outcome}, "reporter": {"instance": "b", "version": "1"},
+                "a_field_of_the_future": 1
             }
         })
         .to_string()
@@ -385,7 +334,7 @@ mod tests {
     #[test]
     fn repeats_rejected_calls_and_other_times_do_not_count() {
         let mut tally =
-            Tally::new(&options(&[Key::Caller, Key::Day], Some("2026-11-20"), Some("2026-11-22")));
+            Tally::new(&options(&[GroupBy::Caller, GroupBy::Day], Some("2026-11-20"), Some("2026-11-22")));
         tally.add(&event(1, 20, "a", "complete", "exact", Some(5)));
         tally.add(&event(1, 20, "a", "complete", "exact", Some(5)));
         tally.add(&event(2, 21, "a", "client_disconnect", "lower_bound", Some(7)));
@@ -411,10 +360,11 @@ mod tests {
     #[test]
     fn keys_have_names_and_missing_values_are_empty() {
         for name in ["caller", "model", "deployment", "day", "department", "cost_center", "outcome"] {
-            assert_eq!(name.parse::<Key>().unwrap().as_str(), name);
+            assert_eq!(name.parse::<GroupBy>().unwrap().as_str(), name);
         }
-        assert!("team".parse::<Key>().is_err());
-        let mut tally = Tally::new(&options(&[Key::Model, Key::Department, Key::Outcome], None, None));
+        assert!("team".parse::<GroupBy>().is_err());
+        let mut tally =
+            Tally::new(&options(&[GroupBy::Model, GroupBy::Department, GroupBy::Outcome], None, None));
         tally.add(&event(1, 20, "a", "complete", "exact", Some(5)));
         assert_eq!(tally.finish().lines[0].keys, ["m", "", "complete"]);
     }

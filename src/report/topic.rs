@@ -10,8 +10,8 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::ReportError;
-use crate::names;
-use crate::publish::{Config, ConfigError, Context};
+use crate::publish::{Context, KafkaConfig, KafkaConfigError};
+use metering::names;
 
 /// How long a broker may take to answer a question.
 const QUESTION: Duration = Duration::from_secs(30);
@@ -46,7 +46,7 @@ pub(super) struct Topic {
 
 impl Topic {
     /// Asks where the topic ends.
-    pub(super) fn open(config: &Config) -> Result<Topic, ReportError> {
+    pub(super) fn open(config: &KafkaConfig) -> Result<Topic, ReportError> {
         if let Some(error) = config.check().into_iter().next() {
             return Err(error.into());
         }
@@ -123,7 +123,7 @@ impl Topic {
 }
 
 /// The partitions that hold something, with the offset after their last message.
-fn ends(consumer: &BaseConsumer<Context>, config: &Config) -> Result<BTreeMap<i32, i64>, ReportError> {
+fn ends(consumer: &BaseConsumer<Context>, config: &KafkaConfig) -> Result<BTreeMap<i32, i64>, ReportError> {
     let topic = &config.topic;
     let metadata = ask(consumer, &config.brokers, |wait| consumer.fetch_metadata(Some(topic), wait))?;
     let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
@@ -136,7 +136,7 @@ fn ends(consumer: &BaseConsumer<Context>, config: &Config) -> Result<BTreeMap<i3
     }
     if metadata.topics().iter().all(|topic| topic.partitions().is_empty()) {
         let problem = format!("there is no topic `{topic}`");
-        return Err(ConfigError { key: "kafka_topic".to_owned(), problem }.into());
+        return Err(KafkaConfigError { key: "kafka_topic".to_owned(), problem }.into());
     }
     Ok(ends)
 }
@@ -169,7 +169,7 @@ fn ask<T>(
             });
         }
         if !told {
-            // Nobody reads it: then nobody waits.
+            // A failure means that nobody reads it, and then nobody waits.
             let _ = writeln!(
                 stderr(),
                 "waiting for {brokers}, {} s more at most{}",

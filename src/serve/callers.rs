@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::reload::Reload;
-use crate::caller::{
+use super::reload::Reloadable;
+use crate::ledger::Ledger;
+use metering::caller::{
     self, CallerMap, CallerSource, FromFile, HashKey, HopTest, Resolver, ResolverConfig, UserIds,
 };
-use crate::ledger::Ledger;
 
 /// File in the ledger's directory that holds the key of the hashes, if none is configured.
 const HASH_KEY_FILE: &str = "caller-hash-key";
@@ -68,7 +68,7 @@ impl CallerConfig {
     }
 
     /// What is read from files, and read again.
-    pub(super) fn reloads(&self) -> Vec<Reload> {
+    pub(super) fn reloads(&self) -> Vec<Reloadable> {
         let map = self.map.as_ref().map(again_map);
         let secrets = match &self.trust {
             HopTest::SharedSecret(secrets) => Some(again("caller-shared-secret-file", secrets)),
@@ -79,7 +79,7 @@ impl CallerConfig {
 }
 
 /// The map says how many callers it names, now and before.
-fn again_map(map: &Arc<caller::Reload<CallerMap>>) -> Reload {
+fn again_map(map: &Arc<caller::Reload<CallerMap>>) -> Reloadable {
     let map = Arc::clone(map);
     let read = move || {
         let before = map.current().callers();
@@ -93,10 +93,13 @@ fn again_map(map: &Arc<caller::Reload<CallerMap>>) -> Reload {
         }
         Ok(changed)
     };
-    Reload { what: "caller-map-file", read: Box::new(read) }
+    Reloadable { what: "caller-map-file", read: Box::new(read) }
 }
 
-fn again<T: FromFile + Send + Sync + 'static>(what: &'static str, value: &Arc<caller::Reload<T>>) -> Reload {
+fn again<T: FromFile + Send + Sync + 'static>(
+    what: &'static str,
+    value: &Arc<caller::Reload<T>>,
+) -> Reloadable {
     let value = Arc::clone(value);
-    Reload { what, read: Box::new(move || value.read_again().map_err(anyhow::Error::msg)) }
+    Reloadable { what, read: Box::new(move || value.read_again().map_err(anyhow::Error::msg)) }
 }

@@ -18,21 +18,21 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
-use crate::caller::Resolver;
 use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
 use crate::proxy;
 use crate::publish::{self, Publisher};
 use crate::tee::{Accounts, Bounds, Compared, Observer, Phase, Share};
 use crate::telemetry::{self, Comparison, Metrics, PerCaller};
-use crate::tokens;
-use crate::usage::Settled;
+use metering::caller::Resolver;
+use metering::tokens;
+use metering::usage::Settled;
 
 pub use self::callers::CallerConfig;
 use self::pages::{Admin, pages};
 pub use self::process::hide_memory;
 use self::process::{Files, files_max, raise_files};
-use self::reload::{Reload, Reloader};
+use self::reload::{Reloadable, Reloader};
 
 /// Prompts and bursts are counted here. Two: the first is for answers alone, so that no prompt holds them up,
 /// and more would take the cores that the streams need.
@@ -48,9 +48,9 @@ pub struct Config {
     /// The admin port.
     pub admin_listen: SocketAddr,
     /// The ledger.
-    pub ledger: ledger::Options,
+    pub ledger: ledger::LedgerOptions,
     /// Where events go; `None`: they stay in the ledger.
-    pub publish: Option<publish::Config>,
+    pub publish: Option<publish::KafkaConfig>,
     /// How callers are told apart.
     pub caller: CallerConfig,
     /// Memory for request bodies that are kept to be counted, in bytes.
@@ -67,7 +67,7 @@ pub struct Config {
 
 /// A sidecar that runs in this process.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningSidecar {
     proxy: proxy::Running,
     admin: Admin,
     accounts: Arc<Accounts>,
@@ -94,8 +94,10 @@ pub fn run(
         let ends = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         (ends, signal(SignalKind::hangup())?)
     };
-    let log_level =
-        Reload { what: "log-level", read: Box::new(move || Ok(telemetry::log::set_level(&log_level()?))) };
+    let log_level = Reloadable {
+        what: "log-level",
+        read: Box::new(move || Ok(telemetry::log::set_level(&log_level()?))),
+    };
     let running = start_reloading(config, vec![log_level])?;
     runtime.block_on(async {
         let mut ended = std::pin::pin!(either(&mut signals));
@@ -126,11 +128,11 @@ async fn either(signals: &mut (Signal, Signal)) {
 ///
 /// # Errors
 /// If the ledger, an address or a file cannot be used; the message names it.
-pub fn start(config: Config) -> anyhow::Result<Running> {
+pub fn start(config: Config) -> anyhow::Result<RunningSidecar> {
     start_reloading(config, Vec::new())
 }
 
-fn start_reloading(mut config: Config, mut reloads: Vec<Reload>) -> anyhow::Result<Running> {
+fn start_reloading(mut config: Config, mut reloads: Vec<Reloadable>) -> anyhow::Result<RunningSidecar> {
     let (room, wanted) = (config.room(), config.proxy.limits.connections);
     let limit = raise_files(room.needed(wanted));
     for warning in config.warnings() {
@@ -182,17 +184,17 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reload>) -> anyhow::Resu
     reloads.extend(files(&config));
     let reloader = Reloader::start(reloads, move |what, result| reloads_seen.reloaded(what, result))?;
     let flush_timeout = config.flush_timeout;
-    Ok(Running { proxy, admin, accounts, publisher, ledger, reloader, ready, flush_timeout })
+    Ok(RunningSidecar { proxy, admin, accounts, publisher, ledger, reloader, ready, flush_timeout })
 }
 
 /// What comes from files.
-fn files(config: &Config) -> Vec<Reload> {
+fn files(config: &Config) -> Vec<Reloadable> {
     let mut all = config.caller.reloads();
     if let Some(tls) = config.proxy.listen_tls.clone() {
-        all.push(Reload { what: "listen-cert-file", read: Box::new(move || Ok(tls.reload()?)) });
+        all.push(Reloadable { what: "listen-cert-file", read: Box::new(move || Ok(tls.reload()?)) });
     }
     if let Some(tls) = config.proxy.tls.clone() {
-        all.push(Reload { what: "upstream-ca-file", read: Box::new(move || Ok(tls.reload()?)) });
+        all.push(Reloadable { what: "upstream-ca-file", read: Box::new(move || Ok(tls.reload()?)) });
     }
     all
 }
@@ -239,7 +241,7 @@ fn start_proxy(
     proxy::start(proxy, shared).with_context(|| format!("--listen {listen}"))
 }
 
-impl Running {
+impl RunningSidecar {
     /// Where calls arrive.
     pub fn addr(&self) -> SocketAddr {
         self.proxy.addr()

@@ -150,7 +150,7 @@ fn published(publisher: &publish::Watch) -> PublishSnapshot {
         resent: stats.resent,
         in_flight: stats.in_flight,
         backing_off: stats.backing_off,
-        errors: publish::Class::ALL.iter().map(|class| class.as_str()).zip(stats.errors).collect(),
+        errors: publish::ErrorClass::ALL.iter().map(|class| class.as_str()).zip(stats.errors).collect(),
         token_failures: stats.token_failures,
         brokers: stats.brokers.into_iter().map(broker).collect(),
     }

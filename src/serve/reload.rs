@@ -11,7 +11,7 @@ use std::time::Duration;
 const RELOAD_EVERY: Duration = Duration::from_secs(30);
 
 /// Something that is read from files.
-pub(super) struct Reload {
+pub(super) struct Reloadable {
     /// Its name in the log: that of the setting.
     pub(super) what: &'static str,
     /// Reads it again. True if it has changed; an error leaves the old in force.
@@ -29,7 +29,7 @@ pub(super) struct Reloader {
 impl Reloader {
     /// `seen` hears of every change, `changed`, and of every error, `failed`.
     pub(super) fn start(
-        all: Vec<Reload>,
+        all: Vec<Reloadable>,
         seen: impl Fn(&'static str, &'static str) + Send + 'static,
     ) -> std::io::Result<Reloader> {
         let (asks, asked) = channel();
@@ -62,7 +62,7 @@ impl Reloader {
 
 /// An error is told once, and again when somebody asks.
 fn read_again(
-    reload: &Reload,
+    reload: &Reloadable,
     on_request: bool,
     said: &mut Option<String>,
     seen: &impl Fn(&'static str, &'static str),

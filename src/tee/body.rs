@@ -12,7 +12,7 @@ use super::Phase;
 use super::answers::Pass;
 use super::call::{Call, Conclude};
 use super::reading::Turn;
-use crate::meter::Ending;
+use metering::meter::Ending;
 
 /// Why an answer's body broke off.
 pub trait Cause {

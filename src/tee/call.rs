@@ -27,13 +27,13 @@ use super::prompt::{Loss, Prompt};
 use super::settle::{self, Final};
 #[cfg(test)]
 use super::tests::{Meter, Skim};
-use crate::chunk::RequestFacts;
 use crate::ledger::{OpenCall, Slot};
-use crate::meter::{Checks, Ending, Left, PromptCount, Representation, Rules, Treatment};
-#[cfg(not(test))]
-use crate::meter::{Meter, Skim};
 use crate::pool::{Lane, Task};
-use crate::usage::{Api, Progress, Target, Usage};
+use metering::chunk::RequestFacts;
+use metering::meter::{Checks, Ending, Left, PromptCount, Representation, Rules, Treatment};
+#[cfg(not(test))]
+use metering::meter::{Meter, Skim};
+use metering::usage::{Api, Progress, Target, Usage};
 
 /// What a call begins with.
 #[derive(Debug)]

@@ -21,8 +21,8 @@ use super::prompt::Prompt;
 #[cfg(test)]
 use super::tests::Meter;
 #[cfg(not(test))]
-use crate::meter::Meter;
-use crate::meter::{PromptCount, PromptNeed};
+use metering::meter::Meter;
+use metering::meter::{PromptCount, PromptNeed};
 
 /// A larger body is not counted early: the copy is outside of the prompt memory, and a third of a second
 /// of CPU is much for a number that is most likely thrown away. Four prompts of a million tokens fit.

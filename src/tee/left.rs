@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use super::call::Call;
 #[cfg(test)]
 use super::tests::Meter;
-use crate::meter::Left;
+use metering::meter::Left;
 #[cfg(not(test))]
-use crate::meter::Meter;
-use crate::usage::{Api, IncludeUsage, Injection};
+use metering::meter::Meter;
+use metering::usage::{Api, IncludeUsage, Injection};
 
 impl Call {
     /// Who asked for usage, if not the caller. To be said before the answer comes.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::call::Call;
 use crate::ledger::Ledger;
-use crate::usage::Progress;
+use metering::usage::Progress;
 
 /// How old a checkpoint may become: what a crash can lose of a call.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);

@@ -36,12 +36,12 @@ pub use self::drift::{Compared, Kind};
 pub use self::kept::{ANSWER_READ_BYTES_MAX, Kept, REQUEST_READ_BYTES_MAX};
 pub use self::live::Live;
 pub use self::sample::Share;
-pub use crate::meter::Left;
-use crate::meter::{Checks, Ending};
 use crate::pool::{Gather, Pool};
-use crate::usage::{Settled, Usage};
 use budget::{Budget, Holder};
 use drift::Drift;
+pub use metering::meter::Left;
+use metering::meter::{Checks, Ending};
+use metering::usage::{Settled, Usage};
 use models::Models;
 
 /// Decoded bytes of an answer that are counted in one go on the network thread: some twenty events,
@@ -65,7 +65,7 @@ pub struct Bounds {
     /// What of all answers together may wait, those among them that are over and read as a whole.
     pub backlog_bytes: usize,
     /// How much of one answer is held to be read as a whole. Over it: reason `too_long`.
-    pub answer: crate::meter::Bounds,
+    pub answer: metering::meter::Bounds,
 }
 
 impl Default for Bounds {

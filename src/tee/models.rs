@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use smol_str::{SmolStr, StrExt};
 
-use crate::prompt;
-use crate::usage::{Target, Usage};
+use metering::prompt;
+use metering::usage::{Target, Usage};
 
 /// Deployments that are remembered: names come from callers. The first ones stay, since they are most
 /// likely the ones that are really there: a name must have been answered to be remembered.
@@ -53,8 +53,8 @@ fn key(target: &Target) -> Option<(SmolStr, SmolStr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::caller::{Caller, Trust};
-    use crate::usage::Api;
+    use metering::caller::{Caller, Trust};
+    use metering::usage::Api;
 
     fn usage(resource: &str, deployment: &str, model: Option<&str>) -> Usage {
         let target = Target {

@@ -9,10 +9,10 @@ use super::call::{Call, State};
 use super::early;
 #[cfg(test)]
 use super::tests::Meter;
-#[cfg(not(test))]
-use crate::meter::Meter;
-use crate::meter::PromptNeed;
 use crate::pool::{Lane, Task};
+#[cfg(not(test))]
+use metering::meter::Meter;
+use metering::meter::PromptNeed;
 
 /// What is known of the request body.
 #[derive(Debug)]

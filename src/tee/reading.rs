@@ -1,7 +1,7 @@
 //! An answer's bytes on the network thread.
 //!
 //! A little is counted at once. Where more comes in one turn, the meter is lent to the pool and counts there;
-//! the network thread itself reads on for what the answer reports ([`crate::meter::Skim`]). That takes no more memory however
+//! the network thread itself reads on for what the answer reports ([`metering::meter::Skim`]). That takes no more memory however
 //! far behind the pool is, and needs nothing of it: when too much waits to be counted, the count is given up,
 //! and what was reported is known all the same. So no end of an answer is ever lost, and nothing that is only
 //! skimmed waits for anybody.
@@ -19,7 +19,7 @@ use super::call::{Call, Seat, State};
 use super::tests::Meter;
 use super::{ANSWER_BYTES_FREE, INLINE_BYTES_MAX};
 #[cfg(not(test))]
-use crate::meter::Meter;
+use metering::meter::Meter;
 
 /// Bytes of an answer that are read for what they report before the task yields to others: at most 2 ms
 /// of the worst (tiny events), 0.01 ms of an image.

@@ -25,9 +25,10 @@ use super::drift::Kind;
 use super::prompt::Prompt;
 #[cfg(test)]
 use super::tests::count_prompt;
+use metering::meter::PromptSample;
 #[cfg(not(test))]
-use crate::meter::count_prompt;
-use crate::meter::{PromptSample, Side};
+use metering::meter::count_prompt;
+use metering::usage::Side;
 
 /// A larger body is not sampled: the copy of the one that is being counted is outside of the prompt
 /// memory, and a tenth of a second of CPU is much for a look. A prompt of a million tokens fits.
@@ -90,7 +91,7 @@ impl Waiting {
             return;
         };
         let residual = count.tokens.and_then(|tokens| self.sample.reported.checked_signed_diff(tokens));
-        let kind = Kind::of(target, Side::Input, count.class);
+        let kind = count.class.and_then(|class| Kind::of(target, Side::Input, class));
         if let (true, Some(residual), Some(kind)) = (count.reasons.is_empty(), residual, kind) {
             self.accounts.compare(kind, residual);
         }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::Accounts;
 use super::call::{Facts, Seat, State};
 use crate::ledger::OpenCall;
-use crate::meter::{Checks, Ending};
-use crate::usage::{Accounting, Outcome, Quality, Settled, Source, Tokens, Usage};
+use metering::meter::{Checks, Ending};
+use metering::usage::{Accounting, Outcome, Quality, Reason, Settled, Side, Source, Tokens, Usage};
 
 /// A call's last word.
 pub(super) struct Final {
@@ -46,8 +46,8 @@ fn without_meter(draft: &Usage, ending: Ending) -> Usage {
     usage.tokens = Tokens::default();
     let Accounting { rules, reasons, .. } = usage.accounting;
     usage.accounting = Accounting { rules, reasons, ..Accounting::default() };
-    usage.accounting.add_reason("input:meter_panic");
-    usage.accounting.add_reason("output:meter_panic");
+    usage.accounting.add_reason(Side::Input, Reason::MeterPanic);
+    usage.accounting.add_reason(Side::Output, Reason::MeterPanic);
     usage.stream.outcome = match ending {
         Ending::Eof => Outcome::Complete,
         Ending::ClientDisconnect => Outcome::ClientDisconnect,
@@ -73,9 +73,9 @@ fn add_facts(usage: &mut Usage, facts: Facts) {
         (accounting.input_quality, accounting.output_quality) = (Quality::Exact, Quality::Exact);
         (accounting.computed_input, accounting.computed_output) = (Some(0), Some(0));
         // Of the numbers nothing else is to be said; of the path it still is.
-        accounting.reasons.retain(|reason| reason.ends_with(":odd_path"));
-        accounting.add_reason("input:not_billed");
-        accounting.add_reason("output:not_billed");
+        accounting.reasons.retain(|reason| Reason::OddPath.is_in(reason));
+        accounting.add_reason(Side::Input, Reason::NotBilled);
+        accounting.add_reason(Side::Output, Reason::NotBilled);
     }
 }
 

@@ -20,14 +20,15 @@ use smol_str::SmolStr;
 
 use super::reading::Turn;
 use super::*;
-use crate::caller::{Caller, Trust};
-use crate::chunk::RequestFacts;
-use crate::ledger::{Ledger, Options};
-use crate::meter::{
-    Check, Checks, Ending, PromptCount, PromptNeed, PromptSample, Representation, Rules, Treatment,
+use crate::ledger::{Ledger, LedgerOptions};
+use metering::caller::{Caller, Trust};
+use metering::chunk::RequestFacts;
+use metering::meter::{
+    BillPart, Check, Checks, Ending, PromptCount, PromptNeed, PromptSample, Representation, Rules, Treatment,
 };
-use crate::usage::{
-    Accounting, Api, IncludeUsage, Injection, Progress, Quality, Source, Target, Tokens, Usage,
+use metering::usage::{
+    Accounting, Api, IncludeUsage, Injection, Progress, Quality, RuleClass, Side, Source, Target, Tokens,
+    Usage,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -98,7 +99,7 @@ impl Meter {
             adopted: false,
         }
     }
-    pub(super) fn holding(self, _: crate::meter::Bounds) -> Self {
+    pub(super) fn holding(self, _: metering::meter::Bounds) -> Self {
         self
     }
     pub(super) fn is_light(&self) -> bool {
@@ -236,9 +237,9 @@ impl Meter {
     pub(super) fn memory_bytes(&self) -> usize {
         if self.light { 0 } else { self.response.len() * usize::from(holds(&self.response, "UNREAD")) }
     }
-    pub(super) fn prompt_counted(&mut self, count: PromptCount) -> Vec<crate::prompt::Part> {
+    pub(super) fn prompt_counted(&mut self, count: PromptCount) -> Vec<BillPart> {
         self.usage.tokens.input = count.tokens;
-        self.usage.accounting.reasons.extend(count.reasons.iter().map(|reason| (*reason).into()));
+        count.parts.iter().for_each(|part| self.tell(part.part));
         Vec::new()
     }
     pub(super) fn progress(&self) -> (Progress, Checks) {
@@ -251,7 +252,7 @@ impl Meter {
             input_quality: Quality::Exact,
             ..Accounting::default()
         };
-        let input = Check { class: Some("text"), residual: None };
+        let input = Check { class: Some(RuleClass::Text), residual: None };
         (Progress { tokens, accounting, ..Progress::default() }, Checks { input, ..Checks::default() })
     }
     pub(super) fn target(&self) -> Target {
@@ -281,21 +282,23 @@ impl Meter {
 /// What the service says of each prompt.
 const REPORTED: u64 = 1_000;
 
-/// Counts bytes; gives the model back as a reason, but for a sample's.
+/// Counts bytes; gives the model back as a part.
 pub(super) fn count_prompt(_: Api, body: &[Bytes], model: &str) -> PromptCount {
     let body = body.concat();
     assert!(!holds(&body, "COUNT-BOOM"));
     if holds(&body, "HOLD") {
         hold();
     }
-    let reasons = match model {
-        "sampled" => vec![],
-        "told" => vec!["told"],
-        "guess" => vec!["guess"],
-        "named" => vec!["named"],
-        _ => vec!["deployment"],
+    let part = match model {
+        "sampled" => "sampled",
+        "told" => "told",
+        "guess" => "guess",
+        "named" => "named",
+        _ => "deployment",
     };
-    PromptCount { tokens: Some(body.len() as u64), reasons, class: "text", ..PromptCount::default() }
+    let parts = vec![BillPart { part, number: None, tokens: 0 }];
+    let (tokens, class) = (Some(body.len() as u64), Some(RuleClass::Text));
+    PromptCount { tokens, class, parts, ..PromptCount::default() }
 }
 
 fn in_pool() -> bool {
@@ -754,10 +757,10 @@ fn a_checkpoint_that_was_due_while_the_pool_had_the_meter_is_made_up_for() {
     let _turn = TURN.lock().unwrap_or_else(|error| error.into_inner());
     set_gate(false);
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(Options {
+    let ledger = Ledger::open(LedgerOptions {
         slots: 10,
         control_interval: PATIENCE,
-        ..Options::new(dir.path().join("ledger"))
+        ..LedgerOptions::new(dir.path().join("ledger"))
     })
     .unwrap();
     let rig = rig(1);
@@ -833,7 +836,9 @@ fn a_panic_of_a_checkpoint_costs_the_numbers_and_the_stream_goes_on() {
     let long = format!("UNCOUNTED PROGRESS-BOOM{}", "x".repeat(3 * INLINE_BYTES_MAX));
     for (text, in_pool) in [("PROGRESS-BOOM", false), (long.as_str(), true)] {
         let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(Options { slots: 10, ..Options::new(dir.path().join("ledger")) }).unwrap();
+        let ledger =
+            Ledger::open(LedgerOptions { slots: 10, ..LedgerOptions::new(dir.path().join("ledger")) })
+                .unwrap();
         let rig = rig(1);
         let call = rig.call_of(draft("no"), ledger.reserve());
         call.response_head(StatusCode::OK, &HeaderMap::new());
@@ -865,16 +870,16 @@ fn a_call_that_was_never_sent_cost_nothing() {
 #[test]
 fn a_checkpoint_says_what_the_rules_are_worth() {
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(Options {
+    let ledger = Ledger::open(LedgerOptions {
         slots: 10,
         control_interval: PATIENCE,
-        ..Options::new(dir.path().join("ledger"))
+        ..LedgerOptions::new(dir.path().join("ledger"))
     })
     .unwrap();
     let rig = rig(0);
     let mut draft = draft("keep");
     draft.target.model = Some("gpt-4o".into());
-    let kind = Kind::of(&draft.target, crate::meter::Side::Input, "text").unwrap();
+    let kind = Kind::of(&draft.target, Side::Input, RuleClass::Text).unwrap();
     let call = rig.call_of(draft, ledger.reserve());
     let checkpoint = || {
         call.response_frame(&Bytes::from_static(b"a"), &mut Turn::new());
@@ -894,10 +899,10 @@ fn a_checkpoint_says_what_the_rules_are_worth() {
 #[test]
 fn changed_calls_are_checkpointed_all_together_and_once() {
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(Options {
+    let ledger = Ledger::open(LedgerOptions {
         slots: 1000,
         control_interval: PATIENCE,
-        ..Options::new(dir.path().join("ledger"))
+        ..LedgerOptions::new(dir.path().join("ledger"))
     })
     .unwrap();
     let rig = rig(0);
@@ -922,8 +927,11 @@ fn changed_calls_are_checkpointed_all_together_and_once() {
 #[test]
 fn a_checkpoint_that_takes_long_is_found_out_by_the_pool() {
     let dir = tempfile::tempdir().unwrap();
-    let options =
-        Options { slots: 10, control_interval: PATIENCE, ..Options::new(dir.path().join("ledger")) };
+    let options = LedgerOptions {
+        slots: 10,
+        control_interval: PATIENCE,
+        ..LedgerOptions::new(dir.path().join("ledger"))
+    };
     let ledger = Ledger::open(options).unwrap();
     let rig = rig(1);
     let call = rig.call_of(draft("no"), ledger.reserve());

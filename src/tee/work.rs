@@ -16,11 +16,11 @@ use super::call::{Call, Seat, State, assess};
 use super::prompt::{Loss, Prompt};
 #[cfg(test)]
 use super::tests::{Meter, count_prompt};
-use crate::chunk::RequestFacts;
-use crate::meter::{Ending, PromptCount};
-#[cfg(not(test))]
-use crate::meter::{Meter, count_prompt};
 use crate::pool::{Lane, Task};
+use metering::chunk::RequestFacts;
+use metering::meter::{Ending, PromptCount};
+#[cfg(not(test))]
+use metering::meter::{Meter, count_prompt};
 
 /// What the pool is to do next for an answer.
 enum Step {

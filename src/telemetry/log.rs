@@ -11,8 +11,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, reload};
 
 use super::Comparison;
-use crate::names;
-use crate::usage::{Settled, Usage};
+use metering::names;
+use metering::usage::{Settled, Usage};
 
 /// Lines that may wait for stderr; beyond it lines are dropped rather than a request delayed.
 const LINES_MAX: usize = 8_192;

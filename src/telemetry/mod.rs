@@ -1,4 +1,4 @@
-//! What operators see: every metric and every log line, each declared once.
+//! Metrics and log lines for operators, each declared once.
 //!
 //! Finance numbers come from the topic, never from here. Labels take values only from closed
 //! sets, or from names that a successful answer has proven, capped (see `labels`).

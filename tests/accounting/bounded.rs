@@ -2,31 +2,29 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::io::Write;
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::Full;
+use metering::caller::{Caller, Trust};
+use metering::meter::{self, Ending, Meter, Rules};
+use metering::usage::{Api, IncludeUsage, Outcome, Source, Target, Tokens, Usage};
 use serde_json::{Value, json};
-use tokenweir::caller::{Caller, Trust};
-use tokenweir::meter::{self, Ending, Meter, Representation, Rules, Treatment};
 use tokenweir::pool::{Lane, Pool, Task};
-use tokenweir::tee::{self, Accounts, Begin, Call, Conclude, Live, RequestTap, ResponseTap};
-use tokenweir::usage::{Api, IncludeUsage, Outcome, Source, Target, Tokens, Usage};
+use tokenweir::tee::{self, Accounts, Call, Conclude, Live, RequestTap, ResponseTap};
 
-use super::recordings::{account_cases, both};
-use super::tee::{Hear, drive};
-use super::{Dice, draft_of};
-
-/// Far more than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::draft_of;
+use super::support::PATIENCE;
+use super::support::codings;
+use super::support::random::Random;
+use super::support::recordings::{account_cases, both};
+use super::support::tap::{Hear, begin, drive};
 
 /// What of an event does not depend on what could be counted.
 fn reported(usage: &Usage) -> String {
@@ -89,13 +87,13 @@ impl Recorded {
     }
 
     /// In pieces; now and then the meter is lent, and it may never be shown what went by.
-    fn lent(&self, bounds: meter::Bounds, dice: &mut Dice, may_give_up: bool) -> Usage {
+    fn lent(&self, bounds: meter::Bounds, random: &mut Random, may_give_up: bool) -> Usage {
         let mut meter = self.meter(bounds);
         let mut rest = &self.body[..];
         while !rest.is_empty() {
             let piece;
-            (piece, rest) = rest.split_at(1 + dice.below(rest.len().min(3_000)));
-            match dice.below(12) {
+            (piece, rest) = rest.split_at(1 + random.below(rest.len().min(3_000)));
+            match random.below(12) {
                 0 => {
                     let mut skim = meter.lend();
                     let mut away = Vec::new();
@@ -103,13 +101,13 @@ impl Recorded {
                         skim.push(piece, usize::MAX, |part| away.extend_from_slice(part)),
                         piece.len()
                     );
-                    let counted = !may_give_up || dice.below(4) > 0;
+                    let counted = !may_give_up || random.below(4) > 0;
                     if counted {
                         meter.response_bytes(&away, usize::MAX);
                     }
                     meter.take_back(skim, counted);
                 }
-                1 if may_give_up && dice.below(4) == 0 => {
+                1 if may_give_up && random.below(4) == 0 => {
                     meter.skim();
                     meter.response_bytes(piece, usize::MAX);
                 }
@@ -123,17 +121,17 @@ impl Recorded {
 #[test]
 fn no_bound_changes_what_was_reported() {
     let Some(recorded) = recorded() else { return };
-    let mut dice = Dice(20_261_129);
+    let mut random = Random::seeded(20_261_129);
     for exchange in &recorded {
         let whole = exchange.whole();
-        let mut bound = || [0, dice.below(300), dice.below(5_000), usize::MAX][dice.below(4)];
+        let mut bound = || [0, random.below(300), random.below(5_000), usize::MAX][random.below(4)];
         let bounds = meter::Bounds { event_bytes: bound(), document_bytes: bound() };
         for may_give_up in [false, true] {
-            let bounded = exchange.lent(bounds, &mut dice, may_give_up);
+            let bounded = exchange.lent(bounds, &mut random, may_give_up);
             assert_eq!(reported(&bounded), reported(&whole), "{} {bounds:?}", exchange.case["id"]);
         }
         // A meter that is lent and shown everything says what one says that never left.
-        let lent = exchange.lent(meter::Bounds::default(), &mut dice, false);
+        let lent = exchange.lent(meter::Bounds::default(), &mut random, false);
         assert_eq!(lent, whole, "{}", exchange.case["id"]);
     }
     println!("{} exchanges", recorded.len());
@@ -160,26 +158,17 @@ struct Stalled {
 
 impl Stalled {
     fn within(bounds: tee::Bounds) -> Stalled {
-        let (hear, settled) = channel();
+        let (hear, settled) = Hear::new();
         let (go, held) = channel();
         let pool = Pool::start(1).unwrap();
         pool.submit(Arc::new(Block(Mutex::new(held))), Lane::Answer).unwrap();
-        let accounts = Accounts::new(pool, Arc::new(Hear(Mutex::new(hear))), 64 << 20).within(bounds);
+        let accounts = Accounts::new(pool, Arc::new(hear), 64 << 20).within(bounds);
         let accounts = Arc::new(accounts.settling_apart().unwrap());
         Stalled { accounts, live: Arc::new(Live::default()), settled, go }
     }
 
     fn begin(&self, draft: Usage, rules: Rules, request: &str) -> Arc<Call> {
-        let begin = Begin {
-            draft,
-            rules,
-            slot: None,
-            keep_prompt: true,
-            treatment: Treatment::Metered,
-            representation: Representation::default(),
-            began: Instant::now(),
-        };
-        let call = Call::begin(begin, Arc::clone(&self.accounts), Arc::clone(&self.live));
+        let call = Call::begin(begin(draft, rules), Arc::clone(&self.accounts), Arc::clone(&self.live));
         drive(RequestTap::new(Full::new(Bytes::from(request.to_owned())), Some(Arc::clone(&call))));
         call
     }
@@ -235,7 +224,7 @@ fn no_backlog_changes_what_was_reported() {
         nth += 1;
         exchange.body.len() > 10_000 || nth % 10 == 0
     });
-    let mut dice = Dice(7);
+    let mut random = Random::seeded(7);
     for call_backlog_bytes in [0, 3_000, 40_000, 1 << 20] {
         let stalled = Stalled::within(tee::Bounds { call_backlog_bytes, ..tee::Bounds::default() });
         for exchange in &recorded {
@@ -243,7 +232,7 @@ fn no_backlog_changes_what_was_reported() {
             let draft = exchange.draft.clone();
             let call = stalled.begin(draft, rules, &exchange.case["request"].to_string());
             call.response_head(StatusCode::OK, &head(exchange.kind));
-            let body = Frames::of(&stalled, &exchange.body, 1 + dice.below(30_000));
+            let body = Frames::of(&stalled, &exchange.body, 1 + random.below(30_000));
             assert!(drive(ResponseTap::new(body, Some(Conclude::new(call)))) == exchange.body);
         }
         stalled.go.send(()).unwrap();
@@ -267,9 +256,9 @@ fn no_backlog_changes_what_was_reported() {
 
 /// Bytes that do not shrink to nothing: base64 of what looks random.
 fn base64(bytes: usize) -> String {
-    let mut dice = Dice(3);
+    let mut random = Random::seeded(3);
     let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    (0..bytes).map(|_| char::from(letters[dice.below(64)])).collect()
+    (0..bytes).map(|_| char::from(letters[random.below(64)])).collect()
 }
 
 fn named(documents: &[Value]) -> String {
@@ -359,12 +348,8 @@ fn long_answers(bytes: usize) -> Vec<(&'static str, Api, &'static str, String, O
 
 fn coded(coding: &str, body: &str) -> Bytes {
     match coding {
-        "gzip" => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            encoder.write_all(body.as_bytes()).unwrap();
-            Bytes::from(encoder.finish().unwrap())
-        }
-        "zstd" => Bytes::from(zstd::stream::encode_all(body.as_bytes(), 1).unwrap()),
+        "gzip" => codings::gzip(body.as_bytes()).into(),
+        "zstd" => codings::zstd(body.as_bytes()).into(),
         _ => Bytes::from(body.to_owned()),
     }
 }

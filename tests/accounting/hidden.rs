@@ -2,10 +2,10 @@
 //! wherever the stream is cut.
 
 use bytes::Bytes;
+use metering::chunk::HideUsage;
 use serde_json::Value;
-use tokenweir::chunk::HideUsage;
 
-use crate::recordings::cases;
+use crate::support::recordings::cases;
 
 /// What goes on of a stream that comes in these pieces.
 fn pass<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {

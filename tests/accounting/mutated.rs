@@ -5,10 +5,10 @@
 
 use std::time::{Duration, Instant};
 
+use metering::account::{Explain, Options, run};
 use serde_json::{Value, json};
-use tokenweir::account::{Explain, Options, run};
 
-use super::Dice;
+use super::support::random::Random;
 
 /// Lines in a run.
 const LINES: usize = 10_000;
@@ -126,33 +126,33 @@ const MARKS: [&str; 18] = [
 ];
 
 /// Some bytes in some places are replaced.
-fn change_bytes(text: &str, dice: &mut Dice) -> String {
+fn change_bytes(text: &str, random: &mut Random) -> String {
     let mut bytes = text.as_bytes().to_vec();
-    for _ in 0..=dice.below(6) {
-        let at = dice.below(bytes.len());
-        let end = (at + dice.below(12)).min(bytes.len());
-        bytes.splice(at..end, MARKS[dice.below(MARKS.len())].bytes());
+    for _ in 0..=random.below(6) {
+        let at = random.below(bytes.len());
+        let end = (at + random.below(12)).min(bytes.len());
+        bytes.splice(at..end, MARKS[random.below(MARKS.len())].bytes());
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Some value, somewhere below, is replaced by one of another kind.
-fn change_value(value: &mut Value, dice: &mut Dice) {
+fn change_value(value: &mut Value, random: &mut Random) {
     let inside = match value {
         Value::Array(items) => items.len(),
         Value::Object(members) => members.len(),
         _ => 0,
     };
-    if inside > 0 && dice.below(8) > 0 {
-        let place = dice.below(inside);
+    if inside > 0 && random.below(8) > 0 {
+        let place = random.below(inside);
         let below = match value {
             Value::Array(items) => items.get_mut(place),
             Value::Object(members) => members.values_mut().nth(place),
             _ => None,
         };
-        return change_value(below.unwrap(), dice);
+        return change_value(below.unwrap(), random);
     }
-    *value = match dice.below(11) {
+    *value = match random.below(11) {
         0 => Value::Null,
         1 => json!(true),
         2 => json!(-1),
@@ -162,17 +162,17 @@ fn change_value(value: &mut Value, dice: &mut Dice) {
         6 => json!({}),
         7 => json!([[value.clone()], value.clone()]),
         8 => json!({"type": "object", "properties": {"p": value.clone()}, "$ref": "#/$defs/A"}),
-        9 => "ab \u{5d0}\n".repeat(dice.below(500)).into(),
-        _ => (0..dice.below(600)).fold(json!("deep"), |inner, _| json!([inner])),
+        9 => "ab \u{5d0}\n".repeat(random.below(500)).into(),
+        _ => (0..random.below(600)).fold(json!("deep"), |inner, _| json!([inner])),
     };
 }
 
 /// The answer's documents are changed in their values.
-fn change_answer(body: &str, dice: &mut Dice) -> String {
+fn change_answer(body: &str, random: &mut Random) -> String {
     let mut change = |text: &str| {
         let Ok(mut value) = serde_json::from_str(text) else { return text.to_owned() };
-        if dice.below(2) == 0 {
-            change_value(&mut value, dice);
+        if random.below(2) == 0 {
+            change_value(&mut value, random);
         }
         value.to_string()
     };
@@ -186,15 +186,15 @@ fn change_answer(body: &str, dice: &mut Dice) -> String {
     body.split("\n\n").map(event).collect()
 }
 
-fn mutated(originals: &[Value], round: usize, dice: &mut Dice) -> String {
+fn mutated(originals: &[Value], round: usize, random: &mut Random) -> String {
     let mut line = originals[round % originals.len()].clone();
     let body = line["response_body"].as_str().unwrap().to_owned();
     match round / originals.len() % 5 {
-        0 => return change_bytes(&line.to_string(), dice).replace('\n', " "),
-        1 => change_value(&mut line["request"], dice),
-        2 => line["response_body"] = change_bytes(&body, dice).into(),
-        3 => line["response_body"] = change_answer(&body, dice).into(),
-        _ => return (0..dice.below(300)).map(|_| MARKS[dice.below(MARKS.len())]).collect(),
+        0 => return change_bytes(&line.to_string(), random).replace('\n', " "),
+        1 => change_value(&mut line["request"], random),
+        2 => line["response_body"] = change_bytes(&body, random).into(),
+        3 => line["response_body"] = change_answer(&body, random).into(),
+        _ => return (0..random.below(300)).map(|_| MARKS[random.below(MARKS.len())]).collect(),
     }
     line.to_string()
 }
@@ -216,7 +216,7 @@ fn holds(output: &Value) -> bool {
 
 #[test]
 fn mutated_lines_never_crash() {
-    let (originals, mut dice) = (originals(), Dice(2));
+    let (originals, mut random) = (originals(), Random::seeded(2));
     let options = Options { explain: Explain::Json, ..Options::default() };
     let account = |line: &str| -> Option<Value> {
         let mut output = Vec::new();
@@ -232,7 +232,7 @@ fn mutated_lines_never_crash() {
     }
     let mut read = 0;
     for round in 0..LINES {
-        let line = mutated(&originals, round, &mut dice);
+        let line = mutated(&originals, round, &mut random);
         let Some(output) = account(&line) else { continue };
         assert!(holds(&output), "{line}\n{output}");
         read += usize::from(output.get("error").is_none());

@@ -2,10 +2,8 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -13,31 +11,19 @@ use http_body::{Body, Frame};
 use http_body_util::Full;
 use serde_json::Value;
 
-use tokenweir::meter::{Representation, Rules, Treatment};
+use metering::meter::Rules;
+use metering::usage::Usage;
 use tokenweir::pool::Pool;
-use tokenweir::tee::{Accounts, Begin, Call, Compared, Conclude, Live, Observer, RequestTap, ResponseTap};
-use tokenweir::usage::{Settled, Usage};
+use tokenweir::tee::{Accounts, Call, Conclude, Live, RequestTap, ResponseTap};
 
-use super::recordings::cases;
+use super::support::PATIENCE;
+use super::support::recordings::cases;
+use super::support::tap::{Hear, begin, drive};
 use super::{account_cases, draft_of};
 
 /// A socket has nothing to read now and then; the tee then begins a new turn of inline counting.
 const BYTES_PER_TURN: usize = 500;
 const PROMPT_MEMORY_BYTES: usize = 64 << 20;
-/// Far more than counting one prompt takes.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-pub(super) struct Hear(pub(super) Mutex<Sender<Usage>>);
-
-impl Observer for Hear {
-    fn settled(&self, settled: &Settled) {
-        self.0.lock().unwrap().send(settled.usage.clone()).unwrap();
-    }
-    fn summed(&self, settled: &Settled) {
-        self.settled(settled);
-    }
-    fn compared(&self, _: &Compared) {}
-}
 
 /// A body of one byte a frame.
 struct Bytewise {
@@ -65,26 +51,12 @@ impl Body for Bytewise {
     }
 }
 
-/// Polls a body to its end; what it yielded.
-pub(super) fn drive(mut body: impl Body<Data = Bytes, Error = Infallible> + Unpin) -> Vec<u8> {
-    let mut context = Context::from_waker(Waker::noop());
-    let mut yielded = Vec::new();
-    loop {
-        match Pin::new(&mut body).poll_frame(&mut context) {
-            Poll::Ready(Some(Ok(frame))) => yielded.extend_from_slice(&frame.into_data().unwrap()),
-            Poll::Ready(None) => return yielded,
-            Poll::Pending => {}
-        }
-    }
-}
-
 #[test]
 fn every_stream_byte_by_byte_through_the_tee() {
     let Some(mut cases) = cases() else { return };
     cases.retain(|case: &Value| case["response_kind"] == "sse");
-    let (sender, settled) = channel();
-    let hear = Arc::new(Hear(Mutex::new(sender)));
-    let accounts = Accounts::new(Pool::start(1).unwrap(), hear, PROMPT_MEMORY_BYTES);
+    let (hear, settled) = Hear::new();
+    let accounts = Accounts::new(Pool::start(1).unwrap(), Arc::new(hear), PROMPT_MEMORY_BYTES);
     let accounts = Arc::new(accounts.settling_apart().unwrap());
     let live = Arc::new(Live::default());
     let headers =
@@ -94,16 +66,7 @@ fn every_stream_byte_by_byte_through_the_tee() {
         let mut draft = draft_of(&event);
         draft.target.deployment = event.target.deployment.clone();
         let rules = Rules { end_of_turn: case["azure"] == true };
-        let begin = Begin {
-            draft,
-            rules,
-            slot: None,
-            keep_prompt: true,
-            treatment: Treatment::Metered,
-            representation: Representation::default(),
-            began: Instant::now(),
-        };
-        let call = Call::begin(begin, Arc::clone(&accounts), Arc::clone(&live));
+        let call = Call::begin(begin(draft, rules), Arc::clone(&accounts), Arc::clone(&live));
         let request = Full::new(Bytes::from(case["request"].to_string()));
         drive(RequestTap::new(request, Some(Arc::clone(&call))));
         call.response_head(StatusCode::OK, &headers);

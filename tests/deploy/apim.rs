@@ -134,7 +134,7 @@ fn only_checked_tokens_name_an_application() {
         assert!(value.contains("\"azp\"") && value.contains("\"appid\""), "both versions of tokens: {value}");
         // It is a source that tokenweir takes, and the README says how.
         let source = format!("header:{}", attribute(set, "name"));
-        assert!(source.parse::<tokenweir::caller::CallerSource>().is_ok(), "{source}");
+        assert!(source.parse::<metering::caller::CallerSource>().is_ok(), "{source}");
         assert!(read("deploy/apim/README.md").contains(&format!("`caller_sources = \"{source}\"`")));
     });
 }
@@ -286,6 +286,6 @@ fn the_readme_names_settings_that_there_are() {
 
 #[test]
 fn the_policy_sets_what_the_sidecar_reads() {
-    let read: Vec<String> = tokenweir::caller::gateway_headers().iter().map(ToString::to_string).collect();
+    let read: Vec<String> = metering::caller::gateway_headers().iter().map(ToString::to_string).collect();
     assert_eq!(read, IDENTITY);
 }

@@ -85,7 +85,8 @@ fn named_by_a_manifest(manifest: &Path) -> Vec<PathBuf> {
             if root().join(&file).exists() { file } else { home.join(name).join("main.rs") }
         })
     });
-    named.chain(build).chain(targets).filter(|path| root().join(path).exists()).collect()
+    // Of a member of the workspace its folder is named; its files are compiled, and found by that.
+    named.chain(build).chain(targets).filter(|path| root().join(path).is_file()).collect()
 }
 
 fn collect(value: &toml::Value, texts: &mut Vec<String>) {
@@ -121,7 +122,7 @@ fn needed() -> BTreeSet<PathBuf> {
     let folders = folders.filter(|path| {
         !path.starts_with("crates") || path.iter().any(|part| part == "src") || is_cargos(path)
     });
-    let own = ["Cargo.toml", "Cargo.lock", "build.rs"].map(PathBuf::from);
+    let own = ["Cargo.toml", "Cargo.lock"].map(PathBuf::from);
     let files: Vec<PathBuf> =
         own.into_iter().chain(folders).filter(|file| root().join(file).exists()).collect();
     let mut needed: BTreeSet<PathBuf> = files.iter().cloned().collect();
@@ -159,11 +160,14 @@ fn the_context_has_all_that_the_build_reads_and_nothing_else() {
 fn what_sources_name_is_found() {
     let tables = included(Path::new("src/demo/fixtures.rs"));
     assert!(tables.contains(&PathBuf::from("fixtures/demo/boathouse-draft.json")), "{tables:?}");
-    let modules = included(Path::new("build.rs"));
-    assert!(modules.contains(&PathBuf::from("src/tokens/layout.rs")), "{modules:?}");
-    assert!(named_by_a_build_script(Path::new("build.rs")).contains(&PathBuf::from("src/tokens/build")));
+    let modules = included(Path::new("crates/metering/build.rs"));
+    assert!(modules.contains(&PathBuf::from("crates/metering/src/tokens/layout.rs")), "{modules:?}");
+    assert!(
+        named_by_a_build_script(Path::new("crates/metering/build.rs"))
+            .contains(&PathBuf::from("crates/metering/src/tokens/build"))
+    );
     let named = named_by_a_manifest(Path::new("Cargo.toml"));
-    for file in ["benches/e2e/main.rs", "benches/tokens.rs", "build.rs", "src/main.rs"] {
+    for file in ["benches/e2e/main.rs", "benches/tokens.rs", "src/main.rs"] {
         assert!(named.contains(&PathBuf::from(file)), "{file}: {named:?}");
     }
 }

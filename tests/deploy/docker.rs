@@ -69,7 +69,7 @@ fn the_binary_is_stripped_on_its_way_into_the_image() {
 #[test]
 fn builds_with_the_toolchain_that_the_crate_asks_for() {
     let manifest: toml::Table = read("Cargo.toml").parse().expect("Cargo.toml is TOML");
-    let version = manifest["package"]["rust-version"].as_str().expect("it names its toolchain");
+    let version = manifest["workspace"]["package"]["rust-version"].as_str().expect("it names its toolchain");
     let images = instructions();
     let builder = images.iter().find(|instruction| instruction.word == "FROM").expect("there is a stage");
     assert!(builder.rest.starts_with(&format!("rust:{version}-")), "{} is not Rust {version}", builder.rest);

@@ -1,14 +1,12 @@
 //! Answers that are too large, too many, too deep, or not what they say.
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use metering::usage::{Api, Outcome, Quality, Source, Usage};
 use serde_json::json;
-use tokenweir::usage::{Api, Outcome, Quality, Source, Usage};
 
 use super::drive;
-use super::rig::{Case, alone};
+use super::rig::Case;
+use super::support::codings::{gzip, zstd};
+use super::support::turn::alone;
 
 /// Text that is slow to count: many pieces, rare words, no two alike.
 pub(crate) fn words(bytes: usize) -> String {
@@ -24,16 +22,6 @@ pub(crate) fn words(bytes: usize) -> String {
         text.push(if state.is_multiple_of(7) { '_' } else { ' ' });
     }
     text
-}
-
-pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
-    zstd::stream::encode_all(bytes, 3).unwrap()
 }
 
 fn event(value: &serde_json::Value) -> String {

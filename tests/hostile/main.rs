@@ -1,11 +1,17 @@
 //! Answers and requests made to hurt: whatever comes, the bytes pass unchanged, one turn of one call
-//! takes little, memory stays flat, and numbers that are not known say so.
+//! takes little, memory stays flat, and numbers that are not known say so. The allocator of this program
+//! knows the most that was ever allocated.
+//!
+//! - `answers`, `requests`: what the service and what a caller may send
+//! - `rig`: one call through both taps, with the clock of the thread and the allocator's peak in view
 
-#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // reason: a test may stop and say why
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
 mod answers;
 mod requests;
 mod rig;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::time::Duration;
 

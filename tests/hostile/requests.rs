@@ -1,10 +1,11 @@
 //! Requests that are too large, too deep, or ask for too much.
 
-use tokenweir::usage::{Quality, Source};
+use metering::usage::{Quality, Source};
 
 use super::answers::words;
 use super::drive;
-use super::rig::{Case, alone};
+use super::rig::Case;
+use super::support::turn::alone;
 
 /// The answer to all of them: one word, and no usage, so that the prompt must be counted.
 const ANSWER: &str = concat!(

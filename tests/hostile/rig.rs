@@ -3,9 +3,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -13,12 +12,15 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame};
 
-use tokenweir::caller::{Caller, Trust};
-use tokenweir::meter::{Representation, Rules, Treatment};
+use metering::caller::{Caller, Trust};
+use metering::meter::Rules;
+use metering::tokens;
+use metering::usage::{Api, Target, Usage};
 use tokenweir::pool::Pool;
-use tokenweir::tee::{Accounts, Begin, Call, Compared, Conclude, Live, Observer, RequestTap, ResponseTap};
-use tokenweir::tokens;
-use tokenweir::usage::{Api, Settled, Target, Usage};
+use tokenweir::tee::{Accounts, Begin, Call, Conclude, Live, RequestTap, ResponseTap};
+
+use super::support::PATIENCE;
+use super::support::tap::{Hear, begin};
 
 /// The most that one read of a socket gives.
 const FRAME_BYTES: usize = 64 << 10;
@@ -27,9 +29,6 @@ const FRAME_BYTES: usize = 64 << 10;
 const FRAMES_PER_TURN: usize = 4;
 
 const PROMPT_MEMORY_BYTES: usize = 256 << 20;
-
-/// How long the slowest case may take on a machine that does other things.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One hostile exchange.
 pub(crate) struct Case {
@@ -108,18 +107,12 @@ pub(crate) struct Outcome {
     pub(crate) elapsed: Duration,
 }
 
-/// What a test makes is measured too, so tests run one at a time.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Drives one exchange.
 pub(crate) fn run(case: &Case) -> Outcome {
     warm_up();
-    let (sender, settled) = channel();
+    let (hear, settled) = Hear::new();
     let pool = Pool::start(1).unwrap();
-    let accounts = Accounts::new(pool, Arc::new(Hear(Mutex::new(sender))), PROMPT_MEMORY_BYTES);
+    let accounts = Accounts::new(pool, Arc::new(hear), PROMPT_MEMORY_BYTES);
     let accounts = Arc::new(accounts.settling_apart().unwrap());
     let live = Arc::new(Live::default());
     let headers = HeaderMap::from_iter(
@@ -130,15 +123,7 @@ pub(crate) fn run(case: &Case) -> Outcome {
     PEAK.store(before, Ordering::Relaxed);
     let target = Target { api: case.api, ..Target::default() };
     let draft = Usage::draft(Caller::unattributed(Trust::None), target);
-    let begin = Begin {
-        draft,
-        rules: Rules { end_of_turn: true },
-        slot: None,
-        keep_prompt: true,
-        treatment: Treatment::Metered,
-        representation: Representation::default(),
-        began,
-    };
+    let begin = Begin { began, ..begin(draft, Rules { end_of_turn: true }) };
     let mut turns = Turns { longest: Duration::ZERO, unpaced: case.unpaced, accounts: Arc::clone(&accounts) };
     let call = turns.time(|| Call::begin(begin, accounts, live));
     let request = Frames::of(&case.request, case.frame_bytes);
@@ -147,7 +132,7 @@ pub(crate) fn run(case: &Case) -> Outcome {
     let answer = Frames::of(&case.answer, case.frame_bytes);
     let body = turns.time(|| ResponseTap::new(answer, Some(Conclude::new(call))));
     turns.drive(body, &case.answer);
-    let usage = settled.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{}: no end", case.name));
+    let usage = settled.recv_timeout(PATIENCE * 2).unwrap_or_else(|_| panic!("{}: no end", case.name));
     let peak_bytes = PEAK.load(Ordering::Relaxed).saturating_sub(before);
     Outcome { usage, longest_turn: turns.longest, peak_bytes, elapsed: began.elapsed() }
 }
@@ -242,18 +227,6 @@ impl Body for Frames {
         let size = self.frame_bytes.min(self.rest.len());
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(size)))))
     }
-}
-
-struct Hear(Mutex<Sender<Usage>>);
-
-impl Observer for Hear {
-    fn settled(&self, settled: &Settled) {
-        let _ = self.0.lock().unwrap().send(settled.usage.clone());
-    }
-    fn summed(&self, settled: &Settled) {
-        self.settled(settled);
-    }
-    fn compared(&self, _: &Compared) {}
 }
 
 /// CPU time that this thread has used.

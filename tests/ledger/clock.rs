@@ -9,8 +9,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokenweir::ledger::{Ledger, Options, Reader};
-use tokenweir::usage::EventType;
+use metering::usage::EventType;
+use tokenweir::ledger::{Ledger, LedgerOptions, LedgerReader};
 use uuid::Uuid;
 
 use crate::support::{call, check_completeness, eventually, options, stored};
@@ -69,7 +69,7 @@ fn calls(ledger: &Ledger, ids: &mut Vec<Uuid>) {
 }
 
 fn positions(dir: &Path) -> Vec<u64> {
-    Reader::open(dir).unwrap().after(0, usize::MAX).unwrap().iter().map(|row| row.position).collect()
+    LedgerReader::open(dir).unwrap().after(0, usize::MAX).unwrap().iter().map(|row| row.position).collect()
 }
 
 /// What a process whose clock jumps does; not a test of its own.
@@ -78,7 +78,7 @@ fn positions(dir: &Path) -> Vec<u64> {
 fn clock_child() {
     let Some(dir) = std::env::var_os(CHILD) else { return };
     let (dir, mut ids) = (Path::new(&dir), Vec::new());
-    let open = || Ledger::open(Options { keep: KEEP, ..options(&dir.join("ledger"), true) }).unwrap();
+    let open = || Ledger::open(LedgerOptions { keep: KEEP, ..options(&dir.join("ledger"), true) }).unwrap();
     let ledger = open();
     for offset in [0, HOUR, -HOUR, 0] {
         set_clock(dir, offset);

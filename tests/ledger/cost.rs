@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokenweir::ledger::{Ledger, Options, Reader};
-use tokenweir::usage::Settled;
+use metering::usage::Settled;
+use tokenweir::ledger::{Ledger, LedgerOptions, LedgerReader};
 use uuid::Uuid;
 
 use crate::progress;
+use crate::support::process::resident_bytes;
 use crate::support::{options, usage};
 
 /// Nanoseconds that a thread of this process spent on a CPU.
@@ -46,7 +47,7 @@ fn cost_per_call() {
 /// What it costs to keep calls open that all change each second.
 fn open_calls(calls: usize, time: Duration) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let ledger = Ledger::open(Options { slots: calls, ..options(dir.path(), false) }).unwrap();
+    let ledger = Ledger::open(LedgerOptions { slots: calls, ..options(dir.path(), false) }).unwrap();
     let draft = usage("team-a", 100, 100);
     let open = |_| ledger.reserve().unwrap().open(Uuid::now_v7(), &draft);
     let open: Vec<_> = (0..calls).map(open).collect();
@@ -65,15 +66,9 @@ fn open_calls(calls: usize, time: Duration) {
     ledger.close().unwrap();
 }
 
-fn rss_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1_024
-}
-
 fn cost(per_second: u32, life: Duration, time: Duration) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let ledger = Ledger::open(Options { slots: 50_000, ..options(dir.path(), false) }).unwrap();
+    let ledger = Ledger::open(LedgerOptions { slots: 50_000, ..options(dir.path(), false) }).unwrap();
     let (sender, commits) = std::sync::mpsc::channel();
     ledger.on_commit(move |took| sender.send(took).unwrap_or_default());
     let (began, cpu, disk) = (Instant::now(), thread_cpu_ns("tw-ledger"), written_bytes());
@@ -98,11 +93,11 @@ fn cost(per_second: u32, life: Duration, time: Duration) {
             ledger.checkpoint(open.iter().map(|(_, call)| (call.id(), progress(5))).collect());
         }
         if half.is_none() && began.elapsed() >= time / 2 {
-            half = Some(rss_bytes());
+            half = Some(resident_bytes());
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    let grown = rss_bytes().saturating_sub(half.unwrap_or_default()) >> 10;
+    let grown = resident_bytes().saturating_sub(half.unwrap_or_default()) >> 10;
     let (cpu, disk) = (thread_cpu_ns("tw-ledger") - cpu, written_bytes() - disk);
     for (_, call) in open {
         let settled = Settled { id: call.id(), time: Timestamp::now(), usage: usage("team-a", 100, 100) };
@@ -111,7 +106,7 @@ fn cost(per_second: u32, life: Duration, time: Duration) {
     ledger.close().unwrap();
     let mut commits: Vec<Duration> = commits.try_iter().collect();
     commits.sort_unstable();
-    let size = Reader::open(dir.path()).unwrap().after(0, 1).unwrap()[0].body.len();
+    let size = LedgerReader::open(dir.path()).unwrap().after(0, 1).unwrap()[0].body.len();
     println!(
         "{per_second}/s, life {life:?}: {:.1} us CPU per call, {:.1} x event size ({size} B) written, commit p50 {:?} p99 {:?}, \
          memory grown by {grown} KiB in the second half",
@@ -149,7 +144,7 @@ fn loss_window() {
 fn handed_until_durable(per_second: u32, time: Duration) -> Vec<Duration> {
     // On a disk: in memory a sync costs nothing.
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let ledger = Ledger::open(Options { slots: 50_000, ..options(dir.path(), false) }).unwrap();
+    let ledger = Ledger::open(LedgerOptions { slots: 50_000, ..options(dir.path(), false) }).unwrap();
     let total = (f64::from(per_second) * time.as_secs_f64()) as u64;
     let watcher = {
         let ledger = ledger.clone();

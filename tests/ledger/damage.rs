@@ -6,14 +6,15 @@ use std::fs;
 use std::path::Path;
 use std::sync::mpsc;
 
+use metering::usage::{CloudEvent, EventType};
 use rusqlite::Connection;
 use serde_json::Value;
-use tokenweir::ledger::{DATABASE, Ledger, OpenError, Options, Reader};
-use tokenweir::usage::{CloudEvent, EventType};
+use tokenweir::ledger::{DATABASE, Ledger, LedgerOptions, LedgerReader, OpenError};
 use uuid::Uuid;
 
-use crate::disk::{Fault, Kind, Op, Random, Rig};
-use crate::script::{moved_aside, open_again, refused, try_open};
+use crate::disk::{Fault, Kind, Op, Rig};
+use crate::script::{moved_aside, open_again, refused, try_open, try_open_with};
+use crate::support::random::Random;
 use crate::support::{PATIENCE, call, eventually, options, stored, usage};
 
 /// Usage events in the ledgers that are damaged here.
@@ -179,7 +180,7 @@ fn a_start_reads_no_more_of_a_larger_ledger() {
     let rig = Rig::new(dir.path());
     let mut read = Vec::new();
     for thousand in [20_u64, 60] {
-        let ledger = Ledger::open(Options { slots: 60_000, ..options(dir.path(), true) }).unwrap();
+        let ledger = try_open_with(&LedgerOptions { slots: 60_000, ..options(dir.path(), true) }).unwrap();
         while ledger.stats().undelivered < thousand * 1_000 {
             let now = ledger.stats().accepted;
             for _ in 0..4_000 {
@@ -209,7 +210,7 @@ fn killed(dir: &Path) -> HashMap<String, String> {
     }
     eventually("stored", || ledger.stats().stored == CALLS);
     let open = ledger.reserve().unwrap().open(Uuid::now_v7(), &usage("a", 0, 0));
-    let reader = Reader::open(live.path()).unwrap();
+    let reader = LedgerReader::open(live.path()).unwrap();
     eventually("open", || reader.open_calls().unwrap() == 1);
     for name in [DATABASE, "ledger.sqlite3-wal"] {
         fs::copy(live.path().join(name), dir.join(name)).unwrap();
@@ -272,7 +273,7 @@ fn any_damage_is_either_read_past_or_moved_aside_and_never_a_panic_or_a_hang() {
     ));
     let (sender, receiver) = mpsc::channel();
     let worker = std::thread::spawn(move || {
-        let (mut random, mut aside) = (Random(19), 0);
+        let (mut random, mut aside) = (Random::seeded(19), 0);
         for n in 0..DAMAGES {
             let (from, file) = match n % 3 {
                 0 => (&in_wal, "ledger.sqlite3-wal"),
@@ -313,7 +314,7 @@ fn survives(dir: &Path, known: &HashMap<String, String>, how: &str) -> bool {
         panic!("{how}: {error}");
     }
     let aside = !moved_aside(dir).is_empty();
-    let reader = Reader::open(dir).unwrap();
+    let reader = LedgerReader::open(dir).unwrap();
     // A page in the middle may be unreadable; what comes before it is not.
     let mut found = false;
     for row in (1..).map(|position| reader.at(position)).take(2 * CALLS as usize) {

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::support::random::Random;
 use crate::vfs;
 
 /// What a disk writes whole.
@@ -205,7 +206,7 @@ impl Rig {
                 None
             }
             Kind::Kill(seed) => {
-                torn(&mut Random(seed));
+                torn(&mut Random::seeded(seed));
                 die()
             }
             Kind::PowerLoss(seed) => {
@@ -276,7 +277,7 @@ impl State {
 
     /// Writes every file as a loss of power leaves it.
     fn survive(&self, seed: u64, to: &Path) {
-        let mut random = Random(seed);
+        let mut random = Random::seeded(seed);
         for (path, shadow) in &self.files {
             let target = to.join(path.file_name().expect("a file"));
             let there = shadow.exists && (shadow.linked || random.one_in(2));
@@ -336,26 +337,5 @@ fn torn(change: &Change, random: &mut Random) -> Change {
             Change::Write(*offset, bytes[..bytes.len().min(sectors * SECTOR)].to_vec())
         }
         Change::Truncate(length) => Change::Truncate(*length),
-    }
-}
-
-/// SplitMix64.
-#[derive(Debug)]
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
     }
 }

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokenweir::ledger::{Ledger, OpenCall, Reader};
-use tokenweir::usage::{EventType, Settled};
+use metering::usage::{EventType, Settled};
+use tokenweir::ledger::{Ledger, LedgerReader, OpenCall};
 use uuid::Uuid;
 
 use crate::disk::{Fault, Kind, Op, Rig};
@@ -63,7 +63,7 @@ fn watch(ledger: &Ledger, rig: &Rig, stop: &AtomicBool) -> u64 {
         }
         let left = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         rig.survivors(committed, left.path());
-        let there = Reader::open(left.path()).and_then(|reader| reader.last());
+        let there = LedgerReader::open(left.path()).and_then(|reader| reader.last());
         let there = there.unwrap_or_else(|error| panic!("{committed} committed, and then {error}"));
         assert!(there >= committed, "{committed} committed, {there} survive");
         (last, looks) = (committed, looks + 1);

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokenweir::ledger::{Ledger, Options};
-use tokenweir::usage::Settled;
+use metering::usage::Settled;
+use tokenweir::ledger::{Ledger, LedgerOptions};
 use uuid::Uuid;
 
 use crate::support::{options, usage};
@@ -48,7 +48,7 @@ fn count_lines(child: &mut Child) -> Arc<AtomicU64> {
 fn write_and_follow(time: Duration) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let keep = Duration::from_secs(2);
-    let ledger = Ledger::open(Options { keep, ..options(dir.path(), false) }).unwrap();
+    let ledger = Ledger::open(LedgerOptions { keep, ..options(dir.path(), false) }).unwrap();
     let mut quick = follow(dir.path());
     let lines = count_lines(&mut quick);
     // Nobody reads its pipe: it stands in the middle of a line from the first 64 KiB on.

@@ -7,9 +7,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use metering::usage::{CloudEvent, EventType, Outcome, Settled};
 use serde_json::Value;
 use tokenweir::ledger::{Ledger, OpenError};
-use tokenweir::usage::{CloudEvent, EventType, Outcome, Settled};
 use uuid::Uuid;
 
 use crate::progress;

@@ -10,14 +10,9 @@
 //! - `versions`: ledgers of older versions, databases that are no ledger, copies
 //! - `clock`: a wall clock that jumps
 //! - `follow`: readers while the writer runs at full speed
+//! - `full`: a quota that fills, and a volume that is really full
 //! - `cost`: figures
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test may"
-)]
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
 mod clock;
 mod cost;
@@ -26,10 +21,9 @@ mod damage;
 mod disk;
 mod errors;
 mod follow;
+mod full;
 mod kill;
 mod script;
-#[path = "../support/skip.rs"]
-mod skip;
 #[path = "../support/mod.rs"]
 mod support;
 mod versions;
@@ -39,10 +33,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use metering::usage::{EventType, Progress, Request, Settled, Stream, Tokens};
 use serde_json::Value;
+use support::skip;
 use support::{call, check_completeness, eventually, options, stored, usage};
-use tokenweir::ledger::{Ledger, Options, Reader};
-use tokenweir::usage::{EventType, Progress, Request, Settled, Stream, Tokens};
+use tokenweir::ledger::{Ledger, LedgerOptions, LedgerReader};
 use uuid::Uuid;
 
 #[test]
@@ -72,7 +67,7 @@ fn a_call_becomes_one_event_with_every_attribute() {
 #[test]
 fn slots_bound_the_calls_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(Options { slots: 2, ..options(dir.path(), true) }).unwrap();
+    let ledger = Ledger::open(LedgerOptions { slots: 2, ..options(dir.path(), true) }).unwrap();
     let unused = ledger.reserve().unwrap();
     let open = ledger.reserve().unwrap().open(Uuid::now_v7(), &usage("a", 0, 0));
     assert!(ledger.reserve().is_none());
@@ -89,7 +84,7 @@ fn slots_bound_the_calls_and_come_back() {
 #[test]
 fn calls_without_a_slot_become_summaries() {
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(Options { slots: 1, ..options(dir.path(), true) }).unwrap();
+    let ledger = Ledger::open(LedgerOptions { slots: 1, ..options(dir.path(), true) }).unwrap();
     let open = ledger.reserve().unwrap().open(Uuid::now_v7(), &usage("a", 0, 0));
     for (caller, tokens) in [("a", 5), ("a", 7), ("b", 11)] {
         assert!(ledger.reserve().is_none());
@@ -117,7 +112,8 @@ fn calls_without_a_slot_become_summaries() {
 fn control_events_come_by_the_clock_and_cover_every_row_once() {
     let dir = tempfile::tempdir().unwrap();
     let interval = Duration::from_millis(40);
-    let ledger = Ledger::open(Options { control_interval: interval, ..options(dir.path(), false) }).unwrap();
+    let ledger =
+        Ledger::open(LedgerOptions { control_interval: interval, ..options(dir.path(), false) }).unwrap();
     let controls = || stored(dir.path()).iter().filter(|event| event.kind == EventType::Control).count();
     eventually("five control events", || {
         call(&ledger, "a", 3, 4);
@@ -140,7 +136,7 @@ fn an_open_call_keeps_the_boot_from_ending_and_is_settled_by_the_next() {
         let open = ledger.reserve().unwrap().open(id, &usage("a", 0, 0));
         ledger.checkpoint(vec![(id, progress(77))]);
         ledger.close().unwrap();
-        assert_eq!(Reader::open(dir.path()).unwrap().open_calls().unwrap(), 1);
+        assert_eq!(LedgerReader::open(dir.path()).unwrap().open_calls().unwrap(), 1);
         drop(open);
     }
     let ledger = Ledger::open(options(dir.path(), true)).unwrap();

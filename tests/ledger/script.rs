@@ -10,9 +10,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use metering::usage::{CloudEvent, EventType, Outcome, Settled};
 use serde_json::Value;
-use tokenweir::ledger::{Ledger, OpenError, Options, Reader};
-use tokenweir::usage::{CloudEvent, EventType, Outcome, Settled};
+use tokenweir::ledger::{Ledger, LedgerOptions, LedgerReader, OpenError};
 use uuid::Uuid;
 
 use crate::progress;
@@ -22,14 +22,14 @@ use crate::support::{PATIENCE, check_completeness, eventually, options, usage};
 const NO_TIME: Duration = Duration::ZERO;
 
 /// How the script opens its ledger.
-fn script_options(dir: &Path) -> Options {
-    Options { keep: NO_TIME, ..options(dir, true) }
+fn script_options(dir: &Path) -> LedgerOptions {
+    LedgerOptions { keep: NO_TIME, ..options(dir, true) }
 }
 
 /// A ledger whose doings are told.
 struct Teller {
     ledger: Ledger,
-    reader: Reader,
+    reader: LedgerReader,
     seen: u64,
 }
 
@@ -37,7 +37,7 @@ impl Teller {
     fn open(dir: &Path, seen: u64) -> Teller {
         let ledger = Ledger::open(script_options(dir)).expect("it opens");
         say(&format!("boot {}", ledger.boot()));
-        let reader = Reader::open(dir).unwrap();
+        let reader = LedgerReader::open(dir).unwrap();
         Teller { ledger, reader, seen }
     }
 
@@ -242,16 +242,21 @@ impl Witness {
 /// One whole boot: recovery, a clean end, and all rows then.
 fn recover_and_read(dir: &Path) -> Vec<(u64, String)> {
     open_again(dir).close().unwrap();
-    let rows = Reader::open(dir).unwrap().after(0, usize::MAX).unwrap();
+    let rows = LedgerReader::open(dir).unwrap().after(0, usize::MAX).unwrap();
     rows.into_iter().map(|row| (row.position, row.body)).collect()
 }
 
 /// Opens a ledger that this process may just have closed. A process that another thread starts at
 /// that moment holds the lock too, until it has become another program.
 pub(crate) fn try_open(dir: &Path) -> Result<Ledger, OpenError> {
+    try_open_with(&options(dir, true))
+}
+
+/// The same with options of its own.
+pub(crate) fn try_open_with(options: &LedgerOptions) -> Result<Ledger, OpenError> {
     let began = Instant::now();
     loop {
-        match Ledger::open(options(dir, true)) {
+        match Ledger::open(options.clone()) {
             Err(OpenError::Locked { .. }) if began.elapsed() < PATIENCE => {
                 std::thread::sleep(Duration::from_millis(2));
             }

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use metering::usage::EventType;
 use rusqlite::Connection;
-use tokenweir::ledger::{DATABASE, Ledger, OpenError, Options, ReadError, Reader, Row};
-use tokenweir::usage::EventType;
+use tokenweir::ledger::{DATABASE, EventRow, Ledger, LedgerOptions, LedgerReader, OpenError, ReadError};
 
 use crate::script::{moved_aside, open_again};
 use crate::support::{call, check_completeness, eventually, options, stored};
@@ -35,12 +35,12 @@ fn lay_down(dir: &Path, sql: &str) -> Vec<(u64, String)> {
 }
 
 fn open_keeping(dir: &Path, keep: Duration) -> Ledger {
-    Ledger::open(Options { keep, ..options(dir, true) }).unwrap()
+    Ledger::open(LedgerOptions { keep, ..options(dir, true) }).unwrap()
 }
 
 fn rows(dir: &Path) -> Vec<(u64, String)> {
-    let rows = Reader::open(dir).unwrap().after(0, usize::MAX).unwrap();
-    rows.into_iter().map(|Row { position, body }| (position, body)).collect()
+    let rows = LedgerReader::open(dir).unwrap().after(0, usize::MAX).unwrap();
+    rows.into_iter().map(|EventRow { position, body }| (position, body)).collect()
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_ledger_of_every_version_opens_and_keeps_its_events_byte_for_byte() {
         }
         // Six, three crashed calls, the last control event of that boot and of this.
         assert_eq!(events.len(), 6 + OPEN.len() + 2);
-        let refused = Reader::open(dir.path()).unwrap().refused(0, 10).unwrap();
+        let refused = LedgerReader::open(dir.path()).unwrap().refused(0, 10).unwrap();
         assert_eq!((refused.len(), refused[0].row.position), (1, 2));
         assert!(moved_aside(dir.path()).is_empty());
     }
@@ -94,7 +94,7 @@ fn a_newer_ledger_is_refused_by_writer_and_reader_and_left_as_it_is() {
     let before = fs::read(&path).unwrap();
     let refused = crate::script::refused(dir.path());
     assert!(matches!(refused, OpenError::Newer { found: 99, .. }), "{refused}");
-    let refused = Reader::open(dir.path()).unwrap_err();
+    let refused = LedgerReader::open(dir.path()).unwrap_err();
     assert!(matches!(refused, ReadError::Newer { found: 99, .. }), "{refused}");
     assert_eq!(fs::read(&path).unwrap(), before);
     assert!(moved_aside(dir.path()).is_empty());
@@ -109,7 +109,7 @@ fn a_database_of_somebody_else_is_no_ledger() {
         .unwrap();
     drop(db);
     let before = fs::read(&path).unwrap();
-    assert!(matches!(Reader::open(dir.path()).unwrap_err(), ReadError::Foreign(_)));
+    assert!(matches!(LedgerReader::open(dir.path()).unwrap_err(), ReadError::Foreign(_)));
     open_again(dir.path()).close().unwrap();
     let moved = moved_aside(dir.path());
     assert_eq!(moved.len(), 1, "{moved:?}");
@@ -124,7 +124,7 @@ fn a_copied_directory_has_the_same_source_and_the_same_bytes_under_the_same_ids(
         call(&ledger, "a", n, n);
     }
     let open = ledger.reserve().unwrap().open(uuid::Uuid::now_v7(), &crate::support::usage("a", 0, 0));
-    let reader = Reader::open(dir.path()).unwrap();
+    let reader = LedgerReader::open(dir.path()).unwrap();
     eventually("all is stored", || ledger.stats().stored == 20 && reader.open_calls().unwrap() == 1);
     ledger.close().unwrap();
     drop((open, reader));

@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 use tokenweir::proxy::{Limit, Limits};
 
 use crate::rig::{CHUNKED, PATIENCE, Rig, Script, Setup, Wire, eventually, ok, post};
+use crate::support::process::resident_bytes;
+use crate::support::turn;
 
 /// Sockets of the attack.
 const SLOW_SOCKETS: usize = 1000;
-
-/// Set in the process that runs the attack alone.
-const ALONE: &str = "TOKENWEIR_TEST_ALONE";
 
 /// Answers every request at once.
 fn prompt() -> Script {
@@ -40,11 +39,6 @@ fn held() -> (Script, std::sync::mpsc::Sender<()>) {
         }
     });
     (script, release)
-}
-
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
 /// A thousand sockets that send a byte of a head now and then, until all have been closed: wave by
@@ -84,10 +78,7 @@ fn attack(rig: &Rig, wave: usize) -> Vec<Duration> {
 #[test]
 fn a_thousand_slow_heads_are_ended_in_time_while_others_are_served() {
     // In a process of its own: the memory of other tests is none of its business.
-    if std::env::var_os(ALONE).is_none() {
-        let name = "limits::a_thousand_slow_heads_are_ended_in_time_while_others_are_served";
-        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
-        assert!(alone.args(["--exact", name, "--nocapture"]).env(ALONE, "1").status().unwrap().success());
+    if !turn::is_own_process("limits::a_thousand_slow_heads_are_ended_in_time_while_others_are_served") {
         return;
     }
     let rig = rig(Limits { header_timeout: Duration::from_secs(2), ..Limits::default() });
@@ -320,7 +311,7 @@ fn a_stream_and_a_tunnel_hold_their_place_until_they_end() {
 /// `--max-headers` holds for answers too, and the log says what an answer failed of.
 #[test]
 fn an_answer_may_have_as_many_fields_as_a_request() {
-    crate::lines::collect();
+    crate::log_lines::collect();
     let script = Script::start(|mut wire, _| {
         let count: usize = wire.message().fields("x-count")[0].parse().unwrap();
         let fields: String = (0..count - 1).map(|n| format!("X-{n}: v\r\n")).collect();
@@ -342,13 +333,13 @@ fn an_answer_may_have_as_many_fields_as_a_request() {
         let got = rig.send(head).message();
         assert_eq!(got.status(), status, "{name}");
         let usage = rig.heard.calls(1).remove(0).usage;
-        let lines = crate::lines::of_upstream(name);
+        let lines = crate::log_lines::of_upstream(name);
         if status == 200 {
             assert_eq!(got.fields(&format!("x-{}", count - 2)), ["v"], "{name}");
             assert!(lines.is_empty(), "{lines:?}");
             continue;
         }
-        assert_eq!(usage.stream.outcome, tokenweir::usage::Outcome::UpstreamError, "{name}");
+        assert_eq!(usage.stream.outcome, metering::usage::Outcome::UpstreamError, "{name}");
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert_eq!(
             (&lines[0]["setting"], &lines[0]["limit"]),

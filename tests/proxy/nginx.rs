@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use tokenweir::usage::Outcome;
+use metering::usage::Outcome;
 
 use crate::rig::{CHUNKED, Rig, Script, Setup, eventually};
 

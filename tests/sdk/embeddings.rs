@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use metering::usage::{Api, Outcome, Quality, Source};
 use serde_json::{Value, json};
-use tokenweir::usage::{Api, Outcome, Quality, Source};
 
-use super::SHARED_SECRET;
-use super::http::Message;
 use super::sdk::{NODE, PYTHON, Sdk};
-use super::sidecar::{Sidecar, usage_events};
-use super::upstream;
+use super::support::fake_service;
+use super::support::http::Message;
+use super::{SHARED_SECRET, events_by_caller, sidecar};
 
 /// Numbers that are the same as text and as 32 bits.
 const VECTOR: [f32; 4] = [0.25, -0.5, 1.0, -0.031_25];
@@ -34,14 +33,14 @@ fn answer(request: &Message, to: &mut TcpStream) -> io::Result<()> {
 
 fn one_right_event_each(sdk: &Sdk) {
     let Some(ready) = sdk.ready() else { return };
-    let service: SocketAddr = upstream::start(Arc::new(answer));
+    let service: SocketAddr = fake_service::start(Arc::new(answer));
     let dir = tempfile::tempdir().expect("directory");
     let ledger = dir.path().join("ledger");
-    let sidecar = Sidecar::start(service, &ledger, SHARED_SECRET, &[]);
-    let calls = ready.embed(&sidecar.url, SHARED_SECRET, &json!(VECTOR).to_string());
-    sidecar.terminate();
+    let sidecar = sidecar(service, &ledger, &[]);
+    let calls = ready.embed(&format!("http://{}", sidecar.addr), SHARED_SECRET, &json!(VECTOR).to_string());
+    assert_eq!(sidecar.stop().0, Some(0));
     assert_eq!(calls.len(), 4, "two clients, two encodings");
-    let mut events = usage_events(&ledger);
+    let mut events = events_by_caller(&ledger);
     for call in &calls {
         let found = events.remove(&call.caller).unwrap_or_default();
         assert_eq!(found.len(), 1, "events of {call:?}");

@@ -2,44 +2,58 @@
 //! event with the right caller and the right counts.
 //!
 //! - `sdk`: openai-python and openai-node, and the scripts that call with them
-//! - `sidecar`: the process between, and its events
+//! - this file: whole calls, and the events that they leave
 //! - `embeddings`: of a service of its own; the rest calls the demo's
 //!
 //! Needs `python3` and pip, or `node` and npm, to install the package once into `target/`; without, they are listed as not run.
 
-#![allow(missing_docs, clippy::expect_used, clippy::print_stdout, clippy::unwrap_used)] // helpers of a test may stop it and speak
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
 mod embeddings;
-#[allow(dead_code, reason = "each test binary uses its own part")]
-#[path = "../serve/http.rs"]
-mod http;
 mod sdk;
-mod sidecar;
-#[path = "../support/skip.rs"]
-mod skip;
-#[allow(dead_code, reason = "each test binary uses its own part")]
-#[path = "../serve/upstream.rs"]
-mod upstream;
+#[path = "../support/mod.rs"]
+mod support;
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
+use metering::usage::{Outcome, Quality, Source, Usage};
 use tokenweir::demo::Pace;
 use tokenweir::demo::fixtures::{Fixture, Fixtures};
-use tokenweir::demo::service::{Options, Service};
-use tokenweir::usage::{Outcome, Quality, Source, Usage};
+use tokenweir::demo::service::{Options, ReplayService};
 
 use self::sdk::{Call, NODE, PYTHON, Sdk};
-use self::sidecar::{Sidecar, usage_events};
+use self::support::sidecar::{Sidecar, usage_events};
+use self::support::skip;
 
 const SHARED_SECRET: &str = "a-secret-between-gateway-and-sidecar";
 
 /// Quick enough for a test, slow enough that streams overlap.
 const PACE: Pace = Pace { interval: Duration::from_millis(1), jitter_percent: 80 };
 
+/// A sidecar that knows the gateway by the secret.
+fn sidecar(service: SocketAddr, ledger: &Path, more: &[&str]) -> Sidecar {
+    let arguments = [&["--caller-trust", "shared-secret"], more].concat();
+    let environment = [("TOKENWEIR_CALLER_SHARED_SECRET", SHARED_SECRET)];
+    Sidecar::start_with(service, ledger, &arguments, &environment)
+}
+
+/// The ledger's usage events by caller.
+fn events_by_caller(ledger: &Path) -> HashMap<String, Vec<Usage>> {
+    let mut events: HashMap<String, Vec<Usage>> = HashMap::new();
+    for event in usage_events(ledger) {
+        let usage: Usage = serde_json::from_value(event["data"].clone()).expect("usage");
+        events.entry(usage.caller.id.to_string()).or_default().push(usage);
+    }
+    events
+}
+
 /// The SDKs take the service for the real one: what holds without a sidecar must hold with it.
 fn understand_the_service(sdk: &Sdk) {
     let Some(ready) = sdk.ready() else { return };
-    let service = Service::start(Options { pace: PACE }).expect("service");
+    let service = ReplayService::start(Options { pace: PACE }).expect("service");
     let calls = ready.check(&format!("http://{}", service.addr()), SHARED_SECRET);
     assert_eq!(service.begun(), calls.len() as u64);
 }
@@ -77,17 +91,17 @@ fn node_calls_that_did_not_ask_are_reported_and_see_nothing_of_it() {
 
 fn one_right_event_each(sdk: &Sdk, injects: bool) {
     let Some(ready) = sdk.ready() else { return };
-    let service = Service::start(Options { pace: PACE }).expect("service");
+    let service = ReplayService::start(Options { pace: PACE }).expect("service");
     let dir = tempfile::tempdir().expect("directory");
     let ledger = dir.path().join("ledger");
     let include_usage = if injects { "inject" } else { "observe" };
-    let sidecar = Sidecar::start(service.addr(), &ledger, SHARED_SECRET, &["--include-usage", include_usage]);
-    let calls = ready.check(&sidecar.url, SHARED_SECRET);
+    let sidecar = sidecar(service.addr(), &ledger, &["--include-usage", include_usage]);
+    let calls = ready.check(&format!("http://{}", sidecar.addr), SHARED_SECRET);
     assert_eq!(service.begun(), calls.len() as u64, "each call reached the service once");
     assert_eq!(service.identified(), 0, "no identity header went upstream");
-    sidecar.terminate();
+    assert_eq!(sidecar.stop().0, Some(0));
 
-    let mut events = usage_events(&ledger);
+    let mut events = events_by_caller(&ledger);
     let fixtures = Fixtures::load().expect("fixtures");
     for call in &calls {
         let found = events.remove(&call.caller).unwrap_or_default();

@@ -124,7 +124,7 @@ fn answer(
     texts: &Texts,
     bytes_of: fn(usize) -> usize,
 ) -> io::Result<()> {
-    if request.first_line.contains(PROMPTS) {
+    if request.first_line().contains(PROMPTS) {
         to.write_all(STREAM_HEAD.as_bytes())?;
         write_chunk(to, (delta(" weir") + &stop()).as_bytes())?;
         return write_end(to);

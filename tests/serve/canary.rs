@@ -225,7 +225,7 @@ fn answer(request: &Message, to: &mut TcpStream) -> io::Result<()> {
     if body.contains("\"fail\"") {
         return error(to);
     }
-    if request.first_line.contains("/speech") {
+    if request.first_line().contains("/speech") {
         let audio = word("sound");
         return write!(
             to,
@@ -235,7 +235,7 @@ fn answer(request: &Message, to: &mut TcpStream) -> io::Result<()> {
     }
     if body.contains("\"stream\":true") {
         let events =
-            if request.first_line.contains("/responses") { response_events() } else { chat_events(&body) };
+            if request.first_line().contains("/responses") { response_events() } else { chat_events(&body) };
         to.write_all(upstream::STREAM_HEAD.as_bytes())?;
         upstream::write_chunk(to, events.as_bytes())?;
         return upstream::write_end(to);
@@ -368,7 +368,7 @@ fn no_word_of_a_call_is_written_anywhere() {
         let answer = send(sidecar.addr, shape);
         // What the service says passes: the words are in there, so they have been on their way.
         let said = String::from_utf8_lossy(&answer.body).into_owned();
-        assert!(said.contains(CANARY), "{}: {} {said}", shape.name, answer.first_line);
+        assert!(said.contains(CANARY), "{}: {} {said}", shape.name, answer.first_line());
     }
     let metrics = get(sidecar.admin, "/metrics").body;
     let files = ledger_bytes(&ledger);
@@ -397,7 +397,7 @@ fn no_word_is_in_an_error_of_ours() {
         let answer = send(sidecar.addr, &shape);
         assert_eq!(answer.status(), 502, "{}", shape.name);
         absent("the body of a 502", &answer.body);
-        absent("the head of a 502", format!("{} {:?}", answer.first_line, answer.fields).as_bytes());
+        absent("the head of a 502", format!("{} {:?}", answer.first_line(), answer.head).as_bytes());
     }
     let broken = format!(
         "POST /{} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {}\r\n\r\n",

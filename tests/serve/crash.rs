@@ -69,7 +69,7 @@ fn killed(kills: usize, life_max: Duration) -> Duration {
     verified(&ledger);
     let lines = event_lines(&ledger);
     let found = oracle.check(&lines);
-    let repeats = topic.holds(&lines);
+    let repeats = topic.holds_lines(&lines);
     println!(
         "{kills} kills, and {stillborns} during recovery: {} calls, {} crashed, {} too young for an event, {:?}",
         oracle.len(),

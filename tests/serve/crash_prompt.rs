@@ -10,9 +10,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use metering::prompt;
+use metering::usage::Api;
 use serde_json::{Value, json};
-use tokenweir::prompt;
-use tokenweir::usage::Api;
 
 use super::http::{Message, connect, exchange, post};
 use super::sidecar::{Sidecar, usage_events};

@@ -112,7 +112,7 @@ fn with_reject_a_full_volume_refuses_calls_before_the_service_sees_them() {
 fn a_volume_without_a_free_byte_is_drained_when_the_broker_is_back() {
     let Some(volume) = Volume::new(VOLUME_MIB) else { return };
     let (mut random, service, topic) = (Random::new("drain"), Service::start(), Topic::start());
-    topic.cluster.broker_down(1).unwrap();
+    topic.cluster().broker_down(1).unwrap();
     let sidecar = volume.serve(service.addr, &topic.flags());
     let signs = Signs::default();
     let load = Load { addr: sidecar.addr, streams: STREAMS, name: "drain", kinds: &STEADY };
@@ -123,7 +123,7 @@ fn a_volume_without_a_free_byte_is_drained_when_the_broker_is_back() {
         Signs::set(&signs.stop);
     });
     let stored = volume.event_lines();
-    topic.cluster.broker_up(1).unwrap();
+    topic.cluster().broker_up(1).unwrap();
     topic.has(&stored);
     wait_for("the mark to follow", || (undelivered(&sidecar) == 0).then_some(()));
     volume.free();

@@ -19,16 +19,21 @@
 //! - `wrk`: many requests on connections that are kept
 //! - `sessions`: WebSockets, in events, metrics and the report
 //! - `soak`: many streams for long, and what is left of them
+//! - `syscalls`: system calls of a stream
 //! - `files`: few file descriptors, many callers, and the probes
 //! - `hidden`: no core dump, and no other process reads the memory
 //! - `canary`: no content and no credential in anything that the program writes
+//!
+//! And what they share:
+//! - `mixed`, `oracle`: callers of every kind at once, and what the events must then say
+//! - `crowd`: thousands of callers and their service, on one thread
+//! - `latency`: how long a chunk takes
+//! - `shim`, `volume`: a disk that is slow or fails, a volume that is full
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
 mod burst;
 mod canary;
-#[path = "../support/certs.rs"]
-mod certs;
 mod crash;
 mod crash_prompt;
 mod crowd;
@@ -38,7 +43,6 @@ mod files;
 mod flood;
 mod full;
 mod hidden;
-mod http;
 mod identity;
 mod latency;
 mod memory;
@@ -46,24 +50,18 @@ mod mixed;
 mod observed;
 mod oracle;
 mod outage;
-mod random;
 mod rate;
 mod reload;
 mod replay;
-#[path = "../support/schema.rs"]
-mod schema;
 mod sessions;
 mod shim;
 mod shutdown;
-mod sidecar;
-#[path = "../support/skip.rs"]
-mod skip;
 mod soak;
 #[path = "../support/mod.rs"]
 mod support;
 mod syscalls;
 mod tls;
-mod topic;
-mod upstream;
 mod volume;
 mod wrk;
+
+use support::{certs, fake_service as upstream, follower as topic, http, random, sidecar, skip};

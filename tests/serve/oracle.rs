@@ -11,8 +11,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use metering::usage::CloudEvent;
 use serde_json::Value;
-use tokenweir::usage::CloudEvent;
 
 use super::mixed::{Call, DEPLOYMENT, Kind, PROMPT_TOKENS, Service, Told};
 use super::support::check_completeness;

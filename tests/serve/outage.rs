@@ -17,6 +17,7 @@ use super::sidecar::{Sidecar, binary, left, usage_events, wait_for};
 use super::skip::{self, long};
 use super::support::follower::{Held, Topic};
 use super::support::forwarder::{Forwarder, Mode};
+use super::support::process::status_bytes;
 use super::support::within;
 use super::upstream;
 
@@ -181,9 +182,7 @@ fn caught_up(sidecar: &Sidecar) {
 }
 
 fn memory_mib(sidecar: &Sidecar) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", sidecar.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() >> 10
+    status_bytes(sidecar.pid(), "VmRSS") as u64 >> 20
 }
 
 fn median<T: Ord + Copy>(mut of: Vec<T>) -> T {

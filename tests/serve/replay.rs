@@ -6,14 +6,15 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::http::{Message, connect, exchange, post};
+use super::random::Random;
 use super::sidecar::{Sidecar, binary, usage_events};
+use super::support::recordings::recordings;
 use super::upstream;
 
 /// Bodies up to this size are also sent byte by byte.
@@ -34,25 +35,6 @@ struct Case {
     path: String,
     body: String,
     split: Split,
-}
-
-/// The recordings' folder: `TOKENWEIR_SHARED`, else beside the crate.
-fn recordings() -> Option<PathBuf> {
-    let shared = std::env::var_os("TOKENWEIR_SHARED")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let file = shared.join("recorded/dev.jsonl.xz");
-    file.exists().then_some(file)
-}
-
-fn lines() -> Option<Vec<String>> {
-    let Some(file) = recordings() else {
-        crate::skip::no_recordings();
-        return None;
-    };
-    let output = Command::new("xz").arg("-dc").arg(&file).output().unwrap();
-    assert!(output.status.success(), "xz: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    Some(text.lines().map(str::to_owned).collect())
 }
 
 /// The cases of the lines on one side, and the lines as `account` takes them.
@@ -88,18 +70,6 @@ fn cases(lines: &[String], azure: bool) -> Vec<Case> {
     cases
 }
 
-/// A small generator: the splits are the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 16).unwrap() % bound
-    }
-}
-
 fn answer(cases: &[Case], request: &Message, to: &mut TcpStream) -> io::Result<()> {
     let number: usize = request.field("x-case").unwrap().parse().unwrap();
     let case = &cases[number];
@@ -111,7 +81,7 @@ fn answer(cases: &[Case], request: &Message, to: &mut TcpStream) -> io::Result<(
         return to.write_all(body);
     }
     write!(to, "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n")?;
-    let mut random = Random(number as u64 * 7919 + 1);
+    let mut random = Random::seeded(number as u64);
     let mut rest = body;
     while !rest.is_empty() {
         let size = match case.split {
@@ -205,8 +175,8 @@ fn comparable(event: &Value) -> Value {
 }
 
 fn check(azure: bool, end_of_turn: &str) {
-    let Some(lines) = lines() else { return };
-    let (cases, events) = replay(cases(&lines, azure), end_of_turn);
+    let Some(lines) = recordings() else { return };
+    let (cases, events) = replay(cases(lines, azure), end_of_turn);
     let said = account(&cases, end_of_turn);
     assert!(!cases.is_empty());
     assert_eq!(events.len(), cases.len(), "one event a call");

@@ -91,7 +91,7 @@ fn case_51_streams_end_and_everything_is_delivered() {
     let lines = event_lines(&ledger);
     let found = oracle.check(&lines);
     assert_eq!(found.without_event, 0);
-    topic.holds(&lines);
+    topic.holds_lines(&lines);
     println!(
         "{} calls, {:?}, ended {:?} after the last stream",
         oracle.len(),
@@ -113,7 +113,7 @@ fn replicas_end_one_after_the_other_with_and_without_a_broker() {
     for (n, ledger) in ledgers.iter().enumerate() {
         let away = n == 1;
         if away {
-            topic.cluster.broker_down(1).unwrap();
+            topic.cluster().broker_down(1).unwrap();
         }
         let sidecar = replicas.remove(0);
         let mut began = Instant::now();
@@ -134,14 +134,14 @@ fn replicas_end_one_after_the_other_with_and_without_a_broker() {
         if away {
             // Nothing was delivered since the broker went.
             assert!(left >= found.count("shutdown") as u64 && left <= stored.len() as u64);
-            topic.cluster.broker_up(1).unwrap();
+            topic.cluster().broker_up(1).unwrap();
             let (code, log) = Sidecar::start(service.addr, ledger, &topic.flags()).stop();
             assert_eq!(code, Some(0), "the next start delivers the rest: {log:?}");
         }
         println!("replica {n}: exit {code:?}, {left} left, {:?}", found.outcomes);
         lines.extend(event_lines(ledger));
     }
-    topic.holds(&lines);
+    topic.holds_lines(&lines);
 }
 
 #[test]
@@ -169,5 +169,5 @@ fn a_second_signal_ends_at_once_and_loses_no_more_than_kill_9() {
     let lines = event_lines(&ledger);
     let found = oracle.check(&lines);
     assert!(found.count("crashed") > 0, "{:?}", found.outcomes);
-    topic.holds(&lines);
+    topic.holds_lines(&lines);
 }

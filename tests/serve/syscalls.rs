@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use super::http::{connect, post, read_chunk, read_head};
-use super::sidecar::{Sidecar, wait_for};
+use super::sidecar::{Sidecar, signal, wait_for};
 use super::upstream::{self, STREAM_HEAD, delta, stop, write_chunk, write_end};
 
 const STREAMS: usize = 50;
@@ -114,7 +114,7 @@ fn attach(thread: String, table: &Path) -> Option<Child> {
 
 /// Ends the counting; the table is written then.
 fn detach(mut strace: Child) {
-    assert!(Command::new("kill").args(["-INT", &strace.id().to_string()]).status().unwrap().success());
+    signal(strace.id(), "INT");
     strace.wait().unwrap();
 }
 

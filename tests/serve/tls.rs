@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::certs::{Authority, Files, Issued, Secured, client, provider, roots};
 use super::sidecar::{PATIENCE, Sidecar, binary, wait_for};
+use super::upstream;
 
 /// `serve` with these arguments, on free ports.
 fn command(ledger: &Path, arguments: &[String]) -> Command {
@@ -28,20 +29,7 @@ fn flags(pairs: &[(&str, &Path)]) -> Vec<String> {
 
 /// A service that answers every request on every connection.
 fn service() -> SocketAddr {
-    serve_with(|mut tcp| answer(&mut tcp))
-}
-
-fn serve_with(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    let serve = Arc::new(serve);
-    std::thread::spawn(move || {
-        for tcp in listener.incoming() {
-            let serve = Arc::clone(&serve);
-            std::thread::spawn(move || serve(tcp.unwrap()));
-        }
-    });
-    addr
+    upstream::serve(|mut tcp| answer(&mut tcp))
 }
 
 fn answer(stream: &mut (impl Read + Write)) {
@@ -76,7 +64,7 @@ fn secure(
         }
     };
     let config = Arc::new(builder.with_single_cert(issued.chain(), issued.key_der()).unwrap());
-    let addr = serve_with(move |tcp| {
+    let addr = upstream::serve(move |tcp| {
         let session = ServerConnection::new(Arc::clone(&config)).unwrap();
         answer(&mut StreamOwned::new(session, tcp));
     });
@@ -250,14 +238,14 @@ fn a_service_without_tls_that_we_can_trust_is_a_502_and_told_with_what_to_do() {
         (
             "plain",
             https(
-                serve_with(|mut tcp| {
+                upstream::serve(|mut tcp| {
                     let _ = tcp.read(&mut [0; 1000]);
                     let _ = tcp.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
                 })
                 .port(),
             ),
         ),
-        ("closed", https(serve_with(drop).port())),
+        ("closed", https(upstream::serve(drop).port())),
         ("refused", https(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port())),
     ];
     let mut arguments = flags(&[("upstream-ca-file", &files.put("ca.pem", &authority.pem))]);
@@ -397,14 +385,14 @@ fn a_certificate_names_the_payer_and_proves_the_hop() {
 fn service_that_waits(go: Arc<std::sync::Mutex<()>>) -> SocketAddr {
     super::upstream::start(Arc::new(move |request, to| {
         let waits = || drop(go.lock().unwrap());
-        if request.first_line.contains("/stream") {
+        if request.first_line().contains("/stream") {
             to.write_all(super::upstream::STREAM_HEAD.as_bytes())?;
             super::upstream::write_chunk(to, b"data: one\n\n")?;
             waits();
             super::upstream::write_chunk(to, b"data: two\n\n")?;
             return super::upstream::write_end(to);
         }
-        if request.first_line.contains("/later") {
+        if request.first_line().contains("/later") {
             waits();
         }
         to.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")

@@ -1,5 +1,4 @@
 //! Authorities, certificates and TLS clients of the tests.
-#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +9,7 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, StreamOwned};
 
 /// Something that issues certificates.
 pub(crate) struct Authority {
@@ -99,6 +98,16 @@ pub(crate) fn roots(authority: &Authority) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
     roots
+}
+
+/// A service that shows a certificate and asks for none.
+pub(crate) fn server(shows: &Issued) -> ServerConfig {
+    ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(shows.chain(), shows.key_der())
+        .unwrap()
 }
 
 /// A client that trusts an authority and, perhaps, shows a certificate.

@@ -2,7 +2,8 @@
 //! a partition and drops the oldest. The reader is never in the way of a fault: it goes to the broker
 //! itself.
 //!
-//! What it keeps is small, so that a test may look at its own memory: an id and a hash a message.
+//! What it keeps is small, so that a test may look at its own memory: an id and a hash a message. Only a
+//! test that asks for it has the bodies too.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,26 +13,23 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::Message;
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde::Deserialize;
-use tokenweir::ledger::Reader;
+use tokenweir::ledger::LedgerReader;
 use uuid::Uuid;
 
+use super::kafka::{self, Cluster};
 use super::{PATIENCE, eventually};
 
 pub(crate) const PARTITIONS: i32 = 4;
+/// Where events come faster.
+const PARTITIONS_MANY: i32 = 16;
+const TOPIC: &str = "ai-usage";
 /// Rows of the ledger that are compared at once.
 const PAGE_ROWS: usize = 1_000;
 /// How long no message may come before a reader has read everything.
 const QUIET: Duration = Duration::from_millis(300);
-
-pub(crate) type Cluster = MockCluster<'static, DefaultProducerContext>;
 
 /// What an event is known by.
 type Key = (String, Uuid);
@@ -47,6 +45,8 @@ struct Head {
 struct Seen {
     /// A hash of the body by source and id.
     bodies: HashMap<Key, u64>,
+    /// The bodies themselves, if they are kept.
+    texts: Vec<String>,
     messages: u64,
     /// Ids that came a second time with other bytes.
     altered: Vec<Uuid>,
@@ -59,6 +59,9 @@ pub(crate) struct Topic {
     pub(crate) name: String,
     /// The embedded broker, if it is that.
     pub(crate) cluster: Option<Cluster>,
+    partitions: i32,
+    /// Bodies are kept, not only their hashes.
+    keeps: bool,
     seen: Arc<Mutex<Seen>>,
     stop: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
@@ -78,18 +81,29 @@ pub(crate) struct Held {
 impl Topic {
     /// On the embedded broker.
     pub(crate) fn embedded() -> Topic {
-        let cluster = MockCluster::new(1).unwrap();
-        cluster.create_topic("ai-usage", PARTITIONS, 1).unwrap();
-        Topic::follow(cluster.bootstrap_servers(), "ai-usage", Some(cluster))
+        Topic::embedded_of(PARTITIONS, false)
+    }
+
+    /// On an embedded broker, with room for more; the bodies are kept.
+    pub(crate) fn start() -> Topic {
+        Topic::embedded_of(PARTITIONS_MANY, true)
+    }
+
+    fn embedded_of(partitions: i32, keeps: bool) -> Topic {
+        let cluster = kafka::embedded(TOPIC, partitions);
+        let mut topic = Topic::of(cluster.bootstrap_servers(), TOPIC.to_owned());
+        (topic.cluster, topic.partitions, topic.keeps) = (Some(cluster), partitions, keeps);
+        topic.read_again();
+        topic
     }
 
     /// On the broker that the environment names, or else on the embedded one.
     #[track_caller]
     pub(crate) fn any() -> Topic {
-        match std::env::var("TOKENWEIR_TEST_BROKERS") {
-            Ok(servers) => Topic::on(&servers, &[]),
-            Err(_) => {
-                crate::skip::no_broker();
+        match kafka::real_broker() {
+            Some(servers) => Topic::on(&servers, &[]),
+            None => {
+                super::skip::no_broker();
                 Topic::embedded()
             }
         }
@@ -97,25 +111,33 @@ impl Topic {
 
     /// A new topic on a real broker.
     pub(crate) fn on(servers: &str, settings: &[(&str, &str)]) -> Topic {
-        let name = format!("tokenweir-test-{}", Uuid::now_v7());
-        create(servers, &name, settings);
-        Topic::follow(servers.to_owned(), &name, None)
-    }
-
-    fn follow(servers: String, name: &str, cluster: Option<Cluster>) -> Topic {
-        let (seen, stop) = (Arc::default(), Arc::default());
-        let mut topic = Topic { servers, name: name.to_owned(), cluster, seen, stop, reader: None };
+        let name = kafka::create_new(servers, PARTITIONS, settings);
+        let mut topic = Topic::of(servers.to_owned(), name);
         topic.read_again();
         topic
+    }
+
+    fn of(servers: String, name: String) -> Topic {
+        let (seen, stop) = (Arc::default(), Arc::default());
+        Topic { servers, name, cluster: None, partitions: PARTITIONS, keeps: false, seen, stop, reader: None }
+    }
+
+    /// The flags that make a sidecar publish here.
+    pub(crate) fn flags(&self) -> [&str; 4] {
+        ["--kafka-brokers", &self.servers, "--kafka-topic", &self.name]
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        self.cluster.as_ref().unwrap()
     }
 
     /// Forgets what was read and reads from the beginning: the broker has lost its state.
     pub(crate) fn read_again(&mut self) {
         self.end();
         (self.seen, self.stop) = (Arc::default(), Arc::default());
-        let consumer = consumer(&self.servers, &self.name);
-        let (seen, stop) = (Arc::clone(&self.seen), Arc::clone(&self.stop));
-        self.reader = Some(std::thread::spawn(move || read(&consumer, &seen, &stop)));
+        let consumer = kafka::consumer(&self.servers, &self.name, self.partitions);
+        let (seen, stop, keeps) = (Arc::clone(&self.seen), Arc::clone(&self.stop), self.keeps);
+        self.reader = Some(std::thread::spawn(move || read(&consumer, &seen, &stop, keeps)));
     }
 
     /// Messages, repeats included.
@@ -127,7 +149,7 @@ impl Topic {
     /// for byte, what the ledger holds and nothing else.
     pub(crate) fn holds(&self, ledger: &Path, after: u64) -> Held {
         let stored = stored(ledger);
-        let refused: Vec<Key> = Reader::open(ledger)
+        let refused: Vec<Key> = LedgerReader::open(ledger)
             .unwrap()
             .refused(0, usize::MAX)
             .unwrap()
@@ -156,14 +178,46 @@ impl Topic {
         eventually("the reader to have read everything", || {
             self.seen.lock().unwrap().last.is_none_or(|last| last.elapsed() > QUIET)
         });
+        let repeats = self.repeats(|key| stored.get(key).map(|(_, hash)| *hash));
+        Held { events: stored.len(), repeats, refused: refused.len() }
+    }
+
+    /// Waits until all that these lines hold has come.
+    pub(crate) fn has(&self, lines: &[String]) {
+        let stored: Vec<Key> = lines.iter().map(|line| key(line)).collect();
+        eventually("every event to arrive", || {
+            let seen = self.seen.lock().unwrap();
+            stored.iter().all(|key| seen.bodies.contains_key(key))
+        });
+    }
+
+    /// Waits until so many events have come, and returns them all: a ledger that is short of room
+    /// deletes what is delivered.
+    pub(crate) fn all(&self, events: usize) -> Vec<String> {
+        eventually("every event to arrive", || self.seen.lock().unwrap().bodies.len() >= events);
+        let seen = self.seen.lock().unwrap();
+        assert!(seen.altered.is_empty(), "one id, two bodies: {:?}", seen.altered);
+        seen.texts.clone()
+    }
+
+    /// Waits until all that these lines hold has come; then the topic holds that and nothing else,
+    /// byte for byte. Returns how many messages were repeats.
+    pub(crate) fn holds_lines(&self, lines: &[String]) -> u64 {
+        let stored: HashMap<Key, u64> = lines.iter().map(|line| (key(line), hash(line))).collect();
+        assert_eq!(stored.len(), lines.len(), "two stored events with one id");
+        self.has(lines);
+        self.repeats(|key| stored.get(key).copied())
+    }
+
+    /// What came is what was stored. Returns how many messages were repeats.
+    fn repeats(&self, stored: impl Fn(&Key) -> Option<u64>) -> u64 {
         let seen = self.seen.lock().unwrap();
         assert!(seen.altered.is_empty(), "one id, two bodies: {:?}", seen.altered);
         for (key, body) in &seen.bodies {
-            let (_, stored) = stored.get(key).unwrap_or_else(|| panic!("published and not stored: {key:?}"));
-            assert_eq!(stored, body, "published otherwise than stored: {key:?}");
+            let stored = stored(key).unwrap_or_else(|| panic!("published and not stored: {key:?}"));
+            assert_eq!(stored, *body, "published otherwise than stored: {key:?}");
         }
-        let repeats = seen.messages - seen.bodies.len() as u64;
-        Held { events: stored.len(), repeats, refused: refused.len() }
+        seen.messages - seen.bodies.len() as u64
     }
 
     fn end(&mut self) {
@@ -180,51 +234,23 @@ impl Drop for Topic {
     }
 }
 
-/// Creates a topic on a broker that may still be starting.
-pub(crate) fn create(servers: &str, name: &str, settings: &[(&str, &str)]) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    eventually("a topic", || {
-        let new = NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1));
-        let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
-        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(5)));
-        let made = runtime.block_on(admin.create_topics([&new], &options));
-        made.is_ok_and(|made| made.iter().all(Result::is_ok))
-    });
-}
-
-fn consumer(servers: &str, name: &str) -> BaseConsumer {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", servers)
-        .set("group.id", "tokenweir-test")
-        .set("enable.auto.commit", "false")
-        .set("reconnect.backoff.max.ms", "500")
-        // A reader that is quicker than the writer would else fill the test's memory.
-        .set("queued.max.messages.kbytes", "4096")
-        .create()
-        .unwrap();
-    let mut all = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        all.add_partition_offset(name, partition, Offset::Beginning).unwrap();
-    }
-    consumer.assign(&all).unwrap();
-    consumer
-}
-
-fn read(consumer: &BaseConsumer, seen: &Mutex<Seen>, stop: &AtomicBool) {
+fn read(consumer: &BaseConsumer, seen: &Mutex<Seen>, stop: &AtomicBool, keeps: bool) {
     while !stop.load(Ordering::SeqCst) {
         // An error is a fault that a test has made; the consumer goes on by itself.
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
         let body = std::str::from_utf8(message.payload().unwrap()).unwrap();
-        let (key, body) = (key(body), hash(body));
+        let (key, text, body) = (key(body), body, hash(body));
         let mut seen = seen.lock().unwrap();
         seen.messages += 1;
         seen.last = Some(Instant::now());
-        if seen.bodies.get(&key).is_some_and(|first| *first != body) {
-            seen.altered.push(key.1);
+        match seen.bodies.get(&key) {
+            Some(first) if *first != body => seen.altered.push(key.1),
+            Some(_) => {}
+            None => {
+                seen.bodies.insert(key, body);
+                seen.texts.extend(keeps.then(|| text.to_owned()));
+            }
         }
-        seen.bodies.entry(key).or_insert(body);
     }
 }
 
@@ -241,7 +267,7 @@ fn hash(body: &str) -> u64 {
 
 /// Position and hash of every stored event.
 fn stored(ledger: &Path) -> HashMap<Key, (u64, u64)> {
-    let reader = Reader::open(ledger).unwrap();
+    let reader = LedgerReader::open(ledger).unwrap();
     let mut stored = HashMap::new();
     let mut last = 0;
     loop {

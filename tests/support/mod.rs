@@ -1,167 +1,40 @@
-//! What the tests of the ledger and of delivery share: calls, ledgers, and reading events back.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+//! What the test programs share. Each has `mod support;` and uses its own part.
+//!
+//! - `fake_service`: a service that follows a script, or answers each request
+//! - `http`: messages of HTTP/1.1 over plain sockets, as they are on the wire
+//! - `sidecar`: a `tokenweir serve` process, and the events that it leaves
+//! - `tap`: one call through both taps of `tee`, without HTTP
+//! - `ledger`: calls, ledgers, and reading events back
+//! - `kafka`: topics and consumers, on a real broker or on the embedded one
+//! - `follower`: a topic, and a reader that takes everything from it as it comes
+//! - `forwarder`: what stands between a Kafka client and its broker, and makes faults
+//! - `recordings`: recorded exchanges with the service's own bill
+//! - `certs`, `codings`, `random`: certificates, content codings, random numbers
+//! - `wait`, `turn`: waiting for others, and tests that must run alone
+//! - `skip`: which tests did not run, and why
+//! - `files`, `process`: the repository's own files, and what a process holds
+//! - `documents`, `schema`: blocks of the documents that code writes; whether an event fits the schema
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part")]
 
+pub(crate) mod certs;
+pub(crate) mod codings;
+pub(crate) mod documents;
+pub(crate) mod fake_service;
+pub(crate) mod files;
 pub(crate) mod follower;
 pub(crate) mod forwarder;
+pub(crate) mod http;
+pub(crate) mod kafka;
+pub(crate) mod ledger;
+pub(crate) mod process;
+pub(crate) mod random;
+pub(crate) mod recordings;
+pub(crate) mod schema;
+pub(crate) mod sidecar;
+pub(crate) mod skip;
+pub(crate) mod tap;
+pub(crate) mod turn;
+pub(crate) mod wait;
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
-use std::time::{Duration, Instant};
-
-use crate::skip::is_long;
-use jiff::Timestamp;
-use serde_json::Value;
-use tokenweir::caller::{Caller, IdSource, Trust};
-use tokenweir::ledger::{Ledger, Options, Reader};
-use tokenweir::usage::{
-    Accounting, Api, CloudEvent, Ids, Quality, Reporter, Request, SCHEMA_VERSION, Settled, Source, Stream,
-    Target, Timing, Tokens, Units, Usage,
-};
-use uuid::Uuid;
-
-/// How long anything may take on a loaded machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often a time is measured, at most, in the run of every day.
-const TRIES: usize = 3;
-
-/// Measures a time until it is within its bound: three times at most in the run of every day, for a
-/// machine stands still once and a fault of ours each time; once with `TOKENWEIR_LONG=1`.
-/// Returns how long it took.
-pub(crate) fn within(bound: Duration, what: &str, mut measure: impl FnMut() -> Duration) -> Duration {
-    let mut times = Vec::new();
-    for _ in 0..if is_long() { 1 } else { TRIES } {
-        let time = measure();
-        if time <= bound {
-            return time;
-        }
-        println!("{what}: {time:?}, more than {bound:?}");
-        times.push(time);
-    }
-    panic!("{what}: {times:?}, and {bound:?} is allowed");
-}
-
-pub(crate) fn options(dir: &Path, publishes: bool) -> Options {
-    Options { slots: 4_096, control_interval: Duration::from_secs(3_600), publishes, ..Options::new(dir) }
-}
-
-/// A usage event of a common size, about 1.3 KiB as an event.
-pub(crate) fn usage(caller: &str, input: u64, output: u64) -> Usage {
-    let mut who = Caller::unattributed(Trust::SharedSecret);
-    who.id = caller.into();
-    who.id_source = IdSource::ApimSubscription;
-    who.apim_subscription_id = Some(caller.into());
-    Usage {
-        schema_version: SCHEMA_VERSION.into(),
-        caller: who,
-        target: Target {
-            provider: "azure.ai.openai".into(),
-            api: Api::ChatCompletions,
-            operation: Some("chat".into()),
-            resource: "example-eus2".into(),
-            deployment: Some("gpt-4o-prod".into()),
-            model: Some("gpt-4o-2024-11-20".into()),
-            region: Some("East US 2".into()),
-            api_version: Some("2024-10-21".into()),
-            ..Target::default()
-        },
-        request: Request { stream: Some(true), status: 200, choices: Some(1), ..Request::default() },
-        tokens: Tokens { input: Some(input), output: Some(output), ..Tokens::default() },
-        tools: Vec::new(),
-        units: Units::default(),
-        accounting: Accounting {
-            input_source: Source::Computed,
-            output_source: Source::Computed,
-            input_quality: Quality::Exact,
-            output_quality: Quality::Exact,
-            rules: "2026-11".into(),
-            tokenizer: Some("o200k_base".into()),
-            computed_input: Some(input),
-            computed_output: Some(output),
-            ..Accounting::default()
-        },
-        stream: Stream {
-            done_seen: true,
-            finish_reasons: vec!["stop".into()],
-            events: 120,
-            ..Stream::default()
-        },
-        timing: Timing { started_at: Some(Timestamp::now()), duration_ms: Some(2_100), ..Timing::default() },
-        ids: Ids {
-            gateway_request_id: Some(Uuid::now_v7().to_string().into()),
-            upstream_request_id: Some(Uuid::now_v7().to_string().into()),
-            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
-            ..Ids::default()
-        },
-        reporter: Reporter::default(),
-    }
-}
-
-/// One whole call through the ledger.
-pub(crate) fn call(ledger: &Ledger, caller: &str, input: u64, output: u64) -> Uuid {
-    let id = Uuid::now_v7();
-    let usage = usage(caller, input, output);
-    let open = ledger.reserve().expect("a slot").open(id, &usage);
-    open.settle(Settled { id, time: Timestamp::now(), usage });
-    id
-}
-
-/// Waits until something holds.
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Every stored event.
-pub(crate) fn stored(dir: &Path) -> Vec<CloudEvent<Value>> {
-    let rows = Reader::open(dir).unwrap().after(0, usize::MAX).unwrap();
-    rows.iter().map(|row| serde_json::from_str(&row.body).unwrap()).collect()
-}
-
-/// The boot whose sequence an event carries.
-pub(crate) fn boot_of(event: &CloudEvent<Value>) -> String {
-    let instance = &event.data["reporter"]["instance"];
-    instance.as_str().unwrap_or(&event.subject).to_owned()
-}
-
-/// Sequences have no gap, no two events share an id, and control events agree with the rows.
-pub(crate) fn check_completeness(events: &[CloudEvent<Value>]) {
-    let mut ids = HashMap::new();
-    let mut sequences: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for event in events {
-        assert!(ids.insert(event.id.clone(), ()).is_none(), "two events with id {}", event.id);
-        let sequence = event.sequence.as_ref().unwrap().parse().unwrap();
-        sequences.entry(boot_of(event)).or_default().push(sequence);
-    }
-    for (boot, sequences) in &mut sequences {
-        sequences.sort_unstable();
-        assert!(sequences.iter().copied().eq(1..=sequences.len() as u64), "{boot}: {sequences:?}");
-    }
-    for control in events.iter().filter(|event| event.kind.as_str().contains("control")) {
-        let of = |name: &str| control.data[name].as_u64().unwrap_or(0);
-        assert_eq!(of("accepted"), of("settled") + of("open") + of("summed"), "{}", control.data);
-        let instance = control.data["instance"].as_str().unwrap();
-        let covered = events.iter().filter(|event| {
-            let sequence: u64 = event.sequence.as_ref().unwrap().parse().unwrap();
-            !event.kind.as_str().contains("control")
-                && boot_of(event) == instance
-                && (of("first_sequence")..=of("last_sequence")).contains(&sequence)
-        });
-        let (mut count, mut input, mut output) = (0, 0, 0);
-        for event in covered {
-            count += 1;
-            input += event.data["tokens"]["input"].as_u64().unwrap_or(0);
-            output += event.data["tokens"]["output"].as_u64().unwrap_or(0);
-        }
-        let tokens = &control.data["tokens"];
-        assert_eq!(
-            (of("events"), tokens["input"].as_u64(), tokens["output"].as_u64()),
-            (count, Some(input), Some(output)),
-            "{}",
-            control.data
-        );
-    }
-}
+pub(crate) use ledger::{boot_of, call, check_completeness, options, stored, usage};
+pub(crate) use wait::{PATIENCE, eventually, wait_for, within};

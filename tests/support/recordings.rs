@@ -1,13 +1,12 @@
 //! Recorded exchanges with the service's own bill, read where they are: `TOKENWEIR_SHARED`, else
 //! `../shared` beside the crate.
-#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use metering::account::{Options, run};
 use serde_json::{Value, json};
-use tokenweir::account::{Options, run};
 
 /// The recordings, one exchange a line; `None`, noted for the test that asks, if there are none.
 #[track_caller]
@@ -15,7 +14,7 @@ pub(crate) fn recordings() -> Option<&'static [String]> {
     static LINES: OnceLock<Option<Vec<String>>> = OnceLock::new();
     let lines = LINES.get_or_init(|| lines_of("dev"));
     if lines.is_none() {
-        crate::skip::no_recordings();
+        super::skip::no_recordings();
     }
     lines.as_deref()
 }

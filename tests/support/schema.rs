@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Why an event does not fit the schema of events; empty if it does.
 pub(crate) fn misfits(event: &Value) -> Vec<String> {
-    let root: Value = serde_json::from_str(tokenweir::usage::SCHEMA).unwrap();
+    let root: Value = serde_json::from_str(metering::usage::SCHEMA).unwrap();
     let mut found = Vec::new();
     check(event, &root, &root, "event", &mut found);
     found

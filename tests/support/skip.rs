@@ -3,12 +3,6 @@
 //! libtest knows no test that finds out while it runs that it cannot, counts it as passed, and shows nothing
 //! of what it prints. So each test program lists them under its result, and `tests/zz_skipped.rs`, which
 //! cargo runs last, lists those of the whole run. Only this file says SKIPPED; `zz_skipped` holds that.
-#![allow(
-    dead_code,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "each test binary uses its own part, and may stop and speak"
-)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use tokenweir::caller::{Caller, Trust};
-use tokenweir::meter::{Ending, Meter, PromptNeed, Rules, Treatment, count_prompt};
-use tokenweir::tokens::{Counter, Encoding};
-use tokenweir::usage::{Api, Target, Usage};
+use metering::caller::{Caller, Trust};
+use metering::meter::{Ending, Meter, PromptNeed, Rules, Treatment, count_prompt};
+use metering::tokens::{Counter, Encoding};
+use metering::usage::{Api, Target, Usage};
 
 pub(crate) const MODEL: &str = "gpt-4o-2024-08-06";
 pub(crate) const REQUEST: &str =

@@ -1,7 +1,7 @@
 //! Cases 16 to 37: what chunks of chat and completions look like.
 
-use tokenweir::meter::Ending;
-use tokenweir::usage::{Api, Outcome, Quality, Source};
+use metering::meter::Ending;
+use metering::usage::{Api, Outcome, Quality, Source};
 
 use crate::call::{
     Call, DONE, INPUT, MODEL, REQUEST, chunk, delta, finish, hello, output_reasons, plain, text, tokens,

@@ -1,7 +1,7 @@
 //! Cases 38 to 42: what the service says when it does not answer.
 
-use tokenweir::meter::Ending;
-use tokenweir::usage::{Outcome, Quality};
+use metering::meter::Ending;
+use metering::usage::{Outcome, Quality};
 
 use crate::call::{Call, DONE, INPUT, finish, hello, text};
 

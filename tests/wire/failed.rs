@@ -1,9 +1,9 @@
 //! Errors that come in spite of a status of success, and the ends of streams.
 
 use http::HeaderMap;
-use tokenweir::caller::{Caller, Trust};
-use tokenweir::meter::{Ending, Meter, Rules, Treatment};
-use tokenweir::usage::{Api, Outcome, Quality, Source, Target, Usage};
+use metering::caller::{Caller, Trust};
+use metering::meter::{Ending, Meter, Rules, Treatment};
+use metering::usage::{Api, Outcome, Quality, Source, Target, Usage};
 
 use crate::call::{Call, DONE, INPUT, chunk, delta, finish, hello, output_reasons, text, usage};
 use crate::others::{ADDED, CREATED, PART, last, responses};

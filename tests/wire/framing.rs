@@ -1,7 +1,7 @@
 //! Cases 1 to 15: lines, events, characters. That the bytes themselves pass unchanged is held by
 //! `tests/proxy`; here they are read.
 
-use tokenweir::usage::Outcome;
+use metering::usage::Outcome;
 
 use crate::call::{
     Call, DONE, INPUT, chunk, delta, finish, hello, output_reasons, plain, text, tokens, usage,

@@ -3,8 +3,14 @@
 //! A test of a case is named `case_NN_..` and lives with the code that it is about; those that only
 //! need a meter live here. The table below is printed, and fails if a number has neither a test nor a
 //! reason why there is none.
+//!
+//! - `framing`: events and their lines
+//! - `chat`: streams of chat
+//! - `others`: the other APIs
+//! - `errors`, `failed`: what the service says went wrong, and what breaks
+//! - `call`: one call through a meter, in every cut
 
-#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and speak
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
 mod call;
 mod chat;
@@ -12,10 +18,14 @@ mod errors;
 mod failed;
 mod framing;
 mod others;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+
+use support::files::{root, rust_files};
 
 const CASES: [&str; 90] = [
     "any cut, byte by byte",
@@ -116,34 +126,28 @@ const OUT_OF_SCOPE: &[(usize, &str)] =
 
 /// Every `fn case_NN_..` under a folder, by number.
 fn tests_by_case(folder: &Path, found: &mut BTreeMap<usize, Vec<String>>) {
-    for entry in fs::read_dir(folder).expect("a folder of sources") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            tests_by_case(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).expect("a source file is UTF-8");
-            let mut before = "";
-            for line in text.lines().map(str::trim) {
-                let name = line.strip_prefix("fn case_").or_else(|| line.strip_prefix("async fn case_"));
-                if let Some(name) = name
-                    && before.starts_with("#[")
-                {
-                    let number = name.split('_').next().and_then(|digits| digits.parse().ok());
-                    let number = number.unwrap_or_else(|| panic!("no number: {line}"));
-                    let name = name.split('(').next().unwrap_or(name);
-                    found.entry(number).or_default().push(format!("case_{name}"));
-                }
-                before = line;
+    for path in rust_files(folder) {
+        let text = fs::read_to_string(&path).expect("a source file is UTF-8");
+        let mut before = "";
+        for line in text.lines().map(str::trim) {
+            let name = line.strip_prefix("fn case_").or_else(|| line.strip_prefix("async fn case_"));
+            if let Some(name) = name
+                && before.starts_with("#[")
+            {
+                let number = name.split('_').next().and_then(|digits| digits.parse().ok());
+                let number = number.unwrap_or_else(|| panic!("no number: {line}"));
+                let name = name.split('(').next().unwrap_or(name);
+                found.entry(number).or_default().push(format!("case_{name}"));
             }
+            before = line;
         }
     }
 }
 
 #[test]
 fn every_case_has_a_test_or_a_reason() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = BTreeMap::new();
-    ["src", "tests"].iter().for_each(|folder| tests_by_case(&root.join(folder), &mut found));
+    ["src", "crates", "tests"].iter().for_each(|folder| tests_by_case(&root().join(folder), &mut found));
     let mut missing = Vec::new();
     for (number, what) in (1..).zip(CASES) {
         let out = OUT_OF_SCOPE.iter().find(|(out, _)| *out == number).map(|(_, why)| *why);

@@ -1,8 +1,8 @@
 //! Cases 68 to 78, 86 to 88: other bodies, other APIs, and what the head of an answer says.
 
 use http::HeaderName;
-use tokenweir::meter::Treatment;
-use tokenweir::usage::{Api, Outcome, Quality, Source};
+use metering::meter::Treatment;
+use metering::usage::{Api, Outcome, Quality, Source};
 
 use crate::call::{Call, INPUT, MODEL, plain};
 

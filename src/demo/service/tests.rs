@@ -4,17 +4,17 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::demo::client::{Answer, Ask, Ending};
+use crate::demo::client::{Ask, CallAnswer, CallEnding};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-fn service() -> Service {
-    Service::start(Options { pace: Pace::NONE }).unwrap()
+fn service() -> ReplayService {
+    ReplayService::start(Options { pace: Pace::NONE }).unwrap()
 }
 
-fn ask(service: &Service, fixture: &Fixture, stream: bool, include_usage: bool) -> Answer {
+fn ask(service: &ReplayService, fixture: &Fixture, stream: bool, include_usage: bool) -> CallAnswer {
     let ask = Ask { fixture, stream, include_usage, leave_after_bytes: None };
     block_on(ask.send(service.addr(), &[]))
 }
@@ -31,10 +31,10 @@ fn answers_whole_and_streamed_say_the_same() {
     let (service, fixtures) = (service(), Fixtures::load().unwrap());
     for fixture in fixtures.iter().filter(|f| f.error.is_none() && f.delivery.cut_after.is_none()) {
         let whole = ask(&service, fixture, false, false);
-        assert_eq!(whole.ending, Ending::Complete);
+        assert_eq!(whole.ending, CallEnding::Complete);
         let whole: Value = serde_json::from_slice(&whole.body).unwrap();
         let stream = ask(&service, fixture, true, true);
-        assert_eq!(stream.ending, Ending::Complete);
+        assert_eq!(stream.ending, CallEnding::Complete);
         let chunks = chunks(&stream.body);
         assert_eq!(chunks.last().unwrap()["usage"], whole["usage"], "{}", fixture.name);
         for (index, choice) in fixture.choices.iter().enumerate() {
@@ -55,9 +55,9 @@ fn a_cut_breaks_the_message() {
     let (service, fixtures) = (service(), Fixtures::load().unwrap());
     let fixture = fixtures.named("parcel-cut").unwrap();
     let answer = ask(&service, fixture, true, true);
-    assert_eq!(answer.ending, Ending::Broken);
+    assert_eq!(answer.ending, CallEnding::Broken);
     assert_eq!(chunks(&answer.body).len(), fixture.delivery.cut_after.unwrap());
-    assert_eq!(ask(&service, fixture, false, false).ending, Ending::Complete, "a body is not cut");
+    assert_eq!(ask(&service, fixture, false, false).ending, CallEnding::Complete, "a body is not cut");
 }
 
 #[test]
@@ -65,12 +65,12 @@ fn refusals_have_their_status() {
     let (service, fixtures) = (service(), Fixtures::load().unwrap());
     for (name, status) in [("shop-busy", 429), ("prompt-blocked", 400)] {
         let answer = ask(&service, fixtures.named(name).unwrap(), true, false);
-        assert_eq!(answer.ending, Ending::Status(StatusCode::from_u16(status).unwrap()));
+        assert_eq!(answer.ending, CallEnding::Status(StatusCode::from_u16(status).unwrap()));
         assert!(serde_json::from_slice::<Value>(&answer.body).unwrap()["error"].is_object());
     }
     let mut unknown = fixtures.named("library-hours").unwrap().clone();
     unknown.request["messages"][0]["content"] = "Nobody wrote an answer to this.".into();
-    assert_eq!(ask(&service, &unknown, true, false).ending, Ending::Status(StatusCode::BAD_REQUEST));
+    assert_eq!(ask(&service, &unknown, true, false).ending, CallEnding::Status(StatusCode::BAD_REQUEST));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn it_counts_calls_and_sees_identity() {
     let (service, fixtures) = (service(), Fixtures::load().unwrap());
     let fixture = fixtures.named("library-hours").unwrap();
     let ask = Ask { fixture, stream: true, include_usage: false, leave_after_bytes: Some(1) };
-    assert_eq!(block_on(ask.send(service.addr(), &[])).ending, Ending::Left);
+    assert_eq!(block_on(ask.send(service.addr(), &[])).ending, CallEnding::Left);
     assert_eq!((service.begun(), service.identified()), (1, 0));
     block_on(ask.send(service.addr(), &[("x-apim-subscription-id", "a")]));
     assert_eq!((service.begun(), service.identified()), (2, 1));
@@ -102,11 +102,11 @@ fn headers_are_those_of_the_service() {
 #[test]
 fn a_stream_takes_the_time_of_its_pace() {
     let pace = Pace { interval: Duration::from_millis(4), jitter_percent: 50 };
-    let service = Service::start(Options { pace }).unwrap();
+    let service = ReplayService::start(Options { pace }).unwrap();
     let fixtures = Fixtures::load().unwrap();
     let fixture = fixtures.named("library-hours").unwrap();
     let start = Instant::now();
-    assert_eq!(ask(&service, fixture, true, false).ending, Ending::Complete);
+    assert_eq!(ask(&service, fixture, true, false).ending, CallEnding::Complete);
     // 30 events or more, each at least 2 ms after the last.
     assert!(start.elapsed() >= Duration::from_millis(60), "{:?}", start.elapsed());
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ledger::lock::DirLock;
-use crate::usage::Summary;
+use metering::usage::Summary;
 
 /// Calls that may be open at once: few, so that some find no slot.
 const SLOTS: usize = 48;
@@ -123,7 +123,7 @@ struct World {
     /// their files are gone.
     dead: Vec<crate::ledger::store::Store>,
     max_bytes: u64,
-    running: Option<(Writer, Arc<Shared>, DirLock)>,
+    running: Option<(Writer, Arc<OpQueue>, DirLock)>,
     boot: usize,
     boots: Vec<String>,
     ids: Vec<Uuid>,
@@ -183,22 +183,22 @@ impl World {
         world
     }
 
-    fn options(&self) -> Options {
-        Options { slots: SLOTS, max_bytes: self.max_bytes, ..options(self.dir.path(), true) }
+    fn options(&self) -> LedgerOptions {
+        LedgerOptions { slots: SLOTS, max_bytes: self.max_bytes, ..options(self.dir.path(), true) }
     }
 
     fn start(&mut self) {
         let options = self.options();
         let lock = DirLock::take(&options.dir).unwrap();
         let quota = crate::ledger::writer::quota(&options);
-        let shared = Arc::new(Shared::new(options.slots, &quota));
-        let writer = Writer::open(&options, quota, Arc::clone(&shared), lock.marker().unwrap()).unwrap();
+        let queue = Arc::new(OpQueue::new(options.slots, &quota));
+        let writer = Writer::open(&options, quota, Arc::clone(&queue), lock.marker().unwrap()).unwrap();
         self.boot = self.boots.len();
         self.boots.push(writer.boot().to_string());
-        let mark = shared.delivered();
+        let mark = queue.delivered();
         assert!(mark <= self.broker.mark, "the mark is beyond what was acknowledged");
         self.broker = Broker { mark, last: mark, ..Broker::default() };
-        self.running = Some((writer, shared, lock));
+        self.running = Some((writer, queue, lock));
         self.audit();
     }
 
@@ -206,12 +206,12 @@ impl World {
         &mut self.running.as_mut().unwrap().0
     }
 
-    fn shared(&self) -> Arc<Shared> {
+    fn queue(&self) -> Arc<OpQueue> {
         Arc::clone(&self.running.as_ref().unwrap().1)
     }
 
-    fn reader(&self) -> Reader {
-        Reader::open(self.dir.path()).unwrap()
+    fn reader(&self) -> LedgerReader {
+        LedgerReader::open(self.dir.path()).unwrap()
     }
 
     fn live(&self) -> Vec<Uuid> {
@@ -248,19 +248,19 @@ impl World {
                 self.writer().sums_due = Some(Instant::now());
                 self.step();
                 let failing = self.writer().failing.is_some();
-                assert!(failing || !self.shared().sums_wait(), "sums wait although all else is stored");
+                assert!(failing || !self.queue().sums_wait(), "sums wait although all else is stored");
             }
-            Action::LoseOnce => self.writer().faults.lose_once = true,
-            Action::CommitAndFail => self.writer().faults.commit_and_fail = true,
-            Action::Lose => self.writer().faults.lose = true,
-            Action::NoOpen => self.writer().faults.no_open = true,
+            Action::LoseOnce => self.writer().storage.faults.lose_once = true,
+            Action::CommitAndFail => self.writer().storage.faults.commit_and_fail = true,
+            Action::Lose => self.writer().storage.faults.lose = true,
+            Action::NoOpen => self.writer().storage.faults.no_open = true,
             Action::Heal => self.heal(),
             Action::Send(rows) => self.send(rows),
             Action::Ack(n) => {
                 if let Some(position) = Broker::pick(&self.broker.sent, n) {
                     self.broker.sent.remove(&position);
                     self.broker.acked.insert(position);
-                    self.shared().mark_delivered(self.broker.advance());
+                    self.queue().mark_delivered(self.broker.advance());
                 }
             }
             Action::Fail(n) => {
@@ -273,8 +273,8 @@ impl World {
                 if let Some(position) = Broker::pick(&self.broker.failed, n) {
                     self.broker.failed.remove(&position);
                     self.broker.acked.insert(position);
-                    self.shared().mark_refused(position, "no");
-                    self.shared().mark_delivered(self.broker.advance());
+                    self.queue().mark_refused(position, "no");
+                    self.queue().mark_delivered(self.broker.advance());
                     self.tally.refused += 1;
                 }
             }
@@ -288,7 +288,7 @@ impl World {
     }
 
     fn heal(&mut self) {
-        self.writer().faults = Default::default();
+        self.writer().storage.faults = Default::default();
     }
 
     fn open(&mut self) -> Uuid {
@@ -297,10 +297,10 @@ impl World {
         let caller = ["a", "b", "c"][self.ids.len() % 3];
         // Sums of such numbers tell which calls are in them.
         let output = (count + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 30;
-        let shared = self.shared();
-        let has_slot = shared.reserve();
+        let queue = self.queue();
+        let has_slot = queue.reserve();
         if has_slot {
-            shared.open(id, Arc::new(padded(caller, None)));
+            queue.open(id, Arc::new(padded(caller, None)));
         }
         let (boot, ended, known) = (self.boot, false, vec![None]);
         self.calls.insert(id, Call { boot, caller, output, has_slot, ended, known });
@@ -309,31 +309,31 @@ impl World {
     }
 
     fn settle(&mut self, id: Uuid) {
-        let shared = self.shared();
+        let queue = self.queue();
         let call = self.calls.get_mut(&id).unwrap();
         call.ended = true;
         let usage = padded(call.caller, Some(call.output));
         let settled = Settled { id, time: Timestamp::now(), usage };
-        if call.has_slot { shared.settle(settled) } else { shared.sum(&settled) }
+        if call.has_slot { queue.settle(settled) } else { queue.sum(&settled) }
     }
 
     fn checkpoint(&mut self, n: usize, output: u64) {
         let Some(id) = self.pick(n) else { return };
         let tokens = Tokens { output: Some(output), ..Tokens::default() };
-        self.shared().checkpoint(vec![(id, Progress { tokens, ..Progress::default() })]);
+        self.queue().checkpoint(vec![(id, Progress { tokens, ..Progress::default() })]);
         self.checkpoints.push((id, output));
     }
 
     fn step(&mut self) {
         let was_failing = self.writer().failing.is_some();
-        let work = self.shared().take_now();
+        let work = self.queue().take_now();
         self.writer().step(work);
         while self.writer().failing.is_none() && self.writer().calls.has_unwritten() {
-            self.writer().step(Work::default());
+            self.writer().step(Pending::default());
         }
         let failing = self.writer().failing.is_some();
         self.tally.recovered += usize::from(was_failing && !failing);
-        self.marked = failing || self.shared().sums_wait();
+        self.marked = failing || self.queue().sums_wait();
         for (id, output) in std::mem::take(&mut self.checkpoints) {
             let known = &mut self.calls.get_mut(&id).unwrap().known;
             match (was_failing, failing) {
@@ -349,13 +349,13 @@ impl World {
         if self.writer().failing.is_none() {
             return;
         }
-        let doubted = self.writer().doubt.is_some();
-        let commits = self.writer().log.commits;
+        let doubted = self.writer().storage.doubt.is_some();
+        let commits = self.writer().storage.log.commits;
         self.writer().try_again();
         let healthy = self.writer().failing.is_none();
         self.tally.recovered += usize::from(healthy);
-        self.tally.full += usize::from(!healthy && self.writer().store.is_some());
-        let twice = self.writer().log.commits > commits + 1;
+        self.tally.full += usize::from(!healthy && self.writer().storage.store.is_some());
+        let twice = self.writer().storage.log.commits > commits + 1;
         self.tally.committed_after_all += usize::from(doubted && healthy && twice);
         self.step();
     }
@@ -367,7 +367,7 @@ impl World {
             assert_eq!(row.body, self.seen[&position], "one id, two bodies");
             self.broker.sent.insert(position);
         }
-        let committed = self.shared().wait_committed(u64::MAX, Duration::ZERO);
+        let committed = self.queue().wait_committed(u64::MAX, Duration::ZERO);
         for row in reader.after(self.broker.last, rows).unwrap() {
             if row.position <= committed {
                 assert_eq!(row.body, self.seen[&row.position], "one id, two bodies");
@@ -382,7 +382,7 @@ impl World {
     fn crash(&mut self) {
         let degraded = self.marked;
         if let Some((writer, _, _lock)) = self.running.take() {
-            self.dead.extend(writer.store);
+            self.dead.extend(writer.storage.store);
         }
         let (open, maybe_summed) = (self.rows_open(), std::mem::take(&mut self.maybe_summed));
         let died = self.boot;
@@ -412,13 +412,13 @@ impl World {
     fn restart(&mut self) {
         self.heal();
         self.step();
-        let work = Work { finish: true, ..self.shared().take_now() };
+        let work = Pending { finish: true, ..self.queue().take_now() };
         let (_, full) = (self.writer().step(work), self.writer().failing.is_some());
         self.tally.full += usize::from(full);
         self.writer().end_well();
         assert_eq!(self.writer().unstored(), 0, "a clean end stores everything, also where it is full");
         self.audit();
-        assert_eq!(self.shared().delivered(), self.broker.mark, "every mark is stored");
+        assert_eq!(self.queue().delivered(), self.broker.mark, "every mark is stored");
         let (writer, ..) = self.running.take().unwrap();
         drop(writer);
         let live = self.live().into_iter().filter(|id| self.calls[id].has_slot).collect::<HashSet<_>>();
@@ -488,10 +488,10 @@ impl World {
 
     /// What must hold after every step.
     fn audit(&mut self) {
-        let shared = self.shared();
-        let committed = shared.wait_committed(u64::MAX, Duration::ZERO);
+        let queue = self.queue();
+        let committed = queue.wait_committed(u64::MAX, Duration::ZERO);
         let rows = self.reader().after(0, usize::MAX).unwrap();
-        let mark = shared.delivered();
+        let mark = queue.delivered();
         assert!(mark <= self.broker.mark, "the mark is beyond what was acknowledged");
         let mut expected = mark + 1;
         for row in rows.iter().filter(|row| row.position <= committed) {
@@ -504,10 +504,10 @@ impl World {
         }
         assert_eq!(expected, committed + 1, "an undelivered event is gone");
         self.tally.deleted = self.tally.deleted.max(self.seen.len().saturating_sub(rows.len()));
-        let stats = shared.stats();
+        let stats = queue.stats();
         assert_eq!(stats.accepted, stats.settled + stats.open + stats.summed);
         let (writer, ..) = self.running.as_ref().unwrap();
-        assert_eq!(stats.degraded, writer.failing.is_some() || shared.free_slots() == 0);
+        assert_eq!(stats.degraded, writer.failing.is_some() || queue.free_slots() == 0);
         let mine = |id: &&Uuid| {
             let call = &self.calls[*id];
             call.boot == self.boot && (call.has_slot || call.ended)
@@ -515,8 +515,8 @@ impl World {
         assert_eq!(stats.accepted, self.ids.iter().filter(mine).count() as u64);
         let (writer, ..) = self.running.as_ref().unwrap();
         let healthy = writer.failing.is_none() && !writer.calls.has_unwritten();
-        let doubt = writer.doubt.is_some().then_some((writer.log.commits, rows.len()));
-        if !shared.is_empty() {
+        let doubt = writer.storage.doubt.is_some().then_some((writer.storage.log.commits, rows.len()));
+        if !queue.is_empty() {
             return;
         }
         if doubt != self.doubt {
@@ -528,7 +528,7 @@ impl World {
             let maybe = if doubt.is_some() { self.without_event(&ids) } else { HashSet::new() };
             (self.doubt, self.maybe_summed) = (doubt, maybe);
         }
-        if healthy && !shared.sums_wait() {
+        if healthy && !queue.sums_wait() {
             self.audit_healthy(stats.summed);
         }
     }
@@ -558,7 +558,7 @@ impl World {
         self.summed.extend(rest);
         let live: HashSet<Uuid> = self.live().into_iter().filter(|id| self.calls[id].has_slot).collect();
         assert_eq!(self.rows_open().into_iter().collect::<HashSet<_>>(), live, "rows of open calls");
-        assert_eq!(self.shared().free_slots(), SLOTS - live.len(), "slots come back");
+        assert_eq!(self.queue().free_slots(), SLOTS - live.len(), "slots come back");
         let ended = |id: &&Uuid| self.calls[*id].boot == self.boot && self.calls[*id].ended;
         self.durable.extend(live);
         self.durable.extend(self.ids.iter().filter(ended));

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use metering::reload::{Fingerprint, Reloaded};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
@@ -11,8 +12,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::chains::{Chain, Chains};
-use super::files::{Contents, FileError, NamedFile, Print};
-use super::{ALPN, Current, mismatch, provider};
+use super::files::{Contents, FileError, NamedFile};
+use super::{ALPN, mismatch, provider};
 
 /// The files that the port's TLS is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct CallerTls(Arc<Shared>);
 
 struct Shared {
     files: CallerFiles,
-    current: Current<Used>,
+    current: Reloaded<Used>,
     chains: Chains,
     /// How often the files have changed.
     changes: watch::Sender<u64>,
@@ -64,7 +65,7 @@ impl CallerTls {
     /// A file cannot be read or is not what it should be; the key is not the certificate's.
     pub fn load(files: CallerFiles) -> Result<CallerTls, FileError> {
         let read = files.read()?;
-        let current = Current::new(files.config(&read)?, read.print());
+        let current = Reloaded::new(read.fingerprint(), files.config(&read)?);
         drop(read);
         Ok(CallerTls(Arc::new(Shared {
             files,
@@ -82,12 +83,10 @@ impl CallerTls {
     pub fn reload(&self) -> Result<bool, FileError> {
         let Shared { files, current, chains, changes } = &*self.0;
         let read = files.read()?;
-        let print = read.print();
-        if current.print() == print {
+        if !current.replace(read.fingerprint(), |_| files.config(&read))? {
             return Ok(false);
         }
-        current.set(files.config(&read)?, print);
-        if let Some(roots) = &current.get().roots {
+        if let Some(roots) = &current.current().roots {
             let connections = chains.hold_against(&**roots);
             if connections > 0 {
                 tracing::info!(
@@ -102,7 +101,7 @@ impl CallerTls {
 
     /// What a new connection is made with.
     pub(in crate::proxy) fn used(&self) -> Arc<Used> {
-        self.0.current.get()
+        self.0.current.current()
     }
 
     /// The chain that a caller has shown on a connection that was made with `used`.
@@ -156,8 +155,8 @@ impl CallerFiles {
 }
 
 impl Read<'_> {
-    fn print(&self) -> Print {
-        Print::files([&self.cert, &self.key].into_iter().chain(&self.client_ca))
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of([&self.cert, &self.key].into_iter().chain(&self.client_ca).map(Contents::bytes))
     }
 }
 

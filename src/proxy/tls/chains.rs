@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 
-use super::files::Print;
+use metering::reload::Fingerprint;
 
 /// How many chains are kept at least before those of connections that have ended are swept out. A gateway shows one
 /// or a few.
@@ -45,14 +45,14 @@ pub(super) struct Chains(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    chains: HashMap<Print, Weak<Chain>>,
+    chains: HashMap<Fingerprint, Weak<Chain>>,
     sweep_at: usize,
 }
 
 impl Chains {
     /// The chain of a connection that has just been opened.
     pub(super) fn of(&self, certificates: &[CertificateDer<'_>]) -> Arc<Chain> {
-        let print = Print::of(certificates.iter().map(AsRef::as_ref));
+        let print = Fingerprint::of(certificates.iter().map(AsRef::as_ref));
         let mut known = self.lock();
         if let Some(chain) = known.chains.get(&print).and_then(Weak::upgrade) {
             return chain;

@@ -6,7 +6,6 @@ use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use ring::digest;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -76,6 +75,10 @@ fn advice(kind: std::io::ErrorKind) -> &'static str {
 }
 
 impl Contents<'_> {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// All certificates, at least one.
     pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, FileError> {
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.bytes).collect();
@@ -122,30 +125,5 @@ impl Contents<'_> {
             )
         };
         self.file.error(format_args!("holds no {what}: {why}"))
-    }
-}
-
-/// Tells whether files have changed, without keeping them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Print([u8; digest::SHA256_OUTPUT_LEN]);
-
-impl Print {
-    pub(super) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Print {
-        let mut context = digest::Context::new(&digest::SHA256);
-        for part in parts {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
-        let mut print = [0; digest::SHA256_OUTPUT_LEN];
-        print.copy_from_slice(context.finish().as_ref());
-        Print(print)
-    }
-
-    pub(super) fn files<'a>(files: impl IntoIterator<Item = &'a Contents<'a>>) -> Print {
-        Print::of(files.into_iter().map(|file| file.bytes.as_slice()))
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
     }
 }

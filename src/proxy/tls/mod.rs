@@ -12,7 +12,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
@@ -20,7 +20,6 @@ pub use self::caller::{CallerFiles, CallerTls};
 pub use self::cause::Cause;
 pub(in crate::proxy) use self::cause::{from_caller, from_service, not_plain, not_tls};
 pub(in crate::proxy) use self::chains::Chain;
-use self::files::Print;
 pub use self::files::{FileError, NamedFile};
 pub use self::service::{ServiceFiles, Tls};
 
@@ -41,26 +40,5 @@ fn mismatch(cert: &NamedFile, key: &NamedFile, error: &rustls::Error) -> FileErr
         )),
         // Rustls speaks of kinds and sizes here, never of contents.
         error => key.error(format_args!("and {} cannot be used: {error}", cert.path.display())),
-    }
-}
-
-/// A configuration in force, and the print of the files that it was made of.
-struct Current<C>(RwLock<(Arc<C>, Print)>);
-
-impl<C> Current<C> {
-    fn new(config: C, print: Print) -> Current<C> {
-        Current(RwLock::new((Arc::new(config), print)))
-    }
-
-    fn get(&self) -> Arc<C> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).0)
-    }
-
-    fn print(&self) -> Print {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).1
-    }
-
-    fn set(&self, config: C, print: Print) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(config), print);
     }
 }

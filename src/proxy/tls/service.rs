@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use metering::reload::{Fingerprint, Reloaded};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
-use super::files::{Contents, FileError, NamedFile, Print};
-use super::{ALPN, Current, mismatch, provider};
+use super::files::{Contents, FileError, NamedFile};
+use super::{ALPN, mismatch, provider};
 
 /// The files that TLS to services is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub struct Tls(Arc<Shared>);
 
 struct Shared {
     files: ServiceFiles,
-    current: Current<ClientConfig>,
+    current: Reloaded<ClientConfig>,
 }
 
 /// The files, read.
@@ -43,7 +44,7 @@ impl Tls {
     /// system has no roots.
     pub fn load(files: ServiceFiles) -> Result<Tls, FileError> {
         let read = files.read()?;
-        let current = Current::new(files.config(&read)?, read.print());
+        let current = Reloaded::new(read.fingerprint(), files.config(&read)?);
         drop(read);
         Ok(Tls(Arc::new(Shared { files, current })))
     }
@@ -55,16 +56,11 @@ impl Tls {
     pub fn reload(&self) -> Result<bool, FileError> {
         let Shared { files, current } = &*self.0;
         let read = files.read()?;
-        let print = read.print();
-        if current.print() == print {
-            return Ok(false);
-        }
-        current.set(files.config(&read)?, print);
-        Ok(true)
+        current.replace(read.fingerprint(), |_| files.config(&read))
     }
 
     pub(in crate::proxy) fn connector(&self) -> TlsConnector {
-        TlsConnector::from(self.0.current.get())
+        TlsConnector::from(self.0.current.current())
     }
 
     pub(in crate::proxy) fn files(&self) -> &ServiceFiles {
@@ -108,11 +104,11 @@ impl ServiceFiles {
 }
 
 impl Read<'_> {
-    fn print(&self) -> Print {
+    fn fingerprint(&self) -> Fingerprint {
         let identity = self.identity.iter().flat_map(|(cert, key)| [cert, key]);
-        let files = Print::files(self.ca.iter().chain(identity));
+        let files = self.ca.iter().chain(identity).map(Contents::bytes);
         let roots = self.system.roots.iter().map(|root| root.subject_public_key_info.as_ref());
-        Print::of(std::iter::once(files.as_bytes()).chain(roots))
+        Fingerprint::of(files.chain(roots))
     }
 }
 

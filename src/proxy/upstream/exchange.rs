@@ -20,9 +20,9 @@ use super::io::Io;
 use super::patience::{Deadline, Silence};
 use super::spare;
 use super::upload::{Upload, UploadError};
-use crate::meter::Ending;
 use crate::proxy::{BoxError, Limits};
 use crate::tee::{ANSWER_READ_BYTES_MAX, Cause};
+use metering::meter::Ending;
 
 /// First size of the read buffer. A token's event is about 500 bytes.
 const READ_BYTES_MIN: usize = 4 * 1024;

@@ -35,9 +35,9 @@ use self::idle::Idle;
 use self::io::Io;
 pub(in crate::proxy) use self::io::prepare;
 use self::upload::Upload;
-use crate::meter::Rules;
 use crate::proxy::tls::Tls;
 use crate::proxy::{BoxError, Limits};
+use metering::meter::Rules;
 
 /// How long, and how much of, a request is still read after its answer has ended early. A socket
 /// closed with unread data sends a reset, which can destroy the answer on its way to the caller.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::frames::Frames;
+use metering::frames::Frames;
 
 /// Bytes on their way in one direction: as many as tokio's own copy has, a message of audio or text.
 const BUFFER_BYTES: usize = 8 * 1024;

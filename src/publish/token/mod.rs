@@ -18,15 +18,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::client::OAuthToken;
 
-use super::pace::jittered;
+use super::backoff::jittered;
 
 pub use source::TokenSource;
 
-/// The pauses after a failure: from the first, doubling, to the longest. Somebody waits.
+/// The pauses after a failure: from the first, doubling, to the longest. Events wait meanwhile.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// While the token at hand holds for longer than this, nobody waits, ..
+/// While the token at hand holds for longer than this, nothing waits, ..
 const AMPLE: Duration = Duration::from_secs(120);
 
 /// .. and pauses may grow to this.
@@ -48,15 +48,15 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// The token at hand, for the threads of librdkafka.
 #[derive(Default)]
-pub(super) struct Tokens {
-    held: Mutex<Held>,
+pub(super) struct TokenCache {
+    held: Mutex<HeldToken>,
     changed: Condvar,
     failures: AtomicU64,
 }
 
 #[derive(Default)]
-struct Held {
-    token: Option<Token>,
+struct HeldToken {
+    token: Option<AccessToken>,
     /// Why there is none.
     problem: String,
     /// The next one is wanted at once.
@@ -64,7 +64,7 @@ struct Held {
     end: bool,
 }
 
-struct Token {
+struct AccessToken {
     text: String,
     /// From 1; no two tokens of a process share one.
     number: u64,
@@ -72,49 +72,49 @@ struct Token {
     until: Instant,
 }
 
-impl Token {
+impl AccessToken {
     fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }
 }
 
 /// The thread that keeps a token at hand. It ends, without being waited for, with this handle.
-pub(super) struct Keeper {
-    pub(super) tokens: Arc<Tokens>,
+pub(super) struct TokenRefresher {
+    pub(super) tokens: Arc<TokenCache>,
 }
 
-impl fmt::Debug for Tokens {
+impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tokens(..)")
+        f.write_str("TokenCache(..)")
     }
 }
 
-impl fmt::Debug for Keeper {
+impl fmt::Debug for TokenRefresher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keeper(..)")
+        f.write_str("TokenRefresher(..)")
     }
 }
 
-impl Keeper {
+impl TokenRefresher {
     /// Starts to fetch tokens for a scope. Does not wait for the first one.
-    pub(super) fn start(source: TokenSource, scope: String) -> std::io::Result<Keeper> {
-        let tokens = Arc::new(Tokens::default());
+    pub(super) fn start(source: TokenSource, scope: String) -> std::io::Result<TokenRefresher> {
+        let tokens = Arc::new(TokenCache::default());
         let kept = Arc::clone(&tokens);
         std::thread::Builder::new()
             .name("tw-token".to_owned())
             .spawn(move || kept.keep(|| source.fetch(&scope)))?;
-        Ok(Keeper { tokens })
+        Ok(TokenRefresher { tokens })
     }
 }
 
-impl Drop for Keeper {
+impl Drop for TokenRefresher {
     fn drop(&mut self) {
         self.tokens.lock().end = true;
         self.tokens.changed.notify_all();
     }
 }
 
-impl Tokens {
+impl TokenCache {
     /// The number of the token at hand, and the token as librdkafka wants it. Never waits.
     pub(super) fn get(&self) -> Result<(u64, OAuthToken), String> {
         self.get_at(SystemTime::now())
@@ -148,7 +148,7 @@ impl Tokens {
     /// The broker denies the token of this number: another one is fetched, if this is still it.
     pub(super) fn denied(&self, number: u64) {
         let mut held = self.lock();
-        let old = |token: &Token| token.number == number && token.came.elapsed() >= DENIED_AGE;
+        let old = |token: &AccessToken| token.number == number && token.came.elapsed() >= DENIED_AGE;
         if held.token.as_ref().is_some_and(old) {
             held.hurry = true;
             self.changed.notify_all();
@@ -167,11 +167,11 @@ impl Tokens {
         self.failures.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Held> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HeldToken> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The thread: fetches until somebody wants an end.
+    /// The thread: fetches tokens until the handle is dropped.
     fn keep(&self, fetch: impl Fn() -> Result<source::Fetched, String>) {
         let (mut pause, mut said) = (PAUSE_MIN, None::<Instant>);
         loop {
@@ -202,7 +202,7 @@ impl Tokens {
             };
             held.hurry = false;
             self.changed.notify_all();
-            let waits = |held: &mut Held| !held.end && !held.hurry;
+            let waits = |held: &mut HeldToken| !held.end && !held.hurry;
             let woken = self.changed.wait_timeout_while(held, sleep, waits);
             if woken.unwrap_or_else(PoisonError::into_inner).0.end {
                 return;
@@ -211,18 +211,19 @@ impl Tokens {
     }
 }
 
-impl Held {
+impl HeldToken {
     /// Takes a token that was asked for at `began`. Returns how long to keep it.
     fn take(&mut self, fetched: source::Fetched, began: Instant) -> Duration {
         let life = fetched.life.min(LIFE_MAX);
         let number = self.token.as_ref().map_or(0, |token| token.number) + 1;
-        self.token = Some(Token { text: fetched.token, number, came: Instant::now(), until: began + life });
+        self.token =
+            Some(AccessToken { text: fetched.token, number, came: Instant::now(), until: began + life });
         self.problem.clear();
         life.mul_f64(RENEW_AFTER.0 + (RENEW_AFTER.1 - RENEW_AFTER.0) * random()).max(PAUSE_MIN)
     }
 
     fn say(&self, problem: &str) {
-        match self.token.as_ref().map(Token::left).filter(|left| !left.is_zero()) {
+        match self.token.as_ref().map(AccessToken::left).filter(|left| !left.is_zero()) {
             Some(left) => tracing::warn!(
                 why = problem,
                 left_s = left.as_secs(),
@@ -247,9 +248,9 @@ mod tests {
     use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
     use source::Fetched;
 
-    /// Runs the keeper on answers, the last one again and again; each is used up in its time.
-    fn keeper(answers: Vec<Result<Fetched, String>>) -> (Keeper, Arc<AtomicU64>) {
-        let (tokens, asked) = (Arc::new(Tokens::default()), Arc::new(AtomicU64::new(0)));
+    /// Runs the refresher on answers, the last one again and again; each is used up in its time.
+    fn refresher(answers: Vec<Result<Fetched, String>>) -> (TokenRefresher, Arc<AtomicU64>) {
+        let (tokens, asked) = (Arc::new(TokenCache::default()), Arc::new(AtomicU64::new(0)));
         let (kept, counted) = (Arc::clone(&tokens), Arc::clone(&asked));
         std::thread::spawn(move || {
             kept.keep(|| {
@@ -257,7 +258,7 @@ mod tests {
                 answers[n.min(answers.len() - 1)].clone()
             });
         });
-        (Keeper { tokens }, asked)
+        (TokenRefresher { tokens }, asked)
     }
 
     fn token(name: &str, life: Duration) -> Result<Fetched, String> {
@@ -267,45 +268,45 @@ mod tests {
     #[test]
     fn a_token_is_at_hand_until_its_end_and_its_end_is_told_by_the_wall_clock() {
         let life = Duration::from_millis(1_500);
-        let (keeper, _) = keeper(vec![token("one", life), Err("down".to_owned())]);
-        keeper.tokens.wait(Duration::from_secs(10)).unwrap();
-        let (number, got) = keeper.tokens.get().unwrap();
+        let (refresher, _) = refresher(vec![token("one", life), Err("down".to_owned())]);
+        refresher.tokens.wait(Duration::from_secs(10)).unwrap();
+        let (number, got) = refresher.tokens.get().unwrap();
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
         assert_eq!((number, got.token.as_str()), (1, "one"));
         assert!((0..=life.as_millis() as i64).contains(&(got.lifetime_ms - now_ms)));
         let began = Instant::now();
-        while keeper.tokens.number().is_some() {
+        while refresher.tokens.number().is_some() {
             assert!(began.elapsed() < Duration::from_secs(30));
             std::thread::sleep(Duration::from_millis(10));
         }
-        let error = keeper.tokens.get().err().unwrap();
+        let error = refresher.tokens.get().err().unwrap();
         assert!(error.contains("ended") && error.contains("down"), "{error}");
-        assert!(keeper.tokens.failures() > 0);
+        assert!(refresher.tokens.failures() > 0);
     }
 
     #[test]
     fn failures_are_met_with_pauses_and_then_there_is_a_token() {
         let down = || Err("status 500".to_owned());
-        let (keeper, asked) =
-            keeper(vec![down(), down(), down(), token("at last", Duration::from_secs(3_600))]);
-        let error = keeper.tokens.get().err().unwrap();
+        let (refresher, asked) =
+            refresher(vec![down(), down(), down(), token("at last", Duration::from_secs(3_600))]);
+        let error = refresher.tokens.get().err().unwrap();
         assert!(error.contains("no token"), "{error}");
         let began = Instant::now();
-        keeper.tokens.wait(Duration::from_secs(30)).unwrap();
+        refresher.tokens.wait(Duration::from_secs(30)).unwrap();
         assert!(began.elapsed() >= PAUSE_MIN / 2 * 7, "pauses of {:?}", began.elapsed());
-        assert_eq!((keeper.tokens.failures(), asked.load(Ordering::Relaxed)), (3, 4));
-        assert_eq!(keeper.tokens.get().unwrap().1.token, "at last");
-        assert_eq!(format!("{:?}", keeper.tokens), "Tokens(..)");
+        assert_eq!((refresher.tokens.failures(), asked.load(Ordering::Relaxed)), (3, 4));
+        assert_eq!(refresher.tokens.get().unwrap().1.token, "at last");
+        assert_eq!(format!("{:?}", refresher.tokens), "TokenCache(..)");
     }
 
     #[test]
     fn a_clock_that_jumps_ends_no_token_early_and_keeps_none_too_long() {
         let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
-        let (keeper, _) = keeper(vec![token("one", hour)]);
-        keeper.tokens.wait(Duration::from_secs(10)).unwrap();
+        let (refresher, _) = refresher(vec![token("one", hour)]);
+        refresher.tokens.wait(Duration::from_secs(10)).unwrap();
         let now = SystemTime::now();
         for jumped in [now, now + day, now - day] {
-            let told_ms = keeper.tokens.get_at(jumped).unwrap().1.lifetime_ms;
+            let told_ms = refresher.tokens.get_at(jumped).unwrap().1.lifetime_ms;
             let now_ms = i64::try_from(jumped.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
             assert!((3_500_000..=3_600_000).contains(&(told_ms - now_ms)), "{} ms", told_ms - now_ms);
         }
@@ -315,7 +316,7 @@ mod tests {
     fn a_token_is_renewed_at_random_between_half_and_four_fifths_of_its_life() {
         let life = Duration::from_secs(1_000);
         let fetched = || Fetched { token: "t".to_owned(), life };
-        let mut held = Held::default();
+        let mut held = HeldToken::default();
         let kept: Vec<u64> = (0..200).map(|_| held.take(fetched(), Instant::now()).as_secs()).collect();
         let (least, most) = (kept.iter().min().unwrap(), kept.iter().max().unwrap());
         assert!((500..600).contains(least) && (700..=800).contains(most), "{least} to {most} of 1,000");
@@ -325,25 +326,27 @@ mod tests {
     #[test]
     fn a_token_that_is_denied_is_replaced_when_it_is_some_seconds_old() {
         let hour = Duration::from_secs(3_600);
-        let (keeper, asked) = keeper(vec![token("one", hour), token("two", hour), token("three", hour)]);
-        keeper.tokens.wait(Duration::from_secs(10)).unwrap();
+        let (refresher, asked) =
+            refresher(vec![token("one", hour), token("two", hour), token("three", hour)]);
+        refresher.tokens.wait(Duration::from_secs(10)).unwrap();
         let began = Instant::now();
-        while keeper.tokens.number() == Some(1) {
+        while refresher.tokens.number() == Some(1) {
             assert!(began.elapsed() < Duration::from_secs(60));
-            keeper.tokens.denied(1);
+            refresher.tokens.denied(1);
             std::thread::sleep(Duration::from_millis(10));
         }
         assert!(began.elapsed() >= DENIED_AGE - Duration::from_secs(1), "{:?}", began.elapsed());
-        keeper.tokens.denied(1);
-        assert_eq!((keeper.tokens.number(), asked.load(Ordering::Relaxed)), (Some(2), 2));
+        refresher.tokens.denied(1);
+        assert_eq!((refresher.tokens.number(), asked.load(Ordering::Relaxed)), (Some(2), 2));
     }
 
     #[test]
     fn a_client_misses_a_token_that_came_too_late_for_it_or_after_a_denied_one() {
         let down = || Err("down".to_owned());
         let short = Duration::from_secs(2);
-        let (keeper, _) = keeper(vec![down(), token("one", short), token("two", Duration::from_secs(60))]);
-        let tokens = Arc::clone(&keeper.tokens);
+        let (refresher, _) =
+            refresher(vec![down(), token("one", short), token("two", Duration::from_secs(60))]);
+        let tokens = Arc::clone(&refresher.tokens);
         let number = |number| {
             let began = Instant::now();
             while tokens.number() != Some(number) {
@@ -351,7 +354,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(5));
             }
         };
-        let context = Context::new(Some(Arc::new(keeper)));
+        let context = Context::new(Some(Arc::new(refresher)));
         let login_fails = || context.error(KafkaError::Global(Code::Authentication), "");
         assert!(context.generate_oauth_token(None).is_err() && !context.misses_token());
         login_fails();

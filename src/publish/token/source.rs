@@ -224,7 +224,7 @@ fn with_client(
     }
 }
 
-/// What asks. A proxy of the environment lies on the way to the internet only. Redirects are not
+/// The HTTP client. A proxy of the environment lies on the way to the internet only. Redirects are not
 /// followed: they would carry a secret elsewhere.
 fn agent(internet: bool) -> ureq::Agent {
     let config = ureq::Agent::config_builder()

@@ -1,4 +1,4 @@
-//! What was found, in words and in numbers.
+//! Findings, in words and in numbers.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 /// Findings of one kind that are named; the others are only counted. They are some 200 bytes each.
 pub(super) const FINDINGS_MAX: usize = 10_000;
 
-/// What is wrong.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum FindingKind {
     /// Events that must have been stored are not there.
     Missing,
     /// Events are there more than once, with equal bytes.
@@ -25,20 +25,26 @@ pub enum Kind {
     NeverClosed,
 }
 
-impl Kind {
+impl FindingKind {
     /// Every kind, in the order in which they are told.
-    pub const ALL: [Kind; 6] =
-        [Kind::Missing, Kind::Doubled, Kind::Altered, Kind::Refused, Kind::Open, Kind::NeverClosed];
+    pub const ALL: [FindingKind; 6] = [
+        FindingKind::Missing,
+        FindingKind::Doubled,
+        FindingKind::Altered,
+        FindingKind::Refused,
+        FindingKind::Open,
+        FindingKind::NeverClosed,
+    ];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Missing => "missing",
-            Kind::Doubled => "doubled",
-            Kind::Altered => "altered",
-            Kind::Refused => "refused",
-            Kind::Open => "open",
-            Kind::NeverClosed => "never closed",
+            FindingKind::Missing => "missing",
+            FindingKind::Doubled => "doubled",
+            FindingKind::Altered => "altered",
+            FindingKind::Refused => "refused",
+            FindingKind::Open => "open",
+            FindingKind::NeverClosed => "never closed",
         }
     }
 }
@@ -47,7 +53,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What.
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// In which ledger.
     pub source: String,
     /// In which of its boots.
@@ -70,7 +76,7 @@ pub struct BootLine {
     /// Its id.
     pub boot: String,
     /// How it ended.
-    pub state: State,
+    pub state: BootState,
     /// Distinct events with its sequences, of every type.
     pub events: u64,
     /// First sequence seen.
@@ -94,7 +100,7 @@ pub struct BootLine {
 /// How a boot ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum BootState {
     /// With its last control event.
     Closed,
     /// Not yet.
@@ -105,18 +111,18 @@ pub enum State {
     Cut,
 }
 
-impl State {
+impl BootState {
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            State::Closed => "closed",
-            State::Open => "open",
-            State::NeverClosed => "never closed",
-            State::Cut => "cut",
+            BootState::Closed => "closed",
+            BootState::Open => "open",
+            BootState::NeverClosed => "never closed",
+            BootState::Cut => "cut",
         }
     }
 }
 
-/// What `verify` says.
+/// The verdict of `verify`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// Nothing was found.
@@ -129,18 +135,18 @@ pub struct Verdict {
     pub foreign: u64,
     /// Every boot, by source, oldest first.
     pub boots: Vec<BootLine>,
-    /// What was found, by kind; at most 10,000 of each.
+    /// The findings, by kind; at most 10,000 of each.
     pub findings: Vec<Finding>,
     /// Findings beyond those.
     pub findings_more: u64,
-    /// What is worth knowing and no fault.
+    /// Remarks that are no faults.
     pub notes: Vec<String>,
 }
 
 /// Findings as they are made.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    by_kind: BTreeMap<Kind, Vec<Finding>>,
+    by_kind: BTreeMap<FindingKind, Vec<Finding>>,
     /// Findings beyond [`FINDINGS_MAX`] of their kind.
     pub(super) more: u64,
 }
@@ -156,7 +162,7 @@ impl Findings {
     }
 
     /// Events that the findings of a kind are about.
-    pub(super) fn events(&self, kind: Kind) -> u64 {
+    pub(super) fn events(&self, kind: FindingKind) -> u64 {
         self.by_kind.get(&kind).into_iter().flatten().map(|finding| finding.events).sum()
     }
 
@@ -164,4 +170,14 @@ impl Findings {
     pub(super) fn into_vec(self) -> Vec<Finding> {
         self.by_kind.into_values().flatten().collect()
     }
+}
+
+/// `1 event`, `2 events`.
+pub(super) fn plural(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// `7` or `7 to 9`.
+pub(super) fn run_text(first: u64, last: u64) -> String {
+    if first == last { first.to_string() } else { format!("{first} to {last}") }
 }

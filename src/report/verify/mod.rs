@@ -5,36 +5,36 @@
 //! read. What cannot be seen: a change of a row that has no second copy and keeps the sums of its
 //! control event, and, outside of a ledger, a boot of which nothing at all is left.
 //!
-//! | file | idea |
+//! | file | what it holds |
 //! |---|---|
-//! | `event` | what of an event matters |
-//! | `bits` | a set of sequences, one bit each |
-//! | `boots` | what two passes learn of each boot |
-//! | `remains` | what retention took is not missing |
-//! | `judge` | from what was seen to what is wrong |
-//! | `findings` | what was found |
+//! | `event` | an event and its place in a boot's sequence |
+//! | `sequences` | runs of sequences that are seen, and that are missing |
+//! | `boot_index` | the facts of each boot, from two passes |
+//! | `horizon` | where judging begins, because retention took what lay before |
+//! | `checks` | from the facts to the findings |
+//! | `findings` | findings and the verdict |
 //! | `show` | for people, and as JSON |
 
-mod bits;
-mod boots;
+mod boot_index;
+mod checks;
 mod event;
 mod findings;
-mod judge;
-mod remains;
+mod horizon;
+mod sequences;
 mod show;
 
 use std::time::Duration;
 
-use super::input::{Events, Place};
+use super::input::{EventOrigin, Events};
 use super::{Input, ReportError};
-use bits::Bits;
-use boots::Boots;
-use remains::Remains;
+use boot_index::BootIndex;
+use horizon::Horizon;
+use roaring::RoaringTreemap;
 
-pub use findings::{BootLine, Finding, Kind, State, Verdict};
+pub use findings::{BootLine, BootState, Finding, FindingKind, Verdict};
 pub use show::VerdictFormat;
 
-/// What to verify, and what is no fault.
+/// The events to verify, and what counts as no fault.
 #[derive(Clone, Debug)]
 pub struct VerifyOptions {
     /// Where events come from.
@@ -58,16 +58,16 @@ pub struct VerifyOptions {
 /// If the input cannot be read to its end.
 pub fn verify(options: &VerifyOptions) -> Result<Verdict, ReportError> {
     let mut events = Events::open(&options.input)?;
-    let (mut boots, mut positions) = (Boots::default(), Bits::default());
+    let (mut boots, mut positions) = (BootIndex::default(), RoaringTreemap::new());
     events.each(|body, place| {
         boots.note(body);
-        if let Place::Position(position) = place {
-            positions.set(position);
+        if let EventOrigin::Position(position) = place {
+            positions.insert(position);
         }
     })?;
     boots.sort();
     events.each(|body, place| boots.add(body, place))?;
     boots.compare();
-    let remains = Remains::look(&events, &boots, &positions, options)?;
-    Ok(judge::judge(&boots, &remains, options))
+    let horizon = Horizon::look(&events, &boots, &positions, options)?;
+    Ok(checks::judge(&boots, &horizon, options))
 }

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::judge::run_text;
-use super::{BootLine, Finding, Kind, Verdict};
-use crate::names;
+use super::findings::{plural, run_text};
+use super::{BootLine, Finding, FindingKind, Verdict};
 use crate::report::ReportError;
+use metering::names;
 
 /// Findings of one kind that people are shown.
 const SHOWN_MAX: usize = 20;
@@ -48,7 +48,7 @@ impl Verdict {
         for lines in self.boots.chunk_by(|a, b| a.source == b.source) {
             writeln!(out, "{}\n{}", names::shown(&lines[0].source), table(lines))?;
         }
-        for kind in Kind::ALL {
+        for kind in FindingKind::ALL {
             let found: Vec<&Finding> = self.findings.iter().filter(|finding| finding.kind == kind).collect();
             if found.is_empty() {
                 continue;
@@ -81,10 +81,10 @@ impl Verdict {
         if self.complete {
             return format!("complete: {read}; none is missing, doubled, altered, refused or open");
         }
-        let kinds: Vec<&str> = Kind::ALL
+        let kinds: Vec<&str> = FindingKind::ALL
             .into_iter()
             .filter(|kind| self.findings.iter().any(|f| f.kind == *kind))
-            .map(Kind::as_str)
+            .map(FindingKind::as_str)
             .collect();
         format!("NOT complete ({}): {read}", kinds.join(", "))
     }
@@ -111,18 +111,13 @@ fn table(lines: &[BootLine]) -> Table {
     table
 }
 
-fn amount(kind: Kind, found: &[&Finding]) -> String {
+fn amount(kind: FindingKind, found: &[&Finding]) -> String {
     let events: u64 = found.iter().map(|finding| finding.events).sum();
     match kind {
-        Kind::Missing | Kind::Doubled | Kind::Refused => plural(events, "event"),
-        Kind::Altered => plural(found.len() as u64, "contradiction"),
-        Kind::Open | Kind::NeverClosed => plural(found.len() as u64, "boot"),
+        FindingKind::Missing | FindingKind::Doubled | FindingKind::Refused => plural(events, "event"),
+        FindingKind::Altered => plural(found.len() as u64, "contradiction"),
+        FindingKind::Open | FindingKind::NeverClosed => plural(found.len() as u64, "boot"),
     }
-}
-
-/// `1 event`, `2 events`.
-pub(super) fn plural(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn sentence(finding: &Finding) -> String {
@@ -141,7 +136,7 @@ fn sentence(finding: &Finding) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
+    use super::super::BootState;
     use super::*;
 
     /// Whoever may write to the topic chooses these.
@@ -151,7 +146,7 @@ mod tests {
         let boot = BootLine {
             source: TEXT.to_owned(),
             boot: TEXT.to_owned(),
-            state: State::Open,
+            state: BootState::Open,
             events: 1,
             first_sequence: Some(1),
             last_sequence: Some(1),
@@ -163,7 +158,7 @@ mod tests {
             uncovered: 0,
         };
         let finding = Finding {
-            kind: Kind::Altered,
+            kind: FindingKind::Altered,
             source: TEXT.to_owned(),
             boot: TEXT.to_owned(),
             first_sequence: None,

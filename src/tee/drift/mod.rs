@@ -30,8 +30,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use window::Window;
 
-use crate::meter::{Checks, Side};
-use crate::usage::{Accounting, Api, Quality, Source, Target};
+use metering::meter::Checks;
+use metering::usage::{Accounting, Api, Quality, Reason, RuleClass, Side, Source, Target};
 
 /// Kinds that are watched one by one: a hundred deployments with five kinds each. Of a kind beyond
 /// it only the class is known, all deployments together: better watched coarsely than not at all.
@@ -41,9 +41,6 @@ const KINDS_MAX: usize = 512;
 
 /// Stands for every upstream, deployment and model beyond the bound.
 const OTHER: &str = "other";
-
-/// Why a label was lowered.
-const REASON: &str = "rules_drifted";
 
 /// Numbers that are right or wrong together: of one deployment, made by the same rules.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,13 +55,13 @@ pub struct Kind {
     pub api: Api,
     /// The side.
     pub side: Side,
-    /// Which of these rules made the number: `text`, `tools`, `call`.
-    pub rules: &'static str,
+    /// Which of these rules made the number.
+    pub rules: RuleClass,
 }
 
 impl Kind {
     /// The kind of a number; `None` if the answer did not say of which model it is.
-    pub(super) fn of(target: &Target, side: Side, rules: &'static str) -> Option<Kind> {
+    pub(super) fn of(target: &Target, side: Side, rules: RuleClass) -> Option<Kind> {
         Some(Kind {
             resource: target.resource.clone(),
             deployment: target.deployment.clone().unwrap_or_default(),
@@ -77,7 +74,7 @@ impl Kind {
 
     /// API, side and rules: `chat_completions:output:call`.
     pub fn class(&self) -> String {
-        format!("{}:{}:{}", self.api.as_str(), self.side.as_str(), self.rules)
+        format!("{}:{}:{}", self.api.as_str(), self.side.as_str(), self.rules.as_str())
     }
 
     fn beyond_the_bound(&self) -> Kind {
@@ -147,7 +144,7 @@ impl Drift {
                 if *quality == Quality::Exact {
                     *quality = Quality::Estimated;
                 }
-                accounting.add_reason(&format!("{}:{REASON}", side.as_str()));
+                accounting.add_reason(side, Reason::RulesDrifted);
             }
         }
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use smol_str::format_smolstr;
 
 use super::*;
-use crate::meter::Check;
+use metering::meter::Check;
 use window::{BEGINS_AT, CALLS_MAX};
 
 fn target(deployment: &str) -> Target {
@@ -19,11 +19,11 @@ fn target(deployment: &str) -> Target {
     }
 }
 
-fn kind(deployment: &str, side: Side, rules: &'static str) -> Kind {
+fn kind(deployment: &str, side: Side, rules: RuleClass) -> Kind {
     Kind::of(&target(deployment), side, rules).unwrap()
 }
 
-fn checks(input: &'static str, output: &'static str) -> Checks {
+fn checks(input: RuleClass, output: RuleClass) -> Checks {
     let check = |class| Check { class: Some(class), residual: None };
     Checks { input: check(input), output: check(output) }
 }
@@ -43,7 +43,7 @@ fn computed(input: Quality, output: Quality) -> Accounting {
 
 fn labelled(drift: &Drift, deployment: &str, before: &Accounting) -> Accounting {
     let mut after = before.clone();
-    drift.label(&mut after, &checks("text", "text"), &target(deployment));
+    drift.label(&mut after, &checks(RuleClass::Text, RuleClass::Text), &target(deployment));
     after
 }
 
@@ -53,7 +53,7 @@ fn disagree(drift: &Drift, kind: &Kind, calls: usize) {
 
 #[test]
 fn a_kind_drifts_and_is_trusted_again() {
-    let (drift, one) = (Drift::default(), kind("d", Side::Output, "text"));
+    let (drift, one) = (Drift::default(), kind("d", Side::Output, RuleClass::Text));
     let exact = computed(Quality::Exact, Quality::Exact);
     assert_eq!(labelled(&drift, "d", &exact), exact, "never seen: the rules stand");
     disagree(&drift, &one, BEGINS_AT - 1);
@@ -75,13 +75,13 @@ fn a_kind_drifts_and_is_trusted_again() {
 #[test]
 fn nothing_else_drifts_with_a_kind() {
     let drift = Drift::default();
-    let one = kind("d", Side::Output, "text");
+    let one = kind("d", Side::Output, RuleClass::Text);
     disagree(&drift, &one, BEGINS_AT);
     assert!(drift.drifts(&one));
     for other in [
-        kind("e", Side::Output, "text"),
-        kind("d", Side::Input, "text"),
-        kind("d", Side::Output, "call"),
+        kind("e", Side::Output, RuleClass::Text),
+        kind("d", Side::Input, RuleClass::Text),
+        kind("d", Side::Output, RuleClass::Call),
         Kind { resource: "us".into(), ..one.clone() },
         Kind { model: "gpt-4o-2024-08-06".into(), ..one.clone() },
         Kind { api: Api::Responses, ..one.clone() },
@@ -96,7 +96,7 @@ fn nothing_else_drifts_with_a_kind() {
 fn only_what_was_computed_by_these_rules_is_in_doubt() {
     let drift = Drift::default();
     for side in [Side::Input, Side::Output] {
-        disagree(&drift, &kind("d", side, "text"), BEGINS_AT);
+        disagree(&drift, &kind("d", side, RuleClass::Text), BEGINS_AT);
     }
     let floor = labelled(&drift, "d", &computed(Quality::Estimated, Quality::LowerBound));
     assert_eq!((floor.input_quality, floor.output_quality), (Quality::Estimated, Quality::LowerBound));
@@ -112,7 +112,11 @@ fn only_what_was_computed_by_these_rules_is_in_doubt() {
     drift.label(&mut free, &Checks::default(), &target("d"));
     assert_eq!(free, exact);
     let mut nameless = exact.clone();
-    drift.label(&mut nameless, &checks("text", "text"), &Target { model: None, ..target("d") });
+    drift.label(
+        &mut nameless,
+        &checks(RuleClass::Text, RuleClass::Text),
+        &Target { model: None, ..target("d") },
+    );
     assert_eq!(nameless, exact);
 }
 
@@ -120,14 +124,15 @@ fn only_what_was_computed_by_these_rules_is_in_doubt() {
 fn beyond_the_bound_all_deployments_of_a_class_are_watched_together() {
     let drift = Drift::default();
     for n in 0..KINDS_MAX {
-        drift.compare(kind(&format!("d{n}"), Side::Output, "text"), 0);
+        drift.compare(kind(&format!("d{n}"), Side::Output, RuleClass::Text), 0);
     }
-    let known = kind("d0", Side::Output, "text");
-    let late: Vec<_> = (0..BEGINS_AT).map(|n| kind(&format!("late{n}"), Side::Output, "text")).collect();
+    let known = kind("d0", Side::Output, RuleClass::Text);
+    let late: Vec<_> =
+        (0..BEGINS_AT).map(|n| kind(&format!("late{n}"), Side::Output, RuleClass::Text)).collect();
     let turns = late.iter().filter_map(|kind| drift.compare(kind.clone(), 1).turned).count();
     assert_eq!((turns, drift.lock().len()), (1, KINDS_MAX + 1));
     assert!(drift.drifts(&late[0]) && !drift.drifts(&known));
-    assert!(!drift.drifts(&kind("late0", Side::Output, "call")));
+    assert!(!drift.drifts(&kind("late0", Side::Output, RuleClass::Call)));
     let compared = drift.compare(late[0].clone(), 0);
     assert_eq!(
         (compared.kind.deployment.as_str(), compared.kind.class().as_str()),
@@ -147,7 +152,7 @@ fn threads_share_one_table() {
                     let mut turns = 0;
                     for call in 0..2_000 {
                         let wrong = i64::from((call / 250 + thread) % 2 == 0);
-                        let turned = drift.compare(kind("d", Side::Output, "text"), wrong).turned;
+                        let turned = drift.compare(kind("d", Side::Output, RuleClass::Text), wrong).turned;
                         turns += turned.map_or(0, |drifts| if drifts { 1 } else { -1 });
                     }
                     turns
@@ -156,7 +161,7 @@ fn threads_share_one_table() {
             .collect();
         threads.into_iter().for_each(|thread| begins.set(begins.get() + thread.join().unwrap()));
     });
-    let drifts = drift.drifts(&kind("d", Side::Output, "text"));
+    let drifts = drift.drifts(&kind("d", Side::Output, RuleClass::Text));
     assert_eq!(begins.get(), i64::from(drifts), "what was told adds up, in whatever order");
     assert_eq!(drift.any(), drifts);
 }
@@ -183,7 +188,7 @@ proptest! {
         let drift = Drift::default();
         for (input, residual) in history {
             let side = if input { Side::Input } else { Side::Output };
-            drift.compare(kind("d", side, "text"), residual);
+            drift.compare(kind("d", side, RuleClass::Text), residual);
         }
         let before = Accounting {
             input_source,
@@ -200,7 +205,7 @@ proptest! {
         ];
         let mut reasons = before.reasons.clone();
         for (side, source, was, is) in sides {
-            let doubt = source == Source::Computed && drift.drifts(&kind("d", side, "text"));
+            let doubt = source == Source::Computed && drift.drifts(&kind("d", side, RuleClass::Text));
             let lowered = if doubt && was == Quality::Exact { Quality::Estimated } else { was };
             prop_assert_eq!(is, lowered);
             reasons.extend(doubt.then(|| format_smolstr!("{}:rules_drifted", side.as_str())));

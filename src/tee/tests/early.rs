@@ -16,8 +16,11 @@ struct Aging {
 impl Aging {
     fn new(threads: usize) -> Aging {
         let dir = tempfile::tempdir().unwrap();
-        let options =
-            Options { slots: 1000, control_interval: PATIENCE, ..Options::new(dir.path().join("ledger")) };
+        let options = LedgerOptions {
+            slots: 1000,
+            control_interval: PATIENCE,
+            ..LedgerOptions::new(dir.path().join("ledger"))
+        };
         let ledger = Ledger::open(options).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Aging { rig: rig(threads), ledger, runtime, _dir: dir }

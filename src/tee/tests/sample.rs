@@ -36,8 +36,8 @@ fn a_sampled_prompt_is_compared_and_the_event_does_not_know() {
         deployment: "deployment".into(),
         model: "sampled".into(),
         api: Api::default(),
-        side: crate::meter::Side::Input,
-        rules: "text",
+        side: Side::Input,
+        rules: RuleClass::Text,
     };
     assert_eq!(with.compared(), [(kind, 995)]);
     assert_eq!(with.memory(), (0, 0));

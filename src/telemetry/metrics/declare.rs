@@ -11,12 +11,12 @@ use prometheus::{
 pub(super) struct Declare {
     pub(super) registry: Registry,
     pub(super) error: Option<prometheus::Error>,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<MetricRow>,
 }
 
 /// A metric as the README's table shows it.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct MetricRow {
     pub(super) name: String,
     pub(super) kind: &'static str,
     pub(super) labels: String,
@@ -31,7 +31,12 @@ impl Declare {
     }
 
     fn row(&mut self, name: &str, kind: &'static str, labels: &[&str], help: &str) {
-        self.rows.push(Row { name: name.to_owned(), kind, labels: labels.join(", "), help: help.to_owned() });
+        self.rows.push(MetricRow {
+            name: name.to_owned(),
+            kind,
+            labels: labels.join(", "),
+            help: help.to_owned(),
+        });
     }
 
     pub(super) fn counter(&mut self, name: &str, help: &str) -> Option<IntCounter> {

@@ -9,7 +9,7 @@ use super::snapshot::Snapshot;
 type Put<'a> = dyn FnMut(&[&str], f64) + 'a;
 
 /// Finds the series of a metric.
-type Read = fn(&Snapshot, &mut Put<'_>);
+type ReadNumbers = fn(&Snapshot, &mut Put<'_>);
 
 /// One row: a metric, and how it is read.
 struct Followed {
@@ -17,14 +17,14 @@ struct Followed {
     is_counter: bool,
     labels: &'static [&'static str],
     help: &'static str,
-    read: Read,
+    read: ReadNumbers,
 }
 
 const fn counter(
     name: &'static str,
     labels: &'static [&'static str],
     help: &'static str,
-    read: Read,
+    read: ReadNumbers,
 ) -> Followed {
     Followed { name, is_counter: true, labels, help, read }
 }
@@ -33,7 +33,7 @@ const fn gauge(
     name: &'static str,
     labels: &'static [&'static str],
     help: &'static str,
-    read: Read,
+    read: ReadNumbers,
 ) -> Followed {
     Followed { name, is_counter: false, labels, help, read }
 }

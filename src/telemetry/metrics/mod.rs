@@ -14,9 +14,8 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Registry, TextEncoder,
 };
-use smol_str::SmolStr;
 
-use self::declare::{Declare, Row};
+use self::declare::{Declare, MetricRow};
 use self::edges::{
     COMMIT_S, DELIVERY_S, DURATION_S, FIRST_TOKEN_S, HELD_S, PER_TOKEN_S, RESIDUAL_TOKENS, TOKENS,
 };
@@ -26,8 +25,8 @@ pub use self::snapshot::{
 };
 use super::Comparison;
 use super::labels::Names;
-use crate::caller::Caller;
-use crate::usage::{Outcome, Quality, Usage};
+use metering::caller::Caller;
+use metering::usage::{Outcome, Quality, Reason, Usage};
 
 /// Series of callers: enough for the teams of a bank; more would hurt a Prometheus.
 const CALLERS_MAX: usize = 500;
@@ -35,13 +34,13 @@ const CALLERS_MAX: usize = 500;
 /// A caller that was silent for so long takes no series any more.
 const CALLER_IDLE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reasons of numbers that nobody could know, because nothing is read for them.
-const UNMETERED: [&str; 2] = ["no_usage", "unmetered"];
+/// Reasons of numbers that are not known because nothing is read for them.
+const UNMETERED: [Reason; 2] = [Reason::NoUsage, Reason::Unmetered];
 
 /// Whose tokens stand in metrics of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PerCaller {
-    /// Nobody's.
+    /// No caller's.
     #[default]
     Off,
     /// Each department's, as the caller map names it.
@@ -54,7 +53,7 @@ pub enum PerCaller {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    rows: Vec<Row>,
+    rows: Vec<MetricRow>,
     deployments: Names,
     models: Names,
     requests: IntCounterVec,
@@ -233,9 +232,8 @@ impl Metrics {
             self.interruptions.with_label_values(&[outcome.as_str()]).inc();
         }
         for reason in UNMETERED {
-            let has = |known: &SmolStr| known.split_once(':').is_some_and(|(_, why)| why == reason);
-            if usage.accounting.reasons.iter().any(has) {
-                self.unmetered.with_label_values(&[api, reason]).inc();
+            if usage.accounting.reasons.iter().any(|known| reason.is_in(known)) {
+                self.unmetered.with_label_values(&[api, reason.as_str()]).inc();
             }
         }
         self.conflicts.inc_by(u64::from(usage.caller.conflict));
@@ -356,7 +354,7 @@ impl Metrics {
     /// Name, kind, labels and help of every metric: the README's table.
     pub fn markdown(&self) -> String {
         let mut table = String::from("| metric | type | labels | what it says |\n|---|---|---|---|\n");
-        for Row { name, kind, labels, help } in &self.rows {
+        for MetricRow { name, kind, labels, help } in &self.rows {
             table.push_str(&format!("| `{name}` | {kind} | {labels} | {help} |\n"));
         }
         table
@@ -380,10 +378,12 @@ fn status_class(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use smol_str::SmolStr;
+
     use super::*;
-    use crate::caller::Trust;
     use crate::telemetry::labels::OTHER;
-    use crate::usage::Target;
+    use metering::caller::Trust;
+    use metering::usage::Target;
 
     #[test]
     fn every_metric_is_declared_once_and_shown() {

@@ -1,4 +1,4 @@
-//! What the rest of the process counts itself, read at each scrape.
+//! Numbers that the rest of the process counts itself, read at each scrape.
 
 /// Every number, at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]

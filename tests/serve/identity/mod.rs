@@ -53,6 +53,12 @@ struct Left {
     _dir: tempfile::TempDir,
 }
 
+/// First line and fields of a request, names in lower case.
+fn arrival(request: &Message) -> (String, Vec<(String, String)>) {
+    let fields = request.all_fields().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+    (request.first_line().to_owned(), fields.collect())
+}
+
 impl Rig {
     fn start(arguments: &[&str]) -> Rig {
         Rig::start_with(arguments, &[])
@@ -62,7 +68,7 @@ impl Rig {
         let arrived = Arrived::default();
         let keep = Arc::clone(&arrived);
         let service = upstream::start(Arc::new(move |request: &Message, to: &mut TcpStream| {
-            keep.lock().unwrap().push((request.first_line.clone(), request.fields.clone()));
+            keep.lock().unwrap().push(arrival(request));
             answer(to, "200 OK", "", ANSWER)
         }));
         Rig::before(service, arrived, arguments, environment)

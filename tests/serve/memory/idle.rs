@@ -1,8 +1,6 @@
 //! A sidecar that has just started, and one that has served a call: 20 MB, beside the vocabularies,
 //! which lie in the program's file and are read in place.
 
-use std::path::Path;
-
 use super::super::http::{connect, exchange, post};
 use super::super::sidecar::{Sidecar, usage_events, wait_for};
 use super::super::topic::Topic;
@@ -10,12 +8,6 @@ use super::super::upstream::{self, STREAM_HEAD, delta, stop, write_chunk, write_
 use super::Memory;
 
 const IDLE_BYTES_MAX: usize = 20_000_000;
-
-/// What the tables of the vocabularies take in the program.
-fn vocabulary_bytes() -> usize {
-    let files = std::fs::read_dir(Path::new(env!("OUT_DIR"))).unwrap();
-    files.map(|file| file.unwrap().metadata().unwrap().len() as usize).sum()
-}
 
 #[test]
 fn an_idle_process_is_small() {
@@ -36,7 +28,7 @@ fn an_idle_process_is_small() {
     wait_for("the call's event", || (usage_events(&ledger).len() == 1).then_some(()));
     let served = Memory::of(sidecar.pid());
 
-    let tables = vocabulary_bytes();
+    let tables = metering::tokens::VOCABULARY_BYTES;
     println!("started: {started}; after a call: {served}; vocabularies {} KiB", tables >> 10);
     for memory in [started, served] {
         assert!(memory.anonymous_bytes <= IDLE_BYTES_MAX, "{memory}");

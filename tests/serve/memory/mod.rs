@@ -14,15 +14,8 @@ mod upload;
 
 use std::fmt::{self, Display, Formatter};
 
-/// A line of `/proc/PID/status` in bytes: `VmRSS`, or `VmHWM` for the most there ever was.
-pub(crate) fn status_bytes(pid: u32, name: &str) -> usize {
-    line_bytes(&std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap(), name)
-}
-
-fn line_bytes(text: &str, name: &str) -> usize {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
-    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() << 10
-}
+use super::support::process::line_bytes;
+pub(crate) use super::support::process::status_bytes;
 
 /// Memory of a process, as `/proc/PID/smaps_rollup` has it. What the kernel holds for its sockets is
 /// in neither number.
@@ -37,7 +30,8 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn of(pid: u32) -> Memory {
         let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-        Memory { resident_bytes: line_bytes(&text, "Rss"), anonymous_bytes: line_bytes(&text, "Anonymous") }
+        let of = |name: &str| line_bytes(&text, name).unwrap();
+        Memory { resident_bytes: of("Rss"), anonymous_bytes: of("Anonymous") }
     }
 }
 

@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::super::http::{connect, exchange, get, post, read_head};
 use super::super::sidecar::{Sidecar, usage_events, wait_for};
-use super::super::upstream::{STREAM_HEAD, delta, stop, write_chunk, write_end};
+use super::super::upstream::{STREAM_HEAD, delta, serve_port, stop, write_chunk, write_end};
 use super::{Memory, status_bytes};
 
 const BODY_BYTES: usize = 20_000_000;
@@ -33,15 +33,9 @@ fn service() -> (SocketAddr, Arc<AtomicUsize>) {
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     listener.listen(16).unwrap();
     let listener = TcpListener::from(listener);
-    let addr = listener.local_addr().unwrap();
     let read = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&read);
-    std::thread::spawn(move || {
-        for socket in listener.incoming().map_while(Result::ok) {
-            let count = Arc::clone(&count);
-            std::thread::spawn(move || answer(&socket, &count));
-        }
-    });
+    let addr = serve_port(listener, move |socket| drop(answer(&socket, &count)));
     (addr, read)
 }
 

@@ -3,7 +3,7 @@
 //! they did in the call itself, so that its event can be held against it.
 
 use std::io::{self, BufRead, BufReader, Read, Take, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use socket2::SockRef;
 
-use super::super::http::{post, read_chunk, read_head, read_message};
+use super::super::http::{post, read_chunk, read_head};
 use super::super::random::Random;
 use super::super::sidecar::PATIENCE;
-use super::super::upstream::{STREAM_HEAD, delta, stop, write_chunk, write_end};
+use super::super::upstream::{self, STREAM_HEAD, delta, small_thread, stop, write_chunk, write_end};
 use super::Form;
 
 const PATH: &str = "/openai/deployments/d/chat/completions?api-version=2024-10-21";
@@ -27,9 +27,6 @@ const TEAMS: usize = 50;
 const OF: u64 = 20;
 const IN_REQUEST: u64 = 1;
 const IN_ANSWER: u64 = 7;
-/// A thread of ours only copies bytes.
-const STACK_BYTES: usize = 256 << 10;
-
 /// How the service ends the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -226,20 +223,17 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn start(calls: &Arc<Calls>) -> Service {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let (calls, open) = (Arc::clone(calls), Arc::clone(&connections));
-        std::thread::spawn(move || {
-            for socket in listener.incoming().map_while(Result::ok) {
-                let (calls, open) = (Arc::clone(&calls), Arc::clone(&open));
-                open.fetch_add(1, SeqCst);
-                small_thread(move || {
-                    let _ = converse(&socket, &calls);
-                    drop(socket);
-                    open.fetch_sub(1, SeqCst);
-                });
-            }
+        let addr = upstream::serve(move |socket| {
+            open.fetch_add(1, SeqCst);
+            let _ = upstream::converse(&socket, &|request, to: &mut TcpStream| {
+                let number: usize = request.field("x-ms-client-request-id").unwrap().parse().unwrap();
+                let call = Arc::clone(&calls.0.lock().unwrap()[number]);
+                call.answer(to)
+            });
+            drop(socket);
+            open.fetch_sub(1, SeqCst);
         });
         Service { addr, connections }
     }
@@ -248,21 +242,6 @@ impl Service {
     pub(super) fn connections(&self) -> usize {
         self.connections.load(SeqCst)
     }
-}
-
-fn converse(socket: &TcpStream, calls: &Calls) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    let (mut reader, mut writer) = (BufReader::new(socket), socket.try_clone()?);
-    while let Some(request) = read_message(&mut reader)? {
-        let number: usize = request.field("x-ms-client-request-id").unwrap().parse().unwrap();
-        let call = Arc::clone(&calls.0.lock().unwrap()[number]);
-        call.answer(&mut writer)?;
-    }
-    Ok(())
-}
-
-fn small_thread(work: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
-    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work).unwrap()
 }
 
 /// Keeps so many streams open for a while: one that ends is replaced at once. Those that are open

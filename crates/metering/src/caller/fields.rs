@@ -1,0 +1,92 @@
+//! The header fields that carry identity, and what counts as a value of one.
+
+use http::header::{HeaderMap, HeaderName};
+use smol_str::SmolStr;
+
+/// Longer names are refused: they would make the event, the Kafka key and every table unwieldy.
+pub(super) const ID_BYTES_MAX: usize = 128;
+
+/// Between the values of a field that is a list (RFC 9110 5.6.1). A semicolon stands within one value.
+pub(super) const LIST_SEPARATOR: char = ',';
+
+pub(super) const API_KEY: HeaderName = HeaderName::from_static("api-key");
+pub(super) const SHARED_SECRET: HeaderName = HeaderName::from_static("x-tokenweir-auth");
+pub(super) const SUBSCRIPTION_ID: HeaderName = HeaderName::from_static("x-apim-subscription-id");
+pub(super) const PRODUCT_ID: HeaderName = HeaderName::from_static("x-apim-product-id");
+pub(super) const USER_ID: HeaderName = HeaderName::from_static("x-apim-user-id");
+pub(super) const API_ID: HeaderName = HeaderName::from_static("x-apim-api-id");
+pub(super) const OPERATION_ID: HeaderName = HeaderName::from_static("x-apim-operation-id");
+/// The gateway's id of a request.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-apim-request-id");
+/// Which of the gateway's attempts at a request this is.
+pub const ATTEMPT: HeaderName = HeaderName::from_static("x-apim-attempt");
+
+/// Headers that the gateway sets for the sidecar; they never go on to the service.
+pub const fn gateway_headers() -> [HeaderName; 8] {
+    [SUBSCRIPTION_ID, PRODUCT_ID, USER_ID, API_ID, OPERATION_ID, REQUEST_ID, ATTEMPT, SHARED_SECRET]
+}
+
+/// The finding of a source in a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Nobody,
+    Name(SmolStr),
+    /// There is a value, but it is no name.
+    Malformed,
+}
+
+impl Found {
+    /// A value that may be a name, wherever it stands: blanks around it are none of it.
+    pub(super) fn checked(id: &str) -> Found {
+        match trimmed(id) {
+            "" => Found::Nobody,
+            id if is_name(id) => Found::Name(id.into()),
+            _ => Found::Malformed,
+        }
+    }
+
+    pub(super) fn name(self) -> Option<SmolStr> {
+        match self {
+            Found::Name(name) => Some(name),
+            Found::Nobody | Found::Malformed => None,
+        }
+    }
+}
+
+/// How a field that carries identity is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// A list is as doubtful as several fields are.
+    One,
+    /// All of it is one name, commas included.
+    Whole,
+}
+
+/// The one value of a header. An empty one is what a gateway policy writes for "none".
+///
+/// A hop that finds a field and adds its own may as well join the two with a comma: to HTTP that is the
+/// same (RFC 9110 5.3). So a value with a comma in it is refused like two fields; the operator can say that
+/// commas are part of the name.
+pub(super) fn single(headers: &HeaderMap, name: &HeaderName, reading: Reading) -> Found {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Found::Nobody,
+        (Some(_), Some(_)) => Found::Malformed,
+        (Some(value), None) => match value.to_str() {
+            Ok(text) if reading == Reading::One && text.contains(LIST_SEPARATOR) => Found::Malformed,
+            Ok(text) => Found::checked(text),
+            Err(_) => Found::Malformed,
+        },
+    }
+}
+
+/// A value without the blanks around it, which HTTP takes off a field and JSON leaves in a claim (RFC 9110
+/// 5.6.3).
+pub(super) fn trimmed(value: &str) -> &str {
+    value.trim_matches([' ', '\t'])
+}
+
+/// Short and printable.
+fn is_name(id: &str) -> bool {
+    !id.is_empty() && id.len() <= ID_BYTES_MAX && id.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+}

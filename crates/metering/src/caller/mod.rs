@@ -1,0 +1,47 @@
+//! Who pays: identity, taken from headers that the gateway sets.
+//!
+//! A list of sources is asked in order and the first that names somebody wins. A value that is
+//! doubled, too long or not printable is no name: the call is then [`UNATTRIBUTED`] rather than
+//! charged to the next source, because a forged header must not pick its payer.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `identity` | the `caller` of an event |
+//! | `resolver` | from a request's headers to that |
+//! | `source` | where a name may come from, as it is configured |
+//! | `fields` | the header fields that a gateway sets |
+//! | `token` | the claims of a bearer token |
+//! | `certificate`, `peer` | the connection: client certificate and address |
+//! | `strength` | whether a shared secret can be guessed |
+//! | `trust`, `network` | whether a hop may name the caller |
+//! | `hash` | pseudonyms for API keys and people |
+//! | `map`, `lines` | departments and cost centres, and the wrong lines of such a file |
+//! | `reload` | a value that is read from a file, and read again |
+
+mod certificate;
+mod fields;
+mod hash;
+mod identity;
+mod lines;
+mod map;
+mod network;
+mod peer;
+mod reload;
+mod resolver;
+mod source;
+mod strength;
+mod token;
+mod trust;
+
+pub use certificate::Certificate;
+pub use fields::{ATTEMPT, REQUEST_ID, gateway_headers};
+pub use hash::{HashKey, SecretError};
+pub use identity::{Caller, IdSource, Trust, UNATTRIBUTED};
+pub use lines::WrongLines;
+pub use map::{CallerMap, MAP_COLUMNS};
+pub use network::{Network, ParseNetworkError};
+pub use peer::Peer;
+pub use reload::{FromFile, Reload};
+pub use resolver::{Lack, Resolved, Resolver, ResolverConfig, UserIds};
+pub use source::{CallerSource, ParseSourceError};
+pub use trust::{HopTest, Secrets};

@@ -1,0 +1,228 @@
+//! From a request's head and the hop that it came from to a [`Caller`].
+//!
+//! A function of its arguments and of what was configured: no I/O, no clock, no panic on any bytes.
+
+use std::sync::Arc;
+
+use http::header::HeaderMap;
+use jiff::Timestamp;
+use smol_str::SmolStr;
+
+use super::fields::{
+    API_ID, API_KEY, Found, OPERATION_ID, PRODUCT_ID, Reading, SUBSCRIPTION_ID, USER_ID, gateway_headers,
+    single,
+};
+use super::token::{BearerToken, Claims};
+use super::{Caller, CallerMap, CallerSource, HashKey, HopTest, Peer, Reload};
+
+/// How ids of people stand in events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UserIds {
+    /// As they are.
+    Plain,
+    /// As a keyed hash.
+    #[default]
+    Hash,
+    /// Not at all.
+    Drop,
+}
+
+/// How callers are told apart.
+#[derive(Clone, Debug)]
+pub struct ResolverConfig {
+    /// Asked in order.
+    pub sources: Vec<CallerSource>,
+    /// How the hop proves itself.
+    pub trust: HopTest,
+    /// Applications that are the gateway itself.
+    pub gateway_app_ids: Vec<String>,
+    /// How ids of people stand in events.
+    pub user_ids: UserIds,
+    /// The key of the hashes.
+    pub hash_key: HashKey,
+    /// Cost centres and departments.
+    pub map: Option<Arc<Reload<CallerMap>>>,
+}
+
+/// Who pays, and whether the hop that says so may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// Who pays.
+    pub caller: Caller,
+    /// The hop has passed the test: what else it says of the call counts too.
+    pub trusted: bool,
+    /// Why the call cannot be charged to a caller, if so.
+    pub lack: Option<Lack>,
+}
+
+/// Why a call is unattributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The hop failed the test of trust: what it says does not count.
+    Untrusted,
+    /// The first source that named a caller gave a malformed name.
+    Malformed,
+    /// No source named a caller.
+    Absent,
+}
+
+impl Lack {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Lack; 3] = [Lack::Untrusted, Lack::Malformed, Lack::Absent];
+
+    /// Its name as a label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Lack::Untrusted => "untrusted",
+            Lack::Malformed => "malformed",
+            Lack::Absent => "absent",
+        }
+    }
+}
+
+/// Tells who pays for a request.
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    config: ResolverConfig,
+}
+
+impl Resolver {
+    /// A resolver.
+    pub fn new(config: ResolverConfig) -> Resolver {
+        Resolver { config }
+    }
+
+    /// The headers that must not go on to the service: the gateway's, and each configured one.
+    pub fn removed_headers(&self) -> Vec<http::HeaderName> {
+        let configured = self.config.sources.iter().filter_map(|source| match source {
+            CallerSource::Header { name, .. } => Some(name.clone()),
+            _ => None,
+        });
+        gateway_headers().into_iter().chain(configured).collect()
+    }
+
+    /// Who pays for a request with these headers, that came from this hop and began then. Never
+    /// waits, whatever the headers hold.
+    pub fn resolve(&self, headers: &HeaderMap, peer: &Peer, at: Timestamp) -> Resolved {
+        let trust = self.config.trust.ask(headers, peer);
+        let mut caller = Caller::unattributed(trust.unwrap_or_default());
+        let mut lack = Some(Lack::Untrusted);
+        if trust.is_some() {
+            let token = self.token(headers);
+            self.describe(&mut caller, headers, &token);
+            lack = self.name(&mut caller, &Evidence { headers, peer, token });
+        }
+        if let Some(map) = &self.config.map {
+            map.current().place(&mut caller, at);
+        }
+        Resolved { caller, trusted: trust.is_some(), lack }
+    }
+
+    /// The bearer token, unless it is the gateway's own.
+    fn token(&self, headers: &HeaderMap) -> BearerToken {
+        match BearerToken::read(headers) {
+            BearerToken::Claims(claims) if self.is_gateway(claims.application()) => BearerToken::None,
+            token => token,
+        }
+    }
+
+    fn is_gateway(&self, id: &str) -> bool {
+        self.config.gateway_app_ids.iter().any(|own| own.eq_ignore_ascii_case(id))
+    }
+
+    /// The members of the event's caller beside its id.
+    fn describe(&self, caller: &mut Caller, headers: &HeaderMap, token: &BearerToken) {
+        caller.apim_subscription_id = single(headers, &SUBSCRIPTION_ID, Reading::One).name();
+        caller.apim_product_id = single(headers, &PRODUCT_ID, Reading::One).name();
+        caller.apim_user_id = single(headers, &USER_ID, Reading::One).name().and_then(|id| self.person(id));
+        caller.apim_api_id = single(headers, &API_ID, Reading::One).name();
+        caller.apim_operation_id = single(headers, &OPERATION_ID, Reading::One).name();
+        if let BearerToken::Claims(claims) = token {
+            caller.entra_app_id = Found::checked(claims.application()).name();
+            caller.entra_oid = Found::checked(claims.person()).name().and_then(|id| self.person(id));
+            caller.entra_tid = Found::checked(claims.tenant()).name();
+        }
+    }
+
+    /// Names the caller, or says why it cannot.
+    fn name(&self, caller: &mut Caller, evidence: &Evidence<'_>) -> Option<Lack> {
+        let mut winner: Option<(&CallerSource, SmolStr)> = None;
+        for source in &self.config.sources {
+            if winner.as_ref().is_some_and(|(first, _)| !source.may_contradict(first)) {
+                continue;
+            }
+            match (self.ask(source, evidence), &winner) {
+                (Found::Nobody, _) => {}
+                (Found::Malformed, None) => return Some(Lack::Malformed),
+                (Found::Name(id), None) => {
+                    caller.id.clone_from(&id);
+                    caller.id_source = source.kind();
+                    winner = Some((source, id));
+                }
+                (Found::Name(id), Some((_, first))) => caller.conflict |= id != *first,
+                (Found::Malformed, Some(_)) => caller.conflict = true,
+            }
+        }
+        winner.is_none().then_some(Lack::Absent)
+    }
+
+    fn ask(&self, source: &CallerSource, evidence: &Evidence<'_>) -> Found {
+        let Evidence { headers, peer, token } = evidence;
+        let of_token = |id: &dyn Fn(&Claims) -> Found| match token {
+            BearerToken::None => Found::Nobody,
+            BearerToken::Malformed => Found::Malformed,
+            BearerToken::Claims(claims) => id(claims),
+        };
+        let found = match source {
+            CallerSource::ApimSubscription => single(headers, &SUBSCRIPTION_ID, Reading::One),
+            CallerSource::Header { name, whole } => {
+                single(headers, name, if *whole { Reading::Whole } else { Reading::One })
+            }
+            CallerSource::EntraApp => of_token(&|claims| Found::checked(claims.application())),
+            CallerSource::EntraUser => of_token(&|claims| self.user(claims)),
+            CallerSource::ClientCert => {
+                let id = peer.certificate.as_ref().and_then(|certificate| certificate.id());
+                Found::checked(id.unwrap_or_default())
+            }
+            CallerSource::ApiKey => match single(headers, &API_KEY, Reading::One) {
+                Found::Name(key) => Found::Name(self.config.hash_key.api_key(&key)),
+                found => found,
+            },
+        };
+        match found {
+            Found::Name(id) if self.is_gateway(&id) => Found::Nobody,
+            found => found,
+        }
+    }
+
+    /// A person of a tenant, as `TENANT/OBJECT`. An id alone is unique only within its tenant.
+    fn user(&self, claims: &Claims) -> Found {
+        let (tenant, person) = (claims.tenant(), claims.person());
+        if tenant.is_empty() || person.is_empty() {
+            return Found::Nobody;
+        }
+        match Found::checked(&format!("{tenant}/{person}")) {
+            Found::Name(id) => self.person(id).map_or(Found::Nobody, Found::Name),
+            found => found,
+        }
+    }
+
+    /// A person's id as it may stand in an event.
+    fn person(&self, id: SmolStr) -> Option<SmolStr> {
+        match self.config.user_ids {
+            UserIds::Plain => Some(id),
+            UserIds::Hash => Some(self.config.hash_key.person(&id)),
+            UserIds::Drop => None,
+        }
+    }
+}
+
+/// The request that sources are asked about.
+struct Evidence<'a> {
+    headers: &'a HeaderMap,
+    peer: &'a Peer,
+    token: BearerToken,
+}
+
+#[cfg(test)]
+mod tests;

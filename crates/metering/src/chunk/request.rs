@@ -1,0 +1,596 @@
+//! Reads what the accounting of an answer needs of its request: a few top-level keys, wherever
+//! they stand in a body of any size.
+
+use smol_str::SmolStr;
+
+use super::scan::{JsonScanner, JsonSink, JsonToken};
+
+/// Top-level facts of a request. A key that is absent or null leaves its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestFacts {
+    /// `model`
+    pub model: Option<SmolStr>,
+    /// `stream`, which is false where a whole body does not say it; `None`: not known.
+    pub stream: Option<bool>,
+    /// `stream_options.include_usage`
+    pub include_usage: bool,
+    /// `n`
+    pub n: Option<u64>,
+    /// Functions that are offered, in `tools`.
+    pub functions: u32,
+    /// A function is offered, in the older `functions`.
+    pub legacy_functions: bool,
+    /// A custom tool is offered in `tools`: the caller's own, as a function is.
+    pub custom_tools: bool,
+    /// Something else than a function or a custom tool is offered in `tools`.
+    pub hosted_tools: bool,
+    /// `web_search_options` is given.
+    pub web_search: bool,
+    /// `tool_choice`, or the older `function_call`.
+    pub tool_choice: ToolChoice,
+    /// `response_format`, or the `text.format` of the Responses API, is of type `json_schema`.
+    pub json_schema: bool,
+    /// The name of that schema.
+    pub schema_name: Option<String>,
+    /// The schema of `response_format` is `strict`: nothing that does not fit it can be said.
+    pub strict: bool,
+    /// `stop`
+    pub stop: Stop,
+    /// `max_completion_tokens`, `max_tokens` or `max_output_tokens`: where an answer is cut.
+    pub limit: Option<u64>,
+    /// `data_sources`: the service searches and prompts by itself.
+    pub data_sources: bool,
+    /// `previous_response_id`, `conversation` or a stored `prompt`: most of the prompt is elsewhere.
+    pub server_state: bool,
+    /// `echo`: the answer repeats the prompt.
+    pub echo: bool,
+    /// `best_of`: candidates that are billed, of which `n` are returned.
+    pub best_of: Option<u64>,
+    /// `suffix`: what follows the text to be inserted.
+    pub suffix: bool,
+    /// `context_management`: the service may shorten the history, at the caller's cost.
+    pub compacts: bool,
+    /// `prediction`: rejected predictions are billed and not seen.
+    pub prediction: bool,
+    /// `reasoning_effort`, or `reasoning.effort`, is `none`: the model does not think.
+    pub thinks_not: bool,
+    /// `reasoning.mode` is given: `pro` thinks more than it says.
+    pub thinks_otherwise: bool,
+    /// `parallel_tool_calls` is false: the model calls one function at a time.
+    pub one_call: bool,
+    /// The last of `messages` is the result of a call.
+    pub answers_result: bool,
+    /// The body is one JSON object.
+    pub complete: bool,
+}
+
+/// The texts that end an answer before its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stop {
+    /// Nothing.
+    #[default]
+    Never,
+    /// Words that cannot stand in a JSON text behind a closing bracket.
+    Words,
+    /// Anything.
+    Any,
+}
+
+/// Which tool the model must use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// `auto`, or nothing.
+    #[default]
+    Auto,
+    /// `none`: no function.
+    Nothing,
+    /// `required`: some function.
+    Required,
+    /// A function, by name.
+    Named,
+    /// Something else.
+    Other,
+}
+
+/// Finds [`RequestFacts`] in a body that arrives in pieces.
+#[derive(Debug, Default)]
+pub struct RequestScan {
+    scanner: JsonScanner,
+    collector: Collector,
+}
+
+impl RequestScan {
+    /// The next bytes of the body.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.scanner.push(bytes, &mut self.collector);
+    }
+
+    /// Bytes that it holds on the heap now.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.scanner.heap_bytes()
+            + self
+                .collector
+                .facts
+                .model
+                .as_ref()
+                .filter(|model| model.is_heap_allocated())
+                .map_or(0, |model| model.len())
+    }
+
+    /// The facts that have been found so far.
+    pub fn facts(&self) -> RequestFacts {
+        let Collector { facts, state, limits, .. } = &self.collector;
+        let server_state = state.previous_response || state.conversation || state.prompt;
+        let limit = limits.completion.or(limits.older).or(limits.output);
+        let complete = self.scanner.complete();
+        let stream = if self.collector.has_stream { facts.stream } else { complete.then_some(false) };
+        RequestFacts { stream, complete, server_state, limit, ..facts.clone() }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Collector {
+    facts: RequestFacts,
+    /// There is a `stream`.
+    has_stream: bool,
+    key: Key,
+    /// A nested key that is asked for, such as `type`.
+    inner: Inner,
+    /// The kind of the entry of `tools` that is being read.
+    tool: Option<ToolKind>,
+    state: ServerState,
+    limits: OutputLimits,
+}
+
+/// The names that a limit has had.
+#[derive(Debug, Default)]
+struct OutputLimits {
+    completion: Option<u64>,
+    older: Option<u64>,
+    output: Option<u64>,
+}
+
+/// The state that the service keeps for the caller.
+#[derive(Debug, Default)]
+struct ServerState {
+    previous_response: bool,
+    conversation: bool,
+    prompt: bool,
+}
+
+/// The texts that end an answer, given another entry of `stop`, or its opening bracket.
+fn stop_of(before: Stop, token: JsonToken<'_>) -> Stop {
+    let text = match token {
+        JsonToken::Scalar(b"null")
+        | JsonToken::Text(b"")
+        | JsonToken::Close
+        | JsonToken::Open { array: true } => {
+            return before;
+        }
+        JsonToken::Text(text) => text.trim_ascii_start(),
+        _ => b"",
+    };
+    // A text that is not white space, and begins with nothing that JSON has behind a bracket.
+    let is_word = text.first().is_some_and(|first| !matches!(first, b',' | b'}' | b']'));
+    if is_word && before != Stop::Any { Stop::Words } else { Stop::Any }
+}
+
+/// A number that is whole and not negative.
+fn whole(token: JsonToken<'_>) -> Option<u64> {
+    match token {
+        JsonToken::Scalar(digits) => str::from_utf8(digits).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The top-level keys that are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Key {
+    Model,
+    Stream,
+    StreamOptions,
+    N,
+    Tools,
+    Functions,
+    ToolChoice,
+    ResponseFormat,
+    Stop,
+    DataSources,
+    Prediction,
+    WebSearch,
+    Text,
+    PreviousResponse,
+    Conversation,
+    Prompt,
+    Echo,
+    BestOf,
+    Suffix,
+    ContextManagement,
+    Messages,
+    ReasoningEffort,
+    Reasoning,
+    ParallelToolCalls,
+    MaxCompletionTokens,
+    MaxTokens,
+    MaxOutputTokens,
+    #[default]
+    Other,
+}
+
+/// An entry of `tools`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ToolKind {
+    Function,
+    Custom,
+    Hosted,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Inner {
+    Type,
+    Name,
+    Strict,
+    IncludeUsage,
+    Role,
+    Effort,
+    Mode,
+    #[default]
+    Other,
+}
+
+impl Key {
+    fn of(key: &[u8]) -> Key {
+        match key {
+            b"model" => Key::Model,
+            b"stream" => Key::Stream,
+            b"stream_options" => Key::StreamOptions,
+            b"n" => Key::N,
+            b"tools" => Key::Tools,
+            b"functions" => Key::Functions,
+            b"tool_choice" | b"function_call" => Key::ToolChoice,
+            b"response_format" => Key::ResponseFormat,
+            b"stop" => Key::Stop,
+            b"data_sources" => Key::DataSources,
+            b"prediction" => Key::Prediction,
+            b"web_search_options" => Key::WebSearch,
+            b"text" => Key::Text,
+            b"previous_response_id" => Key::PreviousResponse,
+            b"conversation" => Key::Conversation,
+            b"prompt" => Key::Prompt,
+            b"echo" => Key::Echo,
+            b"best_of" => Key::BestOf,
+            b"suffix" => Key::Suffix,
+            b"context_management" => Key::ContextManagement,
+            b"messages" => Key::Messages,
+            b"reasoning_effort" => Key::ReasoningEffort,
+            b"reasoning" => Key::Reasoning,
+            b"parallel_tool_calls" => Key::ParallelToolCalls,
+            b"max_completion_tokens" => Key::MaxCompletionTokens,
+            b"max_tokens" => Key::MaxTokens,
+            b"max_output_tokens" => Key::MaxOutputTokens,
+            _ => Key::Other,
+        }
+    }
+}
+
+impl JsonSink for Collector {
+    fn token(&mut self, depth: usize, token: JsonToken<'_>) {
+        match (depth, token) {
+            (1, JsonToken::Key(key)) => self.key = Key::of(key),
+            (1, token) => self.top(token),
+            (_, JsonToken::Key(key)) => {
+                self.inner = match key {
+                    b"type" => Inner::Type,
+                    b"name" => Inner::Name,
+                    b"strict" => Inner::Strict,
+                    b"include_usage" => Inner::IncludeUsage,
+                    b"role" => Inner::Role,
+                    b"effort" => Inner::Effort,
+                    b"mode" => Inner::Mode,
+                    _ => Inner::Other,
+                };
+            }
+            (2 | 3, token) => self.nested(depth, token),
+            _ => {}
+        }
+    }
+}
+
+impl Collector {
+    /// The value of a top-level key, or its opening bracket.
+    fn top(&mut self, token: JsonToken<'_>) {
+        let facts = &mut self.facts;
+        let is_true = token == JsonToken::Scalar(b"true");
+        let given = !matches!(token, JsonToken::Scalar(b"null") | JsonToken::Text(b"") | JsonToken::Close);
+        match self.key {
+            Key::Other => {}
+            _ if token == JsonToken::Close => {}
+            Key::Model => {
+                facts.model = match token {
+                    JsonToken::Text(name) => Some(String::from_utf8_lossy(name).into()),
+                    _ => None,
+                };
+            }
+            Key::Stream => {
+                self.has_stream = true;
+                facts.stream = match token {
+                    JsonToken::Scalar(b"true") => Some(true),
+                    JsonToken::Scalar(b"false" | b"null") => Some(false),
+                    _ => None,
+                };
+            }
+            Key::N => facts.n = whole(token),
+            Key::BestOf => facts.best_of = whole(token),
+            Key::Echo => facts.echo = is_true,
+            Key::Suffix => facts.suffix = given,
+            Key::ContextManagement => facts.compacts = given,
+            Key::PreviousResponse => self.state.previous_response = given,
+            Key::Conversation => self.state.conversation = given,
+            // The older completions have a text here.
+            Key::Prompt => self.state.prompt = token == (JsonToken::Open { array: false }),
+            Key::StreamOptions => facts.include_usage = false,
+            // The entries of the lists are seen one level down.
+            Key::Tools => (facts.functions, facts.custom_tools, facts.hosted_tools) = (0, false, false),
+            Key::Functions => facts.legacy_functions = false,
+            Key::Messages => facts.answers_result = false,
+            Key::ReasoningEffort => facts.thinks_not = token == JsonToken::Text(b"none"),
+            Key::Reasoning => (facts.thinks_not, facts.thinks_otherwise) = (false, false),
+            Key::ParallelToolCalls => facts.one_call = token == JsonToken::Scalar(b"false"),
+            Key::ToolChoice if token == (JsonToken::Open { array: false }) => {
+                facts.tool_choice = ToolChoice::Named
+            }
+            Key::ToolChoice => {
+                facts.tool_choice = match token {
+                    JsonToken::Text(b"required") => ToolChoice::Required,
+                    JsonToken::Text(b"none") => ToolChoice::Nothing,
+                    _ => ToolChoice::Auto,
+                }
+            }
+            Key::ResponseFormat | Key::Text => {
+                (facts.json_schema, facts.schema_name, facts.strict) = (false, None, false);
+            }
+            Key::Stop => facts.stop = stop_of(Stop::Never, token),
+            Key::MaxCompletionTokens => self.limits.completion = whole(token),
+            Key::MaxTokens => self.limits.older = whole(token),
+            Key::MaxOutputTokens => self.limits.output = whole(token),
+            Key::DataSources => facts.data_sources = given,
+            Key::Prediction => facts.prediction = given,
+            Key::WebSearch => facts.web_search = given,
+        }
+    }
+
+    /// A value on the levels below.
+    fn nested(&mut self, depth: usize, token: JsonToken<'_>) {
+        let facts = &mut self.facts;
+        match (self.key, depth, self.inner, token) {
+            (Key::StreamOptions, 2, Inner::IncludeUsage, token) => {
+                facts.include_usage = token == JsonToken::Scalar(b"true");
+            }
+            (Key::ResponseFormat, 2, Inner::Type, JsonToken::Text(kind)) => {
+                facts.json_schema = kind == b"json_schema"
+            }
+            (Key::ResponseFormat, 3, Inner::Strict, token) => {
+                facts.strict = token == JsonToken::Scalar(b"true")
+            }
+            (Key::Stop, 2, _, token) => facts.stop = stop_of(facts.stop, token),
+            (Key::Text, 3, Inner::Type, JsonToken::Text(kind)) => facts.json_schema = kind == b"json_schema",
+            (Key::Text | Key::ResponseFormat, 3, Inner::Name, JsonToken::Text(name)) => {
+                facts.schema_name = Some(String::from_utf8_lossy(name).into_owned());
+            }
+            (Key::Messages, 2, _, JsonToken::Open { .. }) => facts.answers_result = false,
+            (Key::Messages, 3, Inner::Role, JsonToken::Text(role)) => facts.answers_result = role == b"tool",
+            (Key::Reasoning, 2, Inner::Mode, token) => {
+                facts.thinks_otherwise = token != JsonToken::Scalar(b"null")
+            }
+            (Key::Reasoning, 2, Inner::Effort, token) => facts.thinks_not = token == JsonToken::Text(b"none"),
+            (Key::ToolChoice, 2, Inner::Type, JsonToken::Text(kind)) => {
+                let is_function = kind == b"function";
+                facts.tool_choice = if is_function { ToolChoice::Named } else { ToolChoice::Other };
+            }
+            (Key::Tools, 2, _, JsonToken::Open { .. }) => self.tool = None,
+            (Key::Tools, 3, Inner::Type, JsonToken::Text(kind)) => {
+                self.tool = Some(match kind {
+                    b"function" => ToolKind::Function,
+                    b"custom" => ToolKind::Custom,
+                    _ => ToolKind::Hosted,
+                });
+            }
+            (Key::Tools, 3, Inner::Type, _) => self.tool = None,
+            (Key::Tools, 2, _, JsonToken::Close) => match self.tool.take() {
+                Some(ToolKind::Function) => facts.functions += 1,
+                Some(ToolKind::Custom) => facts.custom_tools = true,
+                Some(ToolKind::Hosted) => facts.hosted_tools = true,
+                None => {}
+            },
+            (Key::Functions, 2, _, JsonToken::Open { array: false }) => facts.legacy_functions = true,
+            // The name of a value is used up by it.
+            _ => {}
+        }
+        self.inner = Inner::Other;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn facts(body: &str) -> RequestFacts {
+        let mut scan = RequestScan::default();
+        scan.push(body.as_bytes());
+        scan.facts()
+    }
+
+    const FULL: &str = r#"{"messages":[{"role":"user","content":"\"model\":\"no\"","stream":true}],
+        "tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}},{"function":{},"type":"custom"},{"type":"mcp"}],
+        "tool_choice":{"type":"function","function":{"name":"f"}},"stop":["\n"],"n":3,
+        "response_format":{"json_schema":{"name":"x","type":"no","strict":true},"type":"json_schema"},"max_tokens":9,
+        "stream_options":{"include_usage":true},"stream":true,"mod\u0065l":"gpt-4o"}"#;
+
+    #[test]
+    fn finds_keys_wherever_they_stand() {
+        let expected = RequestFacts {
+            model: Some("gpt-4o".into()),
+            stream: Some(true),
+            include_usage: true,
+            n: Some(3),
+            functions: 1,
+            legacy_functions: false,
+            web_search: false,
+            custom_tools: true,
+            hosted_tools: true,
+            tool_choice: ToolChoice::Named,
+            json_schema: true,
+            schema_name: Some("x".to_owned()),
+            strict: true,
+            stop: Stop::Any,
+            limit: Some(9),
+            data_sources: false,
+            server_state: false,
+            echo: false,
+            best_of: None,
+            suffix: false,
+            compacts: false,
+            prediction: false,
+            thinks_not: false,
+            thinks_otherwise: false,
+            one_call: false,
+            answers_result: false,
+            complete: true,
+        };
+        assert_eq!(facts(FULL), expected);
+    }
+
+    #[test]
+    fn whether_the_model_is_to_think_and_call() {
+        let said = |body: &str| {
+            let facts = facts(body);
+            (facts.thinks_not, facts.thinks_otherwise, facts.one_call, facts.answers_result)
+        };
+        assert_eq!(said(r#"{"reasoning_effort":"none"}"#), (true, false, false, false));
+        assert_eq!(said(r#"{"reasoning":{"summary":null,"effort":"none"}}"#), (true, false, false, false));
+        assert!(!said(r#"{"reasoning":{"effort":"none"},"reasoning":null}"#).0);
+        assert_eq!(said(r#"{"reasoning":{"effort":"none","mode":"pro"}}"#), (true, true, false, false));
+        assert_eq!(
+            said(r#"{"reasoning":{"effort":"low","mode":null},"x":{"effort":"none"}}"#),
+            (false, false, false, false)
+        );
+        assert_eq!(said(r#"{"parallel_tool_calls":false}"#), (false, false, true, false));
+        let messages =
+            |last: &str| format!(r#"{{"messages":[{{"role":"tool","content":[{{"role":"user"}}]}}{last}]}}"#);
+        assert!(said(&messages("")).3);
+        assert!(!said(&messages(r#",{"content":"x","role":"user"}"#)).3);
+        assert!(!said(&messages(r#",{"content":"x"}"#)).3);
+    }
+
+    #[test]
+    fn null_and_empty_are_not_given() {
+        let body = r#"{"stop":null,"tools":[],"functions":[],"n":null,"model":null,"stream":null,"stream_options":null,"data_sources":null,"tool_choice":"auto"}"#;
+        let expected = RequestFacts { stream: Some(false), complete: true, ..RequestFacts::default() };
+        assert_eq!(facts(body), expected);
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_wins() {
+        let found = facts(
+            r#"{"stream":true,"stream":false,"stream_options":{"include_usage":true},"stream_options":{},"model":"a","model":"b"}"#,
+        );
+        assert_eq!(
+            (found.stream, found.include_usage, found.model.as_deref()),
+            (Some(false), false, Some("b"))
+        );
+    }
+
+    #[test]
+    fn the_last_of_equal_types_wins() {
+        let found = facts(
+            r#"{"tools":[{"type":"function","type":"function"},{"type":"x","type":"function"},{"type":"function","type":null}],
+            "tool_choice":{"type":"x","type":"function"}}"#,
+        );
+        assert_eq!((found.functions, found.hosted_tools, found.tool_choice), (2, false, ToolChoice::Named));
+    }
+
+    #[test]
+    fn what_stops_an_answer() {
+        let stop = |value: &str| facts(&format!(r#"{{"stop":{value}}}"#)).stop;
+        for value in ["null", "[]", r#""""#, r#"[""]"#, "[null]"] {
+            assert_eq!(stop(value), Stop::Never, "{value}");
+        }
+        for value in [r#""END""#, r#""\nObservation:""#, r#"["\n\tObservation:","\nQ"]"#] {
+            assert_eq!(stop(value), Stop::Words, "{value}");
+        }
+        for value in [r#""\n""#, r#"["END","}"]"#, r#"[" ]","END"]"#, "7", "{}", r#"["END",7]"#] {
+            assert_eq!(stop(value), Stop::Any, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_limit_has_three_names() {
+        let limit = |body: &str| facts(body).limit;
+        assert_eq!(limit(r#"{"max_tokens":5}"#), Some(5));
+        assert_eq!(limit(r#"{"max_output_tokens":6,"max_tokens":null}"#), Some(6));
+        assert_eq!(limit(r#"{"max_tokens":5,"max_completion_tokens":7,"max_completion_tokens":8}"#), Some(8));
+        assert_eq!(limit(r#"{"max_tokens":-5}"#), None);
+    }
+
+    #[test]
+    fn keys_of_the_other_apis() {
+        let found = facts(
+            r#"{"text":{"format":{"schema":{"type":"x","name":"y"},"name":"out","type":"json_schema"}},"tools":[{"type":"function","name":"f"},{"type":"function","name":"g"}],
+            "tool_choice":"required","previous_response_id":"r","prompt":"text","echo":true,"best_of":3,"suffix":"s","context_management":[{"type":"compaction"}]}"#,
+        );
+        let expected = RequestFacts {
+            json_schema: true,
+            schema_name: Some("out".to_owned()),
+            functions: 2,
+            tool_choice: ToolChoice::Required,
+            server_state: true,
+            echo: true,
+            best_of: Some(3),
+            suffix: true,
+            compacts: true,
+            stream: Some(false),
+            complete: true,
+            ..RequestFacts::default()
+        };
+        assert_eq!(found, expected);
+        assert!(facts(r#"{"prompt":{"id":"p"}}"#).server_state && !facts(r#"{"prompt":["a"]}"#).server_state);
+    }
+
+    #[test]
+    fn a_stream_that_is_not_known_is_not_denied() {
+        for (body, stream) in [
+            ("{}", Some(false)),
+            (r#"{"stream":true}"#, Some(true)),
+            (r#"{"stream":null}"#, Some(false)),
+            (r#"{"stream":"true"}"#, None),
+            (r#"{"stream":{}}"#, None),
+            (r#"{"stream":true,"input":"#, Some(true)),
+            (r#"{"model":"m""#, None),
+            ("", None),
+            ("audio", None),
+        ] {
+            assert_eq!(facts(body).stream, stream, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_cut_is_not_complete() {
+        assert!(!facts(&FULL[..FULL.len() - 1]).complete);
+        assert!(!facts("").complete);
+        assert!(!facts("--boundary\r\n").complete);
+    }
+
+    proptest! {
+        #[test]
+        fn splits_do_not_matter(cuts in prop::collection::vec(0..FULL.len(), 0..20)) {
+            let mut at = cuts;
+            at.extend([0, FULL.len()]);
+            at.sort_unstable();
+            let mut scan = RequestScan::default();
+            at.windows(2).for_each(|w| scan.push(&FULL.as_bytes()[w[0]..w[1]]));
+            prop_assert_eq!(scan.facts(), facts(FULL));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The events that let a reader prove that none is missing: control totals and summaries.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Accounting, Reporter, Target};
+use crate::caller::Caller;
+
+/// Totals of the rows since the boot's previous control event, and the state of its calls.
+///
+/// `accepted = settled + open + summed` always holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// As in [`super::Usage::schema_version`].
+    pub schema_version: String,
+    /// The boot that this speaks of.
+    pub instance: String,
+    /// First sequence covered; null where `events` is 0.
+    pub first_sequence: Option<u64>,
+    /// Last sequence covered; null where `events` is 0.
+    pub last_sequence: Option<u64>,
+    /// Rows covered, controls excluded.
+    pub events: u64,
+    /// Their tokens; `null` counts as 0.
+    pub tokens: TokenTotals,
+    /// Calls since boot.
+    pub accepted: u64,
+    /// Of these: with a usage event.
+    pub settled: u64,
+    /// Of these: still running.
+    pub open: u64,
+    /// Of these: only in a summary.
+    pub summed: u64,
+    /// Events that the broker refused for good, since boot.
+    pub refused: u64,
+    /// The ledger could not store every event.
+    pub degraded: bool,
+    /// The boot's last control event.
+    #[serde(rename = "final")]
+    pub last: bool,
+}
+
+/// Sums of tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenTotals {
+    /// Prompt tokens.
+    pub input: u64,
+    /// Completion tokens.
+    pub output: u64,
+}
+
+impl TokenTotals {
+    /// Adds others; sums beyond what 64 bits hold stay at their largest.
+    pub fn add(&mut self, more: TokenTotals) {
+        self.input = self.input.saturating_add(more.input);
+        self.output = self.output.saturating_add(more.output);
+    }
+}
+
+/// Calls that could not be stored one by one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// As in [`super::Usage::schema_version`].
+    pub schema_version: String,
+    /// Who pays.
+    pub caller: Caller,
+    /// The deployment and model that were called.
+    pub target: Target,
+    /// How many calls.
+    pub calls: u64,
+    /// Their tokens; `null` counts as 0.
+    pub tokens: TokenTotals,
+    /// How the sums are known.
+    pub accounting: Accounting,
+    /// When they were made.
+    #[serde(flatten)]
+    pub period: SummaryPeriod,
+    /// Which process says so: with the envelope's `sequence` it places the event.
+    pub reporter: Reporter,
+}
+
+/// First and last end of the calls in a summary, RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SummaryPeriod {
+    /// The earliest.
+    pub from: String,
+    /// The latest.
+    pub to: String,
+}

@@ -1,0 +1,314 @@
+//! The data of a usage event: one call, who made it and what it used.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+use uuid::Uuid;
+
+use super::{
+    Api, IncludeUsage, Injection, Outcome, Quality, Reason, Side, Source, Tokens, ToolTokens, Units,
+};
+use crate::caller::Caller;
+
+/// Version of the event's `data`: MAJOR.MINOR, raised by a minor when a field is added.
+pub const SCHEMA_VERSION: &str = "1.1";
+
+/// `target.provider`: the OpenTelemetry `gen_ai.provider.name` of Azure OpenAI.
+pub const PROVIDER: &str = "azure.ai.openai";
+
+/// The `data` of one usage event: one call to the service, who made it and what it used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: SmolStr,
+    /// Who pays.
+    pub caller: Caller,
+    /// The API, deployment and model that were called.
+    pub target: Target,
+    /// The HTTP request.
+    pub request: Request,
+    /// The numbers to charge by.
+    pub tokens: Tokens,
+    /// Tokens of other models that were used inside the call; never part of `tokens`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolTokens>,
+    /// Things that are billed otherwise than by tokens.
+    #[serde(default, skip_serializing_if = "Units::is_empty")]
+    pub units: Units,
+    /// How each number is known.
+    pub accounting: Accounting,
+    /// The answer as it went by.
+    pub stream: Stream,
+    /// When, and how long.
+    pub timing: Timing,
+    /// Identifiers that join this event to other people's logs.
+    pub ids: Ids,
+    /// Which process says so.
+    pub reporter: Reporter,
+}
+
+/// The API, deployment and model that were called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// OpenTelemetry `gen_ai.provider.name`.
+    pub provider: SmolStr,
+    /// The API, by path.
+    pub api: Api,
+    /// OpenTelemetry `gen_ai.operation.name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<SmolStr>,
+    /// Name of the upstream, or its host where it has no name.
+    pub resource: SmolStr,
+    /// The deployment in the path, or the request's `model` where the path has none; in the service's own
+    /// spelling, if that differs in case alone.
+    pub deployment: Option<SmolStr>,
+    /// `x-ms-deployment-name`: the deployment that served the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment_served: Option<SmolStr>,
+    /// `x-ms-spillover-from-deployment`: the deployment that could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spillover_from: Option<SmolStr>,
+    /// The tier that the answer names: it prices the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<SmolStr>,
+    /// The model that the answer names.
+    pub model: Option<SmolStr>,
+    /// The model that the request names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_requested: Option<SmolStr>,
+    /// `x-ms-region`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<SmolStr>,
+    /// The query's `api-version`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<SmolStr>,
+}
+
+/// The HTTP request, without its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The request's `stream`; `None`: not known.
+    pub stream: Option<bool>,
+    /// HTTP status given to the caller; 0 where there was none.
+    pub status: u16,
+    /// The `error.code` of the answer, never its message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<SmolStr>,
+    /// Choices in the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choices: Option<u32>,
+    /// Who asked for usage in the stream.
+    pub include_usage: IncludeUsage,
+    /// How asking for usage went, where it did not go as planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub injection: Option<Injection>,
+    /// `x-stainless-retry-count` or `x-apim-attempt`: which attempt this was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+}
+
+/// How each number is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounting {
+    /// Where `tokens.input` comes from.
+    pub input_source: Source,
+    /// Where `tokens.output` comes from.
+    pub output_source: Source,
+    /// How far `tokens.input` can be trusted.
+    pub input_quality: Quality,
+    /// How far `tokens.output` can be trusted.
+    pub output_quality: Quality,
+    /// Why a number is not exact, or is to be looked at: [`Reason`]s, each with its side, such as
+    /// `output:client_disconnect`. They are texts, because what another version stored of an open call may hold
+    /// reasons that are not known here.
+    pub reasons: Vec<SmolStr>,
+    /// Version of the rules that computed.
+    pub rules: SmolStr,
+    /// Encoding that the computed numbers were counted in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<SmolStr>,
+    /// The answer was read on after its caller had left (`--on-client-disconnect drain`).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub drained: bool,
+    /// Our number, where it was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub computed_input: Option<u64>,
+    /// Our number, where it was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub computed_output: Option<u64>,
+    /// The service's number, where it was reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reported_input: Option<u64>,
+    /// The service's number, where it was reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reported_output: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// The answer as it went by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// How the call ended.
+    pub outcome: Outcome,
+    /// `[DONE]`, or the API's own last event, was seen.
+    pub done_seen: bool,
+    /// Per choice, in order of index; at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub finish_reasons: Vec<SmolStr>,
+    /// SSE events with data.
+    pub events: u64,
+    /// Events or bodies that could not be read.
+    pub parse_errors: u64,
+}
+
+/// When, and how long. The durations come from a monotonic clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// The request's head had arrived.
+    pub started_at: Option<Timestamp>,
+    /// To the head of the service's answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_headers_ms: Option<u64>,
+    /// To the first delta with text, a refusal or a tool call.
+    pub first_token_ms: Option<u64>,
+    /// To the last byte.
+    pub duration_ms: Option<u64>,
+}
+
+/// Identifiers that join this event to other people's logs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ids {
+    /// API Management's `context.RequestId`, from `x-apim-request-id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_request_id: Option<SmolStr>,
+    /// `x-ms-client-request-id` of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_request_id: Option<SmolStr>,
+    /// `apim-request-id` of the answer: the service's own front door.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_apim_request_id: Option<SmolStr>,
+    /// `x-request-id` of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_request_id: Option<SmolStr>,
+    /// The answer's `id`, such as `chatcmpl-...`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_id: Option<SmolStr>,
+    /// `traceparent` of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<SmolStr>,
+}
+
+/// Which process says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reporter {
+    /// The boot: a UUID made at each start.
+    pub instance: SmolStr,
+    /// Version of the sidecar.
+    pub version: SmolStr,
+}
+
+/// The facts that are known of an open call: enough, with its draft, to charge it if the process dies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)] // what an older version did not store is not known
+pub struct Progress {
+    /// As in [`Target::deployment`]: without one in the path it is known from the request's body.
+    pub deployment: Option<SmolStr>,
+    /// As in [`Target::model_requested`].
+    pub model_requested: Option<SmolStr>,
+    /// As in [`Target::model`].
+    pub model: Option<SmolStr>,
+    /// As in [`Ids::response_id`].
+    pub response_id: Option<SmolStr>,
+    /// The request, as far as it is known by now.
+    pub request: Request,
+    /// The numbers so far.
+    pub tokens: Tokens,
+    /// As in [`Usage::tools`].
+    pub tools: Vec<ToolTokens>,
+    /// As in [`Usage::units`].
+    pub units: Units,
+    /// How they are known so far.
+    pub accounting: Accounting,
+    /// The answer so far.
+    pub stream: Stream,
+}
+
+impl Usage {
+    /// A call of which only the caller and the target are known: nothing was counted, nothing seen.
+    /// Provider and operation follow from what the target's API is.
+    pub fn draft(caller: Caller, target: Target) -> Usage {
+        let operation = target.api.operation().map(SmolStr::new_static);
+        Usage {
+            schema_version: SmolStr::new_static(SCHEMA_VERSION),
+            caller,
+            target: Target { provider: SmolStr::new_static(PROVIDER), operation, ..target },
+            request: Request::default(),
+            tokens: Tokens::default(),
+            tools: Vec::new(),
+            units: Units::default(),
+            accounting: Accounting::default(),
+            stream: Stream::default(),
+            timing: Timing::default(),
+            ids: Ids::default(),
+            reporter: Reporter {
+                instance: SmolStr::default(),
+                version: SmolStr::new_static(env!("CARGO_PKG_VERSION")),
+            },
+        }
+    }
+
+    /// The event of a call whose process died: the draft made when it began, brought up to its
+    /// last checkpoint. Its duration is not known.
+    #[must_use]
+    pub fn crashed(mut self, progress: Option<Progress>) -> Usage {
+        if let Some(progress) = progress {
+            self.target.deployment = progress.deployment.or(self.target.deployment);
+            self.target.model_requested = progress.model_requested;
+            self.target.model = progress.model;
+            self.ids.response_id = progress.response_id;
+            self.request = progress.request;
+            self.tokens = progress.tokens;
+            self.tools = progress.tools;
+            self.units = progress.units;
+            self.accounting = progress.accounting;
+            self.stream = progress.stream;
+        }
+        self.stream.outcome = Outcome::Crashed;
+        let accounting = &mut self.accounting;
+        if accounting.output_source == Source::Computed {
+            accounting.output_quality = Quality::LowerBound;
+        }
+        if accounting.output_source != Source::Reported {
+            accounting.add_reason(Side::Output, Reason::Crashed);
+        }
+        if accounting.input_source == Source::Unknown {
+            accounting.add_reason(Side::Input, Reason::Crashed);
+        }
+        self
+    }
+}
+
+impl Accounting {
+    /// Adds a reason once.
+    pub fn add_reason(&mut self, side: Side, reason: Reason) {
+        let reason = SmolStr::new(reason.of(side));
+        if !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+}
+
+/// A usage event before the ledger numbers it.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The event's id: a UUIDv7 made when the call began.
+    pub id: Uuid,
+    /// When the usage became final.
+    pub time: Timestamp,
+    /// The event's data.
+    pub usage: Usage,
+}

@@ -1,0 +1,40 @@
+//! The usage event: the record that finance charges by.
+//!
+//! This is the only module that knows the event's JSON. Names and meaning are fixed by
+//! `schema_version`: fields are only ever added. In every field `null` or absence means *not
+//! known* and `0` means *known to be none*; durations are whole milliseconds; there are no floats.
+//!
+//! Parts are subsets of their totals and never added to them: `input_cached` is within `input`,
+//! `output_reasoning` is within `output`.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `event` | the data of a usage event: who called what, and what it used |
+//! | `tokens` | the numbers to charge by |
+//! | `vocabulary` | the words of events: outcomes, sources, qualities, and others |
+//! | `reason` | the words that say why a number is not exact |
+//! | `control` | the data of control events and summaries |
+//! | `envelope` | CloudEvents 1.0, around the data of any event |
+//! | `stored` | reading an event again, as it was stored or published |
+//! | `schema` | the JSON Schema of all of it |
+
+mod control;
+mod envelope;
+mod event;
+mod reason;
+mod schema;
+mod stored;
+mod tokens;
+mod vocabulary;
+
+pub use control::{Control, Summary, SummaryPeriod, TokenTotals};
+pub use envelope::{CloudEvent, EventType, SPEC_VERSION};
+pub use event::{
+    Accounting, Ids, PROVIDER, Progress, Reporter, Request, SCHEMA_VERSION, Settled, Stream, Target, Timing,
+    Usage,
+};
+pub use reason::Reason;
+pub use schema::SCHEMA;
+pub use stored::{StoredAccounting, StoredCaller, StoredData, StoredEvent, StoredTarget, StoredUsage};
+pub use tokens::{Tokens, ToolTokens, Units};
+pub use vocabulary::{Api, IncludeUsage, Injection, Outcome, Quality, RuleClass, Side, Source};

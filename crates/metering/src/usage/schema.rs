@@ -1,0 +1,269 @@
+//! The JSON Schema of every event: what `tokenweir schema` prints.
+//!
+//! Written by hand, because its descriptions are for people; the tests hold every field of the types
+//! against it, and every event that tests make.
+
+/// JSON Schema, draft 2020-12, of a whole CloudEvent of any of the three types.
+pub const SCHEMA: &str = include_str!("schema.json");
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use jiff::Timestamp;
+    use serde::Deserializer;
+    use serde::de::{DeserializeOwned, Visitor};
+    use serde_json::{Value, json};
+    use smol_str::SmolStr;
+    use strum::VariantArray;
+
+    use super::SCHEMA;
+    use crate::caller::{Caller, Trust};
+    use crate::usage::*;
+
+    fn part<'a>(schema: &'a Value, schema_root: &'a Value) -> &'a Value {
+        match schema["$ref"].as_str() {
+            Some(path) => &schema_root["$defs"][path.trim_start_matches("#/$defs/")],
+            None => schema,
+        }
+    }
+
+    /// Every member has a schema, and every schema a member: `whole` has all that there is.
+    fn same_fields(place: &str, value: &Value, schema: &Value, root: &Value, whole: bool) {
+        let schema = part(schema, root);
+        for element in value.as_array().into_iter().flatten() {
+            same_fields(&format!("{place}[]"), element, &schema["items"], root, whole);
+        }
+        let (Some(members), Some(properties)) = (value.as_object(), schema["properties"].as_object()) else {
+            return;
+        };
+        for (name, member) in members {
+            let place = format!("{place}.{name}");
+            let schema = properties.get(name).unwrap_or_else(|| panic!("{place} is not in the schema"));
+            same_fields(&place, member, schema, root, whole && name != "caller");
+        }
+        for name in properties.keys().filter(|_| whole) {
+            assert!(members.contains_key(name), "{place}.{name} of the schema is in no event");
+        }
+        for name in schema["required"].as_array().into_iter().flatten() {
+            assert!(members.contains_key(name.as_str().unwrap()), "{place}.{name} is required and absent");
+        }
+    }
+
+    fn caller() -> Caller {
+        Caller { conflict: true, entra_app_id: Some("a".into()), ..Caller::unattributed(Trust::None) }
+    }
+
+    fn text() -> Option<SmolStr> {
+        Some("a".into())
+    }
+
+    fn target() -> Target {
+        Target {
+            provider: PROVIDER.into(),
+            api: Api::ChatCompletions,
+            operation: text(),
+            resource: "r".into(),
+            deployment: text(),
+            deployment_served: text(),
+            spillover_from: text(),
+            service_tier: text(),
+            model: text(),
+            model_requested: text(),
+            region: text(),
+            api_version: text(),
+        }
+    }
+
+    fn accounting() -> Accounting {
+        let mut accounting = Accounting {
+            rules: "1".into(),
+            tokenizer: text(),
+            drained: true,
+            computed_input: Some(1),
+            computed_output: Some(1),
+            reported_input: Some(1),
+            reported_output: Some(1),
+            ..Accounting::default()
+        };
+        accounting.add_reason(Side::Output, Reason::Shutdown);
+        accounting
+    }
+
+    fn tool() -> ToolTokens {
+        ToolTokens {
+            tool: "svg".into(),
+            model: text(),
+            input: Some(1),
+            output: Some(1),
+            input_text: Some(1),
+            input_image: Some(1),
+            input_cached: Some(1),
+            output_text: Some(1),
+            output_image: Some(1),
+        }
+    }
+
+    /// Names of a struct's members as serde knows them, set or not.
+    struct Names<'a>(&'a mut Vec<&'static str>);
+
+    impl<'de> Deserializer<'de> for Names<'_> {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(serde::de::Error::custom("it is no struct"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            names: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Self::Error> {
+            self.0.extend(names);
+            self.deserialize_any(visitor)
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    fn members<T: DeserializeOwned>() -> BTreeSet<&'static str> {
+        let mut names = Vec::new();
+        assert!(T::deserialize(Names(&mut names)).is_err());
+        names.into_iter().collect()
+    }
+
+    /// A member that no test sets, and that is left out where it says nothing, is here nevertheless.
+    #[test]
+    fn the_schema_has_the_members_that_the_structs_have() {
+        let root: Value = serde_json::from_str(SCHEMA).unwrap();
+        let usage = &root["$defs"]["usage"]["properties"];
+        for (name, members, schema) in [
+            ("usage", members::<Usage>(), &root["$defs"]["usage"]),
+            ("caller", members::<Caller>(), &usage["caller"]),
+            ("target", members::<Target>(), &usage["target"]),
+            ("request", members::<Request>(), &usage["request"]),
+            ("tokens", members::<Tokens>(), &usage["tokens"]),
+            ("tools", members::<ToolTokens>(), &usage["tools"]["items"]),
+            ("units", members::<Units>(), &usage["units"]),
+            ("accounting", members::<Accounting>(), &usage["accounting"]),
+            ("stream", members::<Stream>(), &usage["stream"]),
+            ("timing", members::<Timing>(), &usage["timing"]),
+            ("ids", members::<Ids>(), &usage["ids"]),
+            ("reporter", members::<Reporter>(), &usage["reporter"]),
+            ("control", members::<Control>(), &root["$defs"]["control"]),
+            ("totals", members::<TokenTotals>(), &root["$defs"]["totals"]),
+        ] {
+            let properties = part(schema, &root)["properties"].as_object().unwrap();
+            let properties: BTreeSet<_> = properties.keys().map(String::as_str).collect();
+            assert_eq!(members, properties, "{name}");
+        }
+    }
+
+    fn event(kind: EventType, data: impl serde::Serialize) -> Value {
+        let data = serde_json::to_value(data).unwrap();
+        let mut event =
+            CloudEvent::new(kind, "//tokenweir/x", "i".to_owned(), Some("t".to_owned()), "s", data);
+        event.traceparent = text();
+        serde_json::to_value(event.with_sequence(1)).unwrap()
+    }
+
+    #[test]
+    fn every_field_is_in_the_schema_and_the_schema_has_no_other() {
+        let root: Value = serde_json::from_str(SCHEMA).unwrap();
+        let mut usage = Usage::draft(caller(), target());
+        usage.accounting = accounting();
+        usage.request.error_type = text();
+        (usage.request.choices, usage.request.attempt) = (Some(1), Some(1));
+        usage.request.injection = Some(Injection::Refused);
+        usage.tokens = Tokens {
+            input: Some(1),
+            output: Some(1),
+            total: Some(1),
+            input_cached: Some(1),
+            input_cached_text: Some(1),
+            input_cached_audio: Some(1),
+            input_cached_image: Some(1),
+            input_cache_write: Some(1),
+            input_cache_write_long: Some(1),
+            input_audio: Some(1),
+            input_image: Some(1),
+            input_text: Some(1),
+            output_reasoning: Some(1),
+            output_audio: Some(1),
+            output_image: Some(1),
+            output_text: Some(1),
+            output_prediction_accepted: Some(1),
+            output_prediction_rejected: Some(1),
+            other: BTreeMap::from([("details.new".to_owned(), 1)]),
+        };
+        usage.tools.push(tool());
+        usage.units = Units {
+            audio_ms: Some(1),
+            images: Some(1),
+            pages: Some(1),
+            search_units: Some(1),
+            web_searches: Some(1),
+        };
+        usage.stream.finish_reasons.push("stop".into());
+        usage.timing = Timing {
+            started_at: Some(Timestamp::UNIX_EPOCH),
+            upstream_headers_ms: Some(1),
+            first_token_ms: Some(1),
+            duration_ms: Some(1),
+        };
+        usage.ids = Ids {
+            gateway_request_id: text(),
+            client_request_id: text(),
+            upstream_apim_request_id: text(),
+            upstream_request_id: text(),
+            response_id: text(),
+            traceparent: text(),
+        };
+        let period = SummaryPeriod { from: "f".to_owned(), to: "t".to_owned() };
+        let summary = Summary {
+            schema_version: SCHEMA_VERSION.to_owned(),
+            caller: caller(),
+            target: target(),
+            calls: 1,
+            tokens: TokenTotals::default(),
+            accounting: accounting(),
+            period,
+            reporter: Reporter::default(),
+        };
+        for (event, name) in [
+            (event(EventType::Usage, usage), "usage"),
+            (event(EventType::Summary, summary), "summary"),
+            (event(EventType::Control, Control::default()), "control"),
+        ] {
+            same_fields("event", &event, &root, &root, false);
+            same_fields(name, &event["data"], &root["$defs"][name], &root, true);
+        }
+    }
+
+    #[test]
+    fn the_schema_has_the_words_that_the_enums_have() {
+        fn words<T: VariantArray + Copy + Into<&'static str>>() -> Vec<&'static str> {
+            T::VARIANTS.iter().map(|word| (*word).into()).collect()
+        }
+        let root: Value = serde_json::from_str(SCHEMA).unwrap();
+        let has = |at: &str, words: Vec<&str>| {
+            assert_eq!(root.pointer(at).unwrap()["enum"], json!(words), "{at}");
+        };
+        has("/$defs/quality", words::<Quality>());
+        has("/$defs/source", words::<Source>());
+        has("/properties/type", words::<EventType>());
+        has("/$defs/target/properties/api", words::<Api>());
+        let usage = "/$defs/usage/properties";
+        has(&format!("{usage}/request/properties/include_usage"), words::<IncludeUsage>());
+        has(&format!("{usage}/request/properties/injection"), words::<Injection>());
+        has(&format!("{usage}/stream/properties/outcome"), words::<Outcome>());
+        // Reasons are added in minor versions, so the schema names but one, as an example.
+        let reasons = &root["$defs"]["accounting"]["properties"]["reasons"];
+        let example = format!("`{}`", Reason::ClientDisconnect.of(Side::Output));
+        assert!(reasons["description"].as_str().unwrap().contains(&example), "{reasons}");
+    }
+}

@@ -1,0 +1,242 @@
+//! Reading events again, as they were stored or published: the only reader, for reports, proofs and the
+//! publisher.
+//!
+//! Events of older and newer minor versions of the schema both fit: of the data only those members are
+//! read that some reader needs, and members that are not known are ignored.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use smol_str::SmolStr;
+
+use super::{Control, EventType, Ids, Outcome, Quality, Reporter, Tokens};
+
+/// The envelope of a stored event; its data is read by [`StoredEvent::data`].
+#[derive(Debug, Deserialize)]
+pub struct StoredEvent<'a> {
+    /// CloudEvents `specversion`.
+    #[serde(borrow)]
+    pub specversion: Cow<'a, str>,
+    /// Unique within `source`.
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    /// The ledger that the event comes from.
+    #[serde(borrow)]
+    pub source: Cow<'a, str>,
+    /// CloudEvents `type`, which a later version may have more of.
+    #[serde(borrow, rename = "type")]
+    pub type_name: Cow<'a, str>,
+    /// When the numbers became final.
+    pub time: Option<Timestamp>,
+    /// The caller's id; for control events the boot.
+    #[serde(borrow)]
+    pub subject: Cow<'a, str>,
+    /// The Kafka key.
+    #[serde(borrow)]
+    pub partitionkey: Cow<'a, str>,
+    sequence: Option<SmolStr>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// The data of a stored event.
+#[derive(Debug)]
+pub enum StoredData {
+    /// One call.
+    Call(StoredUsage, Outcome),
+    /// So many calls that could only be summed.
+    Sum(StoredUsage, u64),
+    /// Totals to check the others against.
+    Control(Box<Control>),
+}
+
+/// The usage of calls, as far as it is read again.
+#[derive(Debug, Deserialize)]
+pub struct StoredUsage {
+    /// Who pays.
+    pub caller: StoredCaller,
+    /// The deployment and model that were called.
+    pub target: StoredTarget,
+    /// The numbers to charge by.
+    pub tokens: Tokens,
+    /// How they are known.
+    pub accounting: StoredAccounting,
+    /// Identifiers that join the event to other logs.
+    #[serde(default)]
+    pub ids: Ids,
+    /// The process that wrote it.
+    pub reporter: Reporter,
+    stream: Option<StoredStream>,
+    calls: Option<u64>,
+}
+
+/// As in [`Caller`](crate::caller::Caller).
+#[derive(Debug, Deserialize)]
+pub struct StoredCaller {
+    /// The billing key.
+    pub id: SmolStr,
+    /// From the caller map.
+    pub department: Option<SmolStr>,
+    /// From the caller map.
+    pub cost_center: Option<SmolStr>,
+}
+
+/// As in [`Target`](super::Target).
+#[derive(Debug, Deserialize)]
+pub struct StoredTarget {
+    /// The deployment.
+    pub deployment: Option<SmolStr>,
+    /// The model that the response names.
+    pub model: Option<SmolStr>,
+    /// The model that the request names.
+    pub model_requested: Option<SmolStr>,
+}
+
+/// As in [`Accounting`](super::Accounting).
+#[derive(Debug, Deserialize)]
+pub struct StoredAccounting {
+    /// How far `tokens.input` can be trusted.
+    pub input_quality: Quality,
+    /// How far `tokens.output` can be trusted.
+    pub output_quality: Quality,
+    /// The service's number, where it was reported.
+    pub reported_input: Option<u64>,
+    /// The service's number, where it was reported.
+    pub reported_output: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct StoredStream {
+    outcome: Outcome,
+}
+
+impl<'a> StoredEvent<'a> {
+    /// Reads the envelope.
+    ///
+    /// # Errors
+    /// If it is no event, or not whole.
+    pub fn read(body: &'a str) -> serde_json::Result<StoredEvent<'a>> {
+        serde_json::from_str(body)
+    }
+
+    /// The type of the data; `None` if a version of tokenweir that is not known wrote it, or another program.
+    pub fn event_type(&self) -> Option<EventType> {
+        EventType::of(&self.type_name)
+    }
+
+    /// The position in the boot's sequence.
+    pub fn sequence(&self) -> Option<u64> {
+        self.sequence.as_ref()?.parse().ok()
+    }
+
+    /// The data; `None` if it is not of tokenweir, or not whole.
+    pub fn data(&self) -> Option<StoredData> {
+        let event_type = self.event_type()?;
+        let data = self.data.get();
+        if event_type == EventType::Control {
+            return serde_json::from_str(data).ok().map(StoredData::Control);
+        }
+        let usage: StoredUsage = serde_json::from_str(data).ok()?;
+        Some(match event_type {
+            EventType::Summary => {
+                let calls = usage.calls?;
+                StoredData::Sum(usage, calls)
+            }
+            _ => {
+                let outcome = usage.stream.as_ref()?.outcome;
+                StoredData::Call(usage, outcome)
+            }
+        })
+    }
+}
+
+impl StoredTarget {
+    /// The model that the response names, or else the one that was asked for.
+    pub fn any_model(&self) -> Option<&SmolStr> {
+        self.model.as_ref().or(self.model_requested.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::caller::{Caller, Trust};
+    use crate::usage::{CloudEvent, Summary, SummaryPeriod, Target, TokenTotals, Usage};
+
+    fn text(kind: EventType, data: &impl serde::Serialize) -> String {
+        let time = Some("2026-11-22T09:15:04.812Z".to_owned());
+        let event = CloudEvent::new(kind, "//tokenweir/x", "i".to_owned(), time, "a \"b\"", data);
+        serde_json::to_string(&event.with_sequence(7)).unwrap()
+    }
+
+    fn usage() -> Usage {
+        Usage::draft(
+            Caller::unattributed(Trust::None),
+            Target { model: Some("m".into()), ..Target::default() },
+        )
+    }
+
+    #[test]
+    fn what_the_sidecar_writes_is_read_again() {
+        let body = text(EventType::Usage, &usage());
+        let event = StoredEvent::read(&body).unwrap();
+        assert_eq!((&*event.subject, event.sequence()), ("a \"b\"", Some(7)));
+        assert_eq!(event.time.unwrap().to_string(), "2026-11-22T09:15:04.812Z");
+        let Some(StoredData::Call(call, Outcome::Complete)) = event.data() else { panic!("{event:?}") };
+        assert_eq!(call.target.any_model().unwrap(), "m");
+
+        let usage = usage();
+        let summary = Summary {
+            schema_version: String::new(),
+            caller: usage.caller,
+            target: usage.target,
+            calls: 3,
+            tokens: TokenTotals { input: 5, output: 6 },
+            accounting: usage.accounting,
+            period: SummaryPeriod { from: String::new(), to: String::new() },
+            reporter: usage.reporter,
+        };
+        let body = text(EventType::Summary, &summary);
+        let Some(StoredData::Sum(sum, 3)) = StoredEvent::read(&body).unwrap().data() else {
+            panic!("{body}")
+        };
+        assert_eq!((sum.tokens.input, sum.tokens.output), (Some(5), Some(6)));
+
+        let control = Control { accepted: 9, ..Control::default() };
+        let body = text(EventType::Control, &control);
+        let Some(StoredData::Control(read)) = StoredEvent::read(&body).unwrap().data() else {
+            panic!("{body}")
+        };
+        assert_eq!(*read, control);
+    }
+
+    /// A version to come may add members and words that no reader here needs.
+    #[test]
+    fn an_event_of_a_later_version_is_read() {
+        let mut data = serde_json::to_value(usage()).unwrap();
+        data["target"]["api"] = json!("telepathy");
+        data["accounting"]["reasons"] = json!(["output:distracted"]);
+        data["stream"]["mood"] = json!({"good": true});
+        let body = text(EventType::Usage, &data);
+        assert!(matches!(StoredEvent::read(&body).unwrap().data(), Some(StoredData::Call(..))));
+        let body = body.replace("usage.v1", "thought.v1");
+        let event = StoredEvent::read(&body).unwrap();
+        assert_eq!((&*event.type_name, event.event_type()), ("dev.tokenweir.thought.v1", None));
+        assert!(event.data().is_none());
+    }
+
+    #[test]
+    fn what_is_not_whole_has_no_data() {
+        for lack in ["caller", "target", "tokens", "accounting", "stream", "reporter"] {
+            let mut data = serde_json::to_value(usage()).unwrap();
+            data.as_object_mut().unwrap().remove(lack);
+            let body = text(EventType::Usage, &data);
+            assert!(StoredEvent::read(&body).unwrap().data().is_none(), "without {lack}");
+        }
+        assert!(StoredEvent::read(r#"{"type": "dev.tokenweir.usage.v1", "id": "1"}"#).is_err());
+    }
+}

@@ -1,0 +1,261 @@
+//! The ledger as its process sees it: a handle that any thread may use, the places in its queue, and the calls
+//! that it knows to be open. Nothing here waits for the disk but [`Ledger::open`], [`Ledger::finish`] and
+//! [`Ledger::close`].
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::error::{CloseError, OpenError};
+use super::lock::DirLock;
+use super::options::{DATABASE, LedgerOptions};
+use super::queue::OpQueue;
+use super::quota::Quota;
+use super::stats::LedgerStats;
+use super::writer::{self, Writer};
+use super::{filesystem, quarantine};
+use metering::usage::{Progress, Settled, Usage};
+
+/// A ledger that this process owns. Clones share it; the last one to go closes it.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    inner: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    dir: PathBuf,
+    source: String,
+    boot: Uuid,
+    queue: Arc<OpQueue>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    lock: Mutex<Option<DirLock>>,
+}
+
+/// A reserved place in the ledger's queue: room for one call's whole life.
+#[derive(Debug)]
+pub struct Slot {
+    ledger: Ledger,
+    used: bool,
+}
+
+/// A call that the ledger knows to be open.
+///
+/// One that is dropped without [`OpenCall::settle`] stays open, keeps its slot, and becomes a
+/// `crashed` event at the next start: wrong code loses no call.
+#[derive(Debug)]
+pub struct OpenCall {
+    ledger: Ledger,
+    id: Uuid,
+    settled: bool,
+}
+
+impl Ledger {
+    /// Takes the directory, recovers what an earlier process left, and starts the writer.
+    /// Blocks until recovery is committed. A database that is damaged, or is none of ours, is moved
+    /// aside within the directory and a new ledger begun.
+    ///
+    /// # Errors
+    /// If another process owns the directory, it lies on a network file system, a newer version
+    /// made the ledger, or the directory or the disk cannot be used.
+    pub fn open(options: LedgerOptions) -> Result<Ledger, OpenError> {
+        filesystem::check(&options.dir, options.network_fs)?;
+        let lock = DirLock::take(&options.dir)?;
+        let quota = writer::quota(&options);
+        let queue = Arc::new(OpQueue::new(options.slots, &quota));
+        let writer = open_writer(&options, quota, &queue, &lock)?;
+        let (source, boot) = (writer.source().to_owned(), writer.boot());
+        let thread = std::thread::Builder::new()
+            .name("tw-ledger".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| OpenError::Io { path: options.dir.clone(), error })?;
+        let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
+        let inner = Handle { dir: options.dir, source, boot, queue, writer, lock };
+        Ok(Ledger { inner: Arc::new(inner) })
+    }
+
+    /// Reserves a place for one call, or `None` if all are taken or nothing can be stored. Never
+    /// waits.
+    pub fn reserve(&self) -> Option<Slot> {
+        self.inner.queue.reserve().then(|| Slot { ledger: self.clone(), used: false })
+    }
+
+    /// Stores what is known of open calls, all in one transaction. Never waits; the batch is
+    /// skipped if the queue is full, the next one makes up for it.
+    pub fn checkpoint(&self, batch: Vec<(Uuid, Progress)>) {
+        self.inner.queue.checkpoint(batch);
+    }
+
+    /// Counts a finished call that got no slot. It becomes part of a summary event within half a
+    /// second, or when the ledger can store again; until then it is in memory only. Never waits.
+    pub fn sum(&self, settled: &Settled) {
+        self.inner.queue.sum(settled);
+    }
+
+    /// CloudEvents `source` of every event of this ledger: `//tokenweir/<ledger uuid>`.
+    pub fn source(&self) -> &str {
+        &self.inner.source
+    }
+
+    /// This start of the ledger.
+    pub fn boot(&self) -> Uuid {
+        self.inner.boot
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> LedgerStats {
+        self.inner.queue.stats()
+    }
+
+    /// Calls `observe` on the writer's thread with the duration of every transaction that wrote
+    /// calls or events. The first observer wins; a second one is ignored.
+    pub fn on_commit(&self, observe: impl Fn(Duration) + Send + Sync + 'static) {
+        self.inner.queue.on_commit(Box::new(observe));
+    }
+
+    /// Position of the last committed event. Blocks until it is beyond `after`, the writer has
+    /// ended, or `timeout` is over.
+    pub fn wait_committed(&self, after: u64, timeout: Duration) -> u64 {
+        self.inner.queue.wait_committed(after, timeout)
+    }
+
+    /// Every event up to this position is delivered or refused.
+    pub fn delivered(&self) -> u64 {
+        self.inner.queue.delivered()
+    }
+
+    /// Every event up to `position` is delivered or refused. Stored with the next transaction, at
+    /// the latest after 200 ms. Never waits; a position behind the mark changes nothing.
+    pub fn mark_delivered(&self, position: u64) {
+        self.inner.queue.mark_delivered(position);
+    }
+
+    /// The broker refuses this event for good: it is kept and counted, and the mark may move past
+    /// it. Call before [`Ledger::mark_delivered`] passes `position`. Never waits.
+    pub fn mark_refused(&self, position: u64, reason: &str) {
+        self.inner.queue.mark_refused(position, reason);
+    }
+
+    /// Stores everything handed over so far and the boot's last control event. Blocks until that
+    /// is committed or has failed for good. No call is accepted from here on; marks still are.
+    ///
+    /// If a call is still open, no last control event is written: the next start settles the
+    /// call and writes it.
+    ///
+    /// # Errors
+    /// If something could not be stored.
+    pub fn finish(&self) -> Result<(), CloseError> {
+        self.inner.queue.finish()
+    }
+
+    /// [`Ledger::finish`], then stores the last marks, ends the writer and releases the
+    /// directory. May be repeated.
+    ///
+    /// # Errors
+    /// If something could not be stored.
+    pub fn close(&self) -> Result<(), CloseError> {
+        self.inner.close()
+    }
+}
+
+/// Opens the database, or begins a new one if the one that is there cannot be used.
+fn open_writer(
+    options: &LedgerOptions,
+    quota: Quota,
+    queue: &Arc<OpQueue>,
+    lock: &DirLock,
+) -> Result<Writer, OpenError> {
+    let open = || Writer::open(options, quota, Arc::clone(queue), lock.marker()?);
+    // Twice, so that one bad read costs no ledger.
+    let damage = match open().or_else(|error| if error.is_damage() { open() } else { Err(error) }) {
+        Err(error) if error.is_damage() => error,
+        other => return other,
+    };
+    let moved = quarantine::move_aside(&options.dir.join(DATABASE), Timestamp::now())?;
+    tracing::error!(
+        error = %damage,
+        moved_to = %moved.display(),
+        "the ledger is damaged: it was moved aside and a new one is begun; events in it that were not delivered \
+         will not be, until somebody sees to it: save what can be read with `sqlite3 FILE .recover | sqlite3 \
+         NEWDIR/{DATABASE}`, or copy FILE and FILE-wal to NEWDIR/{DATABASE} and {DATABASE}-wal, then `tokenweir \
+         events --ledger NEWDIR` shows it and `tokenweir drain --ledger NEWDIR` delivers it under the same ids"
+    );
+    open()
+}
+
+impl Handle {
+    fn close(&self) -> Result<(), CloseError> {
+        let finished = self.queue.finish();
+        self.queue.stop();
+        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the ledger's writer panicked");
+        }
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        finished
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the ledger was closed in haste");
+        }
+    }
+}
+
+impl Slot {
+    /// Tells the ledger that the call is open. Never waits.
+    pub fn open(self, id: Uuid, draft: &Usage) -> OpenCall {
+        self.open_shared(id, Arc::new(draft.clone()))
+    }
+
+    /// The same, of a draft that the call shares with the ledger.
+    pub fn open_shared(mut self, id: Uuid, draft: Arc<Usage>) -> OpenCall {
+        self.used = true;
+        self.ledger.inner.queue.open(id, draft);
+        OpenCall { ledger: self.ledger.clone(), id, settled: false }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.used {
+            self.ledger.inner.queue.give_back(1);
+        }
+    }
+}
+
+impl OpenCall {
+    /// The call's id, which becomes its event's.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Stores the call's event in place of its open entry. Never waits, cannot fail. The event
+    /// takes this call's id, whatever `settled` says.
+    pub fn settle(mut self, mut settled: Settled) {
+        self.settled = true;
+        settled.id = self.id;
+        self.ledger.inner.queue.settle(settled);
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        if !self.settled {
+            tracing::error!(id = %self.id, "a call was dropped unsettled; the next start settles it as crashed");
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! The database and its room: what a transaction left behind, what is deleted, how much more can be stored.
+//!
+//! A transaction that reported an error is *in doubt*: it may be committed nevertheless. Its batch is held
+//! here until the database can be opened again and says so ([`Storage::reopen`]).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::ballast::Ballast;
+use super::batch::Batch;
+use super::error::{OpenError, StoreError};
+use super::lock::Marker;
+use super::log::Log;
+use super::options::{DATABASE, LedgerOptions};
+use super::queue::{Committed, OpQueue};
+use super::quota::{Quota, Volume, file_bytes};
+use super::recover::recover;
+use super::retain::Retention;
+use super::store::Store;
+
+/// How often the ledger is measured, and after how many events at the latest: measuring costs as
+/// much as storing two of them.
+const MEASURE_EVERY: Duration = Duration::from_millis(100);
+const MEASURE_EVENTS: u64 = 128;
+
+/// How often the first undelivered event is looked at.
+const OLDEST_EVERY: Duration = Duration::from_secs(1);
+
+/// Steps of retention in one try: 8,192 events, after which calls that ended are looked at again.
+const TIDY_STEPS: usize = 16;
+
+/// The database, as its only writer has it.
+pub(super) struct Storage {
+    queue: Arc<OpQueue>,
+    pub(super) dir: PathBuf,
+    pub(super) quota: Quota,
+    pub(super) source: String,
+    /// Always there in the healthy state; closed by an error, and opened again by a later try.
+    pub(super) store: Option<Store>,
+    pub(super) log: Log,
+    /// The batch whose transaction reported an error, until the database says what became of it.
+    pub(super) doubt: Option<Batch>,
+    ballast: Ballast,
+    retention: Retention,
+    /// An event counts as delivered when it is stored: nothing is published, and nothing is left that
+    /// is to be.
+    stored_counts: bool,
+    /// The mark when this boot began.
+    mark_before: u64,
+    /// Events stored since the ledger was measured, and when to do it again.
+    unmeasured: u64,
+    measure_at: Instant,
+    oldest_at: Instant,
+    #[cfg(test)]
+    pub(super) faults: Faults,
+}
+
+/// The state after an error: the database is closed.
+pub(super) struct AfterError {
+    /// The bytes that are free on the volume, if it is full.
+    pub(super) free: Option<u64>,
+    /// The ballast was given up.
+    pub(super) released: bool,
+}
+
+/// How full the database is, in bytes.
+struct SpaceUse {
+    used: u64,
+    /// The bytes that the database can have, by quota and by volume.
+    reach: u64,
+    /// On the volume.
+    free: u64,
+}
+
+impl Storage {
+    /// Opens the database and recovers. The marker says whether the last process died while it summed
+    /// calls; it is cleared once that is told.
+    pub(super) fn open(
+        options: &LedgerOptions,
+        quota: Quota,
+        queue: Arc<OpQueue>,
+        marker: &mut Marker,
+    ) -> Result<Storage, OpenError> {
+        let (boot, was_degraded) = (Uuid::now_v7(), marker.degraded());
+        let mut ballast = Ballast::of(&options.dir, quota.ballast);
+        let begun = match begin(options, &quota, boot, was_degraded) {
+            // A volume that was full when the last process died: this is what the ballast is for.
+            Err(error) if error.is_full() && ballast.release() => begin(options, &quota, boot, was_degraded)?,
+            begun => begun?,
+        };
+        let Begun { store, source, log, stored_counts } = begun;
+        marker.set(false);
+        if let Err(error) = ballast.make() {
+            tracing::warn!(dir = %options.dir.display(), bytes = quota.ballast, %error,
+                "there is no room for the ballast; a full volume will be harder to get over");
+        }
+        let now = Instant::now();
+        let mut storage = Storage {
+            queue,
+            dir: options.dir.clone(),
+            quota,
+            source,
+            store: Some(store),
+            mark_before: if stored_counts { log.last - log.boot.sequence } else { log.mark },
+            log,
+            doubt: None,
+            ballast,
+            retention: Retention::new(options.keep, now),
+            stored_counts,
+            unmeasured: 0,
+            measure_at: now,
+            oldest_at: now,
+            #[cfg(test)]
+            faults: Faults::default(),
+        };
+        storage.publish_state(0, None);
+        storage.measure()?;
+        Ok(storage)
+    }
+
+    /// Writes a batch, and returns how many events that gave. After an error the batch is in doubt.
+    pub(super) fn write(&mut self, batch: Batch) -> Result<u64, OpenError> {
+        if batch.is_empty() {
+            return Ok(0);
+        }
+        let began = Instant::now();
+        match self.transaction(&batch) {
+            Ok(log) => {
+                let events = log.last - self.log.last;
+                self.committed(&batch, log, batch.has_calls().then(|| began.elapsed()));
+                Ok(events)
+            }
+            Err(error) => {
+                self.doubt = Some(batch);
+                Err(self.database(error))
+            }
+        }
+    }
+
+    fn transaction(&mut self, batch: &Batch) -> Result<Log, StoreError> {
+        #[cfg(test)]
+        self.faults.before_write()?;
+        let store = self.store.as_mut().ok_or(StoreError::Closed)?;
+        let log = store.write(batch, &self.log, &self.source, self.stored_counts)?;
+        #[cfg(test)]
+        let log = self.faults.after_write(log)?;
+        Ok(log)
+    }
+
+    /// A batch is known to be committed.
+    fn committed(&mut self, batch: &Batch, log: Log, took: Option<Duration>) {
+        self.log = log;
+        self.publish_state(batch.closed.len(), took);
+    }
+
+    fn publish_state(&self, settled: usize, took: Option<Duration>) {
+        let log = &self.log;
+        let state = Committed {
+            position: log.last,
+            delivered: log.mark,
+            stored: log.boot.sequence,
+            delivered_since_boot: (log.mark - self.mark_before).saturating_sub(log.boot.refused),
+            refused: log.boot.refused,
+            ended: false,
+        };
+        self.queue.committed(state, settled, took);
+    }
+
+    /// Something failed: the connection is closed, since after an error of a sync nothing it says
+    /// can be relied on.
+    pub(super) fn close_after(&mut self, error: &OpenError) -> AfterError {
+        // Before the connection is closed: that copies the WAL, which may need the room.
+        let full = self.volume_is_full(error);
+        let released = full && self.ballast.release();
+        self.store = None;
+        AfterError { free: full.then(|| self.free()), released }
+    }
+
+    /// Gives up the ballast: the end is what the room was kept for.
+    pub(super) fn release_ballast(&mut self) {
+        self.ballast.release();
+    }
+
+    /// Opens the database, unless it is open, and settles what is in doubt. Returns the batch that was
+    /// not committed, if there is one.
+    pub(super) fn reopen(&mut self) -> Result<Option<Batch>, OpenError> {
+        if self.store.is_some() {
+            return Ok(None);
+        }
+        #[cfg(test)]
+        self.faults.before_open()?;
+        let mut store = Store::open(&self.dir.join(DATABASE))?;
+        let opened = store.bound(&self.quota).and_then(|()| store.settle_wal()).and_then(|()| store.log());
+        let found = opened.map_err(|error| self.database(error))?;
+        if store.source().map_err(|error| self.database(error))? != self.source {
+            let other = "another ledger lies here than at the start".to_owned();
+            return Err(self.database(StoreError::Damaged(other)));
+        }
+        self.store = Some(store);
+        self.limit(self.quota.database)?;
+        let Some(batch) = self.doubt.take() else { return Ok(None) };
+        match found.filter(|log| log.boot.id == self.log.boot.id && log.commits == self.log.commits + 1) {
+            Some(log) => {
+                self.committed(&batch, log, None);
+                Ok(None)
+            }
+            None => Ok(Some(batch)),
+        }
+    }
+
+    /// Looks at how much room is left after `events` were stored, and deletes a few delivered ones
+    /// if it is time or room is short.
+    pub(super) fn make_room(&mut self, events: u64) -> Result<(), OpenError> {
+        self.unmeasured += events;
+        let now = Instant::now();
+        if self.unmeasured < MEASURE_EVENTS && now < self.measure_at && now < self.retention.due {
+            return Ok(());
+        }
+        self.measure_at = now + MEASURE_EVERY;
+        let (stored, used) = (std::mem::take(&mut self.unmeasured), self.measure()?);
+        let short = used > Quota::high_water(self.quota.events);
+        if short || Instant::now() >= self.retention.due {
+            self.retain(short, stored)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes delivered events and returns whether there may be more to delete.
+    pub(super) fn tidy(&mut self) -> Result<bool, OpenError> {
+        for _ in 0..TIDY_STEPS {
+            let space = self.space()?;
+            if !self.retain(space.used > Quota::high_water(space.reach), 0)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// One step of retention. Returns whether any event went.
+    fn retain(&mut self, short: bool, stored: u64) -> Result<bool, OpenError> {
+        let Some(store) = &mut self.store else { return Ok(false) };
+        let moved = self.retention.step(store, self.log.mark, short, stored);
+        moved.map_err(|error| self.database(error))
+    }
+
+    /// When delivered events are looked through again.
+    pub(super) fn retention_due(&self) -> Instant {
+        self.retention.due
+    }
+
+    /// There is room for calls again: clearly more than none, so that the state does not flap.
+    pub(super) fn has_room(&mut self) -> Result<bool, OpenError> {
+        let mut space = self.space()?;
+        if !self.ballast.held() && space.free > self.quota.ballast && self.ballast.make().is_ok() {
+            space = self.space()?;
+        }
+        // A ballast that cannot be made, for whatever reason, must not matter where there is plenty.
+        let plenty = 4 * (self.quota.ballast + self.quota.wal);
+        let volume = space.free >= plenty || (self.ballast.held() && space.free >= self.quota.wal / 2);
+        if self.wal_bytes() > self.quota.wal
+            && let Some(store) = &self.store
+        {
+            store.settle_wal().map_err(|error| self.database(error))?;
+        }
+        Ok(volume && space.used <= Quota::low_water(space.reach))
+    }
+
+    /// The bytes that are free on the volume.
+    pub(super) fn free(&self) -> u64 {
+        Volume::of(&self.dir).free
+    }
+
+    fn space(&self) -> Result<SpaceUse, OpenError> {
+        let size = self.store.as_ref().map(Store::size).transpose();
+        let size = size.map_err(|error| self.database(error))?.unwrap_or_default();
+        let free = self.free();
+        let reach = size.bytes.saturating_add(free.saturating_sub(self.quota.wal));
+        Ok(SpaceUse { used: size.used, reach: reach.min(self.quota.events), free })
+    }
+
+    /// Lets the database grow up to so many bytes.
+    pub(super) fn limit(&self, bytes: u64) -> Result<(), OpenError> {
+        let limited = self.store.as_ref().map_or(Ok(()), |store| store.limit(bytes));
+        limited.map_err(|error| self.database(error))
+    }
+
+    fn volume_is_full(&self, error: &OpenError) -> bool {
+        let free = self.free();
+        free < self.quota.ballast || (error.is_full() && free < 2 * (self.quota.ballast + self.quota.wal))
+    }
+
+    /// Tells others how large the ledger is, and returns the bytes of the database in use. Cuts a
+    /// WAL that takes more than its part of the room.
+    fn measure(&mut self) -> Result<u64, OpenError> {
+        let Some(store) = &self.store else { return Ok(0) };
+        let measured = || {
+            let size = store.size()?;
+            let wal = self.wal_bytes();
+            self.queue.measured_bytes(size.bytes + wal);
+            if wal > self.quota.wal && size.bytes + wal > self.quota.database + self.quota.wal {
+                store.settle_wal()?;
+            }
+            let now = Instant::now();
+            let oldest = if now < self.oldest_at { None } else { Some(store.stored_at(self.log.mark)?) };
+            Ok((size.used, oldest))
+        };
+        let (used, oldest) = measured().map_err(|error| self.database(error))?;
+        if let Some(oldest) = oldest {
+            self.oldest_at = Instant::now() + OLDEST_EVERY;
+            self.queue.measured_oldest(oldest);
+        }
+        Ok(used)
+    }
+
+    fn wal_bytes(&self) -> u64 {
+        file_bytes(&self.dir.join(format!("{DATABASE}-wal")))
+    }
+
+    fn database(&self, error: StoreError) -> OpenError {
+        OpenError::Database { path: self.dir.join(DATABASE), error }
+    }
+}
+
+/// A database that is open and recovered.
+struct Begun {
+    store: Store,
+    source: String,
+    log: Log,
+    stored_counts: bool,
+}
+
+fn begin(options: &LedgerOptions, quota: &Quota, boot: Uuid, was_degraded: bool) -> Result<Begun, OpenError> {
+    let path = options.dir.join(DATABASE);
+    let database = |error| OpenError::Database { path: path.clone(), error };
+    let mut store = Store::open(&path)?;
+    let source = store.source().map_err(database)?;
+    // Recovery may go beyond the quota: the calls of a dead process are at most `slots`.
+    let recovered = recover(&mut store, &source, boot, !options.publishes, was_degraded);
+    let (log, found) = recovered.map_err(database)?;
+    store.bound(quota).and_then(|()| store.limit(quota.events)).map_err(database)?;
+    let stored_counts = !options.publishes && found.undelivered == 0;
+    if found.crashed > 0 {
+        tracing::warn!(calls = found.crashed, "calls of a process that died are settled as crashed");
+    }
+    if was_degraded {
+        tracing::error!(dir = %options.dir.display(), "the last process died while calls were summed in its memory: those are lost");
+    }
+    if !options.publishes && !stored_counts {
+        tracing::warn!(
+            events = found.undelivered,
+            "events wait for a broker, but none is configured: all are kept until `drain` or a start with one"
+        );
+    }
+    Ok(Begun { store, source, log, stored_counts })
+}
+
+/// Errors that a test asks for.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// Transactions report an error and are not committed.
+    pub(super) lose: bool,
+    /// The next one does.
+    pub(super) lose_once: bool,
+    /// The next transaction is committed and reports an error.
+    pub(super) commit_and_fail: bool,
+    /// The database cannot be opened.
+    pub(super) no_open: bool,
+}
+
+#[cfg(test)]
+impl Faults {
+    fn before_write(&mut self) -> Result<(), StoreError> {
+        if std::mem::take(&mut self.lose_once) || self.lose { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    fn after_write<T>(&mut self, value: T) -> Result<T, StoreError> {
+        if std::mem::take(&mut self.commit_and_fail) { Err(StoreError::Closed) } else { Ok(value) }
+    }
+
+    fn before_open(&self) -> Result<(), OpenError> {
+        let error = || OpenError::Io { path: DATABASE.into(), error: std::io::Error::other("a test") };
+        if self.no_open { Err(error()) } else { Ok(()) }
+    }
+}

@@ -1,9 +1,0 @@
-//! The counter against tiktoken and against itself.
-
-mod adversarial;
-mod old;
-mod oracle;
-mod stream;
-mod tables;
-mod texts;
-mod words;
