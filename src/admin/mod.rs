@@ -5,7 +5,7 @@
 //! its request, at most [`heads`] like it are kept, and when one more comes an old one goes. A probe needs no
 //! place: its answer is a line, which the kernel takes whether or not anybody reads it. The metrics are long, so they have
 //! places, and who finds none gets 503. Every connection is closed behind its one answer, and ends after
-//! [`CONNECTION_TIMEOUT`] in any case.
+//! `CONNECTION_TIMEOUT` in any case.
 //!
 //! | file | idea |
 //! |---|---|

@@ -17,7 +17,7 @@ const BYTES_MAX: u64 = 10 << 30;
 pub struct LedgerOptions {
     /// The directory; made (0700) if absent.
     pub dir: PathBuf,
-    /// Calls that may be open at once; beyond it [`Ledger::reserve`] gives `None`.
+    /// Calls that may be open at once; beyond it [`super::Ledger::reserve`] gives `None`.
     pub slots: usize,
     /// How long delivered events stay.
     pub keep: Duration,

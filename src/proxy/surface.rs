@@ -1,6 +1,6 @@
 //! Which API a path belongs to, and how its calls are treated. Gateways add and drop prefixes, so
 //! a path is read from its end; services differ in what they take literally, so it is read as one of them
-//! would understand it ([`super::path`]).
+//! would understand it (`path`).
 
 use http::Method;
 use smol_str::SmolStr;

@@ -70,7 +70,7 @@ impl Secrets {
 impl FromFile for Secrets {
     const BYTES_MAX: u64 = 64 * 1024;
 
-    /// Secrets separated by commas or line ends. Those that can be guessed are refused ([`super::strength`]).
+    /// Secrets separated by commas or line ends. Those that can be guessed are refused (`strength`).
     fn parse(text: &str) -> Result<Secrets, String> {
         let secrets: Vec<&str> =
             text.split([',', '\n']).map(str::trim).filter(|secret| !secret.is_empty()).collect();
