@@ -15,8 +15,10 @@ use super::super::upstream::{STREAM_HEAD, delta, serve_port, stop, write_chunk, 
 use super::{Memory, status_bytes};
 
 const BODY_BYTES: usize = 20_000_000;
-/// Bodies that come before: what is made once is there.
-const WARM_UP_BYTES: usize = 600_000;
+/// Bodies that come before. Each is long enough for the buffer that a request is read into to grow to
+/// its largest: the smaller buffers that it was before are then with the allocator, which gives some
+/// of them back and keeps others, depending on where they happened to lie.
+const WARM_UP_BYTES: usize = 5_000_000;
 
 /// What a body may take beside what is kept of it.
 const GROWTH_BYTES_MAX: usize = 256 << 10;
