@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
 use clap::{Arg, ArgAction, Command};
 
@@ -41,9 +43,17 @@ fn command() -> Command {
     Command::new("e2e")
         .about("tokenweir from end to end, beside other proxies. Without options: a short form")
         .override_usage(
-            "cargo bench --bench e2e -- [--beside nginx,haproxy] [--scenario S1,S2,..] [--rounds N] [--tls]",
+            "cargo bench --bench e2e -- [--beside nginx,haproxy] [--before PROGRAM] [--scenario S1,S2,..] \
+             [--rounds N] [--tls]",
         )
         .arg(list("beside", vec!["nginx", "haproxy"]).help("Proxies to measure in the same rounds"))
+        .arg(
+            Arg::new("before")
+                .long("before")
+                .value_name("PROGRAM")
+                .value_parser(existing_file)
+                .help("Another build of tokenweir, to measure in the same rounds and to compare with"),
+        )
         .arg(list("scenario", names).help("What to measure; by default all, with --tls S1 and S2"))
         .arg(
             Arg::new("rounds")
@@ -58,6 +68,11 @@ fn command() -> Command {
         .arg(Arg::new("nocapture").long("nocapture").action(ArgAction::SetTrue).hide(true))
 }
 
+fn existing_file(path: &str) -> Result<PathBuf, String> {
+    let program = PathBuf::from(path);
+    if program.is_file() { Ok(program) } else { Err("there is no such file".to_owned()) }
+}
+
 /// Reads the command line; ends the program with a message where it is wrong.
 pub(crate) fn read() -> Options {
     let matches = command().get_matches();
@@ -66,7 +81,9 @@ pub(crate) fn read() -> Options {
     };
     let (beside, named, tls) = (words("beside"), words("scenario"), matches.get_flag("tls"));
     let rounds = matches.get_one::<usize>("rounds").copied();
-    let form = match (matches.get_flag("bench"), beside.is_empty() && named.is_empty()) {
+    let before = matches.get_one::<PathBuf>("before");
+    let anything = !beside.is_empty() || !named.is_empty() || before.is_some();
+    let form = match (matches.get_flag("bench"), !anything) {
         (_, false) => Form::Table,
         (_, true) if tls || rounds.is_some() => Form::Table,
         (true, true) => Form::Short,
@@ -74,6 +91,8 @@ pub(crate) fn read() -> Options {
     };
     let mut peers = vec![Kind::Direct];
     peers.extend(beside.iter().map(|name| if name == "nginx" { Kind::Nginx } else { Kind::Haproxy }));
+    // The path lives as long as the bench, which ends with the program.
+    peers.extend(before.map(|program| Kind::Before(Box::leak(program.clone().into_boxed_path()))));
     peers.push(Kind::Tokenweir);
     let scenarios = match form {
         Form::Tiny => scenario::tiny(),

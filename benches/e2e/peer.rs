@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Tokenweir,
     Nginx,
     Haproxy,
+    /// Another build of tokenweir, as of the commit before a change.
+    Before(&'static Path),
 }
 
 /// Where the service is.
@@ -43,6 +45,7 @@ impl Kind {
             Kind::Tokenweir => "tokenweir",
             Kind::Nginx => "nginx",
             Kind::Haproxy => "haproxy",
+            Kind::Before(_) => "before",
         }
     }
 
@@ -55,6 +58,7 @@ impl Kind {
         match self {
             Kind::Direct => Some(PathBuf::new()),
             Kind::Tokenweir => Some(env!("CARGO_BIN_EXE_tokenweir").into()),
+            Kind::Before(program) => Some(program.into()),
             Kind::Nginx | Kind::Haproxy => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 let dirs = std::env::split_paths(&path).chain(SERVER_DIRS.iter().map(PathBuf::from));
@@ -67,7 +71,7 @@ impl Kind {
         let mut command = Command::new(self.program().context("is not installed")?);
         match self {
             Kind::Direct => bail!("nothing to start"),
-            Kind::Tokenweir => {
+            Kind::Tokenweir | Kind::Before(_) => {
                 let port_up = upstream.addr.port();
                 let at = match upstream.authority {
                     Some(_) => format!("https://localhost:{port_up}"),

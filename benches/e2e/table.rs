@@ -16,14 +16,14 @@ type Figure = fn(&Scenario, &Measured) -> f64;
 /// What stands at the head of a column, and what stands in it.
 type Column = (&'static str, fn(&Row<'_>) -> String);
 
-/// Columns that name nginx are there if nginx is. UNIT is a chunk or a call.
+/// Columns that name REFERENCE are there if one of the peers is one. UNIT is a chunk or a call.
 const COLUMNS: &[Column] = &[
     ("CPU us/UNIT", |row| shown(row.median(cpu), 1)),
-    ("x nginx (min to max)", |row| row.ratio(cpu, cpu).map_or_else(nothing, spread)),
+    ("x REFERENCE (min to max)", |row| row.ratio(cpu, cpu).map_or_else(nothing, spread)),
     ("network threads us/UNIT", |row| shown(row.median(network), 1)),
-    ("x nginx", |row| row.ratio(network, cpu).map_or_else(nothing, |each| shown(median(each), 2))),
+    ("x REFERENCE", |row| row.ratio(network, cpu).map_or_else(nothing, |each| shown(median(each), 2))),
     ("UNITs/s", |row| shown(row.median(rate), 0)),
-    ("x nginx", |row| row.ratio(rate, rate).map_or_else(nothing, |each| shown(median(each), 2))),
+    ("x REFERENCE", |row| row.ratio(rate, rate).map_or_else(nothing, |each| shown(median(each), 2))),
     ("p50 us", |row| shown(row.median(p50), 0)),
     ("p99 us", |row| shown(row.median(p99), 0)),
     ("added p50", |row| shown(row.added(p50), 0)),
@@ -40,7 +40,8 @@ struct Row<'a> {
     scenario: &'a Scenario,
     kind: Kind,
     of: &'a [Measured],
-    nginx: &'a [Measured],
+    /// The peer whose numbers ours are held against.
+    reference: &'a [Measured],
     direct: &'a [Measured],
 }
 
@@ -49,10 +50,10 @@ impl Row<'_> {
         median(self.of.iter().map(|measured| figure(self.scenario, measured)).collect())
     }
 
-    /// Of each round, how often nginx's number goes into ours; none where we have none.
-    fn ratio(&self, figure: Figure, nginx: Figure) -> Option<Vec<f64>> {
-        let pairs = self.of.iter().zip(self.nginx);
-        let each = pairs.map(|(a, b)| figure(self.scenario, a) / nginx(self.scenario, b));
+    /// How often the reference's number goes into ours, a round each; none where one of them has none.
+    fn ratio(&self, figure: Figure, of_reference: Figure) -> Option<Vec<f64>> {
+        let pairs = self.of.iter().zip(self.reference);
+        let each = pairs.map(|(a, b)| figure(self.scenario, a) / of_reference(self.scenario, b));
         Some(each.collect()).filter(|each: &Vec<f64>| each.iter().all(|ratio| ratio.is_finite()))
     }
 
@@ -67,14 +68,18 @@ impl Row<'_> {
 pub(crate) fn print(scenario: &Scenario, tls: bool, rounds: &Rounds) {
     let unit = if scenario.streams() { "chunk" } else { "call" };
     let of = |wanted: Kind| rounds.iter().find(|(kind, _)| *kind == wanted).map(|(_, of)| of.as_slice());
-    let (nginx, direct) = (of(Kind::Nginx), of(Kind::Direct).unwrap_or_default());
-    let columns = || COLUMNS.iter().filter(|(title, _)| nginx.is_some() || !title.contains("nginx"));
+    let direct = of(Kind::Direct).unwrap_or_default();
+    let before = rounds.iter().find(|(kind, _)| matches!(kind, Kind::Before(_)));
+    let reference = before.or_else(|| rounds.iter().find(|(kind, _)| *kind == Kind::Nginx));
+    let columns = || COLUMNS.iter().filter(|(title, _)| reference.is_some() || !title.contains("REFERENCE"));
+    let name = reference.map_or("", |(kind, _)| kind.name());
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
-    let titles = columns().map(|(title, _)| title.replace("UNIT", unit));
+    let titles = columns().map(|(title, _)| title.replace("UNIT", unit).replace("REFERENCE", name));
     table.set_header([scenario.name.to_owned()].into_iter().chain(titles));
     for (kind, of) in rounds {
-        let row = Row { scenario, kind: *kind, of, nginx: nginx.unwrap_or_default(), direct };
+        let reference = reference.map_or(&[][..], |(_, of)| of);
+        let row = Row { scenario, kind: *kind, of, reference, direct };
         let cells = columns().map(|(_, cell)| cell(&row));
         table.add_row([kind.name().to_owned()].into_iter().chain(cells));
     }
