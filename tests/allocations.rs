@@ -23,7 +23,9 @@ use metering::usage::{Api, Settled, Target, Usage};
 use support::tap::begin;
 use tokenweir::ledger::{Ledger, LedgerOptions};
 use tokenweir::pool::Pool;
-use tokenweir::tee::{Accounts, Begin, Call, Compared, Conclude, Live, Observer, RequestTap, ResponseTap};
+use tokenweir::tee::{
+    Accounts, Begin, Call, CallGuard, Compared, Observer, RequestTap, ResponseTap, RunningCalls,
+};
 
 thread_local! {
     /// Allocations of this thread.
@@ -240,7 +242,7 @@ fn a_short_call() {
     let ledger = Ledger::open(LedgerOptions::new(dir.path())).unwrap();
     let accounts = Accounts::new(Pool::start(1).unwrap(), Arc::new(Deaf), 1 << 20);
     let accounts = Arc::new(accounts.settling_apart().unwrap());
-    let live = Arc::new(Live::default());
+    let live = Arc::new(RunningCalls::default());
     let (request, answer) = (Bytes::from_static(REQUEST.as_bytes()), Bytes::from_static(ANSWER.as_bytes()));
     let json = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     let call = || {
@@ -257,7 +259,7 @@ fn a_short_call() {
             allocations_of(|| pass(RequestTap::new(Full::new(request.clone()), Some(Arc::clone(&call)))));
         let (body, headed) = allocations_of(|| {
             call.response_head(StatusCode::OK, &json);
-            ResponseTap::new(Full::new(answer.clone()), Some(Conclude::new(call)))
+            ResponseTap::new(Full::new(answer.clone()), Some(CallGuard::new(call)))
         });
         let ((), answered) = allocations_of(|| pass(body));
         [begun, asked, headed, answered]

@@ -1,17 +1,17 @@
-//! What the admin port answers.
+//! The responses of the admin port.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
-/// When whoever found no place may come again: a scrape takes milliseconds, and those that hold a place without
-/// reading lose it after ten seconds.
+/// When a scrape that found no permit may come again: a scrape takes milliseconds, and those that hold a permit
+/// without reading lose it after ten seconds.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("10");
 
 const METRICS: &str = "/metrics";
 
-/// What the pages say. Both functions must return at once.
+/// The contents of the pages. Both functions must return at once.
 pub struct Pages {
     /// The body of `/metrics`.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
@@ -28,12 +28,12 @@ pub struct Readiness {
     pub accounting_ok: bool,
 }
 
-/// The answer may be longer than what the kernel takes at once, so somebody has to read it.
+/// The response may be longer than what the kernel takes at once, so it has to be read.
 pub(super) fn is_long<B>(request: &Request<B>) -> bool {
     request.uri().path() == METRICS
 }
 
-pub(super) fn answer<B>(pages: &Pages, request: &Request<B>) -> Response<Full<Bytes>> {
+pub(super) fn respond<B>(pages: &Pages, request: &Request<B>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return page(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned());
     }
@@ -50,7 +50,7 @@ pub(super) fn answer<B>(pages: &Pages, request: &Request<B>) -> Response<Full<By
     }
 }
 
-/// All places of those who want the metrics are taken.
+/// All permits for scrapes are taken.
 pub(super) fn too_many() -> Response<Full<Bytes>> {
     let mut response =
         page(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "too many scrapes at once\n".to_owned());
@@ -72,7 +72,7 @@ mod tests {
 
     fn get(pages: &Pages, path: &str) -> (u16, String) {
         let request = Request::get(path).body(()).unwrap();
-        let response = answer(pages, &request);
+        let response = respond(pages, &request);
         let status = response.status().as_u16();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let body = runtime.block_on(response.into_body().collect()).unwrap().to_bytes();
@@ -100,6 +100,6 @@ mod tests {
         assert_eq!(get(&pages, "/metrics").1, "a_total 1\n");
         assert_eq!(get(&pages, "/nothing").0, 404);
         let post = Request::post("/livez").body(()).unwrap();
-        assert_eq!(answer(&pages, &post).status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(respond(&pages, &post).status(), StatusCode::METHOD_NOT_ALLOWED);
     }
 }

@@ -1,23 +1,33 @@
 //! The command line as clap sees it, generated from the table of settings.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, Command, value_parser};
+use strum::VariantNames;
 
-use super::examples;
-use crate::config::settings::{Kind, SETTINGS, Setting};
-use crate::report::PRICES_HELP;
+use super::offline::{ExplainFor, SchemaOf};
+use super::subcommand::{Subcommand, examples_help};
+use crate::config::CONFIG_VARIABLE;
+use crate::config::settings::{
+    ADMIN_LISTEN, AnySetting, CONTROL_INTERVAL, END_OF_TURN, FLUSH_TIMEOUT, KAFKA_AUTH, KAFKA_BROKERS,
+    KAFKA_CONNECTION_STRING_FILE, KAFKA_ENTRA_SCOPE, KAFKA_PROPERTY, KAFKA_SASL_PASSWORD_FILE,
+    KAFKA_SASL_USERNAME, KAFKA_TOPIC, Kind, LEDGER, LEDGER_KEEP, LEDGER_MAX_BYTES, LEDGER_NETWORK_FS,
+    SETTINGS,
+};
+use crate::report::{Format, GroupBy, PRICES_HELP, VerdictFormat};
 
 /// Settings of the commands that read or publish a topic.
-const KAFKA: &[&str] = &[
-    "kafka-brokers",
-    "kafka-topic",
-    "kafka-auth",
-    "kafka-entra-scope",
-    "kafka-sasl-username",
-    "kafka-sasl-password-file",
-    "kafka-connection-string-file",
-    "kafka-property",
+const KAFKA: &[&AnySetting] = &[
+    KAFKA_BROKERS.any(),
+    KAFKA_TOPIC.any(),
+    KAFKA_AUTH.any(),
+    KAFKA_ENTRA_SCOPE.any(),
+    KAFKA_SASL_USERNAME.any(),
+    KAFKA_SASL_PASSWORD_FILE.any(),
+    KAFKA_CONNECTION_STRING_FILE.any(),
+    KAFKA_PROPERTY.any(),
 ];
 
 /// The whole command line.
@@ -27,7 +37,7 @@ pub(super) fn command() -> Command {
         .about("Passes AI streams on untouched, counts their tokens, and publishes one usage event per call.")
         .after_help(format!(
             "{}\n\nExit codes: 0 fine, 1 failed while running, 2 usage, 3 verify found something, 78 bad configuration.",
-            examples::help("")
+            examples_help("")
         ))
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -40,17 +50,21 @@ pub(super) fn command() -> Command {
 /// Every command ends with lines that can be copied.
 fn with_examples(command: Command) -> Command {
     let before = command.get_after_help().map_or(String::new(), |text| format!("{text}\n\n"));
-    let help = examples::help(command.get_name());
+    let help = examples_help(command.get_name());
     command.after_help(before + &help)
 }
 
+fn named(command: Subcommand) -> Command {
+    Command::new(command.name())
+}
+
 fn serve() -> Command {
-    let command = Command::new("serve").about("Forward calls and record what they use").arg(config_file());
-    SETTINGS.iter().filter_map(argument).fold(command, Command::arg)
+    let command = named(Subcommand::Serve).about("Forward calls and record what they use").arg(config_file());
+    SETTINGS.iter().copied().filter_map(argument).fold(command, Command::arg)
 }
 
 fn demo() -> Command {
-    Command::new("demo")
+    named(Subcommand::Demo)
         .about("See it all work on this machine: service, callers, outage, kill -9, proof")
         .arg(
             option("seconds", "SECONDS", "How long the callers call")
@@ -60,29 +74,34 @@ fn demo() -> Command {
 }
 
 fn events() -> Command {
-    let command = Command::new("events").about("Stored events as JSON lines").arg(config_file());
-    with_settings(command, &["ledger"])
+    let command = named(Subcommand::Events).about("Stored events as JSON lines").arg(config_file());
+    with_settings(command, &[&LEDGER])
         .arg(switch("follow", "Go on with new events until interrupted"))
         .arg(switch("refused", "Only events that the broker refused for good; standard error says why"))
 }
 
 fn report() -> Command {
-    let command = Command::new("report").about("Tokens by caller and model, from a ledger or from the topic");
+    let command =
+        named(Subcommand::Report).about("Tokens by caller and model, from a ledger or from the topic");
     let command = command.arg(config_file());
-    with_settings(with_settings(command, &["ledger"]), KAFKA)
+    with_settings(with_settings(command, &[&LEDGER]), KAFKA)
         .arg(
-            option("by", "KEYS", "Keys of the rows, separated by commas: caller, model, deployment, day, department, cost_center, outcome")
+            option("by", "KEYS", format!("Keys of the rows, separated by commas: {}", GroupBy::words()))
                 .default_value("caller,model"),
         )
         .arg(option("from", "TIME", "Only events at or after this instant or UTC day"))
         .arg(option("to", "TIME", "Only events before this instant or UTC day"))
         .arg(file("prices", "CSV of prices: adds cost, currency and unpriced_calls; see below"))
         .after_help(PRICES_HELP)
-        .arg(option("format", "FORMAT", "How rows are printed").default_value("table").value_parser(["table", "csv", "json"]))
+        .arg(
+            option("format", "FORMAT", "How rows are printed")
+                .default_value(<&str>::from(Format::default()))
+                .value_parser(one_of::<Format>()),
+        )
 }
 
 fn verify() -> Command {
-    let command = Command::new("verify")
+    let command = named(Subcommand::Verify)
         .about("Prove that no event is missing, doubled, altered, refused or open; exit 3 if one is")
         .after_help(
             "Reads a ledger, a topic (--kafka-brokers) or FILE, and holds every event against its sequence and its control \
@@ -94,43 +113,43 @@ fn verify() -> Command {
         .arg(switch("allow-repeats", "Only count repeats with equal bytes: delivery is at least once"))
         .arg(switch("allow-open", "A boot that still runs is no finding; one that was never closed is"))
         .arg(switch("allow-cut", "FILE begins in the middle: what lies before its first event is not missing"))
-        .arg(option("format", "FORMAT", "How it is told").default_value("table").value_parser(["table", "json"]))
+        .arg(option("format", "FORMAT", "How it is told").default_value(<&str>::from(VerdictFormat::default())).value_parser(one_of::<VerdictFormat>()))
         .arg(config_file());
-    with_settings(with_settings(command, &["ledger", "control-interval"]), KAFKA)
+    with_settings(with_settings(command, &[&LEDGER, &CONTROL_INTERVAL]), KAFKA)
 }
 
 fn drain() -> Command {
-    let command = Command::new("drain")
+    let command = named(Subcommand::Drain)
         .about("Publish what a dead instance left; exit 0 only if nothing is left")
         .after_help(
             "Takes the ledger as `serve` does, settles the calls that were cut, and publishes until nothing is left, or until \
              nothing was delivered for --flush-timeout. It may be killed and run again: events keep their ids and bytes.",
         )
         .arg(config_file());
-    const LEDGER: &[&str] =
-        &["ledger", "ledger-keep", "ledger-max-bytes", "ledger-network-fs", "flush-timeout"];
-    with_settings(with_settings(command, LEDGER), KAFKA)
+    let ledger: [&AnySetting; 5] =
+        [&LEDGER, &LEDGER_KEEP, &LEDGER_MAX_BYTES, &LEDGER_NETWORK_FS, &FLUSH_TIMEOUT];
+    with_settings(with_settings(command, &ledger), KAFKA)
 }
 
 fn account() -> Command {
     with_settings(
-        Command::new("account")
+        named(Subcommand::Account)
             .about("Recompute usage from recorded exchanges, offline")
             .after_help(ACCOUNT_HELP)
             .arg(config_file()),
-        &["end-of-turn"],
+        &[&END_OF_TURN],
     )
     .arg(
         option("explain", "FORMAT", "Say how each number came about, part by part: text for people, json as a member `explain` of each line, auto by whether a terminal reads it")
             .num_args(0..=1)
             .require_equals(true)
-            .default_missing_value("auto")
-            .value_parser(["auto", "text", "json"]),
+            .default_missing_value(<&str>::from(ExplainFor::Auto))
+            .value_parser(one_of::<ExplainFor>()),
     )
     .arg(input("Exchanges; without it, or with -, standard input"))
 }
 
-/// What `account` reads and writes.
+/// The lines that `account` reads and writes.
 const ACCOUNT_HELP: &str = "\
 Each line is an exchange, a JSON object with
 
@@ -149,32 +168,34 @@ quality of what is computed, and the event that `serve` would have written. A li
 error, and exit code 1 at the end.";
 
 fn count() -> Command {
-    Command::new("count")
+    named(Subcommand::Count)
         .about("Tokens of a text")
         .arg(option("model", "MODEL", "The model whose tokens are counted").required(true))
         .arg(input("The text; without it, or with -, standard input"))
 }
 
 fn check() -> Command {
-    let command = Command::new("check").about("Check a configuration; all errors at once");
+    let command = named(Subcommand::Check).about("Check a configuration; all errors at once");
     let command = command
         .arg(config_file())
         .arg(switch("print", "Print the settings in force and where they come from"));
-    SETTINGS.iter().filter_map(argument).fold(command, Command::arg)
+    SETTINGS.iter().copied().filter_map(argument).fold(command, Command::arg)
 }
 
 fn schema() -> Command {
     let help = "event: a whole CloudEvent of any of the three types; config: the file that --config names; exchange: a line \
                 that `account` reads";
-    let of =
-        Arg::new("of").value_name("OF").default_value("event").value_parser(["event", "config", "exchange"]);
-    Command::new("schema")
+    let of = Arg::new("of")
+        .value_name("OF")
+        .default_value(<&str>::from(SchemaOf::default()))
+        .value_parser(one_of::<SchemaOf>());
+    named(Subcommand::Schema)
         .about("JSON Schema of the events, of the configuration file, or of a recorded exchange")
         .arg(of.help(help))
 }
 
 fn health() -> Command {
-    let command = Command::new("health")
+    let command = named(Subcommand::Health)
         .about("Exit 0 if the sidecar is alive: for a container's HEALTHCHECK")
         .arg(option(
             "url",
@@ -182,16 +203,18 @@ fn health() -> Command {
             "What to ask [default: /livez at admin-listen, on loopback if that is every interface]",
         ))
         .arg(config_file());
-    with_settings(command, &["admin-listen"])
+    with_settings(command, &[&ADMIN_LISTEN])
 }
 
-fn with_settings(command: Command, names: &[&str]) -> Command {
-    let chosen = SETTINGS.iter().filter(|setting| names.contains(&setting.name));
+fn with_settings(command: Command, settings: &[&AnySetting]) -> Command {
+    // In the order of the table.
+    let chosen = SETTINGS.iter().filter(|known| settings.iter().any(|setting| setting.name == known.name));
+    let chosen = chosen.copied();
     chosen.filter_map(argument).fold(command, Command::arg)
 }
 
 /// The flag of a setting. Values are checked later, with those of the other layers.
-fn argument(setting: &'static Setting) -> Option<Arg> {
+fn argument(setting: &'static AnySetting) -> Option<Arg> {
     setting.flag()?;
     let allowed = match setting.kind {
         Kind::Path | Kind::Address => String::new(),
@@ -214,13 +237,24 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
-/// A flag that names a file, whatever bytes its name has.
+/// A value that is one of the words of a `T`.
+fn one_of<T>() -> impl TypedValueParser<Value = T>
+where
+    T: VariantNames + FromStr<Err = strum::ParseError> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(T::VARIANTS)
+        .try_map(|word| word.parse::<T>().map_err(|error| error.to_string()))
+}
+
+/// A flag that names a file, for any bytes in its name.
 fn file(name: &'static str, help: impl Into<clap::builder::StyledStr>) -> Arg {
     option(name, "FILE", help).value_parser(value_parser!(PathBuf))
 }
 
 fn config_file() -> Arg {
-    file("config", "Flat TOML with any of the settings; flags and environment win [env: TOKENWEIR_CONFIG]")
+    let help =
+        format!("Flat TOML with any of the settings; flags and environment win [env: {CONFIG_VARIABLE}]");
+    file("config", help)
 }
 
 fn input(help: &'static str) -> Arg {

@@ -5,8 +5,9 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use strum::VariantNames;
 
-use super::examples;
+use super::subcommand::{Subcommand, examples_of};
 use crate::config::{self, ConfigError};
 use metering::names;
 
@@ -48,7 +49,7 @@ impl Failure {
         Failure { code: USAGE, message: message.into(), example: true }
     }
 
-    /// The same without a line to copy: what it says is enough.
+    /// The same failure without a line to copy: the message is enough.
     pub(super) fn alone(self) -> Failure {
         Failure { example: false, ..self }
     }
@@ -67,13 +68,14 @@ impl Failure {
         Failure { code: BAD_CONFIG, message, example: false }
     }
 
-    /// The same, as an error of a setting.
+    /// The same failure, as an error of a setting.
     pub(super) fn of(self, thing: &str) -> Failure {
         Failure { message: format!("{thing}: {}", self.message), ..self }
     }
 
     /// Says it on standard error, for the command of that name.
-    pub(super) fn tell(&self, command: &str) -> ExitCode {
+    pub(super) fn tell(&self, command: Subcommand) -> ExitCode {
+        let command = command.name();
         let mut text = format!("tokenweir {command}: {}\n", names::shown_lines(&self.message));
         if self.example {
             text.push_str(&example_text(command));
@@ -91,7 +93,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-/// What to do about an error of the ledger's directory.
+/// The remedy for an error of the ledger's directory.
 fn advice(error: &anyhow::Error) -> Option<&'static str> {
     use crate::ledger::OpenError;
     use crate::report::ReportError;
@@ -115,13 +117,14 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
     })
 }
 
-/// Says on standard error what is no failure.
-pub(super) fn warn(command: &str, text: &str) {
-    let line = wrapped(&format!("tokenweir {command}: {}\n", names::shown_lines(text)), columns());
+/// Prints a warning on standard error.
+pub(super) fn warn(command: Subcommand, text: &str) {
+    let line = format!("tokenweir {}: {}\n", command.name(), names::shown_lines(text));
+    let line = wrapped(&line, columns());
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// What clap says: help and version on standard output, everything else on standard error, with a line
+/// Prints the message of clap: help and version on standard output, everything else on standard error, with a line
 /// that can be copied.
 pub(super) fn parsing(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if error.kind() == ErrorKind::InvalidUtf8 {
@@ -146,7 +149,7 @@ pub(super) fn parsing(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let command = arguments.get(1).and_then(|name| name.to_str()).unwrap_or_default();
     let more = match error.kind() {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => String::new(),
-        ErrorKind::InvalidSubcommand => format!("\nCommands: {}\n", examples::commands().join(", ")),
+        ErrorKind::InvalidSubcommand => format!("\nCommands: {}\n", Subcommand::VARIANTS.join(", ")),
         _ if error.use_stderr() => example_text(command),
         _ => String::new(),
     };
@@ -164,10 +167,7 @@ fn not_utf8(arguments: &[OsString]) -> ExitCode {
 }
 
 fn example_text(command: &str) -> String {
-    match examples::of(command) {
-        [] => String::new(),
-        [first, ..] => format!("\nFor example:\n  {first}\n"),
-    }
+    examples_of(command).first().map_or(String::new(), |line| format!("\nFor example:\n  {line}\n"))
 }
 
 /// `1 error`, `2 errors`.

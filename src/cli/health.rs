@@ -12,15 +12,13 @@ use http::uri::Authority;
 
 use super::failure::{Done, Failure};
 use super::layers::values;
+use crate::config::settings::ADMIN_LISTEN;
 use crate::config::{ConfigError, Values};
 
 /// Less than the three seconds or so that orchestrators grant a probe.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// A status line is all that is read.
 const ANSWER_BYTES_MAX: u64 = 1_024;
-
-/// The key of the admin port in a configuration file.
-const KEY: &str = "admin_listen";
 
 pub(super) fn run(matches: &ArgMatches) -> Done {
     let (url, from) = match matches.get_one::<String>("url") {
@@ -35,18 +33,19 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
 }
 
 /// The page of the admin port that the configuration names, and what names it. Nothing else of the
-/// configuration matters: a sidecar that runs is alive, whatever a file says by now.
+/// configuration matters: a sidecar that runs is alive, even if its file is wrong by now.
 fn configured(values: &Values) -> Result<(String, String), Failure> {
-    let thing = values.thing("admin-listen");
-    if values.file_is_broken() || values.is_wrong("admin-listen") {
-        let mine = |error: &&ConfigError| {
-            values.file_is_broken() || error.thing.ends_with(&thing) || error.thing.ends_with(KEY)
-        };
-        return Err(Failure::config(&values.errors().iter().filter(mine).cloned().collect::<Vec<_>>()));
-    }
-    let text = values.text("admin-listen").unwrap_or_default();
-    let address = text.to_socket_addrs().ok().and_then(|mut all| all.next());
-    let address = address.ok_or_else(|| Failure::run(format!("{thing}: {text:?} has no address")))?;
+    let thing = values.thing(&ADMIN_LISTEN);
+    let address = match values.get(&ADMIN_LISTEN) {
+        Some(address) if !values.file_is_broken() && !values.is_wrong(&ADMIN_LISTEN) => address,
+        _ => {
+            let key = ADMIN_LISTEN.key();
+            let mine = |error: &&ConfigError| {
+                values.file_is_broken() || error.thing.ends_with(&thing) || error.thing.ends_with(&key)
+            };
+            return Err(Failure::config(&values.errors().iter().filter(mine).cloned().collect::<Vec<_>>()));
+        }
+    };
     if address.port() == 0 {
         let problem = "port 0 is a free one, which only the start line of `serve` names; give --url http://host:port/livez";
         return Err(Failure::usage(format!("{thing}: {problem}")).alone());
@@ -65,7 +64,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The status of the answer; `from` says where the URL is from.
+/// The status of the response; `from` says where the URL is from.
 fn ask(url: &str, from: &str) -> Result<String, Failure> {
     let uri: Uri = url.parse().map_err(|error| Failure::usage(format!("--url {url:?}: {error}")).alone())?;
     let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {

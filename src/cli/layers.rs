@@ -8,10 +8,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::failure::Failure;
-use crate::config::{self, Values};
-
-/// The variable that names the configuration file.
-const CONFIG: &str = "TOKENWEIR_CONFIG";
+use crate::config::{self, CONFIG_VARIABLE, Values};
 
 /// The settings of a command.
 pub(super) fn values(matches: &ArgMatches) -> Result<Values, Failure> {
@@ -30,7 +27,8 @@ pub(super) fn values(matches: &ArgMatches) -> Result<Values, Failure> {
     };
     let given =
         matches.try_get_one::<PathBuf>("config").ok().flatten().cloned().map(|path| ("--config", path));
-    let file = given.or_else(|| std::env::var_os(CONFIG).map(|path| (CONFIG, PathBuf::from(path))));
+    let file = given
+        .or_else(|| std::env::var_os(CONFIG_VARIABLE).map(|path| (CONFIG_VARIABLE, PathBuf::from(path))));
     let mut values = match file {
         None => Values::resolve(flag, env, None),
         Some((thing, path)) => {

@@ -3,7 +3,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `commands` | the command line as clap sees it |
-//! | `examples` | lines that can be copied |
+//! | `subcommand` | the commands, and lines that can be copied |
 //! | `failure` | what is said when a command fails, and its exit code |
 //! | `layers` | the settings of a command |
 //! | `output` | standard output, and files that are read |
@@ -12,13 +12,13 @@
 //! | `health` | `health` |
 
 mod commands;
-mod examples;
 mod failure;
 mod health;
 mod layers;
 mod offline;
 mod output;
 mod readers;
+mod subcommand;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -27,13 +27,16 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use crate::config::{self, Values, settings};
+use crate::config::settings::{LEDGER, LOG_LEVEL, SETTINGS};
+use crate::config::{self, Values};
 use crate::ledger::OpenError;
+use crate::telemetry::log::LogLevel;
 use crate::{demo, serve, telemetry};
 use failure::{Done, FAILED, Failure, USAGE};
 use layers::{checked, unknown_variables, values};
 use metering::names;
 use output::to_stdout;
+use subcommand::Subcommand;
 
 /// Runs the command that the arguments name; they come with the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -43,21 +46,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return failure::parsing(&error, &arguments),
     };
     let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(USAGE) };
-    let done = match name {
-        "serve" => run_serve(matches),
-        "demo" => run_demo(matches),
-        "events" => readers::run_events(matches),
-        "report" => readers::run_report(matches),
-        "verify" => readers::run_verify(matches),
-        "drain" => readers::run_drain(matches),
-        "account" => offline::run_account(matches),
-        "count" => offline::run_count(matches),
-        "check" => run_check(matches),
-        "schema" => offline::run_schema(matches),
-        "health" => health::run(matches),
-        _ => Err(Failure::usage(format!("{name} is no command"))),
-    };
-    done.unwrap_or_else(|failure| failure.tell(name))
+    let Ok(command) = name.parse::<Subcommand>() else { return ExitCode::from(USAGE) };
+    run_command(command, matches).unwrap_or_else(|failure| failure.tell(command))
+}
+
+fn run_command(command: Subcommand, matches: &ArgMatches) -> Done {
+    match command {
+        Subcommand::Serve => run_serve(matches),
+        Subcommand::Demo => run_demo(matches),
+        Subcommand::Events => readers::run_events(matches),
+        Subcommand::Report => readers::run_report(matches),
+        Subcommand::Verify => readers::run_verify(matches),
+        Subcommand::Drain => readers::run_drain(matches),
+        Subcommand::Account => offline::run_account(matches),
+        Subcommand::Count => offline::run_count(matches),
+        Subcommand::Check => run_check(matches),
+        Subcommand::Schema => offline::run_schema(matches),
+        Subcommand::Health => health::run(matches),
+    }
 }
 
 fn run_serve(matches: &ArgMatches) -> Done {
@@ -66,10 +72,10 @@ fn run_serve(matches: &ArgMatches) -> Done {
     let mut values = values(matches)?;
     let Some(config) = config::serve_config(&mut values) else {
         // A name that is nearly right may be why something is not set.
-        warn_of_variables("serve");
+        warn_of_variables(Subcommand::Serve);
         return Err(Failure::config(values.errors()));
     };
-    let _lines = telemetry::log::init(log_level(&values));
+    let _lines = telemetry::log::init(values.get(&LOG_LEVEL).unwrap_or(LogLevel::Info));
     telemetry::log::hush_panics();
     if let Err(error) = hidden {
         tracing::warn!(%error, "a core dump of this process may hold prompts and secrets: the system does not let it forbid one");
@@ -91,25 +97,21 @@ fn of_ledger(values: &Values, error: anyhow::Error) -> Failure {
         )
     });
     let failure = Failure::from(error);
-    if unnamed { failure.of(&values.thing("ledger")) } else { failure }
-}
-
-fn log_level(values: &Values) -> &str {
-    values.text("log-level").unwrap_or("info")
+    if unnamed { failure.of(&values.thing(&LEDGER)) } else { failure }
 }
 
 /// The log level that file and environment ask for now. All of the file must be right; what the
 /// files hold that it names is not looked at: they are read again for themselves.
-fn read_again(matches: &ArgMatches) -> anyhow::Result<String> {
+fn read_again(matches: &ArgMatches) -> anyhow::Result<LogLevel> {
     let read = || {
         let values = values(matches)?;
         checked(&values)?;
-        Ok(log_level(&values).to_owned())
+        Ok(values.get(&LOG_LEVEL).unwrap_or(LogLevel::Info))
     };
     read().map_err(|failure: Failure| anyhow::anyhow!(failure.message))
 }
 
-fn warn_of_variables(command: &str) {
+fn warn_of_variables(command: Subcommand) {
     for variable in unknown_variables() {
         failure::warn(command, &format!("warning: {variable}"));
     }
@@ -117,21 +119,21 @@ fn warn_of_variables(command: &str) {
 
 fn run_check(matches: &ArgMatches) -> Done {
     let mut values = values(matches)?;
-    warn_of_variables("check");
+    warn_of_variables(Subcommand::Check);
     let Some(config) = config::serve_config(&mut values) else {
         return Err(Failure::config(values.errors()));
     };
     for warning in config.warnings() {
-        failure::warn("check", &format!("warning: {warning}"));
+        failure::warn(Subcommand::Check, &format!("warning: {warning}"));
     }
     to_stdout(|out| if matches.get_flag("print") { print(&values, out) } else { writeln!(out, "ok") })
 }
 
 fn print(values: &Values, out: &mut impl Write) -> io::Result<()> {
-    for setting in settings::SETTINGS {
-        let Some(origin) = values.origin(setting.name) else { continue };
-        let secret = matches!(setting.kind, settings::Kind::Secret);
-        let shown = if secret { "(secret)".to_owned() } else { values.all(setting.name).join(", ") };
+    for setting in SETTINGS {
+        let Some(origin) = values.origin(setting) else { continue };
+        let secret = setting.is_secret();
+        let shown = if secret { "(secret)".to_owned() } else { values.texts(setting).join(", ") };
         let (shown, origin) = (names::shown(&shown), format!("{origin:?}").to_lowercase());
         writeln!(out, "{} = {shown}  # {origin}", setting.key())?;
     }

@@ -34,8 +34,8 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
         .any(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Opens FILE, or standard input for `-`. Whoever gives no FILE and sits at the terminal is told what is
-/// `wanted` instead of being waited for.
+/// Opens FILE, or standard input for `-`. A user who gives no FILE and sits at the terminal is told
+/// what is `wanted` instead of being waited for.
 pub(super) fn open(matches: &ArgMatches, wanted: &str) -> Result<Box<dyn Read>, Failure> {
     let path = matches.get_one::<PathBuf>("file").map(PathBuf::as_path);
     match path {

@@ -9,6 +9,10 @@ use clap::ArgMatches;
 use super::failure::{self, Done, FAILED, FOUND, Failure};
 use super::layers::{checked, values};
 use super::output::to_stdout;
+use super::subcommand::Subcommand;
+use crate::config::settings::{
+    AnySetting, CONTROL_INTERVAL, FLUSH_TIMEOUT, KAFKA_BROKERS, LEDGER, LEDGER_KEEP, LEDGER_MAX_BYTES,
+};
 use crate::config::{self, Origin, Values};
 use crate::ledger::{self, DATABASE, OpenError};
 use crate::report::{
@@ -16,6 +20,7 @@ use crate::report::{
 };
 use crate::report::{VerdictFormat, VerifyOptions};
 use crate::telemetry;
+use crate::telemetry::log::LogLevel;
 use metering::names;
 
 pub(super) fn run_events(matches: &ArgMatches) -> Done {
@@ -58,8 +63,7 @@ pub(super) fn run_report(matches: &ArgMatches) -> Done {
             text("from")
         )));
     }
-    let format: Format =
-        text("format").parse().map_err(|error: ReportError| Failure::usage(error.to_string()))?;
+    let format = matches.get_one::<Format>("format").copied().unwrap_or_default();
     let prices = matches.get_one::<PathBuf>("prices").map(|path| Prices::read(path)).transpose();
     let prices = prices.map_err(|error| {
         Failure::usage(format!("--prices: {}", error.to_string().replace('\n', "\n  "))).alone()
@@ -68,7 +72,7 @@ pub(super) fn run_report(matches: &ArgMatches) -> Done {
         ReportOptions { input: input(&mut values, "; or a topic: --kafka-brokers")?, by, from, to, prices };
     let report = report::report(&options).map_err(|error| of_ledger(&values, error))?;
     if let Some(unpriced) = report.unpriced_text() {
-        failure::warn("report", &unpriced);
+        failure::warn(Subcommand::Report, &unpriced);
     }
     to_stdout(|out| report.write(format, out))
 }
@@ -81,12 +85,10 @@ pub(super) fn run_verify(matches: &ArgMatches) -> Done {
         None => input(&mut values, "; or a topic: --kafka-brokers; or FILE, or - for standard input")?,
     };
     checked(&values)?;
-    let format = matches.get_one::<String>("format").map_or("", String::as_str);
-    let format: VerdictFormat =
-        format.parse().map_err(|error: ReportError| Failure::usage(error.to_string()))?;
+    let format = matches.get_one::<VerdictFormat>("format").copied().unwrap_or_default();
     let verdict = report::verify(&VerifyOptions {
         input,
-        control_interval: values.time("control-interval"),
+        control_interval: values.get(&CONTROL_INTERVAL).unwrap_or_default(),
         allow_repeats: matches.get_flag("allow-repeats"),
         allow_open: matches.get_flag("allow-open"),
         allow_cut: matches.get_flag("allow-cut"),
@@ -113,12 +115,12 @@ fn lines_of(path: PathBuf) -> Result<PathBuf, Failure> {
 /// A ledger or a topic; a flag that names the one wins over settings that name the other. `or` says what
 /// else could be given.
 fn input(values: &mut Values, or: &str) -> Result<Input, Failure> {
-    let flag = |values: &Values, name: &str| values.origin(name) == Some(Origin::Flag);
-    if flag(values, "ledger") && flag(values, "kafka-brokers") {
+    let flag = |values: &Values, setting: &AnySetting| values.origin(setting) == Some(Origin::Flag);
+    if flag(values, &LEDGER) && flag(values, &KAFKA_BROKERS) {
         return Err(Failure::usage("--ledger and --kafka-brokers: give one of them"));
     }
-    // What is wrong with a topic that is not read does not matter.
-    let topic = if flag(values, "ledger") { None } else { config::publish_config(values) };
+    // Wrong settings of a topic that is not read do not matter.
+    let topic = if flag(values, &LEDGER) { None } else { config::publish_config(values) };
     checked(values)?;
     match topic {
         Some(config) => Ok(Input::Topic(config)),
@@ -131,7 +133,7 @@ pub(super) fn run_drain(matches: &ArgMatches) -> Done {
     let config = config::publish_config(&mut values);
     if config.is_none() && values.errors().is_empty() {
         values.error_in(
-            "kafka-brokers",
+            &KAFKA_BROKERS,
             "is not set: where should the events go? Give --kafka-brokers host:port, key kafka_brokers, or \
              TOKENWEIR_KAFKA_BROKERS",
         );
@@ -140,17 +142,17 @@ pub(super) fn run_drain(matches: &ArgMatches) -> Done {
     let Some(config) = config else { return Err(Failure::config(values.errors())) };
     let dir = ledger_dir(&values, "")?;
     let mut progress = Progress::default();
-    let _lines = telemetry::log::init("warn");
+    let _lines = telemetry::log::init(LogLevel::Warn);
     let drained = report::drain(
         &DrainOptions {
             ledger: ledger::LedgerOptions {
-                keep: values.time("ledger-keep"),
-                max_bytes: values.size_bytes("ledger-max-bytes"),
-                network_fs: values.text("ledger-network-fs") == Some("allow"),
+                keep: values.get(&LEDGER_KEEP).unwrap_or_default(),
+                max_bytes: values.get(&LEDGER_MAX_BYTES).unwrap_or_default(),
+                network_fs: config::network_fs(&values),
                 ..ledger::LedgerOptions::new(&dir)
             },
             config,
-            patience: values.time("flush-timeout"),
+            patience: values.get(&FLUSH_TIMEOUT).unwrap_or_default(),
         },
         |state| progress.show(state),
     );
@@ -171,16 +173,16 @@ fn of_ledger(values: &Values, error: ReportError) -> Failure {
     let named = matches!(error, ReportError::Open(OpenError::Locked { .. } | OpenError::NetworkFs { .. }));
     let of_ledger = matches!(error, ReportError::Open(_) | ReportError::Read(_)) && !named;
     let failure = Failure::from(error);
-    if of_ledger { failure.of(&values.thing("ledger")) } else { failure }
+    if of_ledger { failure.of(&values.thing(&LEDGER)) } else { failure }
 }
 
 /// The directory of a ledger that is there; `or` says what else could be given.
 fn ledger_dir(values: &Values, or: &str) -> Result<PathBuf, Failure> {
-    let dir = values.path("ledger").unwrap_or_default();
+    let dir = values.get(&LEDGER).unwrap_or_default();
     let Some(problem) = no_ledger(&dir) else { return Ok(dir) };
-    let thing = values.thing("ledger");
-    if values.origin("ledger") == Some(Origin::Default) {
-        // Nobody has said where it is.
+    let thing = values.thing(&LEDGER);
+    if values.origin(&LEDGER) == Some(Origin::Default) {
+        // No setting says where it is.
         return Err(Failure::usage(format!(
             "no ledger is named, and {problem}; give --ledger DIR, key ledger, or TOKENWEIR_LEDGER{or}"
         )));

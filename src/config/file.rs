@@ -1,28 +1,28 @@
-//! The configuration file: flat TOML. What is whole of it is read even where a line is broken, so that
-//! one run tells all that is wrong.
+//! The configuration file: flat TOML. Its whole lines are read even where another line is broken, so
+//! that one run tells all that is wrong.
 
 use toml::de::{DeTable, DeValue, Error};
 
 /// Broken places that are told; one quote that is missing can break every line below it.
 const BROKEN_MAX: usize = 10;
 
-/// What stands in a file.
+/// The contents of a file.
 #[derive(Debug, Default)]
 pub(super) struct FileText {
     /// Keys and their values; of a file that is broken only those above the first broken place.
-    pub(super) entries: Vec<(String, Entry)>,
-    /// What is no TOML, each with its line and column.
+    pub(super) entries: Vec<(String, FileEntry)>,
+    /// The places that are not TOML, each with its line and column.
     pub(super) broken: Vec<String>,
 }
 
 /// The value of a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum FileEntry {
     /// The texts that a flag would have had: numbers are written out.
     Texts(Vec<String>),
     /// A table, with the names in it.
     Table(Vec<String>),
-    /// What no setting takes, in words.
+    /// A value that no setting takes, in words.
     Other(&'static str),
 }
 
@@ -66,7 +66,7 @@ fn broken(text: &str, errors: &[Error]) -> Vec<String> {
     told
 }
 
-/// What the parser says, and what most often is wrong with such a line. The line itself is not repeated:
+/// The parser's message, with the usual mistake in such a line. The line itself is not repeated:
 /// it may hold what should have been in a file of its own. Its key is no secret.
 fn said(message: &str, line: &str) -> String {
     let (key, value) = line.split_once('=').unwrap_or((line, ""));
@@ -90,27 +90,27 @@ fn place(text: &str, at: usize) -> (usize, usize) {
     (before.len(), before.last().map_or(0, |line| line.chars().count()) + 1)
 }
 
-fn entry(value: &DeValue<'_>) -> Entry {
+fn entry(value: &DeValue<'_>) -> FileEntry {
     match value {
-        DeValue::String(text) => Entry::Texts(vec![text.to_string()]),
+        DeValue::String(text) => FileEntry::Texts(vec![text.to_string()]),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-            Ok(number) => Entry::Texts(vec![number.to_string()]),
-            Err(_) => Entry::Texts(vec![number.as_str().to_owned()]),
+            Ok(number) => FileEntry::Texts(vec![number.to_string()]),
+            Err(_) => FileEntry::Texts(vec![number.as_str().to_owned()]),
         },
-        DeValue::Float(number) => Entry::Texts(vec![number.as_str().to_owned()]),
+        DeValue::Float(number) => FileEntry::Texts(vec![number.as_str().to_owned()]),
         DeValue::Array(items) => {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
             match texts.collect::<Option<Vec<_>>>() {
-                Some(texts) if texts.is_empty() => Entry::Other("an empty array"),
-                Some(texts) => Entry::Texts(texts),
-                None => Entry::Other("an array of other things than texts"),
+                Some(texts) if texts.is_empty() => FileEntry::Other("an empty array"),
+                Some(texts) => FileEntry::Texts(texts),
+                None => FileEntry::Other("an array of other things than texts"),
             }
         }
         DeValue::Table(table) => {
-            Entry::Table(table.iter().map(|(key, _)| key.get_ref().to_string()).collect())
+            FileEntry::Table(table.iter().map(|(key, _)| key.get_ref().to_string()).collect())
         }
-        DeValue::Boolean(_) => Entry::Other("a boolean"),
-        DeValue::Datetime(_) => Entry::Other("a date"),
+        DeValue::Boolean(_) => FileEntry::Other("a boolean"),
+        DeValue::Datetime(_) => FileEntry::Other("a date"),
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
     fn every_broken_line_is_told_once_with_its_place() {
         let text = "threads = 2\nlisten = 127.0.0.1:80 # no quotes\n\nledger = \"l\nthreads = 3\n";
         let read = read(text);
-        assert_eq!(read.entries, [("threads".to_owned(), Entry::Texts(vec!["2".to_owned()]))]);
+        assert_eq!(read.entries, [("threads".to_owned(), FileEntry::Texts(vec!["2".to_owned()]))]);
         let places: Vec<_> = read.broken.iter().map(|line| line.split(": ").next().unwrap()).collect();
         assert_eq!(
             places,
@@ -151,15 +151,15 @@ mod tests {
             "\u{feff}a = 0x10\r\nb = [\"x\", \"y\"]\r\nc = 1_000\r\nd = 0.5\ne = [1]\nf = true\n[g]\nh = 1",
         );
         assert_eq!(read.broken, Vec::<String>::new());
-        let texts = |texts: &[&str]| Entry::Texts(texts.iter().map(|text| (*text).to_owned()).collect());
+        let texts = |texts: &[&str]| FileEntry::Texts(texts.iter().map(|text| (*text).to_owned()).collect());
         let expected = [
             ("a", texts(&["16"])),
             ("b", texts(&["x", "y"])),
             ("c", texts(&["1000"])),
             ("d", texts(&["0.5"])),
-            ("e", Entry::Other("an array of other things than texts")),
-            ("f", Entry::Other("a boolean")),
-            ("g", Entry::Table(vec!["h".to_owned()])),
+            ("e", FileEntry::Other("an array of other things than texts")),
+            ("f", FileEntry::Other("a boolean")),
+            ("g", FileEntry::Table(vec!["h".to_owned()])),
         ];
         assert_eq!(read.entries, expected.map(|(key, entry)| (key.to_owned(), entry)));
     }

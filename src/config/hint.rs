@@ -1,6 +1,6 @@
-//! What was probably meant: the nearest word, the unit that is read, the port that is missing.
+//! Guesses at the value that was meant: the nearest word, the unit that is read, the port that is missing.
 
-use super::settings::Kind;
+use super::kind::Kind;
 use super::value::{format_duration, format_size};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const TIME_WORDS: &[(&[&str], f64)] = &[
     (&["w", "week", "weeks"], 7.0 * 86_400e3),
 ];
 
-/// Units of size, in bytes. Whoever writes `MB` here is shown `MiB`.
+/// Units of size, in bytes. A user who writes `MB` is shown `MiB`.
 const SIZE_WORDS: &[(&[&str], f64)] = &[
     (&["b", "byte", "bytes"], 1.0),
     (&["k", "kb", "ki", "kib"], 1_024.0),
@@ -30,8 +30,8 @@ pub(super) fn nearest(given: &str, known: impl Iterator<Item = String>) -> Optio
     with_edits.filter(|(edits, _)| (1..=edits_max).contains(edits)).min().map(|(_, name)| name)
 }
 
-/// What to say after the range of a value that is not allowed; nothing where nothing is near. What is
-/// suggested is `allowed`.
+/// The hint after the range of a value that is not allowed; empty where nothing is near. Only values that are
+/// `allowed` are suggested.
 pub(super) fn hint(kind: Kind, text: &str, allowed: impl Fn(&str) -> bool) -> String {
     let bare = |units: &[&str]| {
         let with = units.iter().map(|unit| format!("{text}{unit}"));
@@ -45,7 +45,7 @@ pub(super) fn hint(kind: Kind, text: &str, allowed: impl Fn(&str) -> bool) -> St
     };
     let said = match kind {
         Kind::Choice(words) => meant(word(words, text)),
-        // What is right in itself is only out of the range.
+        // A value with the right unit is only out of the range.
         Kind::Time(..) if is_number => {
             bare(&["s", "ms", "m", "h"]).or_else(|| meant(time(&format!("{text}s"))))
         }
@@ -144,7 +144,7 @@ fn address(text: &str, allowed: impl Fn(&str) -> bool) -> Option<String> {
 mod tests {
     use super::super::Values;
 
-    /// What is said of a value in a file after its range.
+    /// The hint for a value in a file, after its range.
     fn said(key: &str, value: &str) -> String {
         let text = format!("{key} = {value}");
         let values = Values::resolve(|_| None, |_| None, Some((std::path::Path::new("t.toml"), &text)));

@@ -2,7 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Values, shown};
+use super::choices::{CallerTrust, OnUntrusted};
+use super::resolve::Values;
+use super::setting::AnySetting;
+use super::settings::{
+    CALLER_CERT_NAMES, CALLER_HASH_KEY, CALLER_HASH_KEY_FILE, CALLER_MAP_FILE, CALLER_NETWORKS,
+    CALLER_SHARED_SECRET, CALLER_SHARED_SECRET_FILE, CALLER_SOURCES, CALLER_TRUST, CALLER_USER_IDS,
+    GATEWAY_APP_IDS, LISTEN_CLIENT_CA_FILE, ON_UNTRUSTED, SUBSCRIPTION_KEY_NAMES,
+};
+use super::shown;
 use crate::serve;
 use metering::caller::{CallerMap, CallerSource, HashKey, HopTest, Network, Reload, Secrets, UserIds};
 
@@ -11,11 +19,11 @@ pub(super) fn caller(values: &mut Values) -> Option<serve::CallerConfig> {
     let user_ids = user_ids(values, &sources);
     let trust = trust(values);
     let map = map(values);
-    let hash_key = values.secret("caller-hash-key", "caller-hash-key-file");
+    let hash_key = values.secret(&CALLER_HASH_KEY, &CALLER_HASH_KEY_FILE);
     Some(serve::CallerConfig {
         sources,
         trust: trust?,
-        gateway_app_ids: values.list("gateway-app-ids"),
+        gateway_app_ids: values.list(&GATEWAY_APP_IDS),
         user_ids,
         hash_key: hash_key.map(|key| HashKey::new(key.as_bytes())),
         map,
@@ -24,115 +32,113 @@ pub(super) fn caller(values: &mut Values) -> Option<serve::CallerConfig> {
 
 fn sources(values: &mut Values) -> Vec<CallerSource> {
     let mut found: Vec<CallerSource> = Vec::new();
-    let keys = values.list("subscription-key-names");
-    for text in values.list("caller-sources") {
+    let keys = values.list(&SUBSCRIPTION_KEY_NAMES);
+    for text in values.list(&CALLER_SOURCES) {
         match text.parse() {
             Ok(CallerSource::Header { name, .. })
                 if keys.iter().any(|key| key.eq_ignore_ascii_case(name.as_str())) =>
             {
                 let problem =
                     format!("{text:?} is not allowed: --subscription-key-names says that it holds a key");
-                values.error_in("caller-sources", problem);
+                values.error_in(&CALLER_SOURCES, problem);
             }
             Ok(source) => found.push(source),
-            Err(error) => values.error_in("caller-sources", shown::without(&error.to_string(), &text)),
+            Err(error) => values.error_in(&CALLER_SOURCES, shown::without(&error.to_string(), &text)),
         }
     }
-    if values.list("caller-sources").is_empty() && !values.is_wrong("caller-sources") {
-        values.error_in("caller-sources", "names no source; every call would be unattributed");
+    if values.list(&CALLER_SOURCES).is_empty() && !values.is_wrong(&CALLER_SOURCES) {
+        values.error_in(&CALLER_SOURCES, "names no source; every call would be unattributed");
     }
     // With --caller-trust mtls the same is said there.
-    let no_ca = values.text("listen-client-ca-file").is_none() && !values.is_wrong("listen-client-ca-file");
-    if found.contains(&CallerSource::ClientCert) && no_ca && values.text("caller-trust") != Some("mtls") {
+    let mtls = values.get(&CALLER_TRUST) == Some(CallerTrust::Mtls);
+    if found.contains(&CallerSource::ClientCert) && no_client_ca(values) && !mtls {
         let problem = "\"client-cert\" needs --listen-client-ca-file: without it nobody shows a certificate";
-        values.error_in("caller-sources", problem);
+        values.error_in(&CALLER_SOURCES, problem);
     }
     found
 }
 
+/// There are no roots of client certificates, and nothing wrong has been told of them.
+fn no_client_ca(values: &Values) -> bool {
+    !values.is_set(&LISTEN_CLIENT_CA_FILE) && !values.is_wrong(&LISTEN_CLIENT_CA_FILE)
+}
+
 fn user_ids(values: &mut Values, sources: &[CallerSource]) -> UserIds {
-    match values.text("caller-user-ids") {
-        Some("plain") => UserIds::Plain,
-        Some("drop") => {
-            if sources.contains(&CallerSource::EntraUser) {
-                let problem =
-                    "\"drop\" leaves the source entra-user nobody to name; allowed with it: plain, hash";
-                values.error_in("caller-user-ids", problem);
-            }
-            UserIds::Drop
-        }
-        _ => UserIds::Hash,
+    let user_ids = values.get(&CALLER_USER_IDS).unwrap_or_default();
+    if user_ids == UserIds::Drop && sources.contains(&CallerSource::EntraUser) {
+        let problem = "\"drop\" leaves the source entra-user nobody to name; allowed with it: plain, hash";
+        values.error_in(&CALLER_USER_IDS, problem);
     }
+    user_ids
 }
 
 /// The test of the hop; `None` if it makes no sense: then `values` says why.
 fn trust(values: &mut Values) -> Option<HopTest> {
-    if values.is_wrong("caller-trust") {
-        return None;
-    }
-    let mode = values.text("caller-trust").unwrap_or_default().to_owned();
-    for (name, needed) in [("caller-networks", "network"), ("caller-cert-names", "mtls")] {
-        if values.text(name).is_some() && mode != needed {
-            values.error_in(
-                name,
-                format!("needs --caller-trust {needed}, which is {mode}: nothing would be checked"),
-            );
+    let mode = values.get(&CALLER_TRUST).filter(|_| !values.is_wrong(&CALLER_TRUST))?;
+    let needs: [(&AnySetting, CallerTrust); 2] =
+        [(&CALLER_NETWORKS, CallerTrust::Network), (&CALLER_CERT_NAMES, CallerTrust::Mtls)];
+    for (setting, needed) in needs {
+        if values.is_set(setting) && mode != needed {
+            let (needed, mode): (&str, &str) = (needed.into(), mode.into());
+            let problem = format!("needs --caller-trust {needed}, which is {mode}: nothing would be checked");
+            values.error_in(setting, problem);
         }
     }
-    if values.text("on-untrusted") == Some("reject") && mode == "none" {
+    if values.get(&ON_UNTRUSTED) == Some(OnUntrusted::Reject) && mode == CallerTrust::None {
         values.error_in(
-            "on-untrusted",
+            &ON_UNTRUSTED,
             "\"reject\" needs a --caller-trust other than none, with which every hop passes",
         );
     }
-    match mode.as_str() {
-        "shared-secret" => secrets(values).map(|secrets| HopTest::SharedSecret(Arc::new(secrets))),
-        "mtls" => {
-            if values.text("listen-client-ca-file").is_none() && !values.is_wrong("listen-client-ca-file") {
+    match mode {
+        CallerTrust::None => Some(HopTest::None),
+        CallerTrust::SharedSecret => secrets(values).map(|secrets| HopTest::SharedSecret(Arc::new(secrets))),
+        CallerTrust::Mtls => {
+            if no_client_ca(values) {
                 let problem = "\"mtls\" needs the roots of the gateway's certificate, without which nobody shows one: give \
                                --listen-client-ca-file, --listen-cert-file and --listen-key-file";
-                values.error_in("caller-trust", problem);
+                values.error_in(&CALLER_TRUST, problem);
             }
-            Some(HopTest::Mtls(values.list("caller-cert-names")))
+            Some(HopTest::Mtls(values.list(&CALLER_CERT_NAMES)))
         }
-        "network" => Some(HopTest::Network(networks(values))),
-        _ => Some(HopTest::None),
+        CallerTrust::Network => Some(HopTest::Network(networks(values))),
     }
 }
 
 fn secrets(values: &mut Values) -> Option<Reload<Secrets>> {
-    let (name, file) = ("caller-shared-secret", "caller-shared-secret-file");
-    let path = if values.text(name).is_none() { values.secret_path(file) } else { None };
-    let loaded = match (values.text(name), path) {
-        (Some(text), _) => Reload::fixed(text).map_err(|problem| (name, problem)),
+    let (secret, file): (&AnySetting, &AnySetting) = (&CALLER_SHARED_SECRET, &CALLER_SHARED_SECRET_FILE);
+    let given = values.get(&CALLER_SHARED_SECRET);
+    let path = if given.is_none() { values.secret_path(&CALLER_SHARED_SECRET_FILE) } else { None };
+    let loaded = match (given, path) {
+        (Some(text), _) => Reload::fixed(&text).map_err(|problem| (secret, problem)),
         (None, Some(path)) => Reload::file(&path).map_err(|problem| (file, problem)),
-        (None, None) if values.is_wrong(name) || values.is_wrong(file) => return None,
+        (None, None) if values.is_wrong(secret) || values.is_wrong(file) => return None,
         (None, None) => {
             let problem = "\"shared-secret\" needs 1 or 2 secrets; set --caller-shared-secret-file or \
                            TOKENWEIR_CALLER_SHARED_SECRET";
-            Err(("caller-trust", problem.to_owned()))
+            Err((&*CALLER_TRUST, problem.to_owned()))
         }
     };
-    loaded.map_err(|(name, problem)| values.error_in(name, problem)).ok()
+    loaded.map_err(|(setting, problem)| values.error_in(setting, problem)).ok()
 }
 
 fn networks(values: &mut Values) -> Vec<Network> {
     let mut found = Vec::new();
-    for text in values.list("caller-networks") {
+    for text in values.list(&CALLER_NETWORKS) {
         match text.parse::<Network>() {
             Ok(network) => found.push(network),
-            Err(error) => values.error_in("caller-networks", shown::without(&error.to_string(), &text)),
+            Err(error) => values.error_in(&CALLER_NETWORKS, shown::without(&error.to_string(), &text)),
         }
     }
-    if values.list("caller-networks").is_empty() && !values.is_wrong("caller-networks") {
-        values.error_in("caller-trust", "\"network\" needs --caller-networks, such as 10.1.0.0/16");
+    if values.list(&CALLER_NETWORKS).is_empty() && !values.is_wrong(&CALLER_NETWORKS) {
+        values.error_in(&CALLER_TRUST, "\"network\" needs --caller-networks, such as 10.1.0.0/16");
     }
     found
 }
 
 fn map(values: &mut Values) -> Option<Arc<Reload<CallerMap>>> {
-    let path = values.file_path("caller-map-file")?;
-    Reload::file(&path).map(Arc::new).map_err(|problem| values.error_in("caller-map-file", problem)).ok()
+    let path = values.file_path(&CALLER_MAP_FILE)?;
+    Reload::file(&path).map(Arc::new).map_err(|problem| values.error_in(&CALLER_MAP_FILE, problem)).ok()
 }
 
 #[cfg(test)]

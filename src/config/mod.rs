@@ -1,19 +1,39 @@
 //! Settings: one table, four layers, all errors at once.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `settings` | the table, and a typed constant for each row |
+//! | `setting` | a setting: its names, kind, default and type |
+//! | `kind` | the kinds of values, and how a text becomes one |
+//! | `choices` | the words of settings that take one of a few |
+//! | `value` | durations, sizes and shares as texts |
+//! | `file` | the configuration file |
+//! | `resolve` | flag over environment over file over default, and every error |
+//! | `hint` | the value that was probably meant |
+//! | `shown` | the part of a refused value that an error may repeat |
+//! | `serve`, `traffic`, `identity`, `kafka`, `tls` | from settings to what the programs take |
+//! | `place` | whether a ledger can lie in its directory |
+//! | `schema` | the JSON Schema of the file |
 
+mod choices;
 mod file;
 mod hint;
 mod identity;
+mod kafka;
+mod kind;
 mod place;
 mod resolve;
 mod schema;
 mod serve;
+mod setting;
 pub mod settings;
 mod shown;
 mod tls;
 mod traffic;
 pub mod value;
 
+pub use kafka::publish_config;
 pub use place::advice;
-pub use resolve::{ConfigError, Origin, Values, unknown_variables};
+pub use resolve::{CONFIG_VARIABLE, ConfigError, Origin, Values, unknown_variables};
 pub use schema::json_schema;
-pub use serve::{end_of_turn, publish_config, serve_config};
+pub use serve::{end_of_turn, network_fs, serve_config};

@@ -15,7 +15,7 @@ use crate::ledger;
 /// no beginning. One that exists may be opened on a full volume: it has kept room back.
 const NEW_LEDGER_BYTES: u64 = 1 << 20;
 
-/// What is wrong with a ledger's directory and what to do about it; `None` if nothing can be seen.
+/// The fault of a ledger's directory and the remedy; `None` if no fault can be seen.
 pub(super) fn problem(dir: &Path, network_fs: bool) -> Option<String> {
     match seen(dir, network_fs) {
         Ok(()) => None,
@@ -66,7 +66,7 @@ fn existing(dir: &Path) -> Result<PathBuf, Problem> {
     Err(Problem::Io(dir.to_owned(), Errno::NOENT.into()))
 }
 
-/// What to say of `there`, which is there and no directory.
+/// The message for `there`, which exists and is no directory.
 fn no_directory(dir: &Path, there: &Path) -> String {
     let shown = there.display();
     if let Ok(target) = there.read_link() {
@@ -120,7 +120,7 @@ fn denied(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}{}; {advice}", path.display(), owner.unwrap_or_default())
 }
 
-/// What an operator can do about a directory or a file of the ledger that gives this error number.
+/// The remedy for a directory or a file of the ledger that gives this error number.
 pub fn advice(errno: Option<i32>) -> &'static str {
     match errno.map(Errno::from_raw_os_error) {
         Some(Errno::EXIST | Errno::NOTDIR | Errno::ISDIR) => {

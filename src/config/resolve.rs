@@ -3,21 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use super::file::{self, Entry};
+use super::file::{self, FileEntry};
 use super::hint::{hint, nearest};
-use super::settings::{self, Kind, SETTINGS, Setting};
-use super::{shown, value};
+use super::kind::{FromValues, Kind, SettingValue, words};
+use super::setting::{AnySetting, Setting};
+use super::settings::SETTINGS;
+use super::shown;
 
 /// Something that is wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// The thing: flag, key or environment name as it was given.
     pub thing: String,
-    /// What is wrong, with the value where that can be no secret, and what is allowed.
+    /// The fault, with the value where that can be no secret, and the values that are allowed.
     pub problem: String,
 }
 
@@ -40,14 +40,24 @@ pub enum Origin {
     Default,
 }
 
+/// A setting as its highest layer gives it.
+#[derive(Debug)]
+struct GivenSetting {
+    origin: Origin,
+    /// The texts that are allowed, ..
+    texts: Vec<String>,
+    /// .. and the value of each.
+    values: Vec<SettingValue>,
+}
+
 /// The settings as given, each from its highest layer, and what was wrong with them.
 #[derive(Debug, Default)]
 pub struct Values {
-    given: BTreeMap<&'static str, (Vec<String>, Option<Origin>)>,
+    given: BTreeMap<&'static str, GivenSetting>,
     errors: Vec<ConfigError>,
     /// Settings of which something wrong has been told: what follows from it is told no more.
     wrong: BTreeSet<&'static str>,
-    /// The file could not be read to its end, so nobody knows what is missing in it.
+    /// The file could not be read to its end, so it is not known which settings it lacks.
     file_is_broken: bool,
 }
 
@@ -62,7 +72,7 @@ impl Values {
         let mut values = Values::default();
         let mut in_file = file.map_or_else(BTreeMap::new, |(path, text)| values.read_file(path, text));
         for setting in SETTINGS {
-            let from_env = || env(&setting.env()).map(|text| split_env(setting, &text));
+            let from_env = || env(&setting.env()).map(|text| split_env(setting, text));
             let (given, origin) = if let Some(given) = flags(setting.name) {
                 (given, Origin::Flag)
             } else if let Some(given) = from_env() {
@@ -74,14 +84,23 @@ impl Values {
             } else {
                 continue;
             };
-            let (allowed, rejected): (Vec<_>, Vec<_>) =
-                given.into_iter().partition(|text| is_allowed(setting.kind, text));
-            for text in &rejected {
-                values.reject(setting, origin, text);
-            }
-            values.given.insert(setting.name, (allowed, Some(origin)));
+            values.take(setting, origin, given);
         }
         values
+    }
+
+    fn take(&mut self, setting: &AnySetting, origin: Origin, given: Vec<String>) {
+        let mut taken = GivenSetting { origin, texts: Vec::new(), values: Vec::new() };
+        for text in given {
+            match setting.kind.read(&text) {
+                Some(value) => {
+                    taken.values.push(value);
+                    taken.texts.push(text);
+                }
+                None => self.reject(setting, origin, &text),
+            }
+        }
+        self.given.insert(setting.name, taken);
     }
 
     fn read_file(&mut self, path: &Path, text: &str) -> BTreeMap<&'static str, Vec<String>> {
@@ -90,13 +109,13 @@ impl Values {
         self.file_is_broken = !file.broken.is_empty();
         for (key, entry) in file.entries {
             let thing = format!("{}: {key}", path.display());
-            let setting = SETTINGS.iter().find(|s| s.key() == key && !matches!(s.kind, Kind::Secret));
+            let setting = SETTINGS.iter().find(|s| s.key() == key && !s.is_secret());
             match (setting, entry) {
-                (Some(setting), Entry::Texts(texts)) => {
+                (Some(setting), FileEntry::Texts(texts)) => {
                     found.insert(setting.name, texts);
                 }
-                (Some(setting), Entry::Table(_)) => self.mistyped(thing, setting, "a table"),
-                (Some(setting), Entry::Other(kind)) => self.mistyped(thing, setting, kind),
+                (Some(setting), FileEntry::Table(_)) => self.mistyped(thing, setting, "a table"),
+                (Some(setting), FileEntry::Other(kind)) => self.mistyped(thing, setting, kind),
                 (None, entry) => {
                     let (problem, meant) = unknown_key(&key, &entry);
                     self.wrong.extend(meant.iter().map(|setting| setting.name));
@@ -114,16 +133,16 @@ impl Values {
         found
     }
 
-    fn mistyped(&mut self, thing: String, setting: &'static Setting, kind: &str) {
+    fn mistyped(&mut self, thing: String, setting: &AnySetting, kind: &str) {
         self.wrong.insert(setting.name);
         self.error(thing, format!("{kind} is no value for it; allowed: {}", setting.kind.allowed()));
     }
 
-    fn reject(&mut self, setting: &'static Setting, origin: Origin, text: &str) {
+    fn reject(&mut self, setting: &AnySetting, origin: Origin, text: &str) {
         self.wrong.insert(setting.name);
-        let shown = shown::value(setting.kind, text);
-        // What is near to a value would tell it.
-        let near = || hint(setting.kind, text, |text| is_allowed(setting.kind, text));
+        let shown = setting.kind.shown(text);
+        // A word near to a hidden value would give it away.
+        let near = || hint(setting.kind, text, |text| setting.kind.read(text).is_some());
         let hint = if shown == shown::HIDDEN { String::new() } else { near() };
         let allowed = setting.kind.allowed();
         self.error(thing(setting, origin), format!("{shown} is not allowed; allowed: {allowed}{hint}"));
@@ -135,9 +154,9 @@ impl Values {
     }
 
     /// Adds an error about a setting, naming it as it was given.
-    pub fn error_in(&mut self, name: &'static str, problem: impl Into<String>) {
-        self.wrong.insert(name);
-        self.error(self.thing(name), problem);
+    pub fn error_in(&mut self, setting: &AnySetting, problem: impl Into<String>) {
+        self.wrong.insert(setting.name);
+        self.error(self.thing(setting), problem);
     }
 
     /// Adds an error about the value in the environment, which is no text.
@@ -147,116 +166,96 @@ impl Values {
         self.error(variable, "the value is not UTF-8");
     }
 
-    /// A setting as it was given: the flag, the variable or the key; the flag where nobody gave it.
-    pub fn thing(&self, name: &str) -> String {
-        let origin = self.origin(name).unwrap_or(Origin::Flag);
-        settings::find(name).map_or_else(|| name.to_owned(), |setting| thing(setting, origin))
+    /// A setting as it was given: the flag, the variable or the key; the flag where it was not given.
+    pub fn thing(&self, setting: &AnySetting) -> String {
+        thing(setting, self.origin(setting).unwrap_or(Origin::Flag))
     }
 
-    /// Something wrong has been told of this setting already. What follows from that, such as that it
+    /// An error about this setting has been told already. A consequence of it, such as that the setting
     /// is not set, would be a second error for one cause.
-    pub fn is_wrong(&self, name: &str) -> bool {
-        self.wrong.contains(name)
+    pub fn is_wrong(&self, setting: &AnySetting) -> bool {
+        self.wrong.contains(setting.name)
     }
 
-    /// The file is no TOML somewhere, which has been told. What is not set may stand behind that place.
+    /// The file is broken somewhere, which has been told. A setting that seems to be missing may stand behind that place.
     pub fn file_is_broken(&self) -> bool {
         self.file_is_broken
     }
 
-    /// What was wrong. Empty if nothing was.
+    /// Every error so far.
     pub fn errors(&self) -> &[ConfigError] {
         &self.errors
     }
 
-    /// Every value of a setting, in order.
-    pub fn all(&self, name: &str) -> &[String] {
-        self.given.get(name).map_or(&[], |(values, _)| values)
-    }
-
     /// Where a setting was given; `None` if it was not and has no default.
-    pub fn origin(&self, name: &str) -> Option<Origin> {
-        self.given.get(name).and_then(|(_, origin)| *origin)
+    pub fn origin(&self, setting: &AnySetting) -> Option<Origin> {
+        self.given.get(setting.name).map(|given| given.origin)
     }
 
-    /// A text, if there is one.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.all(name).first().map(String::as_str)
+    /// The texts of a setting, as they were given.
+    pub fn texts(&self, setting: &AnySetting) -> &[String] {
+        self.given.get(setting.name).map_or(&[], |given| &given.texts)
     }
 
-    /// Values separated by commas, without the empty ones.
-    pub fn list(&self, name: &str) -> Vec<String> {
-        let words = self.all(name).iter().flat_map(|text| text.split(','));
-        words.map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    /// It has a value, its own or the default.
+    pub fn is_set(&self, setting: &AnySetting) -> bool {
+        !self.texts(setting).is_empty()
     }
 
-    /// A path, if there is one.
-    pub fn path(&self, name: &str) -> Option<PathBuf> {
-        self.text(name).map(PathBuf::from)
+    /// The value of a setting. `None` where none was given and there is no default, and where it was rejected, which
+    /// has been told.
+    pub fn get<T: FromValues>(&self, setting: &Setting<T>) -> Option<T> {
+        let given = self.given.get(setting.name).filter(|given| !given.values.is_empty())?;
+        T::from_values(&given.values)
     }
 
-    /// A duration; zero where the value was rejected.
-    pub fn time(&self, name: &str) -> Duration {
-        self.text(name).and_then(value::duration).unwrap_or_default()
+    /// The texts of a list; empty where none were given.
+    pub fn list(&self, setting: &Setting<Vec<String>>) -> Vec<String> {
+        self.get(setting).unwrap_or_default()
     }
 
-    /// A size in bytes; zero where the value was rejected.
-    pub fn size_bytes(&self, name: &str) -> u64 {
-        self.text(name).and_then(value::size_bytes).unwrap_or_default()
-    }
-
-    /// A share in parts per million; zero where the value was rejected.
-    pub fn share_ppm(&self, name: &str) -> u32 {
-        self.text(name).and_then(value::share_ppm).unwrap_or_default()
-    }
-
-    /// A number; zero where the value was rejected.
-    pub fn count(&self, name: &str) -> usize {
-        self.text(name).and_then(|text| text.parse().ok()).unwrap_or_default()
-    }
-
-    /// The path of a file that holds no secret. What has the shape of one is no path: it is an error that does not
-    /// repeat it.
-    pub fn file_path(&mut self, name: &'static str) -> Option<PathBuf> {
-        let text = self.text(name)?.to_owned();
-        let path = shown::file_path(&text);
+    /// The path of a file that holds no secret. A text in the shape of one is no path: it is an error that does
+    /// not repeat it.
+    pub fn file_path(&mut self, setting: &Setting<PathBuf>) -> Option<PathBuf> {
+        let path = shown::file_path(self.texts(setting).first()?);
         if path.is_none() {
-            self.error_in(name, "names no file, and the value is not repeated, for it looks like a secret");
+            self.error_in(
+                setting,
+                "names no file, and the value is not repeated, for it looks like a secret",
+            );
         }
         path
     }
 
     /// The path of a file that holds a secret or a key. A value that is no path may be what should be in the
     /// file: it is an error that does not repeat it.
-    pub fn secret_path(&mut self, name: &'static str) -> Option<PathBuf> {
-        let text = self.text(name)?.to_owned();
-        let path = shown::secret_path(&text);
+    pub fn secret_path(&mut self, setting: &Setting<PathBuf>) -> Option<PathBuf> {
+        let path = shown::secret_path(self.texts(setting).first()?);
         if path.is_none() {
             let problem = "names no file, and the value is not repeated, for it may be the secret itself; give the path \
                            of a file that holds it";
-            self.error_in(name, problem);
+            self.error_in(setting, problem);
         }
         path
     }
 
-    /// A secret: from the environment, or the contents of the file that `NAME-file` names,
-    /// without white space at its ends.
-    pub fn secret(&mut self, name: &'static str, file_name: &'static str) -> Option<String> {
-        if let Some(secret) = self.text(name) {
+    /// A secret: from the environment, or the contents of its file, without white space at its ends.
+    pub fn secret(&mut self, setting: &Setting<String>, file: &Setting<PathBuf>) -> Option<String> {
+        if let Some(secret) = self.get(setting) {
             return Some(secret.trim().to_owned());
         }
-        let path = self.secret_path(file_name)?;
+        let path = self.secret_path(file)?;
         match std::fs::read_to_string(&path) {
             Ok(text) => Some(text.trim().to_owned()),
             Err(error) => {
-                self.error_in(file_name, format!("{} cannot be read: {error}", path.display()));
+                self.error_in(file, format!("{} cannot be read: {error}", path.display()));
                 None
             }
         }
     }
 }
 
-fn thing(setting: &Setting, origin: Origin) -> String {
+fn thing(setting: &AnySetting, origin: Origin) -> String {
     match origin {
         Origin::Flag | Origin::Default => setting.flag().unwrap_or_else(|| setting.env()),
         Origin::Env => setting.env(),
@@ -264,20 +263,18 @@ fn thing(setting: &Setting, origin: Origin) -> String {
     }
 }
 
-fn split_env(setting: &Setting, text: &str) -> Vec<String> {
+fn split_env(setting: &AnySetting, text: String) -> Vec<String> {
     match setting.kind {
-        Kind::Repeated(_) => {
-            text.split(',').map(|part| part.trim().to_owned()).filter(|p| !p.is_empty()).collect()
-        }
-        _ => vec![text.to_owned()],
+        Kind::Repeated(_) => words(&text),
+        _ => vec![text],
     }
 }
 
-/// What to say of a key that is no setting, and the settings that were probably meant.
-fn unknown_key(key: &str, entry: &Entry) -> (String, Vec<&'static Setting>) {
-    let in_file = || SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::Secret));
+/// The error for a key that is no setting, and the settings that were probably meant.
+fn unknown_key(key: &str, entry: &FileEntry) -> (String, Vec<&'static AnySetting>) {
+    let in_file = || SETTINGS.iter().copied().filter(|setting| !setting.is_secret());
     let named = |key: &str| in_file().find(|setting| setting.key() == key);
-    if let Entry::Table(names) = entry {
+    if let FileEntry::Table(names) = entry {
         // `[kafka] brokers = ..`
         let meant: Vec<_> =
             names.iter().filter_map(|name| named(&format!("{key}_{name}")).or_else(|| named(name))).collect();
@@ -288,13 +285,13 @@ fn unknown_key(key: &str, entry: &Entry) -> (String, Vec<&'static Setting>) {
         };
         return (format!("is not a setting, and no setting is a table: the file is flat{hint}"), meant);
     }
-    if let Some(known) = nearest(&key.replace('-', "_"), in_file().map(Setting::key)) {
+    if let Some(known) = nearest(&key.replace('-', "_"), in_file().map(AnySetting::key)) {
         return (format!("is not a setting; did you mean {known}?"), named(&known).into_iter().collect());
     }
     if let Some(known) = named(&key.replace('-', "_")) {
         return (format!("is not a setting; did you mean {}?", known.key()), vec![known]);
     }
-    let secret = SETTINGS.iter().find(|setting| setting.key() == key);
+    let secret = SETTINGS.iter().copied().find(|setting| setting.key() == key);
     match secret {
         Some(setting) => {
             let problem = format!(
@@ -314,7 +311,7 @@ pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<ConfigE
     let ours = names.into_iter().filter(|name| name.starts_with("TOKENWEIR_") && !known(name));
     let mut found: Vec<_> = ours
         .filter_map(|name| {
-            let near = nearest(&name, SETTINGS.iter().map(Setting::env))?;
+            let near = nearest(&name, SETTINGS.iter().map(|setting| setting.env()))?;
             Some(ConfigError { thing: name, problem: format!("is not a setting; did you mean {near}?") })
         })
         .collect();
@@ -323,29 +320,15 @@ pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<ConfigE
 }
 
 /// The configuration file's own variable, which is no setting of the file.
-const CONFIG_VARIABLE: &str = "TOKENWEIR_CONFIG";
-
-fn is_allowed(kind: Kind, text: &str) -> bool {
-    match kind {
-        // What may be a secret is asked of no name server.
-        Kind::Address => text.parse::<SocketAddr>().is_ok() || shown::harmless(text) && resolves(text),
-        Kind::Choice(words) => words.contains(&text),
-        Kind::Count(min, max) => text.parse::<u64>().is_ok_and(|n| (min..=max).contains(&n)),
-        Kind::Time(min, max) => value::duration(text).is_some_and(|t| (min..=max).contains(&t)),
-        Kind::Size(min, max) => value::size_bytes(text).is_some_and(|n| (min..=max).contains(&n)),
-        Kind::Share => value::share_ppm(text).is_some(),
-        Kind::Path | Kind::Text(_) | Kind::List(_) | Kind::Repeated(_) | Kind::Secret => !text.is_empty(),
-    }
-}
-
-/// `localhost:8080`: a name that the system can resolve now.
-fn resolves(text: &str) -> bool {
-    std::net::ToSocketAddrs::to_socket_addrs(text).is_ok_and(|mut found| found.next().is_some())
-}
+pub const CONFIG_VARIABLE: &str = "TOKENWEIR_CONFIG";
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::settings::{DRAIN_TIMEOUT, KAFKA_TOPIC, LOG_LEVEL, THREADS, UPSTREAM};
     use super::*;
+    use crate::telemetry::log::LogLevel;
 
     fn resolve(flags: &[(&str, &str)], env: &[(&str, &str)], file: Option<&str>) -> Values {
         let flag = |name: &str| {
@@ -363,11 +346,11 @@ mod tests {
         let env = [("TOKENWEIR_THREADS", "3"), ("TOKENWEIR_DRAIN_TIMEOUT", "2s")];
         let values = resolve(&[("threads", "4")], &env, Some(file));
         assert!(values.errors().is_empty(), "{:?}", values.errors());
-        assert_eq!(values.count("threads"), 4);
-        assert_eq!(values.time("drain-timeout"), Duration::from_secs(2));
-        assert_eq!(values.text("kafka-topic"), Some("from-file"));
-        assert_eq!(values.text("log-level"), Some("info"));
-        assert_eq!(values.origin("kafka-topic"), Some(Origin::File));
+        assert_eq!(values.get(&THREADS), Some(4));
+        assert_eq!(values.get(&DRAIN_TIMEOUT), Some(Duration::from_secs(2)));
+        assert_eq!(values.get(&KAFKA_TOPIC).as_deref(), Some("from-file"));
+        assert_eq!(values.get(&LOG_LEVEL), Some(LogLevel::Info));
+        assert_eq!(values.origin(&KAFKA_TOPIC), Some(Origin::File));
     }
 
     #[test]
@@ -441,6 +424,6 @@ mod tests {
     #[test]
     fn a_list_in_the_environment_is_split_at_commas() {
         let values = resolve(&[], &[("TOKENWEIR_UPSTREAM", "a=http://h:1, b=http://h:2")], None);
-        assert_eq!(values.all("upstream"), ["a=http://h:1", "b=http://h:2"]);
+        assert_eq!(values.list(&UPSTREAM), ["a=http://h:1", "b=http://h:2"]);
     }
 }

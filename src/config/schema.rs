@@ -3,11 +3,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::settings::{Kind, SETTINGS, Setting};
+use super::kind::Kind;
+use super::setting::AnySetting;
+use super::settings::SETTINGS;
 
 /// JSON Schema, draft 2020-12, of the TOML file: one flat table.
 pub fn json_schema() -> Value {
-    let in_file = SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::Secret));
+    let in_file = SETTINGS.iter().filter(|setting| !setting.is_secret());
     let properties: Map<String, Value> = in_file.map(|setting| (setting.key(), property(setting))).collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -18,7 +20,7 @@ pub fn json_schema() -> Value {
     })
 }
 
-fn property(setting: &Setting) -> Value {
+fn property(setting: &AnySetting) -> Value {
     let mut property = rule(setting.kind);
     property["description"] = format!("{} [{}]", setting.help, setting.kind.allowed()).into();
     if let Some(default) = setting.default {
@@ -28,7 +30,7 @@ fn property(setting: &Setting) -> Value {
     property
 }
 
-/// What a value may be. Ranges of values with a unit stand in the description: a schema cannot say them.
+/// The rule for a value. Ranges of values with a unit stand in the description: a schema cannot say them.
 fn rule(kind: Kind) -> Value {
     let text = json!({"type": "string", "minLength": 1});
     match kind {
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
     use crate::config::Values;
 
-    /// What the schema allows is read without error, and what it forbids is an error.
+    /// A value that the schema allows is read without error, and one that it forbids is an error.
     #[test]
     fn the_schema_and_the_reader_agree() {
         let schema = json_schema();
@@ -61,7 +63,7 @@ mod tests {
         for setting in SETTINGS {
             let key = setting.key();
             let property = &schema["properties"][&key];
-            if matches!(setting.kind, Kind::Secret) {
+            if setting.is_secret() {
                 assert!(property.is_null() && !reads(&format!("{key} = \"x\"")), "{key}");
                 continue;
             }

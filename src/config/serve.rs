@@ -1,14 +1,17 @@
 //! From settings to what the programs take.
 
-use std::net::{SocketAddr, ToSocketAddrs};
-
 use http::HeaderName;
 
-use super::{Values, identity, place, settings, shown, tls, traffic};
-use crate::publish::{Auth, Secret, TokenSource};
-use crate::tee::Share;
-use crate::telemetry::PerCaller;
-use crate::{ledger, proxy, publish, serve};
+use super::choices::{EndOfTurn, NetworkFs, OnLedgerFailure};
+use super::kafka::publish_config;
+use super::resolve::Values;
+use super::settings::{
+    ADMIN_LISTEN, ANSWER_MEMORY, CONTROL_INTERVAL, DRAIN_TIMEOUT, DRIFT_SAMPLE, END_OF_TURN, FLUSH_TIMEOUT,
+    LEDGER, LEDGER_KEEP, LEDGER_MAX_BYTES, LEDGER_NETWORK_FS, LISTEN, MAX_CALLS, METRICS_PER_CALLER,
+    ON_LEDGER_FAILURE, PROMPT_MEMORY, SUBSCRIPTION_KEY_NAMES, THREADS, UPSTREAM,
+};
+use super::{identity, place, shown, tls, traffic};
+use crate::{ledger, proxy, serve};
 use metering::meter::Rules;
 
 /// The configuration of `serve`, or `None` if something is wrong: then `values` holds the errors.
@@ -19,69 +22,68 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
     let upstreams = upstreams(values);
     let publish = publish_config(values);
     let caller = identity::caller(values);
-    let listen = address(values, "listen");
-    let admin_listen = address(values, "admin-listen");
-    let query_names = values.list("subscription-key-names");
+    let query_names = values.list(&SUBSCRIPTION_KEY_NAMES);
     let header_names = header_names(values, &query_names);
     let listen_tls = tls::caller_tls(values);
-    let tls = tls::service_tls(values);
+    let https = values.list(&UPSTREAM).iter().any(|text| name_and_url(text).1.starts_with("https:"));
+    let tls = tls::service_tls(values, https);
     ledger_place(values);
     if !values.errors().is_empty() {
         return None;
     }
     Some(serve::Config {
         proxy: proxy::Config {
-            listen: listen?,
+            listen: values.get(&LISTEN)?,
             listen_tls,
-            threads: values.count("threads"),
+            threads: values.get(&THREADS)?,
             upstreams,
             tls,
             removals: proxy::Removals { headers: header_names, query: query_names },
-            drain_timeout: values.time("drain-timeout"),
-            reject_when_full: values.text("on-ledger-failure") == Some("reject"),
-            limits: traffic::limits(values),
-            policy: traffic::policy(values),
+            drain_timeout: values.get(&DRAIN_TIMEOUT)?,
+            reject_when_full: values.get(&ON_LEDGER_FAILURE)? == OnLedgerFailure::Reject,
+            limits: traffic::limits(values)?,
+            policy: traffic::policy(values)?,
         },
-        admin_listen: admin_listen?,
+        admin_listen: values.get(&ADMIN_LISTEN)?,
         ledger: ledger::LedgerOptions {
-            dir: values.path("ledger")?,
-            slots: values.count("max-calls"),
-            keep: values.time("ledger-keep"),
-            control_interval: values.time("control-interval"),
+            dir: values.get(&LEDGER)?,
+            slots: values.get(&MAX_CALLS)?,
+            keep: values.get(&LEDGER_KEEP)?,
+            control_interval: values.get(&CONTROL_INTERVAL)?,
             publishes: publish.is_some(),
-            max_bytes: values.size_bytes("ledger-max-bytes"),
-            network_fs: values.text("ledger-network-fs") == Some("allow"),
+            max_bytes: values.get(&LEDGER_MAX_BYTES)?,
+            network_fs: network_fs(values),
         },
         publish,
         caller: caller?,
-        metrics_per_caller: match values.text("metrics-per-caller") {
-            Some("department") => PerCaller::Department,
-            Some("caller") => PerCaller::Caller,
-            _ => PerCaller::Off,
-        },
-        prompt_memory_bytes: usize::try_from(values.size_bytes("prompt-memory")).unwrap_or(usize::MAX),
-        answer_memory_bytes: usize::try_from(values.size_bytes("answer-memory")).unwrap_or(usize::MAX),
-        drift_sample: Share::from_ppm(values.share_ppm("drift-sample")),
-        flush_timeout: values.time("flush-timeout"),
+        metrics_per_caller: values.get(&METRICS_PER_CALLER)?,
+        prompt_memory_bytes: values.get(&PROMPT_MEMORY)?,
+        answer_memory_bytes: values.get(&ANSWER_MEMORY)?,
+        drift_sample: values.get(&DRIFT_SAMPLE)?,
+        flush_timeout: values.get(&FLUSH_TIMEOUT)?,
     })
 }
 
+/// Whether the ledger may lie on a file system of the network.
+pub fn network_fs(values: &Values) -> bool {
+    values.get(&LEDGER_NETWORK_FS) == Some(NetworkFs::Allow)
+}
+
 fn ledger_place(values: &mut Values) {
-    let network_fs = values.text("ledger-network-fs") == Some("allow");
-    let dir = values.path("ledger").filter(|_| !values.is_wrong("ledger-network-fs"));
-    if let Some(problem) = dir.and_then(|dir| place::problem(&dir, network_fs)) {
-        values.error_in("ledger", problem);
+    let dir = values.get(&LEDGER).filter(|_| !values.is_wrong(&LEDGER_NETWORK_FS));
+    if let Some(problem) = dir.and_then(|dir| place::problem(&dir, network_fs(values))) {
+        values.error_in(&LEDGER, problem);
     }
 }
 
 fn upstreams(values: &mut Values) -> Vec<proxy::Upstream> {
     let end_of_turn = end_of_turn(values);
     let mut found: Vec<proxy::Upstream> = Vec::new();
-    for text in values.all("upstream").to_vec() {
+    for text in values.list(&UPSTREAM) {
         match upstream(&text, end_of_turn) {
             Ok(upstream) if found.iter().any(|other| other.name() == upstream.name()) => {
                 values.error_in(
-                    "upstream",
+                    &UPSTREAM,
                     format!(
                         "{} is a second upstream of that name; names must differ",
                         shown::upstream(&text)
@@ -89,15 +91,15 @@ fn upstreams(values: &mut Values) -> Vec<proxy::Upstream> {
                 );
             }
             Ok(upstream) => found.push(upstream),
-            Err(problem) => values.error_in("upstream", format!("{} {problem}", shown::upstream(&text))),
+            Err(problem) => values.error_in(&UPSTREAM, format!("{} {problem}", shown::upstream(&text))),
         }
     }
     if found.len() > 1 && found.iter().any(|upstream| upstream.name().is_none()) {
-        values.error_in("upstream", "several upstreams need a NAME each: NAME=https://host");
+        values.error_in(&UPSTREAM, "several upstreams need a NAME each: NAME=https://host");
     }
-    if values.all("upstream").is_empty() && !values.is_wrong("upstream") {
+    if !values.is_set(&UPSTREAM) && !values.is_wrong(&UPSTREAM) {
         values.error(
-            "upstream",
+            UPSTREAM.name,
             "is not set; give --upstream https://NAME.openai.azure.com, key upstream, or TOKENWEIR_UPSTREAM",
         );
     }
@@ -106,27 +108,29 @@ fn upstreams(values: &mut Values) -> Vec<proxy::Upstream> {
 
 /// Whether the service bills the token that ends a turn; `None` for `auto`.
 pub fn end_of_turn(values: &Values) -> Option<bool> {
-    match values.text("end-of-turn") {
-        Some("0") => Some(false),
-        Some("1") => Some(true),
-        _ => None,
+    match values.get(&END_OF_TURN)? {
+        EndOfTurn::Auto => None,
+        EndOfTurn::Free => Some(false),
+        EndOfTurn::Billed => Some(true),
     }
+}
+
+/// `[NAME=]URL`.
+fn name_and_url(text: &str) -> (Option<&str>, &str) {
+    text.split_once('=').map_or((None, text), |(name, url)| (Some(name), url))
 }
 
 /// `[NAME=]http(s)://host[:port]`.
 fn upstream(text: &str, end_of_turn: Option<bool>) -> Result<proxy::Upstream, String> {
-    let (name, url) = match text.split_once('=') {
-        Some((name, url)) => (Some(name.to_owned()), url),
-        None => (None, text),
-    };
+    let (name, url) = name_and_url(text);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    if name.as_ref().is_some_and(|name| name.is_empty() || !name.bytes().all(plain)) {
+    if name.is_some_and(|name| name.is_empty() || !name.bytes().all(plain)) {
         return Err("has a NAME that is no path segment; allowed: letters, digits, - . _ ~".to_owned());
     }
     // api.openai.com does not bill the token that ends a turn; Azure does.
     let host = url.split_once("://").map_or(url, |(_, rest)| rest).split([':', '/']).next().unwrap_or("");
     let end_of_turn = end_of_turn.unwrap_or(!host.eq_ignore_ascii_case("api.openai.com"));
-    proxy::Upstream::new(name, url, Rules { end_of_turn })
+    proxy::Upstream::new(name.map(str::to_owned), url, Rules { end_of_turn })
         .map_err(|error| format!("is not allowed: {error}; allowed: [NAME=]http(s)://host[:port]"))
 }
 
@@ -138,158 +142,16 @@ fn header_names(values: &mut Values, names: &[String]) -> Vec<HeaderName> {
             Ok(name) => found.push(name),
             Err(_) => {
                 let problem = format!("{} is no header name; allowed: names, not keys", shown::word(name));
-                values.error_in("subscription-key-names", problem);
+                values.error_in(&SUBSCRIPTION_KEY_NAMES, problem);
             }
         }
     }
     found
-}
-
-fn address(values: &mut Values, name: &'static str) -> Option<SocketAddr> {
-    let found = values.text(name).and_then(|text| text.to_socket_addrs().ok()).and_then(|mut all| all.next());
-    if found.is_none() && values.errors().is_empty() {
-        values.error_in(name, "has no address");
-    }
-    found
-}
-
-/// Where events go, or `None` if they are not published or something is wrong: then `values`
-/// holds the errors.
-pub fn publish_config(values: &mut Values) -> Option<publish::KafkaConfig> {
-    if values.file_is_broken() {
-        return None;
-    }
-    let properties = properties(values);
-    let brokers = values.list("kafka-brokers");
-    if brokers.is_empty() {
-        let unused = publish::KafkaConfig {
-            brokers: String::new(),
-            topic: String::new(),
-            auth: Auth::None,
-            properties,
-        };
-        for error in unused.secret_properties() {
-            values.error_in("kafka-property", error.to_string());
-        }
-        return None;
-    }
-    let auth = auth(values);
-    let config = publish::KafkaConfig {
-        brokers: brokers.join(","),
-        topic: values.text("kafka-topic").unwrap_or_default().to_owned(),
-        auth: auth.clone().unwrap_or_default(),
-        properties,
-    };
-    for error in config.check() {
-        let setting = settings::SETTINGS.iter().find(|setting| setting.key() == error.key);
-        match setting {
-            // Told already, with its cause.
-            Some(setting) if auth.is_none() && LOGIN.contains(&setting.name) => {}
-            Some(setting) if values.is_wrong(setting.name) && setting.name == "kafka-topic" => {}
-            Some(setting) => values.error_in(setting.name, error.problem),
-            None => values.error_in("kafka-property", error.to_string()),
-        }
-    }
-    Some(config)
-}
-
-/// Settings of the login that is given besides its secrets.
-const LOGIN: [&str; 2] = ["kafka-auth", "kafka-entra-scope"];
-
-fn properties(values: &mut Values) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for text in values.all("kafka-property").to_vec() {
-        match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() => {
-                found.push((key.trim().to_owned(), value.trim().to_owned()))
-            }
-            _ => values
-                .error_in("kafka-property", "a property without its name is not allowed; allowed: key=value"),
-        }
-    }
-    found
-}
-
-/// The login; `None` if it makes no sense: then `values` says why, once.
-fn auth(values: &mut Values) -> Option<Auth> {
-    let connection_string = kafka_secret(values, "kafka-connection-string", "kafka-connection-string-file");
-    let password = kafka_secret(values, "kafka-sasl-password", "kafka-sasl-password-file");
-    let username = values.text("kafka-sasl-username").map(str::to_owned);
-    if LOGIN_PARTS.iter().any(|name| values.is_wrong(name)) {
-        return None;
-    }
-    let mode = values.text("kafka-auth").unwrap_or_default().to_owned();
-    if mode != "sasl" {
-        if connection_string.is_some() || password.is_some() {
-            let unused = if password.is_some() { "a password" } else { "a connection string" };
-            let problem = format!(
-                "{mode:?} has no use for {unused}, and one is given; set it to sasl, or leave that out"
-            );
-            values.error_in("kafka-auth", problem);
-            return None;
-        }
-        return if mode == "entra" { entra(values) } else { Some(Auth::None) };
-    }
-    let problem = match (connection_string, username, password) {
-        (Some(connection_string), None, None) => return Some(Auth::ConnectionString(connection_string)),
-        (None, Some(username), Some(password)) => return Some(Auth::Sasl { username, password }),
-        (None, None, None) => {
-            "\"sasl\" needs a connection string (TOKENWEIR_KAFKA_CONNECTION_STRING or --kafka-connection-string-file), or a \
-             user name and a password (--kafka-sasl-username, and TOKENWEIR_KAFKA_SASL_PASSWORD or \
-             --kafka-sasl-password-file)"
-        }
-        (None, Some(_), None) => {
-            "\"sasl\" with a user name needs the password: TOKENWEIR_KAFKA_SASL_PASSWORD or --kafka-sasl-password-file"
-        }
-        (None, None, Some(_)) => "\"sasl\" with a password needs the user name: --kafka-sasl-username",
-        (Some(_), ..) => {
-            "\"sasl\" takes a connection string or a user name and a password, and both are given; leave one out"
-        }
-    };
-    values.error_in("kafka-auth", problem);
-    None
-}
-
-/// What a login is made of. Where one of these is wrong, nothing can be said of the whole.
-const LOGIN_PARTS: [&str; 6] = [
-    "kafka-auth",
-    "kafka-connection-string",
-    "kafka-connection-string-file",
-    "kafka-sasl-username",
-    "kafka-sasl-password",
-    "kafka-sasl-password-file",
-];
-
-/// The environment of the process, in which Azure describes the identity, says where tokens come
-/// from: these names are Azure's.
-fn entra(values: &mut Values) -> Option<Auth> {
-    match TokenSource::from_env(|name| std::env::var(name).ok()) {
-        Ok(source) => {
-            Some(Auth::Entra { source, scope: values.text("kafka-entra-scope").map(str::to_owned) })
-        }
-        Err(problem) => {
-            values.error_in("kafka-auth", format!("\"entra\": {problem}"));
-            None
-        }
-    }
-}
-
-/// A secret that may be replaced while the process runs, if it comes from a file.
-fn kafka_secret(values: &mut Values, name: &'static str, file_name: &'static str) -> Option<Secret> {
-    if let Some(text) = values.text(name) {
-        return Some(Secret::new(text.trim()));
-    }
-    match Secret::from_file(&values.secret_path(file_name)?) {
-        Ok(secret) => Some(secret),
-        Err(problem) => {
-            values.error_in(file_name, problem);
-            None
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::{Kind, SETTINGS};
     use super::*;
 
     fn serve(flags: &[(&str, &str)]) -> (Option<serve::Config>, Vec<String>) {
@@ -360,7 +222,7 @@ mod tests {
         assert!(errors[0].contains("--kafka-connection-string-file"), "{errors:?}");
     }
 
-    /// Whatever is wrong with one setting is told once, and nothing that follows from it.
+    /// A fault of one setting is told once, and nothing that follows from it.
     #[test]
     fn one_cause_is_one_error() {
         const FINE: [(&str, &str); 4] = [
@@ -379,15 +241,15 @@ mod tests {
             assert!(serve_config(&mut values).is_none());
             values.errors().iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        for setting in settings::SETTINGS {
+        for setting in SETTINGS {
             let bad = match setting.kind {
-                settings::Kind::Choice(_) | settings::Kind::Share | settings::Kind::Address => "wrong",
-                settings::Kind::Count(..) | settings::Kind::Time(..) | settings::Kind::Size(..) => "-1",
+                Kind::Choice(_) | Kind::Share | Kind::Address => "wrong",
+                Kind::Count(..) | Kind::Time(..) | Kind::Size(..) => "-1",
                 _ => "",
             };
             let told = errors(setting.name, Some(bad), "");
             assert_eq!(told.len(), 1, "{}: {told:?}", setting.name);
-            if matches!(setting.kind, settings::Kind::Secret) {
+            if setting.is_secret() {
                 continue;
             }
             let key = setting.key();

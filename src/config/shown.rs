@@ -1,4 +1,4 @@
-//! What an error may repeat of a value that is refused.
+//! The part of a refused value that an error may repeat.
 //!
 //! An error names the value where that helps. But what is refused may be a secret in the wrong place: a password in
 //! a URL, the secret itself where the path of its file belongs, a connection string anywhere. So a value is repeated
@@ -6,9 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::settings::Kind;
-
-/// What is said in place of a value.
+/// Stands for a value that is not repeated.
 pub(super) const HIDDEN: &str = "the value";
 
 /// A number, a word or an address that is longer than this is none.
@@ -23,23 +21,13 @@ const BEGIN_SECRETS: [&str; 3] = ["eyJ", "sk-", "Bearer "];
 /// Paths that people give with the host of a service.
 const USUAL_PATHS: [&str; 4] = ["", "/openai", "/openai/v1", "/v1"];
 
-/// The value of a setting of this kind.
-pub(super) fn value(kind: Kind, text: &str) -> String {
-    let told = match kind {
-        Kind::Address | Kind::Choice(_) | Kind::Count(..) | Kind::Time(..) | Kind::Size(..) | Kind::Share => {
-            harmless(text)
-        }
-        Kind::Path | Kind::Text(_) | Kind::List(_) | Kind::Repeated(_) | Kind::Secret => text.is_empty(),
-    };
-    quoted(text, told)
-}
-
 /// A word of a list that is no secret.
 pub(super) fn word(text: &str) -> String {
     quoted(text, harmless(text))
 }
 
-fn quoted(text: &str, told: bool) -> String {
+/// The text in quotes if it may be told.
+pub(super) fn quoted(text: &str, told: bool) -> String {
     if told { format!("{text:?}") } else { HIDDEN.to_owned() }
 }
 
@@ -88,7 +76,7 @@ pub(super) fn file_path(text: &str) -> Option<PathBuf> {
 /// The path of a file that holds a secret; `None`: the text is none, and may be the secret itself.
 pub(super) fn secret_path(text: &str) -> Option<PathBuf> {
     let path = Path::new(text);
-    // Even a file that is not there has a folder that is, unless nobody meant one.
+    // Even the path of a file that does not exist leads through a folder that does, if it was meant as a path.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let is_path = path.exists() || path.is_symlink() || folder.is_some_and(Path::is_dir);
     is_path.then(|| path.to_owned())
@@ -119,27 +107,6 @@ mod tests {
         ] {
             assert_eq!(upstream(text), shown, "{text}");
         }
-    }
-
-    #[test]
-    fn what_has_the_shape_of_a_secret_is_shown_nowhere() {
-        for text in [
-            "Endpoint=sb://n/;SharedAccessKeyName=k;SharedAccessKey=hush",
-            "http://u:hush@h:1",
-            "eyJhbGciOiJub25lIn0.e30.hush",
-            "sk-hush",
-            "-----BEGIN PRIVATE KEY-----\nhush",
-            &"hush".repeat(20),
-        ] {
-            for kind in [Kind::Address, Kind::Count(0, 1), Kind::Choice(&["a"]), Kind::Path, Kind::Text("")] {
-                assert_eq!(value(kind, text), HIDDEN);
-            }
-            assert_eq!(without(&format!("{text:?} is wrong"), text), "the value is wrong");
-        }
-        assert_eq!(
-            (value(Kind::Count(0, 1), "20k"), word("a b")),
-            ("\"20k\"".to_owned(), "\"a b\"".to_owned())
-        );
     }
 
     #[test]

@@ -60,14 +60,14 @@ impl MockBroker {
 
 /// Reads the topic from its beginning, on a thread of its own, until dropped.
 #[derive(Debug)]
-pub(super) struct Finance {
+pub(super) struct TopicReader {
     tally: Arc<Mutex<TopicTally>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Finance {
-    pub(super) fn start(brokers: &str, fixtures: Arc<Fixtures>) -> anyhow::Result<Finance> {
+impl TopicReader {
+    pub(super) fn start(brokers: &str, fixtures: Arc<Fixtures>) -> anyhow::Result<TopicReader> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             .set("group.id", "finance")
@@ -89,7 +89,7 @@ impl Finance {
                 lock(&tally_of_thread).add(record.payload().unwrap_or_default(), &fixtures);
             }
         })?;
-        Ok(Finance { tally, stop, thread: Some(thread) })
+        Ok(TopicReader { tally, stop, thread: Some(thread) })
     }
 
     /// The events that have been read so far.
@@ -102,7 +102,7 @@ fn lock(tally: &Mutex<TopicTally>) -> MutexGuard<'_, TopicTally> {
     tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Drop for Finance {
+impl Drop for TopicReader {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    fn wait_for(finance: &Finance, unreadable: u64) {
+    fn wait_for(finance: &TopicReader, unreadable: u64) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while finance.tally().unreadable < unreadable {
             assert!(Instant::now() < deadline, "read {} of {unreadable}", finance.tally().unreadable);
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn records_arrive_before_and_after_an_outage() {
         let broker = MockBroker::start().unwrap();
-        let finance = Finance::start(&broker.bootstrap(), Arc::new(Fixtures::load().unwrap())).unwrap();
+        let finance = TopicReader::start(&broker.bootstrap(), Arc::new(Fixtures::load().unwrap())).unwrap();
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", broker.bootstrap())
             .set("reconnect.backoff.max.ms", "200")

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::client::{Ask, CallEnding};
+use super::client::{CallEnding, CallRequest};
 use super::fixtures::{Fixture, Fixtures};
 use super::paced::Random;
 use super::traffic::{Traffic, TrafficGate, TrafficPass};
@@ -29,7 +29,7 @@ const DOOR_POLL: Duration = Duration::from_millis(50);
 /// No fixture takes as long; a call that does has been lost.
 const CALL_MAX: Duration = Duration::from_secs(60);
 
-/// Enough of an answer to have read some twenty events of it.
+/// Enough of a response to have read some twenty events of it.
 const LEAVE_AFTER_BYTES: usize = 6_000;
 
 /// How a caller makes its calls.
@@ -82,7 +82,7 @@ const HABITS: [Habit; 8] = [
     },
 ];
 
-/// Starts all callers; they end when the traffic is over and their last answers are in.
+/// Starts all callers; they end when the traffic is over and their last responses are in.
 pub(super) fn start(traffic: &Arc<Traffic>, fixtures: &Arc<Fixtures>) -> JoinSet<()> {
     let mut lanes = JoinSet::new();
     for (number, habit) in (0..).zip(HABITS) {
@@ -128,7 +128,7 @@ enum CallVerdict {
 async fn call(habit: Habit, fixture: &Fixture, door: &TrafficGate, pass: TrafficPass) -> CallVerdict {
     let Habit { stream, include_usage, .. } = habit;
     let leave_after_bytes = habit.leaves.then_some(LEAVE_AFTER_BYTES);
-    let ask = Ask { fixture, stream, include_usage, leave_after_bytes };
+    let ask = CallRequest { fixture, stream, include_usage, leave_after_bytes };
     let secret = if habit.trusted { SHARED_SECRET } else { "a-guess" };
     let headers = [("x-apim-subscription-id", habit.id), ("x-tokenweir-auth", secret)];
     let Ok(answer) = tokio::time::timeout(CALL_MAX, ask.send(pass.addr, &headers)).await else {
@@ -138,7 +138,7 @@ async fn call(habit: Habit, fixture: &Fixture, door: &TrafficGate, pass: Traffic
 }
 
 /// Whether the client got what the service gave.
-fn judge(ending: CallEnding, ask: &Ask<'_>, killed: bool) -> CallVerdict {
+fn judge(ending: CallEnding, ask: &CallRequest<'_>, killed: bool) -> CallVerdict {
     let expected = match (&ask.fixture.error, ask.leave_after_bytes) {
         (Some(error), _) => matches!(ending, CallEnding::Status(status) if status.as_u16() == error.status),
         (None, Some(_)) => ending == CallEnding::Left,
@@ -176,7 +176,7 @@ mod tests {
         let fixtures = Fixtures::load().unwrap();
         for name in ["parcel-cut", "library-hours"] {
             let fixture = fixtures.named(name).unwrap();
-            let ask = Ask { fixture, stream: true, include_usage: false, leave_after_bytes: None };
+            let ask = CallRequest { fixture, stream: true, include_usage: false, leave_after_bytes: None };
             assert_eq!(judge(CallEnding::Short, &ask, false), CallVerdict::Harmed);
             assert_eq!(
                 judge(CallEnding::Short, &ask, true),
@@ -186,7 +186,7 @@ mod tests {
             assert_eq!(judge(CallEnding::Broken, &ask, true), CallVerdict::Fine);
         }
         let whole = fixtures.named("library-hours").unwrap();
-        let ask = Ask { fixture: whole, stream: true, include_usage: false, leave_after_bytes: None };
+        let ask = CallRequest { fixture: whole, stream: true, include_usage: false, leave_after_bytes: None };
         assert_eq!(judge(CallEnding::Broken, &ask, false), CallVerdict::Harmed);
     }
 

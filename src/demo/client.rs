@@ -16,18 +16,18 @@ const API_VERSION: &str = "2024-10-21";
 
 /// One call that a caller wants to make.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ask<'a> {
+pub(super) struct CallRequest<'a> {
     pub(super) fixture: &'a Fixture,
     pub(super) stream: bool,
     pub(super) include_usage: bool,
-    /// The client leaves once it has so many bytes of the answer.
+    /// The client leaves once it has so many bytes of the response.
     pub(super) leave_after_bytes: Option<usize>,
 }
 
 /// How a call went, as its client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallEnding {
-    /// The whole answer: up to `[DONE]`, or a JSON body.
+    /// The whole response: up to `[DONE]`, or a JSON body.
     Complete,
     /// A status other than 2xx, with a whole body.
     Status(StatusCode),
@@ -47,7 +47,7 @@ pub(super) struct CallAnswer {
     pub(super) body: Bytes,
 }
 
-impl Ask<'_> {
+impl CallRequest<'_> {
     /// Makes the call on a connection of its own, with `headers` that say who asks.
     ///
     /// Dropping the future leaves in mid-call.
@@ -59,7 +59,7 @@ impl Ask<'_> {
     }
 
     async fn answer(&self, addr: SocketAddr, headers: &[(&str, &str)]) -> anyhow::Result<Response<Incoming>> {
-        let Ask { fixture, stream, include_usage, .. } = *self;
+        let CallRequest { fixture, stream, include_usage, .. } = *self;
         let path = format!("/openai/deployments/{}/chat/completions", fixture.deployment);
         let mut request = Request::post(format!("{path}?api-version={API_VERSION}"))
             .header("host", addr.to_string())
@@ -72,7 +72,7 @@ impl Ask<'_> {
         let socket = TcpStream::connect(addr).await?;
         socket.set_nodelay(true)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
-        // Ends with the answer, or when the answer is dropped.
+        // Ends with the response, or when the response is dropped.
         tokio::spawn(connection);
         Ok(sender.send_request(request).await?)
     }

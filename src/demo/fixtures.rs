@@ -1,4 +1,4 @@
-//! The fixtures of the replaying service: prompts and answers of our own, one JSON file each.
+//! The fixtures of the replaying service: prompts and responses of our own, one JSON file each.
 //!
 //! The files lie in `fixtures/demo/`. Their `usage` was made with a reference implementation of the
 //! service's rules that shares no code with this crate, for a service that bills the end-of-turn
@@ -35,15 +35,15 @@ const FILES: [&str; 15] = [
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fixture {
-    /// Unique; part of the answer's `id`.
+    /// Unique; part of the response's `id`.
     pub name: String,
     /// The deployment that callers of the demo ask for.
     pub deployment: String,
-    /// The model that the answer names.
+    /// The model that the response names.
     pub model: String,
     /// The request body without `model`, `stream` and `stream_options`.
     pub request: Value,
-    /// The answer; empty where `error` is set.
+    /// The response; empty where `error` is set.
     #[serde(default)]
     pub choices: Vec<FixtureChoice>,
     /// The usage that the service reports for it.
@@ -51,11 +51,11 @@ pub struct Fixture {
     /// How a stream is cut into writes.
     #[serde(default)]
     pub delivery: Delivery,
-    /// An answer that is not 200.
+    /// A response that is not 200.
     pub error: Option<FixtureRefusal>,
 }
 
-/// One choice of an answer.
+/// One choice of a response.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FixtureChoice {
@@ -102,7 +102,7 @@ pub struct Function {
     pub arguments: String,
 }
 
-/// The `usage` of an answer.
+/// The `usage` of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct FixtureUsage {
     /// Tokens of the prompt.
@@ -129,7 +129,7 @@ impl Default for Delivery {
     }
 }
 
-/// An answer that is not 200.
+/// A response that is not 200.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FixtureRefusal {
@@ -170,7 +170,7 @@ impl Fixtures {
             .find(|fixture| PRICED_KEYS.iter().all(|&key| fixture.request.get(key) == request.get(key)))
     }
 
-    /// The fixture that the answer with this `id` came from.
+    /// The fixture that the response with this `id` came from.
     pub fn of_answer(&self, id: &str) -> Option<&Fixture> {
         let (name, _number) = id.strip_prefix("chatcmpl-")?.rsplit_once('-')?;
         self.named(name)
@@ -190,7 +190,7 @@ impl Fixture {
         body.to_string().into_bytes()
     }
 
-    /// The `id` of the answer to the service's call number `call`.
+    /// The `id` of the response to the service's call number `call`.
     pub fn answer_id(&self, call: u64) -> String {
         format!("chatcmpl-{}-{call:06}", self.name)
     }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     /// The rules for plain text (classic models, a service that bills the end of a turn):
-    /// a prompt is 3, and 3 and the role and the content per message; an answer is its text and 1.
+    /// a prompt is 3, and 3 and the role and the content per message; a response is its text and 1.
     #[test]
     fn the_usage_of_plain_text_is_what_the_rules_say() {
         let fixtures = Fixtures::load().unwrap();

@@ -3,19 +3,21 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `fixtures` | prompts and answers of our own, with the usage that the rules give |
+//! | `options` | how it runs |
+//! | `fixtures` | prompts and responses of our own, with the usage that the rules give |
 //! | `script`, `paced`, `service` | a service that answers with them as Azure OpenAI does |
 //! | `client`, `callers`, `traffic` | eight callers, and the gates through which their calls begin |
 //! | `sidecar` | the two sidecars: one in this process, one that is killed |
 //! | `broker`, `tally` | the embedded broker, and its topic as finance adds it up |
-//! | `books` | the ledgers, read meanwhile |
+//! | `ledger_tally` | the ledgers, read meanwhile |
 //! | `show`, `table` | the course of it, and what it looks like |
 
-mod books;
 mod broker;
 mod callers;
 mod client;
 pub mod fixtures;
+mod ledger_tally;
+mod options;
 mod paced;
 mod script;
 pub mod service;
@@ -26,45 +28,17 @@ mod tally;
 mod traffic;
 
 use std::fs::DirBuilder;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use uuid::Uuid;
 
+pub use options::{DURATION_MAX, DURATION_MIN, Options};
 pub use paced::Pace;
 
 use show::Show;
-
-/// Shorter, there is no time to take the broker away, kill a sidecar and bring both back.
-pub const DURATION_MIN: Duration = Duration::from_secs(5);
-
-/// Longer, the demo would keep more in memory than a demo should: it remembers every call.
-pub const DURATION_MAX: Duration = Duration::from_secs(600);
-
-/// How the demo runs.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How long callers begin calls; [`DURATION_MIN`] to [`DURATION_MAX`].
-    pub duration: Duration,
-    /// The program whose `serve` is started and killed.
-    pub program: PathBuf,
-    /// Standard output is a terminal: the picture is redrawn in place.
-    pub terminal: bool,
-}
-
-impl Options {
-    /// This program, shown on standard output as that allows.
-    ///
-    /// # Errors
-    /// The path of this program is not known.
-    pub fn new(duration: Duration) -> std::io::Result<Options> {
-        let terminal = std::io::stdout().is_terminal();
-        Ok(Options { duration, program: std::env::current_exe()?, terminal })
-    }
-}
 
 /// Runs the demo: `Ok(true)` if every call that was sent is stored, delivered and counted once.
 ///

@@ -1,7 +1,7 @@
-//! A fixture's answer as Azure OpenAI would send it: one JSON body, or the events of a stream.
+//! A fixture's response as Azure OpenAI would send it: one JSON body, or the events of a stream.
 //!
 //! Shapes: Azure OpenAI inference specification (chat completions) and the service's documentation
-//! of content streaming. What a stream must show a meter: a first event without choices, events
+//! of content streaming. A stream must show a meter a first event without choices, events
 //! without `delta`, several choices and tool calls side by side, text cut inside words.
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ const DELTAS_PER_ANNOTATION: usize = 12;
 
 const SYSTEM_FINGERPRINT: &str = "fp_tokenweir_demo";
 
-/// One answer, as a body or a stream.
+/// One response, as a body or a stream.
 #[derive(Debug)]
 pub(super) struct Script<'a> {
     pub(super) fixture: &'a Fixture,
@@ -29,7 +29,7 @@ pub(super) struct Script<'a> {
 }
 
 impl Script<'_> {
-    /// The body of an answer that is not streamed.
+    /// The body of a response that is not streamed.
     pub(super) fn body(&self) -> Value {
         let choices: Vec<Value> = (0..)
             .zip(&self.fixture.choices)
@@ -232,7 +232,7 @@ mod tests {
         }
     }
 
-    /// A client that joins a stream's deltas has the message of the answer that is not streamed.
+    /// A client that joins a stream's deltas has the message of the response that is not streamed.
     #[test]
     fn streams_join_to_the_whole_answer() {
         for fixture in Fixtures::load().unwrap().iter().filter(|f| f.error.is_none()) {
@@ -297,7 +297,7 @@ mod tests {
         assert!(bare(&chunks.last().unwrap()), "one of them after the finish");
     }
 
-    /// What this crate counts in a stream without usage is what the fixture says, made elsewhere.
+    /// The count of this crate for a stream without usage is that of the fixture, which was made elsewhere.
     #[test]
     fn the_meter_agrees_with_the_fixtures() {
         for fixture in Fixtures::load().unwrap().iter().filter(|f| f.error.is_none()) {

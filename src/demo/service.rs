@@ -40,7 +40,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// The largest request body; the fixtures' are a few kB.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 
-/// Intervals between the request and the first byte of its answer: a model reads before it writes.
+/// Intervals between the request and the first byte of its response: a model reads before it writes.
 const INTERVALS_TO_FIRST_BYTE: u32 = 8;
 
 /// Headers that say who calls. A sidecar that lets one through gives an identity away.
@@ -87,7 +87,7 @@ impl ReplayService {
         let addr = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let calls = Arc::new(Calls::default());
-        let answerer = Answerer { fixtures, calls: calls.clone(), pace: options.pace };
+        let answerer = Responder { fixtures, calls: calls.clone(), pace: options.pace };
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("demo-service".into()).spawn(move || {
             runtime.block_on(async {
@@ -125,7 +125,7 @@ impl Drop for ReplayService {
     }
 }
 
-async fn accept(listener: std::net::TcpListener, answerer: Answerer) {
+async fn accept(listener: std::net::TcpListener, answerer: Responder) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -150,13 +150,13 @@ async fn accept(listener: std::net::TcpListener, answerer: Answerer) {
 }
 
 #[derive(Clone)]
-struct Answerer {
+struct Responder {
     fixtures: Arc<Fixtures>,
     calls: Arc<Calls>,
     pace: Pace,
 }
 
-impl Answerer {
+impl Responder {
     async fn answer(&self, request: Request<Incoming>) -> Response<Paced> {
         let call = self.calls.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let (head, body) = request.into_parts();
@@ -257,7 +257,7 @@ fn json_response(status: StatusCode, body: &Value) -> Response<Paced> {
     response
 }
 
-/// The headers that the service adds to every answer, as seen on its wire.
+/// The headers that the service adds to every response, as seen on its wire.
 fn azure_headers(request: &HeaderMap, call: u64, response: &mut HeaderMap) {
     const FIXED: [(HeaderName, &str); 6] = [
         (HeaderName::from_static("x-ms-region"), "Sweden Central"),

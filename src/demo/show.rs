@@ -9,14 +9,14 @@ use anyhow::{Context, bail, ensure};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::Options;
-use super::books::Books;
-use super::broker::{Finance, MockBroker, TOPIC};
+use super::broker::{MockBroker, TOPIC, TopicReader};
 use super::callers::{self, FORGED_ID, SHARED_SECRET};
 use super::fixtures::Fixtures;
+use super::ledger_tally::LedgerTally;
+use super::options::Options;
 use super::paced::Pace;
 use super::service::{self, ReplayService};
-use super::sidecar::{Own, Process, Settings};
+use super::sidecar::{InProcessSidecar, Settings, SidecarProcess};
 use super::table::{self, Figures, Screen};
 use super::tally::TopicTally;
 use super::traffic::Traffic;
@@ -53,12 +53,12 @@ pub(super) struct Show {
     next_picture: Instant,
     traffic: Arc<Traffic>,
     settings: [Settings; 2],
-    books: [Books; 2],
+    ledgers: [LedgerTally; 2],
     // In the order in which they are to end.
     lanes: JoinSet<()>,
-    second: Option<Process>,
-    first: Own,
-    finance: Finance,
+    second: Option<SidecarProcess>,
+    first: InProcessSidecar,
+    finance: TopicReader,
     broker: MockBroker,
     service: ReplayService,
 }
@@ -69,7 +69,7 @@ impl Show {
         let fixtures = Arc::new(Fixtures::load()?);
         let service = ReplayService::start(service::Options { pace: PACE }).context("replaying service")?;
         let broker = MockBroker::start()?;
-        let finance = Finance::start(&broker.bootstrap(), fixtures.clone())?;
+        let finance = TopicReader::start(&broker.bootstrap(), fixtures.clone())?;
         let settings = ["ledger-1", "ledger-2"].map(|ledger| Settings {
             upstream: format!("http://{}", service.addr()),
             ledger: dir.join(ledger),
@@ -77,9 +77,9 @@ impl Show {
             topic: TOPIC,
             shared_secret: SHARED_SECRET,
         });
-        let books = [0, 1].map(|number| Books::new(&settings[number].ledger));
-        let first = Own::start(&settings[0]).await?;
-        let second = Process::start(&options.program, &settings[1]).await?;
+        let ledgers = [0, 1].map(|number| LedgerTally::new(&settings[number].ledger));
+        let first = InProcessSidecar::start(&settings[0]).await?;
+        let second = SidecarProcess::start(&options.program, &settings[1]).await?;
         let traffic = Arc::new(Traffic::default());
         traffic.doors[0].open(first.addr());
         traffic.doors[1].open(second.addr());
@@ -93,7 +93,7 @@ impl Show {
             lanes: callers::start(&traffic, &fixtures),
             traffic,
             settings,
-            books,
+            ledgers,
             second: Some(second),
             first,
             finance,
@@ -137,7 +137,7 @@ impl Show {
         second.kill()?;
         self.tell(format!("kill -9 of sidecar 2 (process {process}) under {open} open calls"))?;
         self.pass(DEAD).await?;
-        let second = Process::start(&self.program, &self.settings[1]).await?;
+        let second = SidecarProcess::start(&self.program, &self.settings[1]).await?;
         self.traffic.doors[1].open(second.addr());
         self.second = Some(second);
         self.tell("sidecar 2 is back on its ledger: open calls of the dead one are events now")?;
@@ -149,7 +149,7 @@ impl Show {
     async fn every_call_is_in_the_second_ledger(&mut self, begun: u64) -> anyhow::Result<u64> {
         let deadline = Instant::now() + LEDGER_CATCHES_UP_MAX;
         loop {
-            let (stored, open) = self.books[1].stored_and_open()?;
+            let (stored, open) = self.ledgers[1].stored_and_open()?;
             if stored + open == begun {
                 return Ok(open);
             }
@@ -223,8 +223,8 @@ impl Show {
     /// Whether every row of both ledgers is accounted for.
     fn verified(&self) -> anyhow::Result<(bool, String)> {
         let (mut complete, mut events, mut faults) = (true, 0, 0);
-        for books in &self.books {
-            let verdict = books.verify()?;
+        for ledger in &self.ledgers {
+            let verdict = ledger.verify()?;
             complete &= verdict.complete;
             events += verdict.events;
             faults += verdict.findings.len();
@@ -265,8 +265,8 @@ impl Show {
 
     fn figures(&mut self) -> anyhow::Result<Figures> {
         let mut stored = 0;
-        for books in &mut self.books {
-            stored += books.stored()?;
+        for ledger in &mut self.ledgers {
+            stored += ledger.stored()?;
         }
         let tally = self.finance.tally();
         Ok(Figures {

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use crate::proxy::{self, Removals, Upstream};
-use crate::tee::Share;
+use crate::tee::SampleRatio;
 use crate::telemetry::PerCaller;
 use crate::{ledger, publish, serve};
 use metering::caller::{CallerSource, HopTest, Reload, UserIds};
@@ -42,7 +42,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// Lines of a sidecar's log that are kept to explain a failure.
 const LOG_LINES_MAX: usize = 20;
 
-/// A line longer than this is no log line of ours; it is cut.
+/// A line longer than this is not one of our log lines; it is cut.
 const LOG_LINE_BYTES_MAX: u64 = 64 * 1024;
 
 /// The settings of every sidecar of the demo.
@@ -94,7 +94,7 @@ impl Settings {
                 map: None,
             },
             metrics_per_caller: PerCaller::Off,
-            drift_sample: Share::default(),
+            drift_sample: SampleRatio::default(),
             prompt_memory_bytes: PROMPT_MEMORY_BYTES,
             answer_memory_bytes: PROMPT_MEMORY_BYTES,
             flush_timeout: STOP_MAX,
@@ -120,14 +120,14 @@ impl Settings {
 
 /// A sidecar in this process, put together as `serve` does it.
 #[derive(Debug)]
-pub(super) struct Own(serve::RunningSidecar);
+pub(super) struct InProcessSidecar(serve::RunningSidecar);
 
-impl Own {
+impl InProcessSidecar {
     /// Starts it; returns when it listens.
-    pub(super) async fn start(settings: &Settings) -> anyhow::Result<Own> {
+    pub(super) async fn start(settings: &Settings) -> anyhow::Result<InProcessSidecar> {
         let config = settings.config()?;
         // It makes runtimes of its own, which must not be done on a thread that drives one.
-        Ok(Own(spawn_blocking(move || serve::start(config)).await??))
+        Ok(InProcessSidecar(spawn_blocking(move || serve::start(config)).await??))
     }
 
     /// Where it accepts calls.
@@ -150,17 +150,17 @@ struct Listening {
 
 /// A running sidecar process. Dropping it kills it.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(super) struct SidecarProcess {
     child: Child,
     addr: SocketAddr,
 }
 
-impl Process {
+impl SidecarProcess {
     /// Starts `program serve` and waits until it listens.
     ///
     /// # Errors
     /// It cannot be started, ends, or does not listen in time; then with the end of its log.
-    pub(super) async fn start(program: &Path, settings: &Settings) -> anyhow::Result<Process> {
+    pub(super) async fn start(program: &Path, settings: &Settings) -> anyhow::Result<SidecarProcess> {
         let mut child = Command::new(program)
             .args(settings.arguments())
             .env("TOKENWEIR_CALLER_SHARED_SECRET", settings.shared_secret)
@@ -179,7 +179,7 @@ impl Process {
                 .spawn(move || read_log(stderr, &log, found))?;
         }
         // From here on an early return kills the child.
-        let mut process = Process { child, addr: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        let mut process = SidecarProcess { child, addr: SocketAddr::from(([0, 0, 0, 0], 0)) };
         match tokio::time::timeout(START_MAX, listening).await {
             Ok(Ok(addr)) => process.addr = addr,
             _ => {
@@ -208,7 +208,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for SidecarProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -259,12 +259,12 @@ mod tests {
     }
 
     /// A shell script in place of the program.
-    async fn start(script: &str) -> anyhow::Result<Process> {
+    async fn start(script: &str) -> anyhow::Result<SidecarProcess> {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("program");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-        Process::start(&program, &settings()).await
+        SidecarProcess::start(&program, &settings()).await
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {

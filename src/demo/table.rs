@@ -4,9 +4,11 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
+use strum::VariantArray;
 
 use super::tally::{CallerRow, TopicTally};
 use metering::names;
+use metering::usage::{Quality, Side};
 
 /// The figures of one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,7 +110,8 @@ impl Screen {
 pub(super) fn table(tally: &TopicTally) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["caller", "calls", "input", "output", "exact", "lower_bound", "estimated", "unknown"]);
+    let numbers = ["caller", "calls"].into_iter().chain(Side::VARIANTS.iter().map(|side| side.as_str()));
+    table.set_header(numbers.chain(Quality::VARIANTS.iter().map(|quality| quality.as_str())));
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -1,17 +1,17 @@
-//! What was refused or failed at the edges, over all threads: counters, and a log line now and then.
+//! Counts refusals and failures at the edges, over all threads, and says when one of them may be logged.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::refused::Refusals;
-use super::tls::Cause;
-use metering::caller::Lack;
+use super::rewrite::stream_options::OptionsRefusals;
+use super::tls::cause::TlsCause;
+use metering::caller::UnattributedReason;
 
-/// One line in this time for each kind of failure and each upstream: whoever can cause failures
+/// One line in this time for each kind of failure and each upstream: a peer that can cause failures
 /// cannot fill the log with them.
-const SAY_EVERY: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A bound of [`super::Limits`] that was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum Limit {
     HeaderTimeout,
     /// A connection without a request was closed.
     IdleTimeout,
-    /// A call was ended whose caller made no progress.
+    /// A call was ended whose client made no progress.
     CallerIdleTimeout,
 }
 
@@ -62,24 +62,24 @@ impl Limit {
     }
 }
 
-/// Who was at the other end.
+/// The peer of a TLS connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// A caller.
-    Caller,
-    /// A service.
-    Service,
+pub enum TlsPeer {
+    /// A client.
+    Client,
+    /// An upstream.
+    Upstream,
 }
 
-impl Side {
+impl TlsPeer {
     /// Both, in the order of their numbers.
-    pub const ALL: [Side; 2] = [Side::Caller, Side::Service];
+    pub const ALL: [TlsPeer; 2] = [TlsPeer::Client, TlsPeer::Upstream];
 
     /// The label.
     pub fn as_str(self) -> &'static str {
         match self {
-            Side::Caller => "caller",
-            Side::Service => "service",
+            TlsPeer::Client => "caller",
+            TlsPeer::Upstream => "service",
         }
     }
 }
@@ -88,33 +88,34 @@ impl Side {
 #[derive(Debug, Default)]
 pub struct Counts {
     limits: [AtomicU64; Limit::ALL.len()],
-    unattributed: [AtomicU64; Lack::ALL.len()],
-    tls: [[AtomicU64; Cause::ALL.len()]; Side::ALL.len()],
-    /// Who refuses to be asked for usage.
-    pub(super) refusals: Arc<Refusals>,
+    unattributed: [AtomicU64; UnattributedReason::ALL.len()],
+    tls: [[AtomicU64; TlsCause::ALL.len()]; TlsPeer::ALL.len()],
+    /// Upstreams that refuse to be asked for usage.
+    pub(super) refusals: Arc<OptionsRefusals>,
     odd_paths_forwarded: AtomicU64,
     odd_paths_rejected: AtomicU64,
-    said: Mutex<HashMap<Subject, Said>>,
+    logged: Mutex<HashMap<LogSubject, LastLine>>,
 }
 
-/// What a line is about. There are as many as causes and upstreams.
+/// The subject of a log line. There are as many as causes and upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Subject {
-    /// Callers' TLS.
-    Caller(Cause),
+pub(super) enum LogSubject {
+    /// TLS with clients.
+    ClientTls(TlsCause),
     /// TLS to the upstream of this index.
-    Service(usize, Cause),
+    UpstreamTls(usize, TlsCause),
     /// No TCP connection to the upstream of this index.
     Unreachable(usize),
-    /// Answers of the upstream of this index whose head cannot be passed on.
-    Head(usize),
+    /// Responses of the upstream of this index whose head cannot be passed on.
+    ResponseHead(usize),
     /// No connection can be accepted.
     Accept,
 }
 
 #[derive(Debug)]
-struct Said {
+struct LastLine {
     at: Instant,
+    /// Lines that were kept back since.
     kept_back: u64,
 }
 
@@ -124,9 +125,9 @@ impl Counts {
         self.limits[limit as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Nobody can be charged for a call.
-    pub(super) fn unattributed(&self, lack: Lack) {
-        self.unattributed[lack as usize].fetch_add(1, Ordering::Relaxed);
+    /// A call has no payer.
+    pub(super) fn unattributed(&self, reason: UnattributedReason) {
+        self.unattributed[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Two readers may make two things of a request's path.
@@ -136,22 +137,22 @@ impl Counts {
     }
 
     /// A TLS connection failed.
-    pub(super) fn failed(&self, side: Side, cause: Cause) {
+    pub(super) fn failed(&self, side: TlsPeer, cause: TlsCause) {
         self.tls[side as usize][cause as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether a line may be written; then how many were kept back since the last one.
-    pub(super) fn may_say(&self, subject: Subject) -> Option<u64> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn may_log(&self, subject: LogSubject) -> Option<u64> {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        match said.get_mut(&subject) {
-            Some(last) if now.duration_since(last.at) < SAY_EVERY => {
+        match logged.get_mut(&subject) {
+            Some(last) if now.duration_since(last.at) < LOG_INTERVAL => {
                 last.kept_back += 1;
                 None
             }
             last => {
                 let kept_back = last.map_or(0, |last| last.kept_back);
-                said.insert(subject, Said { at: now, kept_back: 0 });
+                logged.insert(subject, LastLine { at: now, kept_back: 0 });
                 Some(kept_back)
             }
         }
@@ -162,29 +163,30 @@ impl Counts {
         Limit::ALL.iter().map(|&limit| (limit.as_str(), self.limits[limit as usize].load(Ordering::Relaxed)))
     }
 
-    /// Calls that nobody can be charged for, by why.
+    /// Calls that have no payer, by the reason.
     pub fn unattributed_calls(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Lack::ALL
+        UnattributedReason::ALL
             .iter()
-            .map(|&lack| (lack.as_str(), self.unattributed[lack as usize].load(Ordering::Relaxed)))
+            .map(|&reason| (reason.as_str(), self.unattributed[reason as usize].load(Ordering::Relaxed)))
     }
 
-    /// Deployments whose streams are not asked for usage now, though they should be: they refused. With the
+    /// Deployments whose streams are not asked for usage now, though they should be, because they refused it; with the
     /// number of upstreams and api-versions of which that is so.
     pub fn unasked(&self) -> Vec<(String, u64)> {
         self.refusals.unasked()
     }
 
-    /// Requests whose path can be read in two ways, by what became of them.
+    /// Requests whose path can be read in two ways, by whether they were forwarded.
     pub fn odd_paths(&self) -> [(&'static str, u64); 2] {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [("forwarded", count(&self.odd_paths_forwarded)), ("rejected", count(&self.odd_paths_rejected))]
     }
 
-    /// TLS failures that there were, by side and cause.
+    /// TLS failures, by side and cause.
     pub fn tls_failures(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
-        let pairs =
-            Side::ALL.into_iter().flat_map(|side| Cause::ALL.into_iter().map(move |cause| (side, cause)));
+        let pairs = TlsPeer::ALL
+            .into_iter()
+            .flat_map(|side| TlsCause::ALL.into_iter().map(move |cause| (side, cause)));
         let counted = pairs.map(|(side, cause)| {
             let count = self.tls[side as usize][cause as usize].load(Ordering::Relaxed);
             (side.as_str(), cause.as_str(), count)
@@ -203,30 +205,31 @@ mod tests {
             assert_eq!(limit as usize, n);
             assert_eq!(Limit::ALL.iter().filter(|other| other.as_str() == limit.as_str()).count(), 1);
         }
-        for (n, cause) in Cause::ALL.into_iter().enumerate() {
+        for (n, cause) in TlsCause::ALL.into_iter().enumerate() {
             assert_eq!(cause as usize, n);
-            assert_eq!(Cause::ALL.iter().filter(|other| other.as_str() == cause.as_str()).count(), 1);
+            assert_eq!(TlsCause::ALL.iter().filter(|other| other.as_str() == cause.as_str()).count(), 1);
         }
-        for (n, lack) in Lack::ALL.into_iter().enumerate() {
-            assert_eq!(lack as usize, n);
+        for (n, reason) in UnattributedReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, n);
         }
-        for (n, side) in Side::ALL.into_iter().enumerate() {
+        for (n, side) in TlsPeer::ALL.into_iter().enumerate() {
             assert_eq!(side as usize, n);
         }
     }
 
     #[test]
-    fn a_subject_is_told_once_in_a_while_and_subjects_do_not_hide_each_other() {
+    fn a_subject_is_logged_once_in_a_while_and_subjects_do_not_hide_each_other() {
         let counts = Counts::default();
-        let (one, other) = (Subject::Caller(Cause::NotTls), Subject::Service(1, Cause::NotTls));
-        assert_eq!(counts.may_say(one), Some(0));
+        let (one, other) =
+            (LogSubject::ClientTls(TlsCause::NotTls), LogSubject::UpstreamTls(1, TlsCause::NotTls));
+        assert_eq!(counts.may_log(one), Some(0));
         for _ in 0..1000 {
-            assert_eq!(counts.may_say(one), None);
+            assert_eq!(counts.may_log(one), None);
         }
-        assert_eq!(counts.may_say(other), Some(0));
-        let mut said = counts.said.lock().unwrap();
-        said.get_mut(&one).unwrap().at -= SAY_EVERY;
-        drop(said);
-        assert_eq!((counts.may_say(one), counts.may_say(one)), (Some(1000), None));
+        assert_eq!(counts.may_log(other), Some(0));
+        let mut logged = counts.logged.lock().unwrap();
+        logged.get_mut(&one).unwrap().at -= LOG_INTERVAL;
+        drop(logged);
+        assert_eq!((counts.may_log(one), counts.may_log(one)), (Some(1000), None));
     }
 }

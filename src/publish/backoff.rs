@@ -2,7 +2,7 @@
 //!
 //! After an error comes a pause, with jitter, that doubles up to a second and a half while nothing gets
 //! through: longer ones would only make recovery slow, shorter ones would press a service that asks
-//! for rest. What is sent after a pause is small and grows with every success: half of what failed
+//! for rest. The first send after a pause is small and grows with every success: half of what failed
 //! if something else got through meanwhile, else a single event. So a service that
 //! refuses everything sees about one small request a second, and one that is well again is back
 //! at full speed after some round trips.

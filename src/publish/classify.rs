@@ -1,7 +1,7 @@
 //! Classifies errors of the broker by what there is to do about them.
 //!
 //! librdkafka retries by itself what it takes for transient (leader changes, time-outs, broken
-//! connections). What is left is decided here, by what librdkafka 2.12.1 was seen to do with each
+//! connections). The rest is decided here, by what librdkafka 2.12.1 was seen to do with each
 //! code; some that it calls permanent are not: Event Hubs says `POLICY_VIOLATION` when it throttles.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};

@@ -22,7 +22,7 @@ pub(super) fn brokers(statistics: &Statistics) -> Vec<Broker> {
     let mut brokers: Vec<Broker> = known
         .map(|broker| Broker {
             id: broker.nodeid,
-            // What librdkafka calls a connection that is ready for requests (STATISTICS.md).
+            // The states in which a connection is ready for requests (STATISTICS.md of librdkafka).
             up: matches!(broker.state.as_str(), "UP" | "UPDATE"),
             round_trip_s: broker
                 .rtt

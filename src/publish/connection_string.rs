@@ -29,7 +29,7 @@ pub(super) fn problem(text: &str, topic: &str, hosts: &[&str]) -> Option<String>
         }
     }
     if let Some(entity) = part("EntityPath").filter(|entity| *entity != topic) {
-        // What is no name of one is not repeated: a part of the string may be misplaced.
+        // A text that cannot be the name of one is not repeated: a part of the string may be misplaced.
         let shown =
             |name: &str| if is_host(name) { format!("{name:?}") } else { "of another name".to_owned() };
         return Some(format!(

@@ -1,7 +1,7 @@
 //! How the publisher stays logged in: secrets that change, tokens that come late.
 //!
 //! A client of librdkafka keeps the secret that it began with, and asks for a token again only when
-//! it sees fit. So whatever is new gets a new client; the old one may end what is under way.
+//! it sees fit. So a new secret or token gets a new client; the old one may end what is under way.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,7 +1,16 @@
-//! Why publishing cannot begin.
+//! Wrong settings, and why publishing cannot begin.
 
-use super::config::KafkaConfigError;
 use crate::ledger::ReadError;
+
+/// One thing that is wrong with a [`KafkaConfig`](super::KafkaConfig).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct KafkaConfigError {
+    /// The setting: `kafka_brokers`, `kafka_topic`, `kafka_auth`, or the property's own name.
+    pub key: String,
+    /// The fault and the remedy. Never a value that may be a secret.
+    pub problem: String,
+}
 
 /// Why publishing cannot begin. An unreachable broker is no reason: events wait in the ledger.
 #[derive(Debug, thiserror::Error)]

@@ -8,11 +8,16 @@
 //! |---|---|
 //! | `publisher` | the handle that starts and stops all of it |
 //! | `state` | the counters that the handle and the thread share |
-//! | `error` | why publishing cannot begin |
+//! | `error` | wrong settings, and why publishing cannot begin |
 //! | `brokers` | the check of their addresses |
-//! | `auth` | how the sidecar logs in, and the check of that |
+//! | `auth` | how the sidecar logs in |
 //! | `config` | where to publish and how, and the values that keep the promise |
+//! | `client` | values of a Kafka client |
+//! | `check` | everything that is wrong with a configuration |
+//! | `login` | the check of a login, and its tokens and secrets |
+//! | `consumer` | a client that only reads |
 //! | `properties` | which librdkafka properties the user may set |
+//! | `shown` | values of them as errors may show them |
 //! | `transport` | those of them that decide who can listen, and who can pass for a broker |
 //! | `secret` | a secret that may be replaced while the process runs |
 //! | `connection_string` | the check of one before the broker denies it |
@@ -31,19 +36,24 @@
 mod auth;
 mod backoff;
 mod brokers;
+mod check;
 mod classify;
+mod client;
 mod cluster;
 mod config;
 mod connection_string;
+mod consumer;
 mod context;
 mod credentials;
 mod error;
+mod login;
 mod probe;
 mod producer;
 mod properties;
 mod publisher;
 mod secret;
 mod send;
+mod shown;
 mod state;
 mod token;
 mod tracker;
@@ -53,9 +63,9 @@ mod worker;
 pub use auth::Auth;
 pub use classify::ErrorClass;
 pub use cluster::Broker;
-pub use config::{KafkaConfig, KafkaConfigError};
+pub use config::KafkaConfig;
 pub use context::Context;
-pub use error::StartError;
+pub use error::{KafkaConfigError, StartError};
 pub use publisher::Publisher;
 pub use secret::Secret;
 pub use state::{PublishStats, Watch};

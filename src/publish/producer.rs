@@ -94,7 +94,7 @@ impl ProducerContext for DeliveryContext {
 pub(super) enum SendError {
     /// The producer refuses it.
     Kafka(KafkaError),
-    /// It is no event.
+    /// The bytes are not an event.
     Unreadable(String),
 }
 

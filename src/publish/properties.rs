@@ -3,15 +3,16 @@
 //! Read against the whole of `CONFIGURATION.md` of librdkafka 2.12.1: refused is what could lose,
 //! double or reorder events, hide that it happened, take memory without bound, break the time-outs
 //! that the publisher counts on, load foreign code, or show a secret; what concerns who listens stands in
-//! [`super::transport`]. What is not named here is the user's own business, and librdkafka checks its value.
+//! [`super::transport`]. All others are the user's own business, and librdkafka checks their values.
 //!
-//! What is refused may be a secret in the wrong place. So a value is repeated only where it can be none: a number,
+//! A refused value may be a secret in the wrong place. So a value is repeated only where it can be none: a number,
 //! or a word of librdkafka. Names are compared without regard to case, and librdkafka's own texts, which hold the
 //! value, are not passed on.
 
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 
+use super::shown::shown;
 use super::transport::{self, Login};
 
 /// Why a property is not the user's to set.
@@ -126,41 +127,12 @@ const EVENT_HUBS_WORDS: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Other names of the same property. librdkafka takes both, and of two values the last one, in an order that
-/// nobody knows; the second name is the one that [`super::config`] uses.
+/// is not known; the second name is the one that [`super::config`] uses.
 const ALIASES: &[(&str, &str)] = &[
     ("sasl.mechanism", "sasl.mechanisms"),
     ("queue.buffering.max.ms", "linger.ms"),
     ("compression.codec", "compression.type"),
     ("max.in.flight", "max.in.flight.requests.per.connection"),
-];
-
-/// Words that librdkafka takes for a value. An error may repeat them.
-const WORDS: &[&str] = &[
-    "true",
-    "t",
-    "false",
-    "f",
-    "none",
-    "all",
-    "gzip",
-    "snappy",
-    "lz4",
-    "zstd",
-    "inherit",
-    "plaintext",
-    "ssl",
-    "sasl_plaintext",
-    "sasl_ssl",
-    "plain",
-    "gssapi",
-    "oauthbearer",
-    "scram-sha-256",
-    "scram-sha-512",
-    "https",
-    "fifo",
-    "lifo",
-    "use_all_dns_ips",
-    "resolve_canonical_bootstrap_servers_only",
 ];
 
 /// Bytes of the longest name of a property. A longer one is none, and may be a token.
@@ -171,12 +143,6 @@ pub(super) fn canonical(key: &str) -> &str {
     ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, name)| *name)
 }
 
-/// A value as an error may show it: itself where it can be no secret.
-pub(super) fn shown(value: &str) -> String {
-    let harmless = value.parse::<i64>().is_ok() || WORDS.iter().any(|word| word.eq_ignore_ascii_case(value));
-    if harmless || value.is_empty() { format!("{value:?}") } else { "the value".to_owned() }
-}
-
 /// The name of a property as an error may show it: a text without a dot may be a secret that ends in `=`.
 pub(super) fn shown_name(key: &str) -> &str {
     let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
@@ -185,7 +151,7 @@ pub(super) fn shown_name(key: &str) -> &str {
     if plain && (named || known) { key } else { "a property" }
 }
 
-/// What is wrong with a client's properties, from librdkafka's own words and without the value that stands in
+/// The fault of a client's properties, from librdkafka's own words and without the value that stands in
 /// some of them. The name is that of the property, if one is to blame.
 pub(super) fn refusal(error: &KafkaError) -> (Option<&str>, String) {
     let KafkaError::ClientConfig(code, text, key, _) = error else {
@@ -205,7 +171,7 @@ pub(super) fn refusal(error: &KafkaError) -> (Option<&str>, String) {
     (Some(key), said)
 }
 
-/// What is said of a property that holds a secret.
+/// The error for a property that holds a secret.
 pub(super) const NO_SECRETS: &str =
     "secrets are not given as properties, which others can see: use the secret settings";
 
@@ -217,7 +183,7 @@ pub(super) fn is_secret(key: &str) -> bool {
     SECRET.iter().any(|part| key.contains(part)) || SECRET_WORDS.iter().any(|part| words.contains(part))
 }
 
-/// What is wrong with a property; `None` if it may be set so.
+/// The fault of a property; `None` if it may be set so.
 pub(super) fn problem(key: &str, value: &str, event_hubs: bool, login: Login) -> Option<String> {
     let given = key;
     let key = &*key.to_ascii_lowercase();
@@ -226,7 +192,7 @@ pub(super) fn problem(key: &str, value: &str, event_hubs: bool, login: Login) ->
     let fixed =
         fixed.or_else(|| FIXED_STARTS.iter().find(|(start, _)| key.starts_with(start)).map(|row| row.1));
     let fixed = fixed.or_else(|| FIXED_ENDS.iter().find(|(end, _)| key.ends_with(end)).map(|row| row.1));
-    // What is secret first: its value must not be repeated.
+    // Secrets come first: their values must not be repeated.
     if is_secret(key) {
         return Some(NO_SECRETS.to_owned());
     }

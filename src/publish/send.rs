@@ -51,7 +51,7 @@ impl Worker {
             tracing::error!(position = first, "an event is gone from the ledger before it was delivered");
             self.tracker.give_up(first);
         }
-        // What lies between was delivered or is under way.
+        // The rows between them were delivered or are under way.
         let failed = rows.iter().filter(|row| self.tracker.is_failed(row.position));
         let failed: Vec<&EventRow> = failed.take(room).collect();
         for row in failed {

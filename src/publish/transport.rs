@@ -6,9 +6,9 @@
 //! named by `ssl.ca.location`.
 
 use super::auth::Auth;
-use super::properties::shown;
+use super::shown::shown;
 
-/// What the login wants of the transport.
+/// The kind of login, which decides how the transport must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Login {
     /// There is none.
@@ -82,7 +82,7 @@ const VERIFICATION: &[Words] = &[
 /// unauthenticated nor unencrypted connections nor broken ciphers; and the names of just these.
 const WEAK_CIPHERS: [&str; 10] = ["@", "NULL", "ADH", "AECDH", "ANON", "EXP", "LOW", "RC4", "DES", "MD5"];
 
-/// What is wrong with a property of the transport; `None` if it may be set so, or is none. `name` is in lower case.
+/// The fault of a property of the transport; `None` if it may be set so, or is none. `name` is in lower case.
 pub(super) fn problem(name: &str, value: &str, login: Login) -> Option<String> {
     let one_of = |allowed: &[&str], why: &str| {
         let fits = allowed.iter().any(|word| word.eq_ignore_ascii_case(value));

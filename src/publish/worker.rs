@@ -40,7 +40,7 @@ const SILENCE_LONG: Duration = Duration::from_secs(90);
 /// `request.timeout.ms` allowed, within which librdkafka helps itself.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
 
-/// How long a producer may take to end when the publisher ends. What it still reports counts.
+/// How long a producer may take to end when the publisher ends. Its late reports count.
 const END_WAIT: Duration = Duration::from_secs(2);
 
 /// The publisher's thread.

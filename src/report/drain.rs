@@ -1,9 +1,9 @@
 //! Publishing what a dead instance left. Safe to run twice and safe to kill: events keep their ids
-//! and their bytes, so whatever is sent again is a repeat that readers drop.
+//! and their bytes, so an event that is sent again is a repeat that readers drop.
 
 use std::time::{Duration, Instant};
 
-use super::ReportError;
+use super::error::ReportError;
 use crate::ledger::{DATABASE, Ledger, LedgerOptions, ReadError};
 use crate::publish::{KafkaConfig, Publisher};
 

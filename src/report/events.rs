@@ -4,7 +4,8 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{READ_ROWS, ReportError};
+use super::error::ReportError;
+use super::input::READ_ROWS;
 use crate::ledger::LedgerReader;
 use metering::names;
 
@@ -63,7 +64,7 @@ pub fn events(
     }
 }
 
-/// Whether whoever reads the output is still there.
+/// Whether the output still has a reader.
 fn open(written: std::io::Result<()>) -> Result<bool, ReportError> {
     match written {
         Ok(()) => Ok(true),

@@ -1,6 +1,6 @@
 //! Where events come from, and reading them as often as one likes: a ledger, a topic, or lines.
 //!
-//! Every pass shows the same events: those that were there when the input was opened. What arrives
+//! Every pass shows the same events: those that were there when the input was opened. An event that arrives
 //! later is not shown; what retention takes away meanwhile is, if at all, only missing at the old end.
 
 use std::fs::{File, OpenOptions};
@@ -10,9 +10,13 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use super::error::ReportError;
 use super::topic::Topic;
-use super::{Input, READ_ROWS, ReportError};
 use crate::ledger::LedgerReader;
+use crate::publish::KafkaConfig;
+
+/// Rows read from a ledger in one short transaction.
+pub(super) const READ_ROWS: usize = 512;
 
 /// Name of standard input.
 const STDIN: &str = "-";
@@ -22,6 +26,17 @@ const LINE_BYTES_MAX: u64 = 16 << 20;
 
 /// Only the owner reads usage.
 const FILE_MODE: u32 = 0o600;
+
+/// Where events come from.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A ledger's directory.
+    Ledger(PathBuf),
+    /// A topic, from its beginning to the end seen at start.
+    Topic(KafkaConfig),
+    /// Events as JSON lines, as `events` prints them; `-` is standard input.
+    Lines(PathBuf),
+}
 
 /// Where an event lies in its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +81,7 @@ impl Events {
         })
     }
 
-    /// Shows every event, given as it was stored, and whatever else is there, as it is.
+    /// Shows every event, given as it was stored, and every line that is not an event, as it is.
     pub(super) fn each(&mut self, mut each: impl FnMut(&str, EventOrigin)) -> Result<(), ReportError> {
         match self {
             Events::Ledger(ledger) => {

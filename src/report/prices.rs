@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 use jiff::Timestamp;
+use strum::{Display, EnumString, VariantNames};
 
-use super::{ReportError, parse_time};
+use super::error::ReportError;
+use super::instant::parse_time;
 use metering::caller::WrongLines;
 use metering::names;
 
@@ -140,7 +142,7 @@ impl Prices {
     /// Adds one line; `lines` are the numbers of those that are there.
     fn add(&mut self, row: &PriceLine<'_>, lines: &[u64]) -> Result<(), String> {
         let price = row.price()?;
-        let currency = row.required("currency")?;
+        let currency = row.required(PriceColumn::Currency)?;
         if self.currency.is_empty() {
             currency.clone_into(&mut self.currency);
         } else if self.currency != currency {
@@ -202,22 +204,36 @@ impl Pattern {
     }
 }
 
-const COLUMNS: [&str; 9] =
-    ["model", "deployment", "from", "to", "input", "input_cached", "output", "per_tokens", "currency"];
-const REQUIRED: [&str; 4] = ["model", "input", "output", "currency"];
+/// The columns of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Display, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+enum PriceColumn {
+    Model,
+    Deployment,
+    From,
+    To,
+    Input,
+    InputCached,
+    Output,
+    PerTokens,
+    Currency,
+}
 
-fn columns(header: &StringRecord) -> Result<BTreeMap<String, usize>, String> {
+const REQUIRED: [PriceColumn; 4] =
+    [PriceColumn::Model, PriceColumn::Input, PriceColumn::Output, PriceColumn::Currency];
+
+fn columns(header: &StringRecord) -> Result<BTreeMap<PriceColumn, usize>, String> {
     let mut columns = BTreeMap::new();
     for (at, name) in header.iter().enumerate() {
-        if !COLUMNS.contains(&name) {
-            return Err(format!("`{name}` is no column; allowed: {}", COLUMNS.join(", ")));
-        }
-        if columns.insert(name.to_owned(), at).is_some() {
+        let Ok(column) = name.parse() else {
+            return Err(format!("`{name}` is no column; allowed: {}", PriceColumn::VARIANTS.join(", ")));
+        };
+        if columns.insert(column, at).is_some() {
             return Err(format!("there are two columns `{name}`"));
         }
     }
-    match REQUIRED.into_iter().find(|name| !columns.contains_key(*name)) {
-        Some(name) => Err(format!("there is no column `{name}`; the first line names the columns")),
+    match REQUIRED.into_iter().find(|column| !columns.contains_key(column)) {
+        Some(column) => Err(format!("there is no column `{column}`; the first line names the columns")),
         None => Ok(columns),
     }
 }
@@ -236,7 +252,7 @@ fn records(text: &str) -> impl Iterator<Item = Result<(u64, StringRecord), (u64,
 /// One line of the file.
 struct PriceLine<'a> {
     record: &'a StringRecord,
-    columns: &'a BTreeMap<String, usize>,
+    columns: &'a BTreeMap<PriceColumn, usize>,
 }
 
 impl<'a> PriceLine<'a> {
@@ -249,51 +265,55 @@ impl<'a> PriceLine<'a> {
         }
     }
 
-    fn get(&self, name: &str) -> Option<&'a str> {
-        let text = self.record.get(*self.columns.get(name)?)?;
+    fn get(&self, column: PriceColumn) -> Option<&'a str> {
+        let text = self.record.get(*self.columns.get(&column)?)?;
         (!text.is_empty()).then_some(text)
     }
 
-    fn required(&self, name: &str) -> Result<&'a str, String> {
-        self.get(name).ok_or_else(|| format!("{name} is empty"))
+    fn required(&self, column: PriceColumn) -> Result<&'a str, String> {
+        self.get(column).ok_or_else(|| format!("{column} is empty"))
     }
 
     fn price(&self) -> Result<Price, String> {
-        let model = self.required("model")?;
+        let model = self.required(PriceColumn::Model)?;
         let model = match model.strip_suffix('*') {
             Some(begin) => Pattern::Prefix(begin.to_owned()),
             None => Pattern::Exact(model.to_owned()),
         };
-        let (from, to) = (self.time("from")?, self.time("to")?);
+        let (from, to) = (self.time(PriceColumn::From)?, self.time(PriceColumn::To)?);
         if from.zip(to).is_some_and(|(from, to)| from >= to) {
             return Err("to is not after from".to_owned());
         }
-        let per = self.get("per_tokens").unwrap_or(PER_TOKENS);
+        let per = self.get(PriceColumn::PerTokens).unwrap_or(PER_TOKENS);
         let zeros =
             per.strip_prefix('1').filter(|zeros| zeros.len() <= 9 && zeros.bytes().all(|b| b == b'0'));
         let Some(zeros) = zeros else {
             return Err(format!("per_tokens is {per}; allowed: 1, 10, 100 and so on up to 1000000000"));
         };
-        let unit = |name: &str, text: &str| {
+        let unit = |column: PriceColumn, text: &str| {
             unit(text, zeros.len()).ok_or_else(|| {
                 let places = PLACES as usize - zeros.len();
-                format!("{name} is {text}; allowed: a number such as 2.50, below 1000000, with up to {places} places")
+                format!("{column} is {text}; allowed: a number such as 2.50, below 1000000, with up to {places} places")
             })
         };
-        let input = unit("input", self.required("input")?)?;
+        let required = |column| unit(column, self.required(column)?);
+        let input = required(PriceColumn::Input)?;
+        let cached = self.get(PriceColumn::InputCached);
         Ok(Price {
             model,
-            deployment: self.get("deployment").map(str::to_owned),
+            deployment: self.get(PriceColumn::Deployment).map(str::to_owned),
             from,
             to,
             input,
-            input_cached: self.get("input_cached").map_or(Ok(input), |text| unit("input_cached", text))?,
-            output: unit("output", self.required("output")?)?,
+            input_cached: cached.map_or(Ok(input), |text| unit(PriceColumn::InputCached, text))?,
+            output: required(PriceColumn::Output)?,
         })
     }
 
-    fn time(&self, name: &str) -> Result<Option<Timestamp>, String> {
-        self.get(name).map(|text| parse_time(text).map_err(|error| format!("{name}: {error}"))).transpose()
+    fn time(&self, column: PriceColumn) -> Result<Option<Timestamp>, String> {
+        self.get(column)
+            .map(|text| parse_time(text).map_err(|error| format!("{column}: {error}")))
+            .transpose()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{Write, stderr};
 use std::time::{Duration, Instant};
 
-use super::Draining;
+use super::drain::Draining;
 
 /// How often a line is written. The rate is that of this time: long enough to be calm, short enough to be
 /// true.
@@ -29,7 +29,7 @@ impl Progress {
             None => begin(state),
         };
         self.shown = Some((now, state.left));
-        // Whoever closed standard error does not want to know.
+        // A closed standard error is no reason to stop.
         let _ = writeln!(stderr(), "draining: {line}");
     }
 }

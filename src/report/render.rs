@@ -1,16 +1,17 @@
 //! A tally as a table, CSV or JSON.
 //!
-//! Keys are names that somebody else chose. None can be taken for the total, which in a table stands under
+//! Keys are names that others chose. None can be taken for the total, which in a table stands under
 //! a rule of its own: a name that would read like it has `'` in front.
 
 use std::borrow::Cow;
 use std::io::Write;
-use std::str::FromStr;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value};
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
-use super::{Report, ReportError, ReportLine, ReportSums};
+use super::error::ReportError;
+use super::tally::{Report, ReportLine, ReportSums};
 use metering::names;
 
 /// First key of the total line, and what it is where calls have no price.
@@ -21,7 +22,8 @@ const INCOMPLETE: &str = "total (incomplete)";
 const PRICED: [&str; 3] = ["cost", "currency", "unpriced_calls"];
 
 /// How a report is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Format {
     /// For people: aligned columns.
     #[default]
@@ -30,19 +32,6 @@ pub enum Format {
     Csv,
     /// `{"lines": [{..}], "total": {..}}`
     Json,
-}
-
-impl FromStr for Format {
-    type Err = ReportError;
-
-    fn from_str(text: &str) -> Result<Format, ReportError> {
-        match text {
-            "table" => Ok(Format::Table),
-            "csv" => Ok(Format::Csv),
-            "json" => Ok(Format::Json),
-            _ => Err(ReportError::Format(text.to_owned())),
-        }
-    }
 }
 
 impl Report {
@@ -64,7 +53,7 @@ impl Report {
         self.by.iter().map(|key| key.as_str()).chain(ReportSums::columns()).chain(priced).collect()
     }
 
-    /// What prices add to a line; nothing without them.
+    /// The cells that prices add to a line; none without prices.
     fn priced(&self, sums: &ReportSums) -> Vec<String> {
         let Some(currency) = &self.currency else { return Vec::new() };
         vec![sums.cost.to_string(), names::cell(currency).into_owned(), sums.unpriced_calls.to_string()]
@@ -159,7 +148,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::GroupBy;
+    use super::super::tally::GroupBy;
     use super::*;
 
     fn report() -> Report {
@@ -271,7 +260,7 @@ mod tests {
         assert_eq!(totals, [&lines[lines.len() - 2]], "{table}");
     }
 
-    /// Texts that are hard on whoever shows them.
+    /// Texts that are hard to show.
     fn hostile() -> impl Strategy<Value = String> {
         let hard = "=+-@＝＋－＠'\"\\u{}09af,;| \t\r\n\0\u{1b}\u{7f}\u{9b}\u{ad}\u{200b}\u{202e}\u{2028}\u{2066}\u{feff}\u{3164}totalTOTAL(é";
         let hard = prop::sample::select(hard.chars().collect::<Vec<_>>());
@@ -280,7 +269,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the names: a reader of CSV finds as many rows and cells as there are, in which nothing is
+        /// For any names, a reader of CSV finds as many rows and cells as there are, in which nothing is
         /// hidden and nothing is a formula; a table has as many lines; JSON has the names themselves.
         #[test]
         fn any_names_stay_in_their_cells(

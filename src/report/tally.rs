@@ -7,14 +7,15 @@ use jiff::Timestamp;
 use strum::{IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
+use super::error::ReportError;
+use super::input::{Events, Input};
 use super::prices::{Amount, Prices, Used, unpriced_text};
-use super::{ReportError, ReportOptions};
-use metering::usage::{EventType, Outcome, Quality, StoredData, StoredEvent, StoredUsage};
+use metering::usage::{EventType, Outcome, Quality, StoredData, StoredEvent, StoredUsage, TokenClass};
 
 /// `outcome` of calls that are only in a sum.
 const SUMMED: &str = "summed";
 
-/// By what usage is added up.
+/// A key by which usage is added up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum GroupBy {
@@ -40,6 +41,11 @@ impl GroupBy {
         self.into()
     }
 
+    /// Every column's name, for people.
+    pub fn words() -> String {
+        GroupBy::VARIANTS.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     fn of(self, event: &UsageEvent) -> String {
         let (caller, target) = (&event.usage.caller, &event.usage.target);
         let known = match self {
@@ -60,25 +66,78 @@ impl FromStr for GroupBy {
 
     fn from_str(text: &str) -> Result<GroupBy, ReportError> {
         let found = GroupBy::VARIANTS.iter().find(|key| key.as_str() == text);
-        found.copied().ok_or_else(|| ReportError::Key(text.to_owned()))
+        found.copied().ok_or_else(|| ReportError::Key { given: text.to_owned(), known: GroupBy::words() })
     }
 }
 
-/// A column of numbers: its name, and what an event adds to it. Unknown numbers add nothing;
-/// `unknown_calls` says for how many calls.
-type Column = (&'static str, fn(&UsageEvent) -> u64);
+/// The report that is asked for.
+#[derive(Clone, Debug)]
+pub struct ReportOptions {
+    /// Where events come from.
+    pub input: Input,
+    /// The keys to add up by.
+    pub by: Vec<GroupBy>,
+    /// Events whose `time` is this or later.
+    pub from: Option<Timestamp>,
+    /// Events whose `time` is earlier than this.
+    pub to: Option<Timestamp>,
+    /// The prices of tokens; without them no cost is reported.
+    pub prices: Option<Prices>,
+}
+
+/// Adds up usage. Every event counts once by (`source`, `id`), whatever its number of copies;
+/// calls that were `rejected` do not count; sums of calls that were never stored one by one do.
+///
+/// # Errors
+/// If the input cannot be read to its end.
+pub fn report(options: &ReportOptions) -> Result<Report, ReportError> {
+    let mut tally = Tally::new(options);
+    Events::open(&options.input)?.each(|body, _| tally.add(body))?;
+    Ok(tally.finish())
+}
+
+/// A column of numbers. Unknown numbers add nothing; `unknown_calls` says for how many calls.
+#[derive(Clone, Copy)]
+enum Column {
+    Calls,
+    Tokens(TokenClass),
+    /// Tokens of this quality.
+    Of(Quality),
+    UnknownCalls,
+}
 
 const COLUMNS: [Column; 9] = [
-    ("calls", |event| event.calls),
-    ("input", |event| event.usage.tokens.input.unwrap_or(0)),
-    ("input_cached", |event| event.usage.tokens.input_cached.unwrap_or(0)),
-    ("output", |event| event.usage.tokens.output.unwrap_or(0)),
-    ("output_reasoning", |event| event.usage.tokens.output_reasoning.unwrap_or(0)),
-    ("exact", |event| event.tokens_of(Quality::Exact)),
-    ("lower_bound", |event| event.tokens_of(Quality::LowerBound)),
-    ("estimated", |event| event.tokens_of(Quality::Estimated)),
-    ("unknown_calls", |event| if event.is_unknown() { event.calls } else { 0 }),
+    Column::Calls,
+    Column::Tokens(TokenClass::Input),
+    Column::Tokens(TokenClass::InputCached),
+    Column::Tokens(TokenClass::Output),
+    Column::Tokens(TokenClass::OutputReasoning),
+    Column::Of(Quality::Exact),
+    Column::Of(Quality::LowerBound),
+    Column::Of(Quality::Estimated),
+    Column::UnknownCalls,
 ];
+
+impl Column {
+    fn name(self) -> &'static str {
+        match self {
+            Column::Calls => "calls",
+            Column::Tokens(class) => class.as_str(),
+            Column::Of(quality) => quality.as_str(),
+            Column::UnknownCalls => "unknown_calls",
+        }
+    }
+
+    /// The number that an event adds.
+    fn value(self, event: &UsageEvent) -> u64 {
+        match self {
+            Column::Calls => event.calls,
+            Column::Tokens(class) => class.of(&event.usage.tokens).unwrap_or(0),
+            Column::Of(quality) => event.tokens_of(quality),
+            Column::UnknownCalls => u64::from(event.is_unknown()) * event.calls,
+        }
+    }
+}
 
 /// The sums of some events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,7 +161,7 @@ pub struct ReportLine {
 /// Usage added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// By what it is added up.
+    /// The keys that it is added up by.
     pub by: Vec<GroupBy>,
     /// One line for each combination, in order of the keys.
     pub lines: Vec<ReportLine>,
@@ -124,7 +183,7 @@ impl Report {
 impl ReportSums {
     /// The columns' names, in order.
     pub fn columns() -> impl Iterator<Item = &'static str> {
-        COLUMNS.into_iter().map(|(name, _)| name)
+        COLUMNS.into_iter().map(Column::name)
     }
 
     /// The columns' values, in the same order.
@@ -157,8 +216,8 @@ impl ReportSums {
     }
 
     fn add(&mut self, event: &UsageEvent) {
-        for (number, (_, value)) in self.numbers.iter_mut().zip(COLUMNS) {
-            *number += value(event);
+        for (number, column) in self.numbers.iter_mut().zip(COLUMNS) {
+            *number += column.value(event);
         }
     }
 }
@@ -175,7 +234,7 @@ struct UsageEvent {
 }
 
 impl UsageEvent {
-    /// `None` if it is no event of ours, or not whole.
+    /// `None` if it is not an event of tokenweir, or not whole.
     fn read(stored: &StoredEvent<'_>) -> Option<UsageEvent> {
         let (id, time) = (Uuid::parse_str(&stored.id).ok()?, stored.time?);
         let (usage, outcome, calls) = match stored.data()? {
@@ -302,7 +361,7 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Input, parse_time};
+    use super::super::instant::parse_time;
     use super::*;
 
     fn options(by: &[GroupBy], from: Option<&str>, to: Option<&str>) -> ReportOptions {

@@ -9,14 +9,14 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::ReportError;
+use super::error::ReportError;
 use crate::publish::{Context, KafkaConfig, KafkaConfigError};
 use metering::names;
 
 /// How long a broker may take to answer a question.
 const QUESTION: Duration = Duration::from_secs(30);
 
-/// After how long of that whoever waits is told what for.
+/// The user is told what is waited for after so long.
 const NOTICE: Duration = Duration::from_secs(2);
 
 /// Complaints of the client that are heard after a question, and how long each is waited for.
@@ -77,7 +77,7 @@ impl Topic {
                 Some(Ok(message)) => {
                     heard = Instant::now();
                     let partition = message.partition();
-                    // What lies behind the end came after the topic was opened.
+                    // A message behind the end came after the topic was opened.
                     if let Some(end) = ends.get(&partition).copied() {
                         if message.offset() < end {
                             let text = message.payload().and_then(|bytes| std::str::from_utf8(bytes).ok());
@@ -141,7 +141,7 @@ fn ends(consumer: &BaseConsumer<Context>, config: &KafkaConfig) -> Result<BTreeM
     Ok(ends)
 }
 
-/// Asks until there is an answer, the broker denies the login, or the time is over. Whoever waits is told
+/// Asks until there is an answer, the broker denies the login, or the time is over. The user is told
 /// so, on standard error.
 fn ask<T>(
     consumer: &BaseConsumer<Context>,
@@ -169,7 +169,7 @@ fn ask<T>(
             });
         }
         if !told {
-            // A failure means that nobody reads it, and then nobody waits.
+            // A failure means that the line has no reader who could wait for it.
             let _ = writeln!(
                 stderr(),
                 "waiting for {brokers}, {} s more at most{}",

@@ -30,7 +30,7 @@ pub struct CallerConfig {
 }
 
 impl CallerConfig {
-    /// What of it one should know at the start.
+    /// Warnings to give at the start.
     pub(super) fn warnings(&self) -> Vec<&'static str> {
         let mut found = Vec::new();
         if matches!(self.trust, HopTest::None) {
@@ -67,7 +67,7 @@ impl CallerConfig {
         }))
     }
 
-    /// What is read from files, and read again.
+    /// The values that are read from files, and read again.
     pub(super) fn reloads(&self) -> Vec<Reloadable> {
         let map = self.map.as_ref().map(again_map);
         let secrets = match &self.trust {

@@ -22,7 +22,8 @@ use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
 use crate::proxy;
 use crate::publish::{self, Publisher};
-use crate::tee::{Accounts, Bounds, Compared, Observer, Phase, Share};
+use crate::tee::{Accounts, Compared, Observer, OverheadPhase, ResponseBounds, SampleRatio};
+use crate::telemetry::log::LogLevel;
 use crate::telemetry::{self, Comparison, Metrics, PerCaller};
 use metering::caller::Resolver;
 use metering::tokens;
@@ -31,16 +32,16 @@ use metering::usage::Settled;
 pub use self::callers::CallerConfig;
 use self::pages::{Admin, pages};
 pub use self::process::hide_memory;
-use self::process::{Files, files_max, raise_files};
+use self::process::{FileDescriptors, files_max, raise_files};
 use self::reload::{Reloadable, Reloader};
 
-/// Prompts and bursts are counted here. Two: the first is for answers alone, so that no prompt holds them up,
+/// Prompts and bursts are counted here. Two: the first is for responses alone, so that no prompt holds them up,
 /// and more would take the cores that the streams need.
 const COUNT_THREADS: usize = 2;
 /// How often a drain looks whether the streams have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
-/// What `serve` needs to know.
+/// The configuration of `serve`.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The data path. The identity headers of `removals` are filled in at start.
@@ -55,10 +56,10 @@ pub struct Config {
     pub caller: CallerConfig,
     /// Memory for request bodies that are kept to be counted, in bytes.
     pub prompt_memory_bytes: usize,
-    /// Memory for answers that are held to be read as a whole.
+    /// Memory for responses that are held to be read as a whole.
     pub answer_memory_bytes: usize,
     /// Of the calls with reported usage, those whose prompt is counted as well.
-    pub drift_sample: Share,
+    pub drift_sample: SampleRatio,
     /// Whose tokens stand in metrics of their own.
     pub metrics_per_caller: PerCaller,
     /// How long events may take to be delivered at the end.
@@ -86,7 +87,7 @@ pub struct RunningSidecar {
 /// If something cannot be started, or events are left undelivered at the end.
 pub fn run(
     config: Config,
-    log_level: impl Fn() -> anyhow::Result<String> + Send + 'static,
+    log_level: impl Fn() -> anyhow::Result<LogLevel> + Send + 'static,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut signals, mut hangup) = {
@@ -94,10 +95,8 @@ pub fn run(
         let ends = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         (ends, signal(SignalKind::hangup())?)
     };
-    let log_level = Reloadable {
-        what: "log-level",
-        read: Box::new(move || Ok(telemetry::log::set_level(&log_level()?))),
-    };
+    let log_level =
+        Reloadable { what: "log-level", read: Box::new(move || Ok(telemetry::log::set_level(log_level()?))) };
     let running = start_reloading(config, vec![log_level])?;
     runtime.block_on(async {
         let mut ended = std::pin::pin!(either(&mut signals));
@@ -152,9 +151,10 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reloadable>) -> anyhow::
         let observed = Arc::clone(&metrics);
         publisher.on_delivered(move |took| observed.event_delivery_seconds.observe(took.as_secs_f64()));
     }
-    let observer = Arc::new(Record { metrics: Arc::clone(&metrics), ledger: ledger.clone() });
+    let observer = Arc::new(CallObserver { metrics: Arc::clone(&metrics), ledger: ledger.clone() });
     let accounts = Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes);
-    let bounds = Bounds { answer_memory_bytes: config.answer_memory_bytes, ..Bounds::default() };
+    let bounds =
+        ResponseBounds { response_memory_bytes: config.answer_memory_bytes, ..ResponseBounds::default() };
     let accounts = accounts.within(bounds);
     let accounts = Arc::new(accounts.sampling(config.drift_sample).settling_apart()?);
     // Some milliseconds, or as long as the disk takes for 22 MB, beside recovery. A stream that began
@@ -187,7 +187,7 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reloadable>) -> anyhow::
     Ok(RunningSidecar { proxy, admin, accounts, publisher, ledger, reloader, ready, flush_timeout })
 }
 
-/// What comes from files.
+/// The values of the data path that come from files.
 fn files(config: &Config) -> Vec<Reloadable> {
     let mut all = config.caller.reloads();
     if let Some(tls) = config.proxy.listen_tls.clone() {
@@ -200,7 +200,7 @@ fn files(config: &Config) -> Vec<Reloadable> {
 }
 
 impl Config {
-    /// What one should know before it runs: defaults that most will not want to keep.
+    /// Warnings before it runs: about defaults that most will not want to keep.
     pub fn warnings(&self) -> Vec<String> {
         let mut found: Vec<_> = self.caller.warnings().into_iter().map(str::to_owned).collect();
         if self.publish.is_none() {
@@ -211,14 +211,14 @@ impl Config {
         found
     }
 
-    /// What decides how many file descriptors calls may take.
-    fn room(&self) -> Files {
-        Files {
+    /// The numbers that decide how many file descriptors calls may take.
+    fn room(&self) -> FileDescriptors {
+        FileDescriptors {
             upstreams: self.proxy.upstreams.len(),
             threads: self.proxy.threads,
             drains: self.proxy.policy.drain.map_or(0, |drain| drain.calls),
             idle_max: proxy::upstream::IDLE_CONNECTIONS_MAX,
-            heads: admin::heads(files_max()),
+            heads: admin::pending_max(files_max()),
         }
     }
 }
@@ -288,12 +288,12 @@ impl RunningSidecar {
 }
 
 /// Makes the log line and the metrics of each call.
-struct Record {
+struct CallObserver {
     metrics: Arc<Metrics>,
     ledger: Ledger,
 }
 
-impl Observer for Record {
+impl Observer for CallObserver {
     fn settled(&self, settled: &Settled) {
         self.metrics.settled(&settled.usage);
         telemetry::log::call(settled);
@@ -304,7 +304,7 @@ impl Observer for Record {
         self.settled(settled);
     }
 
-    fn held(&self, phase: Phase, time: Duration) {
+    fn overhead(&self, phase: OverheadPhase, time: Duration) {
         self.metrics.held(phase.as_str(), time);
     }
 

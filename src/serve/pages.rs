@@ -1,4 +1,4 @@
-//! What the admin port shows, and the thread that shows it.
+//! The pages of the admin port, and the thread that serves them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -125,10 +125,10 @@ fn passed(accounts: &Accounts) -> DataPathSnapshot {
         usage_refused: counters.usage_refused.load(Ordering::Relaxed),
         prompts_not_kept: counters.prompts_not_kept.load(Ordering::Relaxed),
         backlog_bytes: accounts.backlog_bytes() as u64,
-        answer_memory_bytes: accounts.answer_memory_bytes() as u64,
-        answers: counters.answers.by_deployment(),
+        answer_memory_bytes: accounts.response_memory_bytes() as u64,
+        answers: counters.streams.by_deployment(),
         request_bytes: counters.request_bytes.load(Ordering::Relaxed),
-        answer_bytes: counters.answer_bytes.load(Ordering::Relaxed),
+        answer_bytes: counters.response_bytes.load(Ordering::Relaxed),
         not_accepted: counters.calls_refused.load(Ordering::Relaxed),
     }
 }

@@ -1,4 +1,4 @@
-//! What the process asks of the system: that nobody reads its memory, and file descriptors.
+//! Requests of the process to the system: that its memory cannot be read by others, and file descriptors.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
@@ -12,7 +12,7 @@ const FILES_ELSEWHERE: u64 = 64;
 /// .. and of each network thread: its poll, its waker, its listener, a connection that waits for a place.
 const FILES_OF_A_THREAD: u64 = 4;
 
-/// Has the process leave no core dump, and lets no process of the same user read its memory: prompts, answers and
+/// Has the process leave no core dump, and lets no process of the same user read its memory: prompts, responses and
 /// secrets are in it. The first says so to whoever writes core files, the second to whoever pipes them elsewhere, and
 /// gives `/proc/PID` to root. So an operator who wants to see a memory image takes it as root, with `gcore PID`.
 ///
@@ -25,12 +25,12 @@ pub fn hide_memory() -> std::io::Result<()> {
 
 /// How many file descriptors calls may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Files {
+pub(super) struct FileDescriptors {
     /// Upstreams, each with connections that wait for their next request in each thread.
     pub(super) upstreams: usize,
     /// Network threads.
     pub(super) threads: usize,
-    /// Answers that are read on although their caller has gone.
+    /// Responses that are read on although their caller has gone.
     pub(super) drains: usize,
     /// Connections that wait, at most, per upstream and thread.
     pub(super) idle_max: usize,
@@ -38,7 +38,7 @@ pub(super) struct Files {
     pub(super) heads: usize,
 }
 
-impl Files {
+impl FileDescriptors {
     /// Descriptors for so many connections of callers, with all else that needs some. Of each there may be one to a
     /// service besides. Where there is one pool of connections that wait, one of it is taken before another is opened,
     /// so it is within these; each further pool may be full meanwhile.
@@ -51,7 +51,7 @@ impl Files {
     /// Those that have nothing to do with how many connections there are.
     fn apart(&self) -> u64 {
         let threads = self.threads.max(1) as u64 * FILES_OF_A_THREAD;
-        (self.drains + self.heads + admin::FILES_BESIDE_HEADS) as u64 + threads + FILES_ELSEWHERE
+        (self.drains + self.heads + admin::FILES_BESIDE_PENDING) as u64 + threads + FILES_ELSEWHERE
     }
 
     /// The connections, of those that are wanted, for which the limit is enough; one at least.
@@ -65,11 +65,11 @@ impl Files {
         fit.min(wanted)
     }
 
-    /// What to say of a limit that is too low for the connections that are wanted.
+    /// The warning about a limit that is too low for the connections that are wanted.
     pub(super) fn warning(&self, wanted: usize, limit: Option<u64>) -> Option<String> {
         let limit = limit.filter(|limit| *limit < self.needed(wanted))?;
         let (fit, apart) = (self.connections(wanted, Some(limit)), self.apart());
-        let needed = Files { heads: admin::heads(None), ..*self }.needed(wanted); // the higher, the more of these
+        let needed = FileDescriptors { heads: admin::pending_max(None), ..*self }.needed(wanted); // the higher, the more of these
         Some(format!(
             "open files are limited to {limit} (ulimit -n), too few for --max-connections {wanted}: each call takes two, its \
              caller's and the service's, and {apart} are kept for the rest, the admin port among it; {fit} connections are \
@@ -101,14 +101,14 @@ mod tests {
 
     use super::*;
 
-    fn files(upstreams: usize, threads: usize, drains: usize) -> Files {
-        Files { upstreams, threads, drains, idle_max: 256, heads: 32 }
+    fn files(upstreams: usize, threads: usize, drains: usize) -> FileDescriptors {
+        FileDescriptors { upstreams, threads, drains, idle_max: 256, heads: 32 }
     }
 
     #[test]
     fn a_limit_that_is_too_low_is_told_with_what_it_is_enough_for() {
         let one = files(1, 1, 0);
-        let apart = 64 + 4 + 32 + admin::FILES_BESIDE_HEADS as u64;
+        let apart = 64 + 4 + 32 + admin::FILES_BESIDE_PENDING as u64;
         assert_eq!(one.needed(20_000), 40_000 + apart);
         assert_eq!(one.connections(20_000, Some(256)), (256 - apart as usize) / 2);
         let told = one.warning(20_000, Some(256)).unwrap();
@@ -123,12 +123,12 @@ mod tests {
         assert_eq!(one.connections(20_000, Some(0)), 1, "something must go");
         assert_eq!(
             files(2, 2, 64).needed(1_000),
-            2_000 + 3 * 256 + 64 + 64 + 8 + 32 + admin::FILES_BESIDE_HEADS as u64
+            2_000 + 3 * 256 + 64 + 64 + 8 + 32 + admin::FILES_BESIDE_PENDING as u64
         );
     }
 
     proptest! {
-        /// What fits does, and one more does not.
+        /// The number that is said to fit fits, and one more does not.
         #[test]
         fn as_many_connections_as_fit(
             upstreams in 1usize..9, threads in 1usize..9, drains in 0usize..200, wanted in 1usize..50_000, limit in 0u64..100_000,

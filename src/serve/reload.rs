@@ -1,11 +1,13 @@
-//! What comes from files and may be replaced while the process runs.
+//! Values that come from files and may be replaced while the process runs.
 //!
-//! One thread reads all of it again every [`RELOAD_EVERY`], and at once on SIGHUP. What cannot be
-//! read or makes no sense changes nothing: the old stays in force, and the log says why.
+//! One thread reads all of it again every [`RELOAD_EVERY`], and at once on SIGHUP. A file that
+//! cannot be read or makes no sense changes nothing: the old value stays in force, and the log says why.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use crate::telemetry::ReloadResult;
 
 /// Kubernetes brings a changed secret within a minute; half of that on top.
 const RELOAD_EVERY: Duration = Duration::from_secs(30);
@@ -21,16 +23,16 @@ pub(super) struct Reloadable {
 /// The thread that reads again.
 #[derive(Debug)]
 pub(super) struct Reloader {
-    /// `true`: somebody asks for it; closed: the end.
+    /// A message asks to read everything now; a closed channel is the end.
     asks: Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Reloader {
-    /// `seen` hears of every change, `changed`, and of every error, `failed`.
+    /// `seen` hears of every change and of every error.
     pub(super) fn start(
         all: Vec<Reloadable>,
-        seen: impl Fn(&'static str, &'static str) + Send + 'static,
+        seen: impl Fn(&'static str, ReloadResult) + Send + 'static,
     ) -> std::io::Result<Reloader> {
         let (asks, asked) = channel();
         let thread = std::thread::Builder::new().name("tw-reload".to_owned()).spawn(move || {
@@ -60,25 +62,25 @@ impl Reloader {
     }
 }
 
-/// An error is told once, and again when somebody asks.
+/// An error is told once, and again after each request.
 fn read_again(
     reload: &Reloadable,
     on_request: bool,
     said: &mut Option<String>,
-    seen: &impl Fn(&'static str, &'static str),
+    seen: &impl Fn(&'static str, ReloadResult),
 ) {
     match (reload.read)() {
         Ok(changed) => {
             *said = None;
             if changed {
-                seen(reload.what, "changed");
+                seen(reload.what, ReloadResult::Changed);
             }
             if changed || on_request {
                 tracing::info!(setting = reload.what, changed, "read again");
             }
         }
         Err(error) => {
-            seen(reload.what, "failed");
+            seen(reload.what, ReloadResult::Failed);
             let error = format!("{error:#}");
             if on_request || said.as_ref() != Some(&error) {
                 tracing::error!(setting = reload.what, %error, "cannot be read again; what was read before stays in force");

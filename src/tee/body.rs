@@ -1,4 +1,5 @@
-//! The two bodies that look: each polls the inner one first, looks at the frame, and yields it.
+//! The two bodies that show their frames to a call: each polls the inner one first, shows the frame, and yields
+//! it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,23 +9,26 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::Phase;
-use super::answers::Pass;
-use super::call::{Call, Conclude};
-use super::reading::Turn;
-use metering::meter::Ending;
+use metering::meter::{Ending, Meter};
 
-/// Why an answer's body broke off.
-pub trait Cause {
-    /// What the event says of it.
+use super::call::{Call, CallGuard};
+use super::meter::CallMeter;
+use super::observer::OverheadPhase;
+use super::streams::StreamGuard;
+use super::turn::Turn;
+
+/// The reason why a response's body broke off.
+pub trait BodyError {
+    /// The ending that the event gives for it.
     fn ending(&self) -> Ending;
 }
 
-impl Cause for std::convert::Infallible {
+impl BodyError for std::convert::Infallible {
     fn ending(&self) -> Ending {
         match *self {}
     }
 }
+
 /// Bytes of a request that are looked at before the task yields to others: they are read at 100 MB/s
 /// and more, whatever they are.
 const REQUEST_BYTES_PER_TURN: usize = 128 * 1024;
@@ -34,19 +38,19 @@ const FRAMES_PER_TIMED: u32 = 16;
 
 /// A request body that shows itself to a call's meter, if there is one.
 #[derive(Debug)]
-pub struct RequestTap<B> {
+pub struct RequestTap<B, M: CallMeter = Meter> {
     inner: B,
     /// Taken when the body has ended.
-    call: Option<Arc<Call>>,
+    call: Option<Arc<Call<M>>>,
     /// Bytes looked at since this task last yielded.
     turn_bytes: usize,
 }
 
-impl<B: Body> RequestTap<B> {
+impl<B: Body, M: CallMeter> RequestTap<B, M> {
     /// Watches `inner`.
-    pub fn new(inner: B, call: Option<Arc<Call>>) -> RequestTap<B> {
+    pub fn new(inner: B, call: Option<Arc<Call<M>>>) -> RequestTap<B, M> {
         if let Some(call) = &call {
-            call.accounts.observer.held(Phase::Request, call.began.elapsed());
+            call.accounts().observer.overhead(OverheadPhase::Request, call.cx.began.elapsed());
         }
         let mut tap = RequestTap { inner, call, turn_bytes: 0 };
         tap.look_for_end();
@@ -66,7 +70,7 @@ impl<B: Body> RequestTap<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for RequestTap<B> {
+impl<B: Body<Data = Bytes> + Unpin, M: CallMeter> Body for RequestTap<B, M> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -89,7 +93,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestTap<B> {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(call)) = (frame.data_ref(), &this.call) {
                     this.turn_bytes += data.len();
-                    call.request_frame(data);
+                    call.request_bytes(data);
                 }
                 this.look_for_end();
             }
@@ -112,34 +116,37 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestTap<B> {
     }
 }
 
-/// An answer's body that shows itself to a call's meter, if there is one, and settles the call
+/// A response's body that shows itself to a call's meter, if there is one, and settles the call
 /// when it ends, fails or is dropped half-way: then as interrupted.
 #[derive(Debug)]
-pub struct ResponseTap<B> {
+pub struct ResponseTap<B, M: CallMeter = Meter> {
     inner: B,
-    call: Option<Conclude>,
-    /// What may still be done before this task yields.
+    call: Option<CallGuard<M>>,
+    /// The work that may still be done before this task yields.
     turn: Turn,
     /// The last turn was too short for its frame.
     unread: bool,
     /// Frames seen so far.
     frames: u32,
-    /// The answer counts as passing until it has ended.
-    pass: Option<Pass>,
+    /// The response counts as streaming until it has ended.
+    stream: Option<StreamGuard>,
 }
 
-impl<B: Body> ResponseTap<B> {
+impl<B: Body, M: CallMeter> ResponseTap<B, M> {
     /// Watches `inner`.
-    pub fn new(inner: B, call: Option<Conclude>) -> ResponseTap<B> {
-        let pass = call.as_ref().map(|call| call.call().pass());
-        let mut tap = ResponseTap { inner, call, turn: Turn::new(), unread: false, frames: 0, pass };
+    pub fn new(inner: B, call: Option<CallGuard<M>>) -> ResponseTap<B, M> {
+        let stream = call.as_ref().map(|call| {
+            let call = call.call();
+            call.accounts().counters.streams.begin(call.deployment())
+        });
+        let mut tap = ResponseTap { inner, call, turn: Turn::new(), unread: false, frames: 0, stream };
         tap.look_for_end();
         tap
     }
 
     /// The call, until it is over.
-    pub fn call(&self) -> Option<&Arc<Call>> {
-        self.call.as_ref().map(Conclude::call)
+    pub fn call(&self) -> Option<&Arc<Call<M>>> {
+        self.call.as_ref().map(CallGuard::call)
     }
 
     /// hyper asks no more once the body says that it has ended, so the end is looked for here too.
@@ -150,7 +157,7 @@ impl<B: Body> ResponseTap<B> {
     }
 
     fn end(&mut self, ending: Ending) {
-        self.pass = None;
+        self.stream = None;
         if let Some(call) = self.call.take() {
             call.end(ending);
         }
@@ -165,20 +172,20 @@ impl<B: Body> ResponseTap<B> {
     }
 
     /// Shows a frame to the meter. Some are timed, so that the time is known and costs nothing.
-    fn look(&mut self, data: &Bytes) {
+    fn show(&mut self, data: &Bytes) {
         let Some(call) = &self.call else { return };
         let began = self.frames.is_multiple_of(FRAMES_PER_TIMED).then(Instant::now);
         self.frames = self.frames.wrapping_add(1);
-        self.unread = call.call().response_frame(data, &mut self.turn);
+        self.unread = call.call().response_bytes(data, &mut self.turn);
         if let Some(began) = began {
-            call.call().accounts.observer.held(Phase::Chunk, began.elapsed());
+            call.call().accounts().observer.overhead(OverheadPhase::Chunk, began.elapsed());
         }
     }
 }
 
-impl<B> Body for ResponseTap<B>
+impl<B, M: CallMeter> Body for ResponseTap<B, M>
 where
-    B: Body<Data = Bytes, Error: Cause> + Unpin,
+    B: Body<Data = Bytes, Error: BodyError> + Unpin,
 {
     type Data = Bytes;
     type Error = B::Error;
@@ -201,7 +208,7 @@ where
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    this.look(data);
+                    this.show(data);
                 }
                 this.look_for_end();
             }

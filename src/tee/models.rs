@@ -1,8 +1,8 @@
-//! Which model a deployment's answers named last.
+//! The model that each deployment's responses named last.
 //!
-//! A deployment's name need not tell its model, and an answer that is no stream names it at its end. So a
+//! A deployment's name need not tell its model, and a response that is no stream names it at its end. So a
 //! call that a crash cuts off before that would not know its prompt's count. This is used for checkpoints
-//! alone: what a call's event says never depends on other calls.
+//! alone: the event of a call never depends on other calls.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,15 +14,15 @@ use metering::prompt;
 use metering::usage::{Target, Usage};
 
 /// Deployments that are remembered: names come from callers. The first ones stay, since they are most
-/// likely the ones that are really there: a name must have been answered to be remembered.
+/// likely the ones that are really there: a name is only remembered once the service has answered to it.
 const DEPLOYMENTS_MAX: usize = 1_024;
 
-/// Resource and deployment, and the model.
+/// The model of each resource and deployment.
 #[derive(Debug, Default)]
-pub(super) struct Models(Mutex<HashMap<(SmolStr, SmolStr), SmolStr>>);
+pub(super) struct ModelsByDeployment(Mutex<HashMap<(SmolStr, SmolStr), SmolStr>>);
 
-impl Models {
-    /// A call is over: its answer may have named a model.
+impl ModelsByDeployment {
+    /// A call is over: its response may have named a model.
     pub(super) fn learn(&self, usage: &Usage) {
         let target = &usage.target;
         let (Some(model), Some(key)) = (&target.model, key(target)) else { return };
@@ -38,7 +38,7 @@ impl Models {
         }
     }
 
-    /// The model that answers a target most likely.
+    /// The model that most likely stands behind a target.
     pub(super) fn of(&self, target: &Target) -> Option<SmolStr> {
         let models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         models.get(&key(target)?).cloned()
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_deployment_has_the_model_that_its_answers_named_last_and_names_are_bounded() {
-        let models = Models::default();
+        let models = ModelsByDeployment::default();
         let of = |resource: &str, deployment: &str| models.of(&usage(resource, deployment, None).target);
         for model in [None, Some("unheard-of"), Some("gpt-4-0613"), Some("gpt-4o-2024-11-20"), None] {
             models.learn(&usage("a", "mine", model));

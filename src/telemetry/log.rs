@@ -10,21 +10,49 @@ use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, reload};
 
-use super::Comparison;
+use super::comparison::Comparison;
 use metering::names;
 use metering::usage::{Settled, Usage};
 
 /// Lines that may wait for stderr; beyond it lines are dropped rather than a request delayed.
 const LINES_MAX: usize = 8_192;
 
-/// The level of the lines that are written, to be changed while the process runs.
+/// The level of the lines that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::VariantArray, strum::VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub enum LogLevel {
+    /// Errors only.
+    Error,
+    /// Warnings too.
+    Warn,
+    /// One line a call too.
+    Info,
+    /// Steps of the work too.
+    Debug,
+    /// All there is.
+    Trace,
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> LevelFilter {
+        match level {
+            LogLevel::Error => LevelFilter::ERROR,
+            LogLevel::Warn => LevelFilter::WARN,
+            LogLevel::Info => LevelFilter::INFO,
+            LogLevel::Debug => LevelFilter::DEBUG,
+            LogLevel::Trace => LevelFilter::TRACE,
+        }
+    }
+}
+
+/// Holds the level, which may be changed while the process runs.
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// Starts logging. Lines are written by a thread of their own until the guard is dropped.
 ///
 /// A second call in the same process does nothing: tests and the demo start more than one
 /// sidecar.
-pub fn init(level: &str) -> Option<WorkerGuard> {
+pub fn init(level: LogLevel) -> Option<WorkerGuard> {
     let (writer, guard): (NonBlocking, WorkerGuard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LINES_MAX)
         .thread_name("tw-log")
@@ -39,7 +67,7 @@ pub fn init(level: &str) -> Option<WorkerGuard> {
         .with_timer(SystemTime)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(move || names::Json(writer.clone()));
-    let (filter, handle) = reload::Layer::new(filter(level));
+    let (filter, handle) = reload::Layer::new(LevelFilter::from(level));
     let subscriber = tracing_subscriber::registry().with(filter).with(lines);
     tracing::subscriber::set_global_default(subscriber).ok()?;
     let _ = LEVEL.set(handle);
@@ -47,14 +75,10 @@ pub fn init(level: &str) -> Option<WorkerGuard> {
 }
 
 /// Changes the level. True if it was another; false also where logging was not started.
-pub fn set_level(level: &str) -> bool {
+pub fn set_level(level: LogLevel) -> bool {
     let Some(handle) = LEVEL.get() else { return false };
-    let wanted = filter(level);
+    let wanted = LevelFilter::from(level);
     handle.clone_current() != Some(wanted) && handle.reload(wanted).is_ok()
-}
-
-fn filter(level: &str) -> LevelFilter {
-    level.parse().unwrap_or(LevelFilter::INFO)
 }
 
 /// From now on a panic's line names its place and not its message, which may quote what was being read.
@@ -131,7 +155,7 @@ mod tests {
     fn a_panic_names_its_place_and_quotes_nothing() {
         const CHILD: &str = "TOKENWEIR_LOG_TEST_CHILD";
         if std::env::var_os(CHILD).is_some() {
-            let lines = init("error");
+            let lines = init(LogLevel::Error);
             hush_panics();
             let quoted = std::panic::catch_unwind(|| std::hint::black_box("a canary é")[..10].len());
             drop(lines);
@@ -146,13 +170,13 @@ mod tests {
         assert!(!said.contains("canary"), "{said}");
     }
 
-    /// As above.
+    /// It runs in a process of its own as well.
     #[test]
     fn a_line_steers_no_terminal_and_says_what_was_said() {
         const CHILD: &str = "TOKENWEIR_LOG_NAMES_TEST_CHILD";
         const NAME: &str = "\u{9b}2J\x1b[2J\u{202e}gnp\u{2028}é";
         if std::env::var_os(CHILD).is_some() {
-            let lines = init("info");
+            let lines = init(LogLevel::Info);
             tracing::info!(name = NAME, "a name: {NAME}");
             drop(lines);
             return;

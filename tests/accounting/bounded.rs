@@ -17,7 +17,7 @@ use metering::meter::{self, Ending, Meter, Rules};
 use metering::usage::{Api, IncludeUsage, Outcome, Source, Target, Tokens, Usage};
 use serde_json::{Value, json};
 use tokenweir::pool::{Lane, Pool, Task};
-use tokenweir::tee::{self, Accounts, Call, Conclude, Live, RequestTap, ResponseTap};
+use tokenweir::tee::{self, Accounts, Call, CallGuard, RequestTap, ResponseTap, RunningCalls};
 
 use super::draft_of;
 use super::support::PATIENCE;
@@ -151,20 +151,20 @@ impl Task for Block {
 /// Accounts with a pool that stands still until the sender is dropped or used.
 struct Stalled {
     accounts: Arc<Accounts>,
-    live: Arc<Live>,
+    live: Arc<RunningCalls>,
     settled: Receiver<Usage>,
     go: Sender<()>,
 }
 
 impl Stalled {
-    fn within(bounds: tee::Bounds) -> Stalled {
+    fn within(bounds: tee::ResponseBounds) -> Stalled {
         let (hear, settled) = Hear::new();
         let (go, held) = channel();
         let pool = Pool::start(1).unwrap();
-        pool.submit(Arc::new(Block(Mutex::new(held))), Lane::Answer).unwrap();
+        pool.submit(Arc::new(Block(Mutex::new(held))), Lane::Response).unwrap();
         let accounts = Accounts::new(pool, Arc::new(hear), 64 << 20).within(bounds);
         let accounts = Arc::new(accounts.settling_apart().unwrap());
-        Stalled { accounts, live: Arc::new(Live::default()), settled, go }
+        Stalled { accounts, live: Arc::new(RunningCalls::default()), settled, go }
     }
 
     fn begin(&self, draft: Usage, rules: Rules, request: &str) -> Arc<Call> {
@@ -226,14 +226,15 @@ fn no_backlog_changes_what_was_reported() {
     });
     let mut random = Random::seeded(7);
     for call_backlog_bytes in [0, 3_000, 40_000, 1 << 20] {
-        let stalled = Stalled::within(tee::Bounds { call_backlog_bytes, ..tee::Bounds::default() });
+        let stalled =
+            Stalled::within(tee::ResponseBounds { call_backlog_bytes, ..tee::ResponseBounds::default() });
         for exchange in &recorded {
             let rules = Rules { end_of_turn: exchange.case["azure"] == true };
             let draft = exchange.draft.clone();
             let call = stalled.begin(draft, rules, &exchange.case["request"].to_string());
             call.response_head(StatusCode::OK, &head(exchange.kind));
             let body = Frames::of(&stalled, &exchange.body, 1 + random.below(30_000));
-            assert!(drive(ResponseTap::new(body, Some(Conclude::new(call)))) == exchange.body);
+            assert!(drive(ResponseTap::new(body, Some(CallGuard::new(call)))) == exchange.body);
         }
         stalled.go.send(()).unwrap();
         let mut found: Vec<String> = (0..recorded.len())
@@ -362,7 +363,7 @@ fn is_bomb(body: &str, coded: &Bytes) -> bool {
 #[test]
 fn a_pool_that_stands_still_costs_no_reported_number() {
     for bytes in [5 << 20, 30 << 20] {
-        let stalled = Stalled::within(tee::Bounds::default());
+        let stalled = Stalled::within(tee::ResponseBounds::default());
         for (name, api, kind, body, reason) in long_answers(bytes) {
             for coding in ["", "gzip", "zstd"] {
                 let coded = coded(coding, &body);
@@ -378,7 +379,7 @@ fn a_pool_that_stands_still_costs_no_reported_number() {
                 headers.insert(CONTENT_ENCODING, HeaderValue::from_str(coding).unwrap());
                 call.response_head(StatusCode::OK, &headers);
                 let frames = Frames::of(&stalled, &coded, 64 << 10);
-                assert!(drive(ResponseTap::new(frames, Some(Conclude::new(call)))) == coded);
+                assert!(drive(ResponseTap::new(frames, Some(CallGuard::new(call)))) == coded);
                 // Nobody has waited for the pool: it stands still.
                 let usage = stalled.settled.recv_timeout(PATIENCE).unwrap();
                 let what = format!("{name} {coding}: {:?} {:?}", usage.accounting, usage.stream);

@@ -14,7 +14,7 @@ use serde_json::Value;
 use metering::meter::Rules;
 use metering::usage::Usage;
 use tokenweir::pool::Pool;
-use tokenweir::tee::{Accounts, Call, Conclude, Live, RequestTap, ResponseTap};
+use tokenweir::tee::{Accounts, Call, CallGuard, RequestTap, ResponseTap, RunningCalls};
 
 use super::support::PATIENCE;
 use super::support::recordings::cases;
@@ -58,7 +58,7 @@ fn every_stream_byte_by_byte_through_the_tee() {
     let (hear, settled) = Hear::new();
     let accounts = Accounts::new(Pool::start(1).unwrap(), Arc::new(hear), PROMPT_MEMORY_BYTES);
     let accounts = Arc::new(accounts.settling_apart().unwrap());
-    let live = Arc::new(Live::default());
+    let live = Arc::new(RunningCalls::default());
     let headers =
         HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))]);
     for (case, line) in cases.iter().zip(account_cases(&cases)) {
@@ -73,7 +73,7 @@ fn every_stream_byte_by_byte_through_the_tee() {
         let bytes = Bytes::from(case["response_body"].as_str().unwrap().to_owned());
         let body = Bytewise { bytes: bytes.clone(), at: 0, rested: false };
         assert!(
-            drive(ResponseTap::new(body, Some(Conclude::new(call)))) == bytes,
+            drive(ResponseTap::new(body, Some(CallGuard::new(call)))) == bytes,
             "{}: other bytes",
             case["id"]
         );

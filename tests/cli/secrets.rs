@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use tokenweir::config::settings::{Kind, SETTINGS, Setting};
+use tokenweir::config::settings::{AnySetting, Kind, SETTINGS};
 
 use super::binary;
 
@@ -33,7 +33,7 @@ fn shapes() -> Vec<(String, bool)> {
 }
 
 /// A plain word of this setting may be shown.
-fn is_harmless(setting: &Setting) -> bool {
+fn is_harmless(setting: &AnySetting) -> bool {
     match setting.kind {
         Kind::Address | Kind::Choice(_) | Kind::Count(..) | Kind::Time(..) | Kind::Size(..) | Kind::Share => {
             true
@@ -48,7 +48,7 @@ fn is_harmless(setting: &Setting) -> bool {
 }
 
 /// What makes the setting matter: others that it needs.
-fn company(setting: &Setting, dir: &Path) -> Vec<(&'static str, String)> {
+fn company(setting: &AnySetting, dir: &Path) -> Vec<(&'static str, String)> {
     let file = dir.join("password").display().to_string();
     std::fs::write(&file, "hush").unwrap();
     let mut company = vec![("upstream", "http://127.0.0.1:1".to_owned())];
@@ -80,7 +80,7 @@ fn file_of(dir: &Path) -> String {
 }
 
 /// Runs a command with a setting from one of its three places.
-fn run(command: &str, dir: &Path, setting: &Setting, value: &str, place: &str) -> Option<Output> {
+fn run(command: &str, dir: &Path, setting: &AnySetting, value: &str, place: &str) -> Option<Output> {
     let mut run = Command::new("timeout");
     run.args(["20"]).arg(binary()).arg(command).env_clear().current_dir(dir).stdin(Stdio::null());
     run.env("PATH", "/usr/bin:/bin").env("TOKENWEIR_LEDGER", dir.join("ledger"));

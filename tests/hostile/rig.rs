@@ -17,7 +17,7 @@ use metering::meter::Rules;
 use metering::tokens;
 use metering::usage::{Api, Target, Usage};
 use tokenweir::pool::Pool;
-use tokenweir::tee::{Accounts, Begin, Call, Conclude, Live, RequestTap, ResponseTap};
+use tokenweir::tee::{Accounts, Begin, Call, CallGuard, RequestTap, ResponseTap, RunningCalls};
 
 use super::support::PATIENCE;
 use super::support::tap::{Hear, begin};
@@ -114,7 +114,7 @@ pub(crate) fn run(case: &Case) -> Outcome {
     let pool = Pool::start(1).unwrap();
     let accounts = Accounts::new(pool, Arc::new(hear), PROMPT_MEMORY_BYTES);
     let accounts = Arc::new(accounts.settling_apart().unwrap());
-    let live = Arc::new(Live::default());
+    let live = Arc::new(RunningCalls::default());
     let headers = HeaderMap::from_iter(
         case.headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap())),
     );
@@ -130,7 +130,7 @@ pub(crate) fn run(case: &Case) -> Outcome {
     turns.drive(RequestTap::new(request, Some(Arc::clone(&call))), &case.request);
     turns.time(|| call.response_head(case.status, &headers));
     let answer = Frames::of(&case.answer, case.frame_bytes);
-    let body = turns.time(|| ResponseTap::new(answer, Some(Conclude::new(call))));
+    let body = turns.time(|| ResponseTap::new(answer, Some(CallGuard::new(call))));
     turns.drive(body, &case.answer);
     let usage = settled.recv_timeout(PATIENCE * 2).unwrap_or_else(|_| panic!("{}: no end", case.name));
     let peak_bytes = PEAK.load(Ordering::Relaxed).saturating_sub(before);

@@ -6,7 +6,7 @@
 //! included: a test that needs a higher row belongs in `tests/`. Not read: what a macro pastes
 //! together, and a `super` inside the braces of a `use`.
 
-mod tokens;
+pub(crate) mod tokens;
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ const ROWS: &[&[&str]] = &[
     &["account"],
     &["meter"],
     &["prompt", "tokens", "chunk", "sse", "frames"],
-    &["usage", "caller", "reload", "names"],
+    &["usage", "caller", "reload", "names", "api"],
 ];
 
 /// Where the sources of the packages begin.
@@ -49,6 +49,16 @@ fn imports_go_down() {
         }
     }
     assert!(broken.is_empty(), "imports that break the order of modules:\n{}", broken.join("\n"));
+}
+
+/// The table in ARCHITECTURE.md has the modules in the order that is held here.
+#[test]
+fn the_code_map_has_this_order() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it is there");
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let names =
+        rows.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    assert!(names.eq(ROWS.concat()), "the code map in ARCHITECTURE.md has another order, or other modules");
 }
 
 /// What is wrong with one file, `name` being its path under `src/`.

@@ -2,7 +2,10 @@
 //!
 //! - `documents`: the documents say what the code says
 //! - `layers`: modules import only what is below them
+//! - `trunk`: the files of one streamed call, in order, are those that ARCHITECTURE.md lists
+//! - `words`: a word of a vocabulary stands in one table only
 //! - `mutations`: promises that are broken on purpose, each with the test that must notice
+//! - `surfaces`: one table names the APIs
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
@@ -11,5 +14,8 @@ mod layers;
 mod mutations;
 #[path = "../support/mod.rs"]
 mod support;
+mod surfaces;
+mod trunk;
+mod words;
 
 use support::skip;

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use metering::usage::{Outcome, Usage};
-use tokenweir::proxy::tls::{CallerFiles, CallerTls, NamedFile};
+use tokenweir::proxy::tls::{ListenFiles, ListenTls, NamedFile};
 use tokenweir::proxy::{DrainBounds, Limit, Limits, Policy};
 
 use crate::certs::{Authority, Files, Secured, client};
@@ -141,7 +141,7 @@ fn an_answer_whose_caller_stalls_is_read_on_where_that_is_wanted() {
 fn a_caller_that_stalls_is_cut_off_over_tls_too() {
     let (authority, files) = (Authority::new("roots"), Files::new());
     let (cert, key) = files.put_pair(&authority.issue(&["localhost"]));
-    let tls = CallerTls::load(CallerFiles {
+    let tls = ListenTls::load(ListenFiles {
         cert: NamedFile::new("listen-cert-file", cert),
         key: NamedFile::new("listen-key-file", key),
         client_ca: None,

@@ -4,16 +4,16 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use tokenweir::proxy::tls::{CallerFiles, CallerTls, NamedFile};
+use tokenweir::proxy::tls::{ListenFiles, ListenTls, NamedFile};
 use tokenweir::proxy::{Limit, Limits};
 
 use crate::certs::{Authority, Files, Issued, Secured, client};
 use crate::rig::{CHUNKED, PATIENCE, Rig, Script, Setup, Wire, eventually, ok, post};
 
-fn tls(files: &Files, issued: &Issued, client_ca: Option<&Authority>) -> CallerTls {
+fn tls(files: &Files, issued: &Issued, client_ca: Option<&Authority>) -> ListenTls {
     let (cert, key) = files.put_pair(issued);
     let client_ca = client_ca.map(|authority| files.put("ca.pem", &authority.pem));
-    CallerTls::load(CallerFiles {
+    ListenTls::load(ListenFiles {
         cert: NamedFile::new("listen-cert-file", cert),
         key: NamedFile::new("listen-key-file", key),
         client_ca: client_ca.map(|path| NamedFile::new("listen-client-ca-file", path)),
@@ -25,7 +25,7 @@ fn echo() -> Script {
     Script::answering(|message, wire| wire.send(ok(&String::from_utf8(message.body).unwrap())))
 }
 
-fn rig(tls: &CallerTls, limits: Limits) -> Rig {
+fn rig(tls: &ListenTls, limits: Limits) -> Rig {
     Setup { listen_tls: Some(tls.clone()), limits, ..Setup::to(echo().addr) }.start()
 }
 

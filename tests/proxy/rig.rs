@@ -10,7 +10,7 @@ use metering::usage::Settled;
 use tokenweir::ledger::{Ledger, LedgerOptions};
 use tokenweir::pool::Pool;
 use tokenweir::proxy::{
-    self, CallerTls, Config, Limit, Limits, Policy, Removals, Running, Shared, Tls, Upstream,
+    self, Config, Limit, Limits, ListenTls, Policy, Removals, Running, Shared, Upstream, UpstreamTls,
 };
 use tokenweir::tee::{Accounts, Compared, Observer};
 
@@ -70,8 +70,8 @@ pub(crate) struct Rig {
 /// What a rig may differ in.
 pub(crate) struct Setup {
     pub(crate) upstreams: Vec<(Option<&'static str>, String)>,
-    pub(crate) tls: Option<Tls>,
-    pub(crate) listen_tls: Option<CallerTls>,
+    pub(crate) tls: Option<UpstreamTls>,
+    pub(crate) listen_tls: Option<ListenTls>,
     pub(crate) slots: usize,
     pub(crate) reject_when_full: bool,
     pub(crate) drain_timeout: Duration,
@@ -140,7 +140,7 @@ impl Setup {
                 if let Some(id) = headers.get("x-apim-subscription-id") {
                     caller.id = id.to_str().unwrap().into();
                 }
-                Resolved { caller, trusted: true, lack: None }
+                Resolved { caller, trusted: true, unattributed: None }
             }),
             boot: "boot".into(),
         };

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustls::{HandshakeKind, ServerConnection, StreamOwned};
-use tokenweir::proxy::Tls;
-use tokenweir::proxy::tls::{NamedFile, ServiceFiles};
+use tokenweir::proxy::UpstreamTls;
+use tokenweir::proxy::tls::{NamedFile, UpstreamFiles};
 
 use crate::certs::{Authority, server};
 use crate::rig::{CHUNKED, Setup, post};
@@ -86,12 +86,12 @@ fn serve(
     }
 }
 
-pub(crate) fn trusting(roots: &Path) -> Tls {
+pub(crate) fn trusting(roots: &Path) -> UpstreamTls {
     let ca = Some(NamedFile::new("upstream-ca-file", roots));
-    Tls::load(ServiceFiles { ca, identity: None }).unwrap()
+    UpstreamTls::load(UpstreamFiles { ca, identity: None }).unwrap()
 }
 
-fn setup(secure: &Secure, host: &str, tls: Tls) -> Setup {
+fn setup(secure: &Secure, host: &str, tls: UpstreamTls) -> Setup {
     Setup { tls: Some(tls), ..Setup::urls(vec![(None, format!("https://{host}:{}", secure.port))]) }
 }
 

@@ -1,4 +1,13 @@
-//! What the test programs share. Each has `mod support;` and uses its own part.
+//! The parts that test programs share. Each has `mod support;` and uses its own part.
+//!
+//! Debug assertions hold in `cargo quick` and in the fuzz targets, not in what ships. Tests on recorded traffic look
+//! for it in `TOKENWEIR_SHARED`, else in `../shared`. A test notes what it does not run (`skip`), for libtest would
+//! count it as passed in silence: each program lists it under its result, and `tests/zz_skipped.rs`, the last, for the
+//! whole run. No test depends on its day: `.ci/ahead 400 cargo test ..` runs them with their clock 400 days ahead.
+//! `tests/accuracy` writes the table in `docs/accuracy.md` of how well numbers agree with the bill, and
+//! `tests/kafka/run` repeats the delivery tests on a real Kafka. `fuzz/` holds targets for all that reads bytes from
+//! outside. `benches/` measure a chunk, a call and, in `e2e`, the whole program beside others; what does not depend on
+//! the machine's mood (instructions, allocations, system calls, memory a stream) is held to bounds by tests.
 //!
 //! - `fake_service`: a service that follows a script, or answers each request
 //! - `http`: messages of HTTP/1.1 over plain sockets, as they are on the wire

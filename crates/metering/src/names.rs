@@ -1,23 +1,23 @@
-//! Texts that somebody else chose, such as the name of a deployment, as people and programs may be shown
+//! Texts that others chose, such as the name of a deployment, as people and programs may be shown
 //! them: in a table, in a line, in a cell of CSV, in JSON on a terminal.
 //!
 //! A name may steer a terminal, turn the line round in which it stands, look like another one, or be a
-//! formula to the program that opens the file. What is not seen is written as Rust writes it,
-//! `\u{202e}`; a cell that means something else than its text has `'` in front. Different texts stay
-//! different, so nobody can be taken for somebody else.
+//! formula to the program that opens the file. An invisible character is written as Rust
+//! writes it, `\u{202e}`; a cell that means something else than its text has `'` in front. Different texts stay
+//! different, so that no caller can be taken for another.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::io;
 
-/// What a spreadsheet takes for the beginning of a formula, full width included (OWASP, CSV injection).
+/// Characters that a spreadsheet takes for the beginning of a formula, full width included (OWASP, CSV injection).
 /// Tabs and line ends, which it names as well, are never written.
 const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 
 /// Says that a cell is its text and nothing else.
 const QUOTE: char = '\'';
 
-/// How what is not seen begins where it is written.
+/// The beginning of an invisible character as it is written.
 const ESCAPE: &str = "\\u{";
 
 /// A text as people may be shown it, in one line.
@@ -27,7 +27,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     }
     let mut out = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
-        // What looks like an escape and is none.
+        // A text that looks like an escape and is none.
         let lookalike = character == '\\' && text[at..].starts_with(ESCAPE);
         if lookalike || is_hidden(character, at == 0) {
             _ = write!(out, "{}", character.escape_unicode());
@@ -38,7 +38,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A text of our own, in which names stand that somebody else chose: its lines stay lines.
+/// A text of our own, in which names stand that others chose: its lines stay lines.
 pub fn shown_lines(text: &str) -> String {
     let line = |line: &str| match line.strip_suffix('\n') {
         Some(line) => format!("{}\n", shown(line)),
@@ -59,8 +59,8 @@ pub fn quoted(text: Cow<'_, str>, is_taken: impl Fn(&str) -> bool) -> Cow<'_, st
     if is_taken(bare) { Cow::Owned(format!("{QUOTE}{text}")) } else { text }
 }
 
-/// A JSON text in which nothing is hidden: the same values, in other letters. What stands between them is
-/// left alone; what is below U+0020 JSON escapes itself.
+/// A JSON text in which nothing is hidden: the same values, in other letters. The text between them is
+/// left alone; JSON itself escapes characters below U+0020.
 pub fn json(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| byte < 0x7f) {
         return Cow::Borrowed(text);
@@ -78,7 +78,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A way to a terminal, or to a file that somebody will look at, for JSON that is written a text at a time:
+/// A way to a terminal, or to a file that people will look at, for JSON that is written a text at a time:
 /// see [`json`].
 #[derive(Clone, Debug)]
 pub struct Json<W>(pub W);

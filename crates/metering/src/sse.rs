@@ -9,7 +9,7 @@ use std::mem;
 use memchr::memchr2;
 
 /// Bytes of an event's data that are held, unless the decoder is told another bound. So large because the
-/// last event of a Responses stream repeats the whole answer, and it is the one with `usage`. A longer
+/// last event of a Responses stream repeats the whole response, and it is the one with `usage`. A longer
 /// event is shown in parts only.
 pub const EVENT_BYTES_MAX: usize = 4 << 20;
 
@@ -128,8 +128,8 @@ impl Decoder {
         self.data.len()
     }
 
-    /// A decoder at the same point that holds no event, now or later. What has not been shown of the
-    /// current one goes to `sink`, which must have been shown what this one's sink was.
+    /// A decoder at the same point that holds no event, now or later. The part of the current one
+    /// that was not shown yet goes to `sink`, which must have seen all that the sink of this decoder has.
     pub fn holding_nothing(&self, sink: &mut impl Sink) -> Decoder {
         if !self.is_long && !self.is_shown() {
             sink.part(&self.data);

@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::demo::client::{Ask, CallAnswer, CallEnding};
+use crate::demo::client::{CallAnswer, CallEnding, CallRequest};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -15,7 +15,7 @@ fn service() -> ReplayService {
 }
 
 fn ask(service: &ReplayService, fixture: &Fixture, stream: bool, include_usage: bool) -> CallAnswer {
-    let ask = Ask { fixture, stream, include_usage, leave_after_bytes: None };
+    let ask = CallRequest { fixture, stream, include_usage, leave_after_bytes: None };
     block_on(ask.send(service.addr(), &[]))
 }
 
@@ -77,7 +77,7 @@ fn refusals_have_their_status() {
 fn it_counts_calls_and_sees_identity() {
     let (service, fixtures) = (service(), Fixtures::load().unwrap());
     let fixture = fixtures.named("library-hours").unwrap();
-    let ask = Ask { fixture, stream: true, include_usage: false, leave_after_bytes: Some(1) };
+    let ask = CallRequest { fixture, stream: true, include_usage: false, leave_after_bytes: Some(1) };
     assert_eq!(block_on(ask.send(service.addr(), &[])).ending, CallEnding::Left);
     assert_eq!((service.begun(), service.identified()), (1, 0));
     block_on(ask.send(service.addr(), &[("x-apim-subscription-id", "a")]));

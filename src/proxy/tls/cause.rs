@@ -6,19 +6,19 @@ use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, OtherError};
 
-use super::ServiceFiles;
+use super::upstream::UpstreamFiles;
 
-/// Names of a certificate that are told; some have hundreds.
+/// Names of a certificate that are listed; some certificates have hundreds.
 const NAMES_MAX: usize = 10;
 
 /// Kinds of failures: labels of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// The peer's certificate was issued by nobody who is trusted.
+pub enum TlsCause {
+    /// The peer's certificate was issued by an authority that is not trusted.
     Untrusted,
     /// The peer's certificate is not valid at this time.
     Expired,
-    /// The service's certificate is for other names.
+    /// The upstream's certificate is for other names.
     WrongName,
     /// The peer's certificate is unusable for another reason.
     Certificate,
@@ -30,7 +30,7 @@ pub enum Cause {
     Protocol,
     /// The peer does not speak TLS.
     NotTls,
-    /// A caller speaks TLS to a port that does not.
+    /// A client speaks TLS to a port that does not.
     NotPlain,
     /// The peer hung up within the handshake.
     Closed,
@@ -38,43 +38,43 @@ pub enum Cause {
     Other,
 }
 
-impl Cause {
+impl TlsCause {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Cause; 11] = [
-        Cause::Untrusted,
-        Cause::Expired,
-        Cause::WrongName,
-        Cause::Certificate,
-        Cause::ClientCertificate,
-        Cause::NotAccepted,
-        Cause::Protocol,
-        Cause::NotTls,
-        Cause::NotPlain,
-        Cause::Closed,
-        Cause::Other,
+    pub const ALL: [TlsCause; 11] = [
+        TlsCause::Untrusted,
+        TlsCause::Expired,
+        TlsCause::WrongName,
+        TlsCause::Certificate,
+        TlsCause::ClientCertificate,
+        TlsCause::NotAccepted,
+        TlsCause::Protocol,
+        TlsCause::NotTls,
+        TlsCause::NotPlain,
+        TlsCause::Closed,
+        TlsCause::Other,
     ];
 
     /// The label.
     pub fn as_str(self) -> &'static str {
         match self {
-            Cause::Untrusted => "untrusted",
-            Cause::Expired => "expired",
-            Cause::WrongName => "wrong_name",
-            Cause::Certificate => "certificate",
-            Cause::ClientCertificate => "client_certificate",
-            Cause::NotAccepted => "not_accepted",
-            Cause::Protocol => "protocol",
-            Cause::NotTls => "not_tls",
-            Cause::NotPlain => "not_plain",
-            Cause::Closed => "closed",
-            Cause::Other => "other",
+            TlsCause::Untrusted => "untrusted",
+            TlsCause::Expired => "expired",
+            TlsCause::WrongName => "wrong_name",
+            TlsCause::Certificate => "certificate",
+            TlsCause::ClientCertificate => "client_certificate",
+            TlsCause::NotAccepted => "not_accepted",
+            TlsCause::Protocol => "protocol",
+            TlsCause::NotTls => "not_tls",
+            TlsCause::NotPlain => "not_plain",
+            TlsCause::Closed => "closed",
+            TlsCause::Other => "other",
         }
     }
 }
 
-/// Why a service could not be spoken to; `None` if TLS is not the reason. `error` may also come
+/// Why an upstream could not be spoken to; `None` if TLS is not the reason. `error` may also come
 /// from the first read: TLS 1.3 refuses a client's certificate after the handshake.
-pub(in crate::proxy) fn from_service(error: &io::Error, files: &ServiceFiles) -> Option<(Cause, String)> {
+pub(crate) fn from_upstream(error: &io::Error, files: &UpstreamFiles) -> Option<(TlsCause, String)> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     let shown = files.identity.is_some();
     Some(match error {
@@ -85,30 +85,30 @@ pub(in crate::proxy) fn from_service(error: &io::Error, files: &ServiceFiles) ->
                 None => "no root of the system".to_owned(),
             };
             let advice = "give the PEM of the authority that issued it with --upstream-ca-file";
-            (Cause::Untrusted, format!("the service's certificate leads to {roots}; {advice}"))
+            (TlsCause::Untrusted, format!("the service's certificate leads to {roots}; {advice}"))
         }
         Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, presented }) => {
             let (expected, names) = (expected.to_str(), names(presented));
-            (Cause::WrongName, format!(
+            (TlsCause::WrongName, format!(
                 "the service's certificate is for {names}, not for {expected}; the host in --upstream must be one of its names"
             ))
         }
         Error::InvalidCertificate(problem) => certificate("service", problem),
-        Error::AlertReceived(alert) => alert_of_service(*alert, shown),
+        Error::AlertReceived(alert) => alert_of_upstream(*alert, shown),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => (
-            Cause::NotTls,
+            TlsCause::NotTls,
             "the service does not speak TLS at this port; if it is plain HTTP, --upstream begins with http://".to_owned(),
         ),
         error => incompatible(error, "service"),
     })
 }
 
-fn alert_of_service(alert: AlertDescription, shown: bool) -> (Cause, String) {
+fn alert_of_upstream(alert: AlertDescription, shown: bool) -> (TlsCause, String) {
     use AlertDescription as A;
     let give = "give one with --upstream-cert-file and --upstream-key-file";
     match alert {
         A::CertificateRequired | A::NoCertificate => {
-            (Cause::ClientCertificate, format!("the service asks for a client certificate; {give}"))
+            (TlsCause::ClientCertificate, format!("the service asks for a client certificate; {give}"))
         }
         A::BadCertificate
         | A::UnsupportedCertificate
@@ -121,45 +121,45 @@ fn alert_of_service(alert: AlertDescription, shown: bool) -> (Cause, String) {
         {
             let text =
                 format!("the service does not accept the certificate of --upstream-cert-file ({alert:?})");
-            (Cause::NotAccepted, text)
+            (TlsCause::NotAccepted, text)
         }
         A::HandshakeFailure | A::BadCertificate if !shown => (
-            Cause::Protocol,
+            TlsCause::Protocol,
             format!(
                 "the service refused the handshake ({alert:?}): it wants a client certificate ({give}), or has no cipher in common with us"
             ),
         ),
         A::HandshakeFailure | A::ProtocolVersion | A::InsufficientSecurity => (
-            Cause::Protocol,
+            TlsCause::Protocol,
             format!("the service refused the handshake ({alert:?}); we offer TLS 1.2 and 1.3"),
         ),
         A::NoApplicationProtocol => {
-            (Cause::Protocol, "the service does not speak HTTP/1.1, which is all that we offer".to_owned())
+            (TlsCause::Protocol, "the service does not speak HTTP/1.1, which is all that we offer".to_owned())
         }
         A::UnrecognisedName => {
-            (Cause::WrongName, "the service does not know the host in --upstream (SNI)".to_owned())
+            (TlsCause::WrongName, "the service does not know the host in --upstream (SNI)".to_owned())
         }
-        alert => (Cause::Other, format!("the service ended TLS ({alert:?})")),
+        alert => (TlsCause::Other, format!("the service ended TLS ({alert:?})")),
     }
 }
 
-/// Why a caller's handshake failed.
-pub(in crate::proxy) fn from_caller(error: &io::Error) -> (Cause, String) {
+/// Why a client's handshake failed.
+pub(crate) fn from_client(error: &io::Error) -> (TlsCause, String) {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
-        return (Cause::Closed, "the caller hung up within the handshake".to_owned());
+        return (TlsCause::Closed, "the caller hung up within the handshake".to_owned());
     };
     match tls {
         Error::NoCertificatesPresented => (
-            Cause::ClientCertificate,
+            TlsCause::ClientCertificate,
             "the caller shows no certificate, which --listen-client-ca-file asks for; give the gateway's backend one".to_owned(),
         ),
         Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => (
-            Cause::Untrusted,
+            TlsCause::Untrusted,
             "the caller's certificate leads to none of the roots in --listen-client-ca-file".to_owned(),
         ),
         Error::InvalidCertificate(problem) => certificate("caller", problem),
         Error::AlertReceived(alert) => (
-            Cause::NotAccepted,
+            TlsCause::NotAccepted,
             format!("the caller does not accept the certificate of --listen-cert-file ({alert:?}); it must know its root and its name"),
         ),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => not_tls(),
@@ -167,26 +167,26 @@ pub(in crate::proxy) fn from_caller(error: &io::Error) -> (Cause, String) {
     }
 }
 
-/// A caller's first byte was not that of a handshake.
-pub(in crate::proxy) fn not_tls() -> (Cause, String) {
+/// A client's first byte was not that of a handshake.
+pub(crate) fn not_tls() -> (TlsCause, String) {
     let text = "a caller does not speak TLS, which --listen-cert-file asks for; the gateway's backend URL begins with https://";
-    (Cause::NotTls, text.to_owned())
+    (TlsCause::NotTls, text.to_owned())
 }
 
-/// A caller's first bytes were those of a handshake, at a port that speaks no TLS.
-pub(in crate::proxy) fn not_plain() -> (Cause, String) {
+/// A client's first bytes were those of a handshake, at a port that speaks no TLS.
+pub(crate) fn not_plain() -> (TlsCause, String) {
     let text = "a caller speaks TLS to a plain port; give --listen-cert-file and --listen-key-file, or the gateway's backend URL begins with http://";
-    (Cause::NotPlain, text.to_owned())
+    (TlsCause::NotPlain, text.to_owned())
 }
 
-fn certificate(whose: &str, problem: &CertificateError) -> (Cause, String) {
+fn certificate(whose: &str, problem: &CertificateError) -> (TlsCause, String) {
     match problem {
         CertificateError::ExpiredContext { time, not_after } => (
-            Cause::Expired,
+            TlsCause::Expired,
             format!("the {whose}'s certificate expired on {}; it is {} here", date(not_after), date(time)),
         ),
         CertificateError::NotValidYetContext { time, not_before } => (
-            Cause::Expired,
+            TlsCause::Expired,
             format!(
                 "the {whose}'s certificate is valid from {}; it is {} here: is the clock right?",
                 date(not_before),
@@ -194,24 +194,24 @@ fn certificate(whose: &str, problem: &CertificateError) -> (Cause, String) {
             ),
         ),
         CertificateError::Other(OtherError(error)) if error.to_string().contains("CaUsedAsEndEntity") => (
-            Cause::Certificate,
+            TlsCause::Certificate,
             format!(
                 "the {whose} shows the certificate of an authority (CA:TRUE) as its own; issue one for the {whose}"
             ),
         ),
-        problem => (Cause::Certificate, format!("the {whose}'s certificate cannot be used: {problem}")),
+        problem => (TlsCause::Certificate, format!("the {whose}'s certificate cannot be used: {problem}")),
     }
 }
 
-fn incompatible(error: &Error, whose: &str) -> (Cause, String) {
+fn incompatible(error: &Error, whose: &str) -> (TlsCause, String) {
     match error {
         Error::PeerIncompatible(_) | Error::NoApplicationProtocol => (
-            Cause::Protocol,
+            TlsCause::Protocol,
             format!(
                 "the {whose} has no version, cipher or protocol in common with us: {error}; we speak TLS 1.2 and 1.3, and HTTP/1.1"
             ),
         ),
-        error => (Cause::Other, format!("TLS with the {whose} failed: {error}")),
+        error => (TlsCause::Other, format!("TLS with the {whose} failed: {error}")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The certificates that callers have shown on connections that are open, so that those end which new roots do not
+//! The certificates that clients have shown on connections that are open, so that those end which new roots do not
 //! cover. Else a hop whose authority was taken away would go on naming payers for as long as it keeps its connection.
 
 use std::collections::HashMap;
@@ -15,16 +15,16 @@ use metering::reload::Fingerprint;
 /// or a few.
 const SWEEP_CHAINS_MIN: usize = 64;
 
-/// A caller's certificate and what it was issued by, verified when its connection was opened. Connections that have
+/// A client's certificate and the certificates that it was issued by, verified when its connection was opened. Connections that have
 /// shown the same share it.
-pub(in crate::proxy) struct Chain {
+pub(crate) struct ClientChain {
     certificates: Vec<CertificateDer<'static>>,
     gone: AtomicBool,
 }
 
-impl Chain {
+impl ClientChain {
     /// The roots in force do not cover it any more.
-    pub(in crate::proxy) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
 
@@ -41,17 +41,17 @@ impl Chain {
 
 /// The chains of all open connections.
 #[derive(Default)]
-pub(super) struct Chains(Mutex<Known>);
+pub(super) struct ClientChains(Mutex<KnownChains>);
 
 #[derive(Default)]
-struct Known {
-    chains: HashMap<Fingerprint, Weak<Chain>>,
+struct KnownChains {
+    chains: HashMap<Fingerprint, Weak<ClientChain>>,
     sweep_at: usize,
 }
 
-impl Chains {
+impl ClientChains {
     /// The chain of a connection that has just been opened.
-    pub(super) fn of(&self, certificates: &[CertificateDer<'_>]) -> Arc<Chain> {
+    pub(super) fn of(&self, certificates: &[CertificateDer<'_>]) -> Arc<ClientChain> {
         let print = Fingerprint::of(certificates.iter().map(AsRef::as_ref));
         let mut known = self.lock();
         if let Some(chain) = known.chains.get(&print).and_then(Weak::upgrade) {
@@ -62,7 +62,7 @@ impl Chains {
             known.sweep_at = 2 * known.chains.len();
         }
         let certificates = certificates.iter().map(|der| der.clone().into_owned()).collect();
-        let chain = Arc::new(Chain { certificates, gone: AtomicBool::new(false) });
+        let chain = Arc::new(ClientChain { certificates, gone: AtomicBool::new(false) });
         known.chains.insert(print, Arc::downgrade(&chain));
         chain
     }
@@ -75,13 +75,13 @@ impl Chains {
         gone.map(|chain| Arc::strong_count(chain) - 1).sum()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, KnownChains> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Chain {
+impl fmt::Debug for ClientChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chain").field("gone", &self.is_gone()).finish_non_exhaustive()
+        f.debug_struct("ClientChain").field("gone", &self.is_gone()).finish_non_exhaustive()
     }
 }

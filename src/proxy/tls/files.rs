@@ -32,7 +32,7 @@ pub struct FileError {
     pub problem: String,
 }
 
-/// What a file holds.
+/// The contents of a file.
 pub(super) struct Contents<'a> {
     file: &'a NamedFile,
     bytes: Vec<u8>,

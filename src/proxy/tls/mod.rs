@@ -1,44 +1,30 @@
 //! TLS on both sides: rustls with ring, TLS 1.2 and 1.3, HTTP/1.1 by ALPN.
 //!
-//! What comes from files may be read again while calls run. A connection keeps what it was made
-//! with; the next one gets the new. Only one whose client certificate new roots do not cover ends behind its present
-//! answer. Files that cannot be used change nothing.
+//! Files may be read again while calls run. A connection keeps the settings that it was made with; the next one gets
+//! the new. Only one whose client certificate new roots do not cover ends behind its present response. Files that
+//! cannot be used change nothing.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `listen` | is the TLS of the port for calls |
+//! | `chains` | holds the certificates of open connections against new roots |
+//! | `upstream` | is the TLS to upstreams |
+//! | `transport` | is a connection that is plain or TLS |
+//! | `cause` | says why there is no TLS connection |
+//! | `provider` | is what the TLS of both sides is made with |
+//! | `files` | reads certificates, keys and roots |
 
-mod caller;
-mod cause;
-mod chains;
-mod files;
-mod service;
+pub(super) mod cause;
+pub(super) mod chains;
+pub(super) mod files;
+pub(super) mod listen;
+mod provider;
 #[cfg(test)]
 mod tests;
+pub(super) mod transport;
+pub(super) mod upstream;
 
-use std::sync::Arc;
-
-use rustls::crypto::CryptoProvider;
-
-pub use self::caller::{CallerFiles, CallerTls};
-pub use self::cause::Cause;
-pub(in crate::proxy) use self::cause::{from_caller, from_service, not_plain, not_tls};
-pub(in crate::proxy) use self::chains::Chain;
+pub use self::cause::TlsCause;
 pub use self::files::{FileError, NamedFile};
-pub use self::service::{ServiceFiles, Tls};
-
-/// The only protocol that is spoken inside.
-const ALPN: &[u8] = b"http/1.1";
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-/// The files of an identity cannot be used together.
-fn mismatch(cert: &NamedFile, key: &NamedFile, error: &rustls::Error) -> FileError {
-    match error {
-        rustls::Error::InconsistentKeys(_) => key.error(format_args!(
-            "is not the key of the certificate in {} (--{}); replace both files together",
-            cert.path.display(),
-            cert.setting
-        )),
-        // Rustls speaks of kinds and sizes here, never of contents.
-        error => key.error(format_args!("and {} cannot be used: {error}", cert.path.display())),
-    }
-}
+pub use self::listen::{ListenFiles, ListenTls};
+pub use self::upstream::{UpstreamFiles, UpstreamTls};

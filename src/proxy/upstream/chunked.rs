@@ -1,4 +1,4 @@
-//! The chunked coding of an answer, taken off in place (RFC 9112 7.1).
+//! The chunked coding of a response, taken off in place (RFC 9112 7.1).
 //!
 //! All the data of one read leaves as one piece, however many chunks it came in: a burst of twenty
 //! events becomes one frame and one write. The decoder resumes at any byte, so nothing is ever
@@ -10,12 +10,12 @@ use bytes::{Buf, Bytes, BytesMut};
 const SIZE_DIGITS_MAX: u32 = 16;
 
 /// Bytes of one chunk's extensions, or of all trailers. They carry nothing that we pass on; some
-/// services sign every chunk, so a long answer may have many.
+/// upstreams sign every chunk, so a long response may have many.
 const OVERHEAD_BYTES_MAX: u32 = 16 * 1024;
 
 /// Where in the grammar the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     Size,
     Extension,
     SizeLf,
@@ -33,7 +33,7 @@ enum State {
 /// Takes the chunked coding off, read by read.
 #[derive(Debug)]
 pub(super) struct Chunked {
-    state: State,
+    state: ChunkState,
     /// Digits of the size seen so far.
     digits: u32,
     /// Bytes of the present chunk still to come; while its size is read, the size so far.
@@ -43,25 +43,25 @@ pub(super) struct Chunked {
 
 impl Chunked {
     pub(super) fn new() -> Chunked {
-        Chunked { state: State::Size, digits: 0, left: 0, overhead: 0 }
+        Chunked { state: ChunkState::Size, digits: 0, left: 0, overhead: 0 }
     }
 
     /// The zero chunk and the end of the trailers have been read.
     pub(super) fn ended(&self) -> bool {
-        self.state == State::End
+        self.state == ChunkState::End
     }
 
     /// The bytes broke the grammar.
     pub(super) fn broken(&self) -> bool {
-        self.state == State::Bad
+        self.state == ChunkState::Bad
     }
 
-    /// Takes all data out of `buf`. What is left in it then lies behind the end of the message;
-    /// before the end nothing is left.
+    /// Takes all data out of `buf`. Bytes that are left in it lie behind the end of the message; before the end none
+    /// are left.
     pub(super) fn take(&mut self, buf: &mut BytesMut) -> Bytes {
         let (mut start, mut end, mut at) = (0, 0, 0);
         while at < buf.len() && !self.ended() && !self.broken() {
-            if self.state != State::Data {
+            if self.state != ChunkState::Data {
                 self.step(buf[at]);
                 at += 1;
                 continue;
@@ -77,7 +77,7 @@ impl Chunked {
             at += n;
             self.left -= n as u64;
             if self.left == 0 {
-                self.state = State::DataCr;
+                self.state = ChunkState::DataCr;
             }
         }
         if self.ended() && at < buf.len() {
@@ -93,37 +93,37 @@ impl Chunked {
     /// One byte that is not data.
     fn step(&mut self, byte: u8) {
         self.state = match (self.state, byte) {
-            (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if self.digits < SIZE_DIGITS_MAX => {
+            (ChunkState::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if self.digits < SIZE_DIGITS_MAX => {
                 let digit = (byte as char).to_digit(16).unwrap_or(0);
                 self.digits += 1;
                 self.left = self.left << 4 | u64::from(digit);
-                State::Size
+                ChunkState::Size
             }
-            (State::Size, b';' | b' ' | b'\t') if self.digits > 0 => State::Extension,
-            (State::Size, b'\r') if self.digits > 0 => State::SizeLf,
-            (State::Extension, b'\r') => State::SizeLf,
-            (State::Extension, b'\n') => State::Bad,
-            (State::Extension, _) => self.overhead(State::Extension),
-            (State::SizeLf, b'\n') if self.left == 0 => State::TrailerStart,
-            (State::SizeLf, b'\n') => State::Data,
-            (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => {
+            (ChunkState::Size, b';' | b' ' | b'\t') if self.digits > 0 => ChunkState::Extension,
+            (ChunkState::Size, b'\r') if self.digits > 0 => ChunkState::SizeLf,
+            (ChunkState::Extension, b'\r') => ChunkState::SizeLf,
+            (ChunkState::Extension, b'\n') => ChunkState::Bad,
+            (ChunkState::Extension, _) => self.overhead(ChunkState::Extension),
+            (ChunkState::SizeLf, b'\n') if self.left == 0 => ChunkState::TrailerStart,
+            (ChunkState::SizeLf, b'\n') => ChunkState::Data,
+            (ChunkState::DataCr, b'\r') => ChunkState::DataLf,
+            (ChunkState::DataLf, b'\n') => {
                 (self.digits, self.overhead) = (0, 0);
-                State::Size
+                ChunkState::Size
             }
-            (State::TrailerStart, b'\r') => State::EndLf,
-            (State::TrailerStart | State::Trailer, b'\n') => State::Bad,
-            (State::Trailer, b'\r') => State::TrailerLf,
-            (State::TrailerStart | State::Trailer, _) => self.overhead(State::Trailer),
-            (State::TrailerLf, b'\n') => State::TrailerStart,
-            (State::EndLf, b'\n') => State::End,
-            _ => State::Bad,
+            (ChunkState::TrailerStart, b'\r') => ChunkState::EndLf,
+            (ChunkState::TrailerStart | ChunkState::Trailer, b'\n') => ChunkState::Bad,
+            (ChunkState::Trailer, b'\r') => ChunkState::TrailerLf,
+            (ChunkState::TrailerStart | ChunkState::Trailer, _) => self.overhead(ChunkState::Trailer),
+            (ChunkState::TrailerLf, b'\n') => ChunkState::TrailerStart,
+            (ChunkState::EndLf, b'\n') => ChunkState::End,
+            _ => ChunkState::Bad,
         };
     }
 
-    fn overhead(&mut self, next: State) -> State {
+    fn overhead(&mut self, next: ChunkState) -> ChunkState {
         self.overhead += 1;
-        if self.overhead > OVERHEAD_BYTES_MAX { State::Bad } else { next }
+        if self.overhead > OVERHEAD_BYTES_MAX { ChunkState::Bad } else { next }
     }
 }
 

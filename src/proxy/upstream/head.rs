@@ -1,6 +1,6 @@
-//! Heads on the wire: the request's written, the answer's read.
+//! The heads of requests, which are written, and of responses, which are read.
 //!
-//! Strict where leniency would let two readers see two messages (RFC 9112 6.3): an answer with both
+//! Strict where leniency would let two readers see two messages (RFC 9112 6.3): a response with both
 //! `Transfer-Encoding` and `Content-Length`, with lengths that differ, or with a coding other than
 //! `chunked` is refused.
 
@@ -13,20 +13,23 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use smol_str::format_smolstr;
 
 use super::chunked::Chunked;
-use crate::proxy::Limits;
+use super::error::HeadError;
+use super::framing::{Framing, RequestFraming};
+use crate::proxy::config::Limits;
+use crate::proxy::fields::{has_token, only_chunked};
 
-/// Bytes of an answer's head that are always taken: `--max-header-bytes` may be less for the sake of
-/// requests, and must not break an answer. Azure's are about 1 KiB.
+/// Bytes of a response's head that are always taken: `--max-header-bytes` may be less for the sake of
+/// requests, and must not break a response. Azure's are about 1 KiB.
 const HEAD_BYTES_MIN: usize = 64 * 1024;
 
-/// Fields of an answer's head for which there is room at once. Azure's have some 25.
+/// Fields of a response's head for which there is room at once. Azure's have some 25.
 const FIELDS_USUAL: usize = 100;
 
 /// The settings that limit heads.
 const BYTES_SETTING: &str = "max-header-bytes";
 const FIELDS_SETTING: &str = "max-headers";
 
-/// How large the head of an answer may be.
+/// How large the head of a response may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeadLimits {
     bytes: usize,
@@ -39,7 +42,7 @@ impl HeadLimits {
     }
 }
 
-/// The service's own fields, whose names need not be copied out of every answer. Those of captured ones.
+/// The fields of Azure's own, as captured responses have them: their names need not be copied out of every response.
 static FIELDS_OF_AZURE: [HeaderName; 15] = [
     HeaderName::from_static("apim-request-id"),
     HeaderName::from_static("azureml-model-session"),
@@ -58,50 +61,14 @@ static FIELDS_OF_AZURE: [HeaderName; 15] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// How a request's body is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sending {
-    Nothing,
-    Length(u64),
-    Chunked,
-}
-
-/// How an answer's body is framed.
+/// The head of a response.
 #[derive(Debug)]
-pub(super) enum Framing {
-    /// So many bytes are still to come.
-    Length(u64),
-    Chunked(Chunked),
-    /// To the end of the connection.
-    Close,
-}
-
-/// The head of an answer.
-#[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct ResponseHead {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) framing: Framing,
     /// The connection may serve another request after this one.
     pub(super) keep_alive: bool,
-}
-
-/// Why an answer's head cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::proxy) enum BadHead {
-    /// It is not HTTP that can be passed on.
-    #[error("the answer's head is not valid HTTP: {0}")]
-    Malformed(&'static str),
-    /// It is over a limit.
-    #[error("the answer's head has more than {max} {what} (--{setting})")]
-    Limit {
-        /// What is limited.
-        what: &'static str,
-        /// How many there may be.
-        max: usize,
-        /// The setting that says so.
-        setting: &'static str,
-    },
 }
 
 /// Writes a request's head. `headers` must be free of `Host` and of hop-by-hop fields.
@@ -111,7 +78,7 @@ pub(super) fn write(
     target: &str,
     host: &HeaderValue,
     headers: &HeaderMap,
-    sending: Sending,
+    framing: RequestFraming,
 ) {
     to.reserve(256 + headers.len() * 64);
     to.put_slice(method.as_str().as_bytes());
@@ -122,10 +89,10 @@ pub(super) fn write(
     for (name, value) in headers {
         field(to, name, value.as_bytes());
     }
-    match sending {
-        Sending::Nothing => {}
-        Sending::Length(bytes) => field(to, &CONTENT_LENGTH, format_smolstr!("{bytes}").as_bytes()),
-        Sending::Chunked => field(to, &TRANSFER_ENCODING, b"chunked"),
+    match framing {
+        RequestFraming::Empty => {}
+        RequestFraming::Length(bytes) => field(to, &CONTENT_LENGTH, format_smolstr!("{bytes}").as_bytes()),
+        RequestFraming::Chunked => field(to, &TRANSFER_ENCODING, b"chunked"),
     }
     to.put_slice(b"\r\n");
 }
@@ -137,19 +104,23 @@ fn field(to: &mut BytesMut, name: &HeaderName, value: &[u8]) {
     to.put_slice(b"\r\n");
 }
 
-/// Reads the head of an answer to `method` off the front of `buf`; `None` if it is not whole yet.
-pub(super) fn read(buf: &mut BytesMut, method: &Method, limits: HeadLimits) -> Result<Option<Head>, BadHead> {
+/// Reads the head of the response to a `method` request off the front of `buf`; `None` if it is not whole yet.
+pub(super) fn read(
+    buf: &mut BytesMut,
+    method: &Method,
+    limits: HeadLimits,
+) -> Result<Option<ResponseHead>, HeadError> {
     let Some(parsed) = parse(buf, limits)? else { return Ok(None) };
     let wire = buf.split_to(parsed.length).freeze();
     let mut headers = HeaderMap::with_capacity(parsed.fields.len());
     for (name, place) in parsed.fields {
         headers.append(name, value(&wire, place)?);
     }
-    let status = StatusCode::from_u16(parsed.code).map_err(|_| BadHead::Malformed("status"))?;
+    let status = StatusCode::from_u16(parsed.code).map_err(|_| HeadError::Malformed("status"))?;
     let framing = framing(method, status, &headers, parsed.version_11)?;
     let keep_alive =
         parsed.version_11 && !matches!(framing, Framing::Close) && !has_token(&headers, &CONNECTION, "close");
-    Ok(Some(Head { status, headers, framing, keep_alive }))
+    Ok(Some(ResponseHead { status, headers, framing, keep_alive }))
 }
 
 /// A head as it lies in its buffer.
@@ -157,14 +128,14 @@ struct Parsed {
     length: usize,
     code: u16,
     version_11: bool,
-    /// Names, and where the values are.
+    /// The names, and where the values are.
     fields: Vec<(HeaderName, Range<usize>)>,
 }
 
-fn parse(buf: &[u8], limits: HeadLimits) -> Result<Option<Parsed>, BadHead> {
+fn parse(buf: &[u8], limits: HeadLimits) -> Result<Option<Parsed>, HeadError> {
     let mut few = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
     match parse_into(buf, &mut few[..FIELDS_USUAL.min(limits.fields)], limits) {
-        Err(BadHead::Limit { setting: FIELDS_SETTING, .. }) if limits.fields > FIELDS_USUAL => {
+        Err(HeadError::Limit { setting: FIELDS_SETTING, .. }) if limits.fields > FIELDS_USUAL => {
             parse_into(buf, &mut vec![MaybeUninit::uninit(); limits.fields], limits)
         }
         parsed => parsed,
@@ -175,19 +146,19 @@ fn parse_into<'b>(
     buf: &'b [u8],
     fields: &mut [MaybeUninit<httparse::Header<'b>>],
     limits: HeadLimits,
-) -> Result<Option<Parsed>, BadHead> {
+) -> Result<Option<Parsed>, HeadError> {
     let mut parsed = httparse::Response::new(&mut []);
-    // RFC 9112 5.1: a proxy removes whitespace between name and colon from an answer.
+    // RFC 9112 5.1: a proxy removes whitespace between name and colon from a response.
     let status = httparse::ParserConfig::default()
         .allow_spaces_after_header_name_in_responses(true)
         .parse_response_with_uninit_headers(&mut parsed, buf, fields);
-    let limit = |what, max, setting| Err(BadHead::Limit { what, max, setting });
+    let limit = |what, max, setting| Err(HeadError::Limit { what, max, setting });
     let length = match status {
         Ok(httparse::Status::Complete(length)) if length <= limits.bytes => length,
         Ok(httparse::Status::Partial) if buf.len() < limits.bytes => return Ok(None),
         Ok(_) => return limit("bytes", limits.bytes, BYTES_SETTING),
         Err(httparse::Error::TooManyHeaders) => return limit("fields", limits.fields, FIELDS_SETTING),
-        Err(_) => return Err(BadHead::Malformed("syntax")),
+        Err(_) => return Err(HeadError::Malformed("syntax")),
     };
     let start = buf.as_ptr() as usize;
     let mut fields = Vec::with_capacity(parsed.headers.len());
@@ -200,17 +171,17 @@ fn parse_into<'b>(
     Ok(Some(Parsed { length, code, version_11, fields }))
 }
 
-fn name(text: &str) -> Result<HeaderName, BadHead> {
+fn name(text: &str) -> Result<HeaderName, HeadError> {
     match FIELDS_OF_AZURE.iter().find(|name| name.as_str().eq_ignore_ascii_case(text)) {
         Some(name) => Ok(name.clone()),
-        None => HeaderName::from_bytes(text.as_bytes()).map_err(|_| BadHead::Malformed("field name")),
+        None => HeaderName::from_bytes(text.as_bytes()).map_err(|_| HeadError::Malformed("field name")),
     }
 }
 
 /// A field's value: a view of the head, or nothing where it is empty.
-fn value(wire: &Bytes, place: Range<usize>) -> Result<HeaderValue, BadHead> {
+fn value(wire: &Bytes, place: Range<usize>) -> Result<HeaderValue, HeadError> {
     let bytes = if place.is_empty() { Bytes::new() } else { wire.slice(place) };
-    HeaderValue::from_maybe_shared(bytes).map_err(|_| BadHead::Malformed("field value"))
+    HeaderValue::from_maybe_shared(bytes).map_err(|_| HeadError::Malformed("field value"))
 }
 
 /// How long the body is (RFC 9112 6.3).
@@ -219,14 +190,14 @@ fn framing(
     status: StatusCode,
     headers: &HeaderMap,
     version_11: bool,
-) -> Result<Framing, BadHead> {
+) -> Result<Framing, HeadError> {
     let length = length(headers)?;
     let coded = headers.contains_key(TRANSFER_ENCODING);
     if coded && length.is_some() {
-        return Err(BadHead::Malformed("both Transfer-Encoding and Content-Length"));
+        return Err(HeadError::Malformed("both Transfer-Encoding and Content-Length"));
     }
     if coded && !(version_11 && only_chunked(headers)) {
-        return Err(BadHead::Malformed("Transfer-Encoding"));
+        return Err(HeadError::Malformed("Transfer-Encoding"));
     }
     if method == Method::HEAD
         || status.is_informational()
@@ -242,7 +213,7 @@ fn framing(
 }
 
 /// The one length that all `Content-Length` fields agree on.
-fn length(headers: &HeaderMap) -> Result<Option<u64>, BadHead> {
+fn length(headers: &HeaderMap) -> Result<Option<u64>, HeadError> {
     let mut length = None;
     for value in headers.get_all(CONTENT_LENGTH) {
         let digits = value.as_bytes();
@@ -253,27 +224,10 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, BadHead> {
             {
                 length = Some(bytes);
             }
-            _ => return Err(BadHead::Malformed("Content-Length")),
+            _ => return Err(HeadError::Malformed("Content-Length")),
         }
     }
     Ok(length)
-}
-
-/// `Transfer-Encoding` says `chunked` and nothing else.
-pub(in crate::proxy) fn only_chunked(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
-    values.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        && values.next().is_none()
-}
-
-/// A list field has this member, in any case.
-pub(in crate::proxy) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers.get_all(name).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|&byte| byte == b',')
-            .any(|part| part.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
-    })
 }
 
 #[cfg(test)]
@@ -284,7 +238,7 @@ mod tests {
         HeadLimits::of(&Limits::default())
     }
 
-    fn parse(text: &str) -> Result<Option<Head>, BadHead> {
+    fn parse(text: &str) -> Result<Option<ResponseHead>, HeadError> {
         read(&mut BytesMut::from(text), &Method::POST, usual())
     }
 
@@ -304,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_service_are_read_in_any_case() {
+    fn names_of_the_upstream_are_read_in_any_case() {
         for name in &FIELDS_OF_AZURE {
             for text in [name.to_string(), name.as_str().to_ascii_uppercase()] {
                 let head = parse(&format!("HTTP/1.1 200 OK\r\n{text}: a\r\n{text}x: b\r\n\r\n"));

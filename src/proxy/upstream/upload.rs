@@ -1,4 +1,4 @@
-//! The request on its way to the service: head first, then each piece of the body as it comes.
+//! The request on its way to an upstream: its head first, then each piece of the body as it comes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,17 +8,17 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
-use super::head::Sending;
-use super::io::Io;
-use crate::proxy::BoxError;
+use super::error::BoxError;
+use super::framing::RequestFraming;
+use super::io::UpstreamIo;
 
-/// What can go wrong while a request is sent.
+/// Why a request could not be sent to its end.
 #[derive(Debug)]
 pub(super) enum UploadError {
-    /// The caller's body broke off.
-    Caller(BoxError),
-    /// The service takes no more. It may have answered all the same.
-    Service(io::Error),
+    /// The client's request body broke off.
+    Body(BoxError),
+    /// The upstream takes no more. It may have responded nevertheless.
+    Io(io::Error),
 }
 
 /// A request being sent.
@@ -33,8 +33,8 @@ pub(super) struct Upload<B> {
     tail: &'static [u8],
     /// A byte has been handed to the connection: from here on a retry could send it twice.
     wrote: bool,
-    /// The caller waits for `100 Continue`, so its body is not touched yet.
-    held: bool,
+    /// The client waits for `100 Continue`, so its body is not touched yet.
+    waits_for_continue: bool,
     done: bool,
 }
 
@@ -43,12 +43,19 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// A request with this head. With `held` the body waits for [`Upload::release`].
-    pub(super) fn new(head: BytesMut, body: B, sending: Sending, held: bool) -> Upload<B> {
-        let body = if sending == Sending::Nothing { None } else { Some(body) };
-        let held = held && body.is_some();
-        let chunked = sending == Sending::Chunked;
-        Upload { body, chunked, front: head, data: Bytes::new(), tail: b"", wrote: false, held, done: false }
+    /// A request with this head. With `expects_continue` the body waits for [`Upload::send_body`].
+    pub(super) fn new(head: BytesMut, body: B, framing: RequestFraming, expects_continue: bool) -> Upload<B> {
+        let body = if framing == RequestFraming::Empty { None } else { Some(body) };
+        Upload {
+            waits_for_continue: expects_continue && body.is_some(),
+            body,
+            chunked: framing == RequestFraming::Chunked,
+            front: head,
+            data: Bytes::new(),
+            tail: b"",
+            wrote: false,
+            done: false,
+        }
     }
 
     /// Everything has been handed to the connection.
@@ -61,17 +68,17 @@ where
         self.wrote
     }
 
-    /// The body waits for [`Upload::release`].
-    pub(super) fn held(&self) -> bool {
-        self.held
+    /// The body waits for [`Upload::send_body`].
+    pub(super) fn waits_for_continue(&self) -> bool {
+        self.waits_for_continue
     }
 
-    /// The service wants the body.
-    pub(super) fn release(&mut self) {
-        self.held = false;
+    /// The upstream wants the body.
+    pub(super) fn send_body(&mut self) {
+        self.waits_for_continue = false;
     }
 
-    /// Stops sending for good. Gives the body if some of it is still to come.
+    /// Stops sending for good. Returns the body if some of it is still to come.
     pub(super) fn give_up(&mut self) -> Option<B> {
         self.front.clear();
         self.data = Bytes::new();
@@ -80,15 +87,19 @@ where
         self.body.take()
     }
 
-    /// Sends what can be sent now. Ready once all is sent, or with the error that ended it.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, io: &mut Io) -> Poll<Result<(), UploadError>> {
+    /// Sends as much as can be sent now. Is ready once all is sent, or with the error that ended it.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut UpstreamIo,
+    ) -> Poll<Result<(), UploadError>> {
         if self.done {
             return Poll::Ready(Ok(()));
         }
         loop {
             let body_waits = self.poll_stage(cx)?.is_pending();
             if self.front.is_empty() && self.data.is_empty() && self.tail.is_empty() {
-                ready!(Pin::new(&mut *io).poll_flush(cx)).map_err(UploadError::Service)?;
+                ready!(Pin::new(&mut *io).poll_flush(cx)).map_err(UploadError::Io)?;
                 if body_waits {
                     return Poll::Pending;
                 }
@@ -98,18 +109,18 @@ where
                     return Poll::Ready(Ok(()));
                 }
             } else {
-                ready!(self.poll_write(cx, io)).map_err(UploadError::Service)?;
+                ready!(self.poll_write(cx, io)).map_err(UploadError::Io)?;
             }
         }
     }
 
-    /// Takes the next piece of the body once the last one is written. Pending: there is none yet.
+    /// Takes the next piece of the body once the last one is written. Is pending if there is none yet.
     fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadError>> {
         if !self.data.is_empty() || !self.tail.is_empty() {
             return Poll::Ready(Ok(()));
         }
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
-        if self.held {
+        if self.waits_for_continue {
             return Poll::Pending;
         }
         match ready!(Pin::new(body).poll_frame(cx)) {
@@ -122,7 +133,7 @@ where
                 }
                 self.data = data;
             }
-            Some(Err(error)) => return Poll::Ready(Err(UploadError::Caller(error.into()))),
+            Some(Err(error)) => return Poll::Ready(Err(UploadError::Body(error.into()))),
             None => {
                 self.body = None;
                 self.tail = if self.chunked { b"0\r\n\r\n" } else { b"" };
@@ -131,7 +142,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, io: &mut Io) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, io: &mut UpstreamIo) -> Poll<io::Result<()>> {
         let slices = [IoSlice::new(&self.front), IoSlice::new(&self.data), IoSlice::new(self.tail)];
         let mut n = ready!(Pin::new(io).poll_write_vectored(cx, &slices))?;
         if n == 0 {
@@ -144,7 +155,7 @@ where
             n -= here;
         }
         if self.data.is_empty() {
-            // Even an empty view pins the buffer that the caller's request was read into.
+            // Even an empty view pins the buffer that the client's request was read into.
             self.data = Bytes::new();
         }
         Poll::Ready(Ok(()))
@@ -171,14 +182,15 @@ mod tests {
     }
 
     #[test]
-    fn what_has_been_sent_is_let_go_of_while_the_answer_streams() {
+    fn what_has_been_sent_is_let_go_of_while_the_response_streams() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let (mut io, held) = (Io::Plain(tcp), Arc::from(*b"body"));
+            let (mut io, held) = (UpstreamIo::Plain(tcp), Arc::from(*b"body"));
             let body = Full::new(Bytes::from_owner(Buffer(Arc::clone(&held))));
-            let mut upload = Upload::new(BytesMut::from("POST / HTTP/1.1"), body, Sending::Length(4), false);
+            let mut upload =
+                Upload::new(BytesMut::from("POST / HTTP/1.1"), body, RequestFraming::Length(4), false);
             poll_fn(|cx| upload.poll(cx, &mut io)).await.unwrap();
             assert!(upload.done());
             assert_eq!((Arc::strong_count(&held), upload.front.capacity()), (1, 0));

@@ -19,7 +19,7 @@ use super::super::secret::{self, Secret};
 /// the ten seconds in which publishing goes on after the endpoint is well again.
 const REQUEST_MAX: Duration = Duration::from_secs(5);
 
-/// An answer holds one token of some KiB.
+/// A response holds one token of some KiB.
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
 
 /// No error code of the endpoints is longer.
@@ -49,7 +49,7 @@ pub enum TokenSource {
     AppService {
         /// Its URL.
         endpoint: String,
-        /// What proves that the request comes from inside.
+        /// The proof that the request comes from inside.
         header: Secret,
         /// The identity, if there are several.
         client: Option<String>,
@@ -249,7 +249,7 @@ fn tls() -> ureq::tls::TlsConfig {
     config.build()
 }
 
-/// The token and its life, from an answer of any of the endpoints.
+/// The token and its life, from a response of any of the endpoints.
 fn read_answer(json: &Value, now: SystemTime) -> Result<Fetched, String> {
     let token = json["access_token"].as_str().filter(|token| !token.is_empty() && !token.contains('\0'));
     let token = token.ok_or("the answer has no access_token")?.to_owned();

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::VerifyOptions;
 use super::boot_index::{BootIndex, BootRecord, ControlCounters, Period};
 use super::findings::{BootLine, BootState, Finding, FindingKind, Findings, Verdict, plural, run_text};
 use super::horizon::Horizon;
+use super::options::VerifyOptions;
 use super::sequences::{any_within, gaps, length, runs};
 
 /// A boot is open until its last control event is so many intervals old.
@@ -126,7 +126,7 @@ impl Checker<'_> {
             let to = if period.writer == index { period.sequence - 1 } else { last_expected(boot) };
             let own = self.contradictions_within(period);
             if period.writer != index && period.control.last.is_none() && period.outside > 0 {
-                // Whatever covered the last rows came after them, and before the boot died.
+                // The event that covered the last rows came after them, and before the boot died.
                 let at = last_expected(boot) + 1;
                 let detail = "the control event of the rows before it".to_owned();
                 self.find(FindingKind::Missing, boot, Some((at, at)), 1, detail);

@@ -24,7 +24,7 @@ pub(super) struct SequencedEvent<'a> {
 }
 
 impl<'a> SequencedEvent<'a> {
-    /// Reads an event as it was stored; `None` if it is none of ours, or not whole.
+    /// Reads an event as it was stored; `None` if it is not an event of tokenweir, or not whole.
     pub(super) fn read(body: &'a str) -> Option<SequencedEvent<'a>> {
         let stored = StoredEvent::read(body).ok()?;
         let sequence = stored.sequence().filter(|n| (1..SEQUENCE_MAX).contains(n))?;

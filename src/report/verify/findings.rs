@@ -52,11 +52,11 @@ impl FindingKind {
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What.
+    /// The kind of fault.
     pub kind: FindingKind,
-    /// In which ledger.
+    /// The ledger.
     pub source: String,
-    /// In which of its boots.
+    /// The boot of that ledger.
     pub boot: String,
     /// From this sequence on, if it is about some.
     pub first_sequence: Option<u64>,

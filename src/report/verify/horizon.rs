@@ -7,14 +7,14 @@ use std::collections::HashMap;
 
 use roaring::RoaringTreemap;
 
-use super::VerifyOptions;
 use super::boot_index::{BootIndex, BootRecord};
 use super::event::SequencedEvent;
 use super::findings::FINDINGS_MAX;
+use super::options::VerifyOptions;
 use super::sequences::gaps;
-use crate::report::input::{Events, LedgerEvents};
+use crate::report::error::ReportError;
+use crate::report::input::{Events, LedgerEvents, READ_ROWS};
 use crate::report::topic::Topic;
-use crate::report::{READ_ROWS, ReportError};
 
 /// From where on nothing may be missing, and what a ledger says of its losses.
 #[derive(Debug, Default)]

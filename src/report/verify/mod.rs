@@ -2,11 +2,12 @@
 //!
 //! Each row carries its boot and its sequence within it, without gaps; each control event says which
 //! rows it covers and what they add up to. So events prove themselves, in any order, wherever they are
-//! read. What cannot be seen: a change of a row that has no second copy and keeps the sums of its
+//! read. Two things cannot be seen: a change of a row that has no second copy and keeps the sums of its
 //! control event, and, outside of a ledger, a boot of which nothing at all is left.
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `options` | the events to verify, and what counts as no fault |
 //! | `event` | an event and its place in a boot's sequence |
 //! | `sequences` | runs of sequences that are seen, and that are missing |
 //! | `boot_index` | the facts of each boot, from two passes |
@@ -20,36 +21,19 @@ mod checks;
 mod event;
 mod findings;
 mod horizon;
+mod options;
 mod sequences;
 mod show;
 
-use std::time::Duration;
-
+use super::error::ReportError;
 use super::input::{EventOrigin, Events};
-use super::{Input, ReportError};
 use boot_index::BootIndex;
 use horizon::Horizon;
 use roaring::RoaringTreemap;
 
 pub use findings::{BootLine, BootState, Finding, FindingKind, Verdict};
+pub use options::VerifyOptions;
 pub use show::VerdictFormat;
-
-/// The events to verify, and what counts as no fault.
-#[derive(Clone, Debug)]
-pub struct VerifyOptions {
-    /// Where events come from.
-    pub input: Input,
-    /// How often the sidecars write control events: a boot whose last one is younger than two
-    /// intervals is still open.
-    pub control_interval: Duration,
-    /// Copies with equal bytes are only counted: on a topic each event is delivered at least once.
-    pub allow_repeats: bool,
-    /// A boot that still runs is no finding: the sidecars are alive.
-    pub allow_open: bool,
-    /// Lines begin in the middle: what lies before the first line of a ledger's oldest boot is not
-    /// missing.
-    pub allow_cut: bool,
-}
 
 /// Looks for what is missing, doubled, altered, refused or open. Reads the input twice and keeps
 /// some 10 bytes for each event.

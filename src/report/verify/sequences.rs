@@ -1,7 +1,7 @@
 //! Runs of sequences that are in a set, and of those that are missing from it.
 //!
 //! Sequences run from 1 without gaps, so nearly every bit of a roaring bitmap is used. A number far off, from
-//! an event that somebody mangled, costs a few bytes.
+//! an event that was mangled, costs a few bytes.
 
 use roaring::RoaringTreemap;
 

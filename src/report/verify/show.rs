@@ -1,38 +1,26 @@
 //! A verdict for people, and as JSON.
 
 use std::io::Write;
-use std::str::FromStr;
 
 use comfy_table::{CellAlignment, Table, presets};
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
-use super::findings::{plural, run_text};
-use super::{BootLine, Finding, FindingKind, Verdict};
-use crate::report::ReportError;
+use super::findings::{BootLine, Finding, FindingKind, Verdict, plural, run_text};
+use crate::report::error::ReportError;
 use metering::names;
 
 /// Findings of one kind that people are shown.
 const SHOWN_MAX: usize = 20;
 
 /// How a verdict is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub enum VerdictFormat {
     /// For people: a line for each boot, then what was found.
     #[default]
     Table,
     /// Everything, as one document.
     Json,
-}
-
-impl FromStr for VerdictFormat {
-    type Err = ReportError;
-
-    fn from_str(text: &str) -> Result<VerdictFormat, ReportError> {
-        match text {
-            "table" => Ok(VerdictFormat::Table),
-            "json" => Ok(VerdictFormat::Json),
-            _ => Err(ReportError::VerdictFormat(text.to_owned())),
-        }
-    }
 }
 
 impl Verdict {
@@ -136,7 +124,7 @@ fn sentence(finding: &Finding) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::BootState;
+    use super::super::findings::BootState;
     use super::*;
 
     /// Whoever may write to the topic chooses these.

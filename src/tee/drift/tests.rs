@@ -19,8 +19,8 @@ fn target(deployment: &str) -> Target {
     }
 }
 
-fn kind(deployment: &str, side: Side, rules: RuleClass) -> Kind {
-    Kind::of(&target(deployment), side, rules).unwrap()
+fn kind(deployment: &str, side: Side, rules: RuleClass) -> NumberKind {
+    NumberKind::of(&target(deployment), side, rules).unwrap()
 }
 
 fn checks(input: RuleClass, output: RuleClass) -> Checks {
@@ -47,7 +47,7 @@ fn labelled(drift: &Drift, deployment: &str, before: &Accounting) -> Accounting 
     after
 }
 
-fn disagree(drift: &Drift, kind: &Kind, calls: usize) {
+fn disagree(drift: &Drift, kind: &NumberKind, calls: usize) {
     (0..calls).for_each(|_| drop(drift.compare(kind.clone(), 1)));
 }
 
@@ -82,9 +82,9 @@ fn nothing_else_drifts_with_a_kind() {
         kind("e", Side::Output, RuleClass::Text),
         kind("d", Side::Input, RuleClass::Text),
         kind("d", Side::Output, RuleClass::Call),
-        Kind { resource: "us".into(), ..one.clone() },
-        Kind { model: "gpt-4o-2024-08-06".into(), ..one.clone() },
-        Kind { api: Api::Responses, ..one.clone() },
+        NumberKind { resource: "us".into(), ..one.clone() },
+        NumberKind { model: "gpt-4o-2024-08-06".into(), ..one.clone() },
+        NumberKind { api: Api::Responses, ..one.clone() },
     ] {
         assert!(!drift.drifts(&other), "{other:?}");
     }
@@ -177,7 +177,7 @@ fn source() -> impl Strategy<Value = Source> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever was reported before: nothing but the two labels and the reasons can change, and a
+    /// This holds whatever was reported before: nothing but the two labels and the reasons can change, and a
     /// label only from exact to estimated.
     #[test]
     fn a_label_is_lowered_and_a_number_never_changed(

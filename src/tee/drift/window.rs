@@ -6,14 +6,14 @@
 //!
 //! - **16.** If one call in a hundred disagrees by chance, 16 of 200 do once in three thousand
 //!   million windows; at two in a hundred, once in 300,000. On the recordings one in a thousand does.
-//!   So chance is no drift, nor is one client that sends its one odd call again and again. What is
-//!   looked for is found: a token more on every answer after 16 calls, one on 65 % of answers (as
+//!   So chance is no drift, nor is one client that sends its one odd call again and again. A real
+//!   drift is found: a token more on every response after 16 calls, one on 65 % of responses (as
 //!   a part of the service billed in early 2025) after some 25, on 12 % in 97 of 100 windows.
 //!   Between 1 % and 8 % nothing is done, but the residuals stand in the metrics.
 //! - **A window that is not full** needs no rule of its own: 16 wrong of 16 is no less than 16 of 200.
 //!   Before that, the rules have the benefit of the doubt: they were proven on recordings.
 //! - **Two thresholds**, because a share near one threshold crosses it all the time, and each
-//!   crossing is a line in a log and perhaps somebody's pager. It takes some 200 calls that agree to
+//!   crossing is a line in a log and perhaps a page at night. It takes some 200 calls that agree to
 //!   be trusted again. That is slow on purpose: `estimated` is never wrong.
 //!
 //! There is no clock in it: what a deployment did a week ago is still the best guess if nothing was
@@ -30,7 +30,7 @@ pub(super) const ENDS_AT: usize = 2;
 
 /// The last calls of one kind.
 #[derive(Clone, Debug)]
-pub(super) struct Window {
+pub(super) struct DriftWindow {
     /// A ring: where the reported number was not the computed one.
     wrong: [bool; CALLS_MAX],
     next: usize,
@@ -38,18 +38,19 @@ pub(super) struct Window {
     drifted: bool,
 }
 
-impl Default for Window {
-    fn default() -> Window {
-        Window { wrong: [false; CALLS_MAX], next: 0, wrong_calls: 0, drifted: false }
+impl Default for DriftWindow {
+    fn default() -> DriftWindow {
+        DriftWindow { wrong: [false; CALLS_MAX], next: 0, wrong_calls: 0, drifted: false }
     }
 }
 
-impl Window {
+impl DriftWindow {
     /// Takes the next call in. Says the verdict if it is another one now.
     pub(super) fn push(&mut self, wrong: bool) -> Option<bool> {
         let oldest = std::mem::replace(&mut self.wrong[self.next], wrong);
         self.next = (self.next + 1) % CALLS_MAX;
         self.wrong_calls = self.wrong_calls + usize::from(wrong) - usize::from(oldest);
+        debug_assert!(self.wrong_calls <= CALLS_MAX, "only the last calls are counted");
         let verdict = match self.wrong_calls {
             BEGINS_AT.. => true,
             ..=ENDS_AT => false,
@@ -75,8 +76,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn after(calls: &[bool]) -> Window {
-        let mut window = Window::default();
+    fn after(calls: &[bool]) -> DriftWindow {
+        let mut window = DriftWindow::default();
         for wrong in calls {
             window.push(*wrong);
         }
@@ -97,7 +98,7 @@ mod tests {
         /// The whole rule, in the plain words of the module's head.
         #[test]
         fn it_is_the_rule_applied_to_the_last_200(calls in history()) {
-            let (mut window, mut drifted) = (Window::default(), false);
+            let (mut window, mut drifted) = (DriftWindow::default(), false);
             for seen in 1..=calls.len() {
                 let last = &calls[seen.saturating_sub(CALLS_MAX)..seen];
                 let wrong = last.iter().filter(|wrong| **wrong).count();
@@ -108,7 +109,7 @@ mod tests {
             }
         }
 
-        /// What was before the last 200 says no more than the verdict that it led to, and only between
+        /// Calls before the last 200 say no more than the verdict that they led to, and only between
         /// the thresholds.
         #[test]
         fn older_calls_are_forgotten(before in history(), other in history(), last in history()) {
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_sixteenth_wrong_call_is_a_drift_and_the_third_last_one_keeps_it() {
-        let mut window = Window::default();
+        let mut window = DriftWindow::default();
         for call in 1..=BEGINS_AT {
             assert_eq!(window.push(true), (call == BEGINS_AT).then_some(true), "call {call}");
         }
@@ -144,7 +145,7 @@ mod tests {
     /// generator instead of chance: the test says the same in every run.
     #[test]
     fn the_promised_share_of_mistakes_is_no_drift() {
-        let (mut window, mut seed) = (Window::default(), 1u64);
+        let (mut window, mut seed) = (DriftWindow::default(), 1u64);
         for _ in 0..20_000 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             assert_eq!(window.push((seed >> 33) % 100 == 0), None);

@@ -1,4 +1,4 @@
-//! What waits for the counting threads, and what does not; and whose memory it is that calls hold.
+//! Work that waits for the counting threads, and work that does not; and the caller whose memory a call holds.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn draft_of(caller: &str, need: &str) -> Usage {
 }
 
 /// A rig whose answers hold no more than this.
-fn within(threads: usize, bounds: Bounds) -> Rig {
+fn within(threads: usize, bounds: ResponseBounds) -> Rig {
     let rig = rig(threads);
     Rig { accounts: Arc::new(Arc::into_inner(rig.accounts).unwrap().within(bounds)), ..rig }
 }
@@ -21,7 +21,7 @@ fn no_answer_waits_for_a_prompt() {
     let rig = rig(2);
     let held: Vec<_> = (0..20).map(|_| rig.call("count")).collect();
     held.iter().for_each(|call| ask(call, &["HOLD"]));
-    eventually("the pool counts a prompt", || held.iter().any(|call| call.lock().prompt_away));
+    eventually("the pool counts a prompt", || held.iter().any(|call| call.lock().prompt.is_with_pool()));
     let text = "x".repeat(40_000);
     for n in 1..=20 {
         let call = rig.call("no");
@@ -30,7 +30,7 @@ fn no_answer_waits_for_a_prompt() {
         assert_eq!((told(&usage, "overloaded"), usage.ids.response_id.unwrap().len()), (0, 40_004));
     }
     set_gate(true);
-    held.into_iter().for_each(|call| drop(Conclude::new(call)));
+    held.into_iter().for_each(|call| drop(CallGuard::new(call)));
     let usage = rig.heard.last_of(40);
     assert_eq!((usage.tokens.input, rig.memory()), (Some(4), (0, 0)));
 }
@@ -43,7 +43,7 @@ fn a_prompt_does_not_hold_up_its_own_answer() {
     let rig = rig(2);
     let call = rig.call("count");
     ask(&call, &["HOLD"]);
-    eventually("the pool counts the prompt", || call.lock().prompt_away);
+    eventually("the pool counts the prompt", || call.lock().prompt.is_with_pool());
     let frame = "x".repeat(64 << 10);
     let mut body = answer(&call, &[frame.as_str(); 40]);
     for _ in 0..40 {
@@ -68,11 +68,11 @@ fn a_prompt_may_be_counted_while_its_answer_is() {
             let rig = rig(2);
             let call = rig.call("count");
             ask(&call, &[request]);
-            eventually("the prompt is away", || coded || call.lock().prompt_away);
+            eventually("the prompt is away", || coded || call.lock().prompt.is_with_pool());
             let frames = [format!("{}HOLD", "x".repeat(40_000)), "rest".to_owned()];
             let mut body = answer(&call, &[&frames[0], &frames[1]]);
             assert!(poll(&mut body).is_ready());
-            eventually("the answer is away", || matches!(call.lock().meter, super::super::call::Seat::Away));
+            eventually("the answer is away", || call.lock().response.is_meter_away());
             set_gate(true);
             drain(&mut body);
             drop(body);
@@ -92,16 +92,16 @@ fn the_prompt_of_a_call_that_was_refused_comes_last() {
     let rig = rig(1);
     let first = rig.call("count");
     ask(&first, &["HOLD"]);
-    eventually("the pool counts a prompt", || first.lock().prompt_away);
+    eventually("the pool counts a prompt", || first.lock().prompt.is_with_pool());
     for status in [400, 200, 408, 200, 500, 200] {
         let call = rig.call("keep");
         ask(&call, &["a prompt"]);
         call.response_head(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
         drain(&mut answer(&call, &["a"]));
-        eventually("it waits", || call.lock().prompt_queued);
+        eventually("it waits", || call.lock().prompt.queued);
     }
     set_gate(true);
-    drop(Conclude::new(first));
+    drop(CallGuard::new(first));
     rig.heard.last_of(7);
     let order: Vec<_> = rig.heard.now().iter().map(|call| call.usage.request.status).collect();
     let order: Vec<_> = order.into_iter().filter(|status| *status != 0).collect();
@@ -116,18 +116,16 @@ fn a_prompt_that_waits_is_not_counted_once_it_is_not_needed() {
     let rig = rig(1);
     let first = rig.call("count");
     ask(&first, &["HOLD"]);
-    eventually("the pool counts a prompt", || first.lock().prompt_away);
+    eventually("the pool counts a prompt", || first.lock().prompt.is_with_pool());
     let (others, call) = (rig.memory(), rig.call("count"));
     ask(&call, &["COUNT-BOOM"]);
     assert!(rig.memory() > others);
-    if let super::super::call::Seat::Here(meter) = &mut call.lock().meter {
-        meter.adopted = true; // it needs none any more
-    }
+    call.lock().response.ask(&call.cx, |meter| meter.adopted = true); // it needs none any more
     drain(&mut answer(&call, &["a"]));
     rig.heard.last_of(1);
     assert_eq!(rig.memory(), others);
     set_gate(true);
-    drop(Conclude::new(first));
+    drop(CallGuard::new(first));
     rig.heard.last_of(2);
     assert_eq!(rig.panics(), 0);
 }
@@ -145,7 +143,7 @@ fn one_caller_cannot_take_all_of_the_prompt_memory() {
         })
         .collect();
     assert_eq!(rig.memory().0, 4 * REQUEST_READ_BYTES_MAX);
-    // What is left of the 1 MiB would do for these, but is not for this caller.
+    // The rest of the 1 MiB would do for these, but is not for this caller.
     let small = (0..100).map(|_| {
         let call = rig.call_of(draft_of("greedy", "keep"), None);
         ask(&call, &["a prompt of a kilobyte or less"]);
@@ -170,45 +168,45 @@ fn one_caller_cannot_take_all_of_the_prompt_memory() {
     assert_eq!((settled.iter().filter(lost).count(), rig.memory()), (116, (0, 0)));
 }
 
-/// An answer that nobody takes is held within the budget, however it grows; over it it is only skimmed. What
-/// is held is given back when the call ends, however that is.
+/// A response that its client does not read is held within the budget, however it grows; over it it is only
+/// skimmed. All that is held is given back when the call ends, however that is.
 #[test]
 fn answers_that_are_held_are_bounded_together() {
     const MAX_BYTES: usize = 1 << 20;
     for threads in [1, 2] {
-        let bounds = Bounds { answer_memory_bytes: MAX_BYTES, ..Bounds::default() };
+        let bounds = ResponseBounds { response_memory_bytes: MAX_BYTES, ..ResponseBounds::default() };
         let rig = within(threads, bounds);
         let piece = format!("UNREAD{}", "x".repeat(6_000));
         let mut calls = Vec::new();
         for n in 0..30 {
             let call = rig.call_of(draft_of(&format!("{}", n % 3), "no"), None);
             for _ in 0..(n + 1) * 2 {
-                call.response_frame(&Bytes::from(piece.clone()), &mut Turn::new());
+                call.response_bytes(&Bytes::from(piece.clone()), &mut Turn::new());
             }
             calls.push(call);
-            assert!(rig.accounts.answer_memory_bytes() <= MAX_BYTES);
+            assert!(rig.accounts.response_memory_bytes() <= MAX_BYTES);
         }
-        assert!(rig.accounts.answer_memory_bytes() > MAX_BYTES / 2);
+        assert!(rig.accounts.response_memory_bytes() > MAX_BYTES / 2);
         let overloads = rig.accounts.counters().meter_overload.load(Ordering::SeqCst);
         assert!((1..30).contains(&overloads), "{overloads} are not held");
-        // What is short is held in any case, and so is the answer of a caller who holds little.
+        // A short response is held in any case, and so is that of a caller who holds little.
         let short = rig.call_of(draft_of("0", "no"), None);
-        short.response_frame(&Bytes::from(piece.clone()), &mut Turn::new());
+        short.response_bytes(&Bytes::from(piece.clone()), &mut Turn::new());
         let other = rig.call_of(draft_of("other", "no"), None);
         for _ in 0..6 {
-            other.response_frame(&Bytes::from(piece.clone()), &mut Turn::new());
+            other.response_bytes(&Bytes::from(piece.clone()), &mut Turn::new());
         }
         for call in [short, other] {
-            assert!(!call.is_given_up());
+            assert!(!call.cx.is_count_given_up());
             calls.push(call);
         }
         for (n, call) in calls.into_iter().enumerate() {
-            let end = Conclude::new(call);
+            let end = CallGuard::new(call);
             if n % 2 == 0 { end.end(Ending::Eof) } else { drop(end) }
         }
         rig.accounts.close();
         let settled = rig.heard.now();
-        assert_eq!((settled.len(), rig.accounts.answer_memory_bytes(), rig.memory()), (32, 0, (0, 0)));
+        assert_eq!((settled.len(), rig.accounts.response_memory_bytes(), rig.memory()), (32, 0, (0, 0)));
         let shown: usize =
             settled.iter().map(|call| call.usage.ids.response_id.as_ref().unwrap().len()).sum();
         assert_eq!(shown, (30 * 31 + 1 + 6) * piece.len(), "nothing of an answer is lost");
@@ -218,15 +216,15 @@ fn answers_that_are_held_are_bounded_together() {
 /// The pool has the answer, and finds out that it holds too much.
 #[test]
 fn an_answer_that_grows_in_the_pool_is_given_up_there() {
-    let rig = within(1, Bounds { answer_memory_bytes: 10_000, ..Bounds::default() });
+    let rig = within(1, ResponseBounds { response_memory_bytes: 10_000, ..ResponseBounds::default() });
     let call = rig.call("no");
     let text = format!("UNREAD{}", "x".repeat(60_000));
     let mut body = answer(&call, &[&text, "rest"]);
     assert!(poll(&mut body).is_ready());
-    eventually("it is given up", || call.is_given_up());
+    eventually("it is given up", || call.cx.is_count_given_up());
     assert_eq!(drain(&mut body), b"rest");
     drop(body);
     let usage = rig.heard.wait();
     assert_eq!((told(&usage, "overloaded"), usage.ids.response_id.unwrap().len()), (1, text.len() + 4));
-    assert_eq!((rig.accounts.answer_memory_bytes(), rig.memory()), (0, (0, 0)));
+    assert_eq!((rig.accounts.response_memory_bytes(), rig.memory()), (0, (0, 0)));
 }

@@ -1,4 +1,4 @@
-//! How a metric is made, registered, and remembered for the README's table.
+//! How a metric is made, registered, and remembered for the table in `docs/metrics.md`.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -14,7 +14,7 @@ pub(super) struct Declare {
     pub(super) rows: Vec<MetricRow>,
 }
 
-/// A metric as the README's table shows it.
+/// A metric as the table in `docs/metrics.md` shows it.
 #[derive(Debug)]
 pub(super) struct MetricRow {
     pub(super) name: String,

@@ -25,7 +25,7 @@ pub(super) const COMMIT_S: &[f64] =
 pub(super) const DELIVERY_S: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
-/// What accounting holds: from a frame that is only looked at to the limit of a turn.
+/// Times that accounting holds a frame back: from one that is only looked at to the limit of a turn.
 pub(super) const HELD_S: &[f64] = &[
     0.000_000_5,
     0.000_001,

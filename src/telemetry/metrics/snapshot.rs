@@ -45,13 +45,13 @@ pub struct LedgerSnapshot {
 /// Counts that the data path keeps, since start where nothing else is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DataPathSnapshot {
-    /// Calls whose answer outran the counting threads.
+    /// Calls whose response outran the counting threads.
     pub overload: u64,
     /// Panics caught in accounting.
     pub panics: u64,
     /// Request bodies kept now to be counted.
     pub prompt_memory_bytes: u64,
-    /// Answers that are read on now although their callers have left.
+    /// Responses that are read on now although their callers have left.
     pub drains_running: u64,
     /// Those that were read to their end.
     pub drains_finished: u64,
@@ -61,15 +61,15 @@ pub struct DataPathSnapshot {
     pub usage_refused: u64,
     /// Calls whose prompt was not kept.
     pub prompts_not_kept: u64,
-    /// Bytes of answers that wait now for the counting threads.
+    /// Bytes of responses that wait now for the counting threads.
     pub backlog_bytes: u64,
-    /// Bytes of answers that are held now to be read as a whole.
+    /// Bytes of responses that are held now to be read as a whole.
     pub answer_memory_bytes: u64,
-    /// Answers that are passing now, by deployment.
+    /// Responses that are passing now, by deployment.
     pub answers: Vec<(String, u64)>,
     /// Bytes of request bodies, of calls that ended.
     pub request_bytes: u64,
-    /// Bytes of answers, of calls that ended.
+    /// Bytes of responses, of calls that ended.
     pub answer_bytes: u64,
     /// Requests refused because the ledger had no place.
     pub not_accepted: u64,
@@ -108,7 +108,7 @@ pub struct BrokerSnapshot {
 /// Counts of the ports, since start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EdgesSnapshot {
-    /// Calls that nobody can be charged for, by why.
+    /// Calls that cannot be charged to a caller, by the reason.
     pub unattributed: Vec<(&'static str, u64)>,
     /// How often each limit was met.
     pub limits: Vec<(&'static str, u64)>,

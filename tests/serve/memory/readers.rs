@@ -26,7 +26,7 @@ const TOKENS: usize = 2_550;
 /// of the service's side, and what of the answer is held to be read as a whole.
 const CALLER_BYTES_MAX: usize = 448 << 10;
 
-/// What all answers together may have waited to be counted ([`tokenweir::tee::Bounds`]): the texts of a crowd
+/// What all answers together may have waited to be counted ([`tokenweir::tee::ResponseBounds`]): the texts of a crowd
 /// that comes at once, and the allocator does not give it back.
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
 

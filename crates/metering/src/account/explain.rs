@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use smol_str::SmolStr;
 
-use super::output::{Account, BadLine};
+use super::output::{AccountedLine, BadLine};
 use crate::meter::BillPart;
 use crate::names;
 use crate::usage::{Quality, Side};
@@ -19,7 +19,7 @@ struct ExplainedSide<'a> {
 }
 
 /// The account of one exchange for people to read: a line that names it, and a block for each side.
-pub(super) fn text(account: &Account) -> String {
+pub(super) fn text(account: &AccountedLine) -> String {
     let data = &account.event.data;
     let mut out = format!("{}: {}", names::shown(&account.id), data.target.api.as_str());
     for name in [&data.target.model, &data.target.deployment].into_iter().flatten() {

@@ -2,6 +2,7 @@
 //! told at once. `exchange.schema.json` says the same for other programs; a test holds the two together.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -29,16 +30,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Characters of a value that an error repeats.
 const SHOWN_CHARS_MAX: usize = 40;
 
-/// Names of `api`.
-const APIS: [(&str, Api); 5] = [
-    ("chat", Api::ChatCompletions),
-    ("chat/completions", Api::ChatCompletions),
-    ("completions", Api::Completions),
-    ("embeddings", Api::Embeddings),
-    ("responses", Api::Responses),
-];
-
-/// How the body of an answer is framed.
+/// How the body of a response is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResponseKind {
     Json,
@@ -98,7 +90,7 @@ impl<'a> Line<'a> {
         let members: Members<'a> = serde_json::from_slice(line).map_err(|error| no_object(line, &error))?;
         let mut wrong = Vec::new();
         let id = needed(members.id, "id", "a text that names the exchange", &mut wrong);
-        let api = needed::<String>(members.api, "api", API_ALLOWED, &mut wrong)
+        let api = needed::<String>(members.api, "api", &API_ALLOWED, &mut wrong)
             .and_then(|name| api(&name, &mut wrong));
         let azure = given(members.azure, "azure", "true or false", &mut wrong);
         let model = given(members.model, "model", "a text", &mut wrong);
@@ -124,7 +116,14 @@ impl<'a> Line<'a> {
     }
 }
 
-const API_ALLOWED: &str = "chat, completions, embeddings or responses";
+static API_ALLOWED: LazyLock<String> = LazyLock::new(|| {
+    let names: Vec<_> = Api::recorded_names().collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [name] => (*name).to_owned(),
+        [names @ .., last] => format!("{} or {last}", names.join(", ")),
+    }
+});
 const KIND_ALLOWED: &str = "\"json\" or \"sse\"";
 const STATUS_ALLOWED: &str = "100 to 999";
 const BODY_ALLOWED: &str = "the body that came back, as one text";
@@ -176,9 +175,9 @@ fn not_allowed(name: &str, json: &str, allowed: &str) -> String {
 }
 
 fn api(name: &str, wrong: &mut Vec<String>) -> Option<Api> {
-    let found = APIS.iter().find(|(known, _)| *known == name).map(|(_, api)| *api);
+    let found = Api::recorded_as(name);
     if found.is_none() {
-        wrong.push(not_allowed("api", &format!("{name:?}"), API_ALLOWED));
+        wrong.push(not_allowed("api", &format!("{name:?}"), &API_ALLOWED));
     }
     found
 }

@@ -8,7 +8,7 @@ use crate::usage::{CloudEvent, Quality, Usage};
 
 /// The account of one exchange.
 #[derive(Serialize)]
-pub(super) struct Account {
+pub(super) struct AccountedLine {
     pub(super) id: String,
     pub(super) computed: Sides,
     pub(super) reported: Option<ReportedTokens>,

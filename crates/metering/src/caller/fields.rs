@@ -26,39 +26,39 @@ pub const fn gateway_headers() -> [HeaderName; 8] {
     [SUBSCRIPTION_ID, PRODUCT_ID, USER_ID, API_ID, OPERATION_ID, REQUEST_ID, ATTEMPT, SHARED_SECRET]
 }
 
-/// The finding of a source in a request.
+/// The identity that one source finds in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    Nobody,
+pub(super) enum FieldValue {
+    Absent,
     Name(SmolStr),
-    /// There is a value, but it is no name.
+    /// There is a value, but it cannot be a name.
     Malformed,
 }
 
-impl Found {
+impl FieldValue {
     /// A value that may be a name, wherever it stands: blanks around it are none of it.
-    pub(super) fn checked(id: &str) -> Found {
+    pub(super) fn checked(id: &str) -> FieldValue {
         match trimmed(id) {
-            "" => Found::Nobody,
-            id if is_name(id) => Found::Name(id.into()),
-            _ => Found::Malformed,
+            "" => FieldValue::Absent,
+            id if is_name(id) => FieldValue::Name(id.into()),
+            _ => FieldValue::Malformed,
         }
     }
 
     pub(super) fn name(self) -> Option<SmolStr> {
         match self {
-            Found::Name(name) => Some(name),
-            Found::Nobody | Found::Malformed => None,
+            FieldValue::Name(name) => Some(name),
+            FieldValue::Absent | FieldValue::Malformed => None,
         }
     }
 }
 
-/// How a field that carries identity is read.
+/// Whether a field that carries identity may be a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reading {
-    /// A list is as doubtful as several fields are.
+pub(super) enum ListRule {
+    /// It may not: a list is as doubtful as several fields are.
     One,
-    /// All of it is one name, commas included.
+    /// The whole value is one name, commas included.
     Whole,
 }
 
@@ -67,15 +67,15 @@ pub(super) enum Reading {
 /// A hop that finds a field and adds its own may as well join the two with a comma: to HTTP that is the
 /// same (RFC 9110 5.3). So a value with a comma in it is refused like two fields; the operator can say that
 /// commas are part of the name.
-pub(super) fn single(headers: &HeaderMap, name: &HeaderName, reading: Reading) -> Found {
+pub(super) fn single(headers: &HeaderMap, name: &HeaderName, reading: ListRule) -> FieldValue {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
-        (None, _) => Found::Nobody,
-        (Some(_), Some(_)) => Found::Malformed,
+        (None, _) => FieldValue::Absent,
+        (Some(_), Some(_)) => FieldValue::Malformed,
         (Some(value), None) => match value.to_str() {
-            Ok(text) if reading == Reading::One && text.contains(LIST_SEPARATOR) => Found::Malformed,
-            Ok(text) => Found::checked(text),
-            Err(_) => Found::Malformed,
+            Ok(text) if reading == ListRule::One && text.contains(LIST_SEPARATOR) => FieldValue::Malformed,
+            Ok(text) => FieldValue::checked(text),
+            Err(_) => FieldValue::Malformed,
         },
     }
 }

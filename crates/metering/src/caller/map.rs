@@ -11,7 +11,9 @@ use ring::digest::{SHA256, digest};
 use smol_str::SmolStr;
 
 use super::hash::hex;
-use super::{Caller, FromFile, WrongLines};
+use super::identity::Caller;
+use super::lines::WrongLines;
+use super::reload::FromFile;
 
 /// How the file looks, in one line.
 pub const MAP_COLUMNS: [&str; 5] = ["caller", "from", "to", "cost_center", "department"];
@@ -112,8 +114,8 @@ impl FromFile for CallerMap {
         CallerMap::read(text).map_err(|wrong| wrong.to_string())
     }
 
-    /// A file that is caught half-way through being written may hold its header only; nobody
-    /// removes all departments on purpose without a restart.
+    /// A file that is caught half-way through being written may hold its header only; an operator who
+    /// removes all departments on purpose restarts the sidecar.
     fn may_follow(&self, before: &CallerMap) -> Result<(), String> {
         match before.callers() {
             callers if callers > 0 && self.rows.is_empty() => Err(format!(
@@ -223,7 +225,7 @@ fn checked(name: &str, text: &str) -> Result<SmolStr, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Trust;
+    use super::super::identity::Trust;
     use super::*;
     use proptest::prelude::*;
     use smol_str::format_smolstr;

@@ -1,6 +1,6 @@
 //! Who pays: identity, taken from headers that the gateway sets.
 //!
-//! A list of sources is asked in order and the first that names somebody wins. A value that is
+//! A list of sources is asked in order and the first that names a caller wins. A value that is
 //! doubled, too long or not printable is no name: the call is then [`UNATTRIBUTED`] rather than
 //! charged to the next source, because a forged header must not pick its payer.
 //!
@@ -42,6 +42,6 @@ pub use map::{CallerMap, MAP_COLUMNS};
 pub use network::{Network, ParseNetworkError};
 pub use peer::Peer;
 pub use reload::{FromFile, Reload};
-pub use resolver::{Lack, Resolved, Resolver, ResolverConfig, UserIds};
+pub use resolver::{Resolved, Resolver, ResolverConfig, UnattributedReason, UserIds};
 pub use source::{CallerSource, ParseSourceError};
 pub use trust::{HopTest, Secrets};

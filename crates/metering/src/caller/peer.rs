@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Certificate;
+use super::certificate::Certificate;
 
 /// Who stands at the other end of a connection. Made once a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,14 +9,21 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use super::fields::{
-    API_ID, API_KEY, Found, OPERATION_ID, PRODUCT_ID, Reading, SUBSCRIPTION_ID, USER_ID, gateway_headers,
-    single,
+    API_ID, API_KEY, FieldValue, ListRule, OPERATION_ID, PRODUCT_ID, SUBSCRIPTION_ID, USER_ID,
+    gateway_headers, single,
 };
+use super::hash::HashKey;
+use super::identity::Caller;
+use super::map::CallerMap;
+use super::peer::Peer;
+use super::reload::Reload;
+use super::source::CallerSource;
 use super::token::{BearerToken, Claims};
-use super::{Caller, CallerMap, CallerSource, HashKey, HopTest, Peer, Reload};
+use super::trust::HopTest;
 
 /// How ids of people stand in events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::VariantArray, strum::VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub enum UserIds {
     /// As they are.
     Plain,
@@ -52,12 +59,12 @@ pub struct Resolved {
     /// The hop has passed the test: what else it says of the call counts too.
     pub trusted: bool,
     /// Why the call cannot be charged to a caller, if so.
-    pub lack: Option<Lack>,
+    pub unattributed: Option<UnattributedReason>,
 }
 
 /// Why a call is unattributed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lack {
+pub enum UnattributedReason {
     /// The hop failed the test of trust: what it says does not count.
     Untrusted,
     /// The first source that named a caller gave a malformed name.
@@ -66,16 +73,17 @@ pub enum Lack {
     Absent,
 }
 
-impl Lack {
+impl UnattributedReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Lack; 3] = [Lack::Untrusted, Lack::Malformed, Lack::Absent];
+    pub const ALL: [UnattributedReason; 3] =
+        [UnattributedReason::Untrusted, UnattributedReason::Malformed, UnattributedReason::Absent];
 
     /// Its name as a label.
     pub fn as_str(self) -> &'static str {
         match self {
-            Lack::Untrusted => "untrusted",
-            Lack::Malformed => "malformed",
-            Lack::Absent => "absent",
+            UnattributedReason::Untrusted => "untrusted",
+            UnattributedReason::Malformed => "malformed",
+            UnattributedReason::Absent => "absent",
         }
     }
 }
@@ -106,16 +114,16 @@ impl Resolver {
     pub fn resolve(&self, headers: &HeaderMap, peer: &Peer, at: Timestamp) -> Resolved {
         let trust = self.config.trust.ask(headers, peer);
         let mut caller = Caller::unattributed(trust.unwrap_or_default());
-        let mut lack = Some(Lack::Untrusted);
+        let mut unattributed = Some(UnattributedReason::Untrusted);
         if trust.is_some() {
             let token = self.token(headers);
             self.describe(&mut caller, headers, &token);
-            lack = self.name(&mut caller, &Evidence { headers, peer, token });
+            unattributed = self.name(&mut caller, &Evidence { headers, peer, token });
         }
         if let Some(map) = &self.config.map {
             map.current().place(&mut caller, at);
         }
-        Resolved { caller, trusted: trust.is_some(), lack }
+        Resolved { caller, trusted: trust.is_some(), unattributed }
     }
 
     /// The bearer token, unless it is the gateway's own.
@@ -132,77 +140,77 @@ impl Resolver {
 
     /// The members of the event's caller beside its id.
     fn describe(&self, caller: &mut Caller, headers: &HeaderMap, token: &BearerToken) {
-        caller.apim_subscription_id = single(headers, &SUBSCRIPTION_ID, Reading::One).name();
-        caller.apim_product_id = single(headers, &PRODUCT_ID, Reading::One).name();
-        caller.apim_user_id = single(headers, &USER_ID, Reading::One).name().and_then(|id| self.person(id));
-        caller.apim_api_id = single(headers, &API_ID, Reading::One).name();
-        caller.apim_operation_id = single(headers, &OPERATION_ID, Reading::One).name();
+        caller.apim_subscription_id = single(headers, &SUBSCRIPTION_ID, ListRule::One).name();
+        caller.apim_product_id = single(headers, &PRODUCT_ID, ListRule::One).name();
+        caller.apim_user_id = single(headers, &USER_ID, ListRule::One).name().and_then(|id| self.person(id));
+        caller.apim_api_id = single(headers, &API_ID, ListRule::One).name();
+        caller.apim_operation_id = single(headers, &OPERATION_ID, ListRule::One).name();
         if let BearerToken::Claims(claims) = token {
-            caller.entra_app_id = Found::checked(claims.application()).name();
-            caller.entra_oid = Found::checked(claims.person()).name().and_then(|id| self.person(id));
-            caller.entra_tid = Found::checked(claims.tenant()).name();
+            caller.entra_app_id = FieldValue::checked(claims.application()).name();
+            caller.entra_oid = FieldValue::checked(claims.person()).name().and_then(|id| self.person(id));
+            caller.entra_tid = FieldValue::checked(claims.tenant()).name();
         }
     }
 
     /// Names the caller, or says why it cannot.
-    fn name(&self, caller: &mut Caller, evidence: &Evidence<'_>) -> Option<Lack> {
+    fn name(&self, caller: &mut Caller, evidence: &Evidence<'_>) -> Option<UnattributedReason> {
         let mut winner: Option<(&CallerSource, SmolStr)> = None;
         for source in &self.config.sources {
             if winner.as_ref().is_some_and(|(first, _)| !source.may_contradict(first)) {
                 continue;
             }
             match (self.ask(source, evidence), &winner) {
-                (Found::Nobody, _) => {}
-                (Found::Malformed, None) => return Some(Lack::Malformed),
-                (Found::Name(id), None) => {
+                (FieldValue::Absent, _) => {}
+                (FieldValue::Malformed, None) => return Some(UnattributedReason::Malformed),
+                (FieldValue::Name(id), None) => {
                     caller.id.clone_from(&id);
                     caller.id_source = source.kind();
                     winner = Some((source, id));
                 }
-                (Found::Name(id), Some((_, first))) => caller.conflict |= id != *first,
-                (Found::Malformed, Some(_)) => caller.conflict = true,
+                (FieldValue::Name(id), Some((_, first))) => caller.conflict |= id != *first,
+                (FieldValue::Malformed, Some(_)) => caller.conflict = true,
             }
         }
-        winner.is_none().then_some(Lack::Absent)
+        winner.is_none().then_some(UnattributedReason::Absent)
     }
 
-    fn ask(&self, source: &CallerSource, evidence: &Evidence<'_>) -> Found {
+    fn ask(&self, source: &CallerSource, evidence: &Evidence<'_>) -> FieldValue {
         let Evidence { headers, peer, token } = evidence;
-        let of_token = |id: &dyn Fn(&Claims) -> Found| match token {
-            BearerToken::None => Found::Nobody,
-            BearerToken::Malformed => Found::Malformed,
+        let of_token = |id: &dyn Fn(&Claims) -> FieldValue| match token {
+            BearerToken::None => FieldValue::Absent,
+            BearerToken::Malformed => FieldValue::Malformed,
             BearerToken::Claims(claims) => id(claims),
         };
         let found = match source {
-            CallerSource::ApimSubscription => single(headers, &SUBSCRIPTION_ID, Reading::One),
+            CallerSource::ApimSubscription => single(headers, &SUBSCRIPTION_ID, ListRule::One),
             CallerSource::Header { name, whole } => {
-                single(headers, name, if *whole { Reading::Whole } else { Reading::One })
+                single(headers, name, if *whole { ListRule::Whole } else { ListRule::One })
             }
-            CallerSource::EntraApp => of_token(&|claims| Found::checked(claims.application())),
+            CallerSource::EntraApp => of_token(&|claims| FieldValue::checked(claims.application())),
             CallerSource::EntraUser => of_token(&|claims| self.user(claims)),
             CallerSource::ClientCert => {
                 let id = peer.certificate.as_ref().and_then(|certificate| certificate.id());
-                Found::checked(id.unwrap_or_default())
+                FieldValue::checked(id.unwrap_or_default())
             }
-            CallerSource::ApiKey => match single(headers, &API_KEY, Reading::One) {
-                Found::Name(key) => Found::Name(self.config.hash_key.api_key(&key)),
+            CallerSource::ApiKey => match single(headers, &API_KEY, ListRule::One) {
+                FieldValue::Name(key) => FieldValue::Name(self.config.hash_key.api_key(&key)),
                 found => found,
             },
         };
         match found {
-            Found::Name(id) if self.is_gateway(&id) => Found::Nobody,
+            FieldValue::Name(id) if self.is_gateway(&id) => FieldValue::Absent,
             found => found,
         }
     }
 
     /// A person of a tenant, as `TENANT/OBJECT`. An id alone is unique only within its tenant.
-    fn user(&self, claims: &Claims) -> Found {
+    fn user(&self, claims: &Claims) -> FieldValue {
         let (tenant, person) = (claims.tenant(), claims.person());
         if tenant.is_empty() || person.is_empty() {
-            return Found::Nobody;
+            return FieldValue::Absent;
         }
-        match Found::checked(&format!("{tenant}/{person}")) {
-            Found::Name(id) => self.person(id).map_or(Found::Nobody, Found::Name),
+        match FieldValue::checked(&format!("{tenant}/{person}")) {
+            FieldValue::Name(id) => self.person(id).map_or(FieldValue::Absent, FieldValue::Name),
             found => found,
         }
     }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use http::header::HeaderName;
 
-use super::IdSource;
+use super::identity::IdSource;
 
 /// Where a caller's id may come from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -81,7 +81,7 @@ impl BearerToken {
             return BearerToken::None;
         };
         if head.is_empty() || signature.is_empty() {
-            return BearerToken::Malformed; // nobody signed it
+            return BearerToken::Malformed; // it is not signed
         }
         // Claims that are read are errors if they are there twice or are no texts; others are passed over,
         // without recursion however deep they are.

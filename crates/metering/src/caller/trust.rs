@@ -3,8 +3,11 @@
 use ring::{hmac, rand};
 
 use super::fields::SHARED_SECRET;
+use super::identity::Trust;
+use super::network::Network;
+use super::peer::Peer;
+use super::reload::{FromFile, Reload};
 use super::strength::is_weak;
-use super::{FromFile, Network, Peer, Reload, Trust};
 use http::header::HeaderMap;
 use std::sync::Arc;
 
@@ -52,8 +55,8 @@ pub struct Secrets {
 impl Secrets {
     /// It knows a secret: the header is there once and holds one of them.
     ///
-    /// The time that this takes says nothing about the secrets. What was sent is not compared with
-    /// them, but its HMAC-SHA-256 under a random key with theirs: whoever sends it can foresee no
+    /// The time that this takes says nothing about the secrets. The value that was sent is not
+    /// compared with them; its HMAC-SHA-256 under a random key is compared with theirs: whoever sends it can foresee no
     /// byte of that, so how many bytes agree means nothing (and `ring` compares tags in constant time
     /// anyway). The HMAC itself takes as long as what was sent is, not as a secret is. Every secret is
     /// tried, also behind one that matched.

@@ -1,20 +1,20 @@
-//! All that an answer says of what it costs, wherever in it that stands: its `usage`, what hosted tools
+//! All that a response says of what it costs, wherever in it that stands: its `usage`, what hosted tools
 //! used beside it, and what is not billed by tokens.
 //!
-//! Values are looked up by the names on the way to them from the answer itself. Of what is too long to be
+//! Values are looked up by the names on the way to them from the response itself. Of what is too long to be
 //! kept a gist is read in the same way.
 
 use super::json::{Malformed, Value, members};
 use super::reported::{Reported, UsageReader};
 
-/// Names on the way to a value that anybody asks for:
+/// Names on the way to a value that is asked for:
 /// `tool_usage.image_gen.input_tokens_details.cached_tokens_details.text_tokens`.
 const DEPTH_MAX: usize = 5;
 
 /// Bytes of a model's name: as many as go into an event. A gist cuts what is longer than twice that.
 const MODEL_BYTES_MAX: usize = 128;
 
-/// The cost of an answer, as the answer names it.
+/// The cost of a response, as the response names it.
 #[derive(Clone, Debug, Default)]
 pub struct Charges {
     usage: Option<UsageReader>,
@@ -25,7 +25,7 @@ pub struct Charges {
     units: BilledUnits,
 }
 
-/// Units that are billed otherwise than by tokens. `None`: the answer names none.
+/// Units that are billed otherwise than by tokens. `None`: the response names none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BilledUnits {
     /// `usage.seconds`, where its `type` is `duration`: milliseconds of audio that was heard.
@@ -56,7 +56,7 @@ pub struct ToolCharge {
 pub enum ToolName {
     /// `tool_usage.image_gen`
     ImageGeneration,
-    /// `svg_usage`, of an answer or of an item.
+    /// `svg_usage`, of a response or of an item.
     Svg,
 }
 
@@ -75,7 +75,7 @@ struct Duration {
 }
 
 impl Charges {
-    /// Reads what stands in an object of the answer; `path`: the names on the way to it. If it is no JSON
+    /// Reads what stands in an object of the response; `path`: the names on the way to it. If it is no JSON
     /// its numbers count for nothing.
     pub(super) fn read_whole(&mut self, path: &[&[u8]], object: &[u8]) {
         let before = self.clone();
@@ -174,7 +174,7 @@ impl Charges {
         self.tools.iter_mut().find(|tool| tool.name == name)
     }
 
-    /// The answer's `usage`, if it is an object.
+    /// The response's `usage`, if it is an object.
     pub fn usage(&self) -> Option<Reported> {
         let read = |reader: &Option<UsageReader>| reader.as_ref().map(UsageReader::read);
         let billed = || read(&self.billed).filter(Reported::is_usage);

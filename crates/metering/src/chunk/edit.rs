@@ -1,7 +1,7 @@
 //! Makes a request ask for usage, which is the only edit of a request.
 //!
 //! [`Inspection`] reads a body as it arrives and says whether it asks for a stream, and where a few
-//! bytes must be put for the answer to carry usage. All other bytes stay what and where they are.
+//! bytes must be put for the response to carry usage. All other bytes stay what and where they are.
 //! It is strict where [`super::JsonScanner`] is tolerant: a body that readers of JSON could read in
 //! different ways gets no edit, so that none of them sees another request than the caller wrote.
 
@@ -66,7 +66,7 @@ pub struct Inspected {
     /// The edit that makes it ask for usage: only if it is a stream for certain that does not ask yet.
     ///
     /// A caller that says `false` says what is the default, so it is edited like one that says nothing:
-    /// it gets no usage either way, since the event that carries it is taken out of the answer.
+    /// it gets no usage either way, since the event that carries it is taken out of the response.
     pub edit: Option<Edit>,
 }
 
@@ -91,7 +91,7 @@ enum EditState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum InspectedKey {
     Stream,
-    /// What some reader takes for it: another case, or with what a reader trims or stops at.
+    /// Keys that some reader takes for it: in another case, or with what a reader trims or stops at.
     StreamAlike,
     StreamOptions,
     DataSources,

@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 /// Bytes of a boundary. RFC 2046 allows 70, and not all senders know.
 const BOUNDARY_BYTES_MAX: usize = 256;
 
-/// Bytes of a part that is read. What is longer is no word, number or model's name.
+/// Bytes of a part that is read. A longer one is no word, number or model's name.
 const VALUE_BYTES_MAX: usize = 256;
 
 /// Bytes of a part's head. One of a part that is read has some 60; only file names are long.

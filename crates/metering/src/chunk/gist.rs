@@ -4,15 +4,16 @@
 //! So the readers of short documents read long ones too: nothing is read in two ways. A `usage` or an error
 //! that is malformed is so in the gist, at the same place, for its reader to find. Labels, errors, ends
 //! and each `usage` are copied as they stand, all their levels, in their order; texts, tool calls,
-//! images, vectors and what nobody knows are passed over.
+//! images, vectors and unknown members are passed over.
 
 use memchr::{memchr2, memmem};
 
-use super::Chunk;
 use super::charges::Charges;
+use super::chat::Chunk;
 use super::scan::{JsonScanner, JsonSink, JsonToken};
+use crate::api;
 
-/// Bytes of a gist. An answer of 128 choices takes some 6 kB, a `usage` with all its details one.
+/// Bytes of a gist. A response of 128 choices takes some 6 kB, a `usage` with all its details one.
 const GIST_BYTES_MAX: usize = 16 << 10;
 
 /// Levels that are copied: `response.usage.input_tokens_details.cached_tokens_details.audio_tokens` has five.
@@ -21,7 +22,7 @@ const DEPTH_MAX: usize = 12;
 /// Choices that are copied; the API's limit for `n` is 128, and it is for the meter to say that there are more.
 const CHOICES_MAX: usize = 256;
 
-/// Items of an answer that are copied. One that searches the web or runs code has some tens.
+/// Items of a response that are copied. One that searches the web or runs code has some tens.
 const ITEMS_MAX: usize = 128;
 
 /// Bytes that are kept of the end of a document that cannot be followed to there.
@@ -31,7 +32,7 @@ const TAIL_BYTES_MAX: usize = 64 << 10;
 const MALFORMED: &[u8] = b"!";
 
 /// Stands for the end of a stream where a document could stand.
-const DONE: &[u8] = b"[DONE]";
+const DONE: &[u8] = api::DONE.as_bytes();
 
 /// A document, as far as it has come.
 #[derive(Clone, Debug)]
@@ -145,10 +146,10 @@ impl Gist {
 
 /// Where a value stands, and so what of it is copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
-    /// The document itself, or the answer that an event carries.
+enum GistPlace {
+    /// The document itself, or the response that an event carries.
     #[default]
-    Answer,
+    Response,
     /// A `usage`, an `error`: all names, numbers and short texts.
     Whole,
     /// `choices`
@@ -165,44 +166,45 @@ enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     Label,
-    Object(Place),
-    Array(Place),
+    Object(GistPlace),
+    Array(GistPlace),
 }
 
-impl Place {
+impl GistPlace {
     fn is_array(self) -> bool {
-        matches!(self, Place::Choices | Place::Items)
+        matches!(self, GistPlace::Choices | GistPlace::Items)
     }
 
     /// The kind of values that are copied of its member with this name. Every name that [`Chunk`], [`super::ResponsesEvent`] and
     /// [`super::Response`] ask for is here, but for those of texts.
     fn wants(self, key: &[u8]) -> Option<Wanted> {
         match (self, key) {
-            (Place::Answer, b"type" | b"id" | b"model" | b"service_tier" | b"created" | b"created_at") => {
+            (
+                GistPlace::Response,
+                b"type" | b"id" | b"model" | b"service_tier" | b"created" | b"created_at",
+            ) => Some(Wanted::Label),
+            (GistPlace::Response, b"object" | b"status" | b"status_code" | b"code" | b"reason") => {
                 Some(Wanted::Label)
             }
-            (Place::Answer, b"object" | b"status" | b"status_code" | b"code" | b"reason") => {
-                Some(Wanted::Label)
-            }
-            (Place::Answer, b"output_index") => Some(Wanted::Label),
+            (GistPlace::Response, b"output_index") => Some(Wanted::Label),
             // Its cost: see [`super::Charges`].
-            (Place::Answer, b"usage" | b"tool_usage" | b"svg_usage" | b"usage_info" | b"meta") => {
-                Some(Wanted::Object(Place::Whole))
+            (GistPlace::Response, b"usage" | b"tool_usage" | b"svg_usage" | b"usage_info" | b"meta") => {
+                Some(Wanted::Object(GistPlace::Whole))
             }
             // How it failed: see [`super::Failure`].
-            (Place::Answer, b"error" | b"incomplete_details" | b"status_details") => {
-                Some(Wanted::Object(Place::Whole))
+            (GistPlace::Response, b"error" | b"incomplete_details" | b"status_details") => {
+                Some(Wanted::Object(GistPlace::Whole))
             }
-            (Place::Answer, b"innererror" | b"inner_error") => Some(Wanted::Object(Place::Whole)),
-            (Place::Answer, b"response" | b"message") => Some(Wanted::Object(Place::Answer)),
-            (Place::Answer, b"choices") => Some(Wanted::Array(Place::Choices)),
-            (Place::Answer, b"reasoning") => Some(Wanted::Object(Place::Whole)),
-            (Place::Answer, b"output") => Some(Wanted::Array(Place::Items)),
-            (Place::Answer, b"item") => Some(Wanted::Object(Place::Item)),
-            (Place::Item, b"type") => Some(Wanted::Label),
-            (Place::Item, b"svg_usage" | b"caller") => Some(Wanted::Object(Place::Whole)),
-            (Place::Whole, _) => Some(Wanted::Object(Place::Whole)),
-            (Place::Choice, b"index" | b"finish_reason") => Some(Wanted::Label),
+            (GistPlace::Response, b"innererror" | b"inner_error") => Some(Wanted::Object(GistPlace::Whole)),
+            (GistPlace::Response, b"response" | b"message") => Some(Wanted::Object(GistPlace::Response)),
+            (GistPlace::Response, b"choices") => Some(Wanted::Array(GistPlace::Choices)),
+            (GistPlace::Response, b"reasoning") => Some(Wanted::Object(GistPlace::Whole)),
+            (GistPlace::Response, b"output") => Some(Wanted::Array(GistPlace::Items)),
+            (GistPlace::Response, b"item") => Some(Wanted::Object(GistPlace::Item)),
+            (GistPlace::Item, b"type") => Some(Wanted::Label),
+            (GistPlace::Item, b"svg_usage" | b"caller") => Some(Wanted::Object(GistPlace::Whole)),
+            (GistPlace::Whole, _) => Some(Wanted::Object(GistPlace::Whole)),
+            (GistPlace::Choice, b"index" | b"finish_reason") => Some(Wanted::Label),
             _ => None,
         }
     }
@@ -213,7 +215,7 @@ impl Place {
 struct Copied {
     out: Vec<u8>,
     /// Of the brackets that are open in `out`; the outermost is the first.
-    places: [Place; DEPTH_MAX],
+    places: [GistPlace; DEPTH_MAX],
     depth: usize,
     /// The member whose value comes next, if it is copied, and where its name begins in `out`.
     member: Option<(Wanted, usize)>,
@@ -239,7 +241,7 @@ impl Copied {
         !self.out.is_empty()
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<GistPlace> {
         self.depth.checked_sub(1).map(|at| self.places[at])
     }
 
@@ -282,17 +284,19 @@ impl Copied {
     fn open(&mut self, array: bool) {
         self.entered = false;
         let place = match (self.place(), self.member.take()) {
-            (None, _) if self.out.is_empty() => Some(Place::Answer),
+            (None, _) if self.out.is_empty() => Some(GistPlace::Response),
             (_, Some((Wanted::Object(place), _))) if !array => Some(place),
             (_, Some((Wanted::Array(place), _))) if array => Some(place),
             (_, Some(_)) => return self.write(b"null"),
-            (Some(Place::Choices), _) if !array && self.begins_element(CHOICES_MAX) => Some(Place::Choice),
-            (Some(Place::Items), _) if self.begins_element(ITEMS_MAX) => {
+            (Some(GistPlace::Choices), _) if !array && self.begins_element(CHOICES_MAX) => {
+                Some(GistPlace::Choice)
+            }
+            (Some(GistPlace::Items), _) if self.begins_element(ITEMS_MAX) => {
                 self.left_out_items = true;
                 if array {
                     return self.write(b"null");
                 }
-                Some(Place::Item)
+                Some(GistPlace::Item)
             }
             _ => None,
         };
@@ -345,12 +349,12 @@ impl JsonSink for Copied {
         match token {
             JsonToken::Key(key) => self.key(key),
             JsonToken::Text(text) if self.member.take().is_some() => self.write_text(text),
-            JsonToken::Text(_) if self.place() == Some(Place::Items) => {
+            JsonToken::Text(_) if self.place() == Some(GistPlace::Items) => {
                 self.token(depth, JsonToken::Scalar(b""))
             }
             JsonToken::Scalar(scalar) if self.member.take().is_some() => self.write(scalar),
             // Items are known by their place.
-            JsonToken::Scalar(_) if self.place() == Some(Place::Items) => {
+            JsonToken::Scalar(_) if self.place() == Some(GistPlace::Items) => {
                 if self.begins_element(ITEMS_MAX) {
                     self.write(b"null");
                 }
@@ -368,12 +372,12 @@ impl JsonSink for Copied {
     }
 
     fn wants_text(&self) -> bool {
-        self.member.is_some() || self.place() == Some(Place::Items)
+        self.member.is_some() || self.place() == Some(GistPlace::Items)
     }
 
     /// A reader of the whole document passes over such a value by its brackets.
     fn malformed(&mut self) -> bool {
-        let is_passed_over = self.place() == Some(Place::Whole);
+        let is_passed_over = self.place() == Some(GistPlace::Whole);
         if is_passed_over {
             self.member = None;
             self.malformed_within = true;

@@ -228,7 +228,7 @@ enum ChoiceKey {
     Delta,
     /// The same in the older completions, which have a text.
     Text,
-    /// Which of the choices, and what filters say of it: nothing of the answer.
+    /// Which of the choices, and what filters say of it: nothing of the response.
     Beside,
     /// `finish_reason`, and whatever we do not know: it says something unless it is `null`.
     #[default]

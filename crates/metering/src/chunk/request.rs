@@ -1,4 +1,4 @@
-//! Reads what the accounting of an answer needs of its request: a few top-level keys, wherever
+//! Reads what the accounting of a response needs of its request: a few top-level keys, wherever
 //! they stand in a body of any size.
 
 use smol_str::SmolStr;
@@ -36,13 +36,13 @@ pub struct RequestFacts {
     pub strict: bool,
     /// `stop`
     pub stop: Stop,
-    /// `max_completion_tokens`, `max_tokens` or `max_output_tokens`: where an answer is cut.
+    /// `max_completion_tokens`, `max_tokens` or `max_output_tokens`: where a response is cut.
     pub limit: Option<u64>,
     /// `data_sources`: the service searches and prompts by itself.
     pub data_sources: bool,
     /// `previous_response_id`, `conversation` or a stored `prompt`: most of the prompt is elsewhere.
     pub server_state: bool,
-    /// `echo`: the answer repeats the prompt.
+    /// `echo`: the response repeats the prompt.
     pub echo: bool,
     /// `best_of`: candidates that are billed, of which `n` are returned.
     pub best_of: Option<u64>,
@@ -64,7 +64,7 @@ pub struct RequestFacts {
     pub complete: bool,
 }
 
-/// The texts that end an answer before its time.
+/// The texts that end a response before its time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stop {
     /// Nothing.
@@ -159,7 +159,7 @@ struct ServerState {
     prompt: bool,
 }
 
-/// The texts that end an answer, given another entry of `stop`, or its opening bracket.
+/// The texts that end a response, given another entry of `stop`, or its opening bracket.
 fn stop_of(before: Stop, token: JsonToken<'_>) -> Stop {
     let text = match token {
         JsonToken::Scalar(b"null")

@@ -1,4 +1,4 @@
-//! The Responses API: events of a stream, and the items of an answer.
+//! The Responses API: events of a stream, and the items of a response.
 
 use super::charges::Charges;
 use super::json::{Malformed, Text, Value, elements, members};
@@ -26,7 +26,7 @@ pub struct ResponsesEvent<'a> {
     response: Option<&'a [u8]>,
 }
 
-/// An item of an answer.
+/// An item of a response.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Item<'a> {
     /// Its kind.

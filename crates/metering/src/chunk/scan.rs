@@ -194,7 +194,7 @@ impl JsonScanner {
         self.after_value();
     }
 
-    /// What is malformed stands within the document, and the reader of it can do without: from this byte
+    /// The malformed part stands within the document, and the reader of it can do without: from this byte
     /// on only brackets count, as for whoever passes over all of the value.
     fn passes_over(&mut self, byte: u8, sink: &mut impl JsonSink) -> bool {
         let closes_another = matches!(byte, b'}' | b']') && self.in_array() != (byte == b']');

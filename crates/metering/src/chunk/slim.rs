@@ -1,20 +1,20 @@
 //! A JSON document that is held to be read as a whole, without its `logprobs`.
 //!
-//! They are a thousand times as long as the text that they belong to, and all that anybody asks of them is
+//! They are a thousand times as long as the text that they belong to, and all that is asked of them is
 //! how many entries there are and how many bytes those stand for. So of a document that is not short each
 //! list of them is read as it passes, in constant memory, and only that sum is kept in its place: whoever
 //! reads the document gets the same from it.
 
 use memchr::memchr;
 
-use super::Logprobs;
 use super::json::{DEPTH_MAX, Value};
+use super::logprobs::Logprobs;
 use super::scan::{JsonScanner, JsonSink, JsonToken, closing_quote};
 
 /// The name of the member, with its quotes.
 const LOGPROBS: &[u8] = b"\"logprobs\"";
 
-/// What stands in the place of an object of them.
+/// Members of the sum that stands in the place of an object of them.
 const ENTRIES: &str = "tokenweir_entries";
 const BYTES: &str = "tokenweir_bytes";
 
@@ -25,7 +25,7 @@ const MALFORMED: &[u8] = b"!";
 #[derive(Debug, Default)]
 pub struct Slim {
     held: Vec<u8>,
-    state: State,
+    state: SlimState,
     /// It is not short: from here on `logprobs` are left out.
     begun: bool,
     /// Where the current string begins in `held`.
@@ -33,7 +33,7 @@ pub struct Slim {
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum SlimState {
     /// Between strings.
     #[default]
     Plain,
@@ -65,7 +65,7 @@ impl Slim {
         self.leave_out(bytes);
     }
 
-    /// What is held of the document: all of it while it is short, else all but `logprobs`.
+    /// The part of the document that is held: all of it while it is short, else all but `logprobs`.
     pub fn held(&self) -> &[u8] {
         &self.held
     }
@@ -79,32 +79,34 @@ impl Slim {
         let mut rest = bytes;
         while let Some(&first) = rest.first() {
             let (taken, next) = match &mut self.state {
-                State::Plain => match memchr(b'"', rest) {
+                SlimState::Plain => match memchr(b'"', rest) {
                     Some(at) => {
                         self.text_at = self.held.len() + at;
-                        (at + 1, Some(State::Text { escape: false }))
+                        (at + 1, Some(SlimState::Text { escape: false }))
                     }
                     None => (rest.len(), None),
                 },
-                State::Text { escape } => match closing_quote(rest, *escape) {
-                    Ok(end) => (end + 1, Some(State::Name)),
-                    Err(escape) => (rest.len(), Some(State::Text { escape })),
+                SlimState::Text { escape } => match closing_quote(rest, *escape) {
+                    Ok(end) => (end + 1, Some(SlimState::Name)),
+                    Err(escape) => (rest.len(), Some(SlimState::Text { escape })),
                 },
-                State::Name if self.held.get(self.text_at..) != Some(LOGPROBS) => (0, Some(State::Plain)),
-                State::Name | State::Value if matches!(first, b' ' | b'\n' | b'\r' | b'\t') => {
+                SlimState::Name if self.held.get(self.text_at..) != Some(LOGPROBS) => {
+                    (0, Some(SlimState::Plain))
+                }
+                SlimState::Name | SlimState::Value if matches!(first, b' ' | b'\n' | b'\r' | b'\t') => {
                     rest = &rest[1..]; // not kept: it would hide the name
                     continue;
                 }
-                State::Name if first == b':' => (1, Some(State::Value)),
-                State::Value if matches!(first, b'{' | b'[') => {
-                    (0, Some(State::Left(Box::new(LeftOut::new(first == b'[')))))
+                SlimState::Name if first == b':' => (1, Some(SlimState::Value)),
+                SlimState::Value if matches!(first, b'{' | b'[') => {
+                    (0, Some(SlimState::Left(Box::new(LeftOut::new(first == b'[')))))
                 }
-                State::Name | State::Value => (0, Some(State::Plain)),
-                State::Left(left_out) => {
+                SlimState::Name | SlimState::Value => (0, Some(SlimState::Plain)),
+                SlimState::Left(left_out) => {
                     let (read, end) = left_out.push(rest);
                     if let Some(end) = end {
                         self.held.extend_from_slice(end.as_bytes());
-                        self.state = State::Plain;
+                        self.state = SlimState::Plain;
                     }
                     rest = &rest[read..];
                     continue;
@@ -138,12 +140,12 @@ struct LeftOut {
     /// In a string; whether its next byte is escaped.
     text: Option<bool>,
     scanner: JsonScanner,
-    sum: Sum,
+    sum: EntrySum,
 }
 
 impl LeftOut {
     fn new(array: bool) -> LeftOut {
-        let (scanner, sum) = (JsonScanner::default(), Sum::default());
+        let (scanner, sum) = (JsonScanner::default(), EntrySum::default());
         LeftOut { array, open: 0, depth: 0, text: None, scanner, sum }
     }
 
@@ -211,7 +213,7 @@ impl LeftOut {
 /// Adds entries up: see [`super::Choice::logprobs`], which says of a document as it is what this says of
 /// one that passes.
 #[derive(Debug)]
-struct Sum {
+struct EntrySum {
     all: Logprobs,
     /// The list, or the bytes of an entry, may come next.
     named: bool,
@@ -223,14 +225,14 @@ struct Sum {
     bytes: Option<u64>,
 }
 
-impl Default for Sum {
-    fn default() -> Sum {
+impl Default for EntrySum {
+    fn default() -> EntrySum {
         let all = Logprobs { entries: 0, bytes: Some(0) };
-        Sum { all, named: false, in_list: false, entry: None, bytes: None }
+        EntrySum { all, named: false, in_list: false, entry: None, bytes: None }
     }
 }
 
-impl Sum {
+impl EntrySum {
     fn key(&mut self, key: &[u8]) {
         self.named = match self.entry {
             None => matches!(key, b"content" | b"refusal" | b"tokens"),
@@ -279,7 +281,7 @@ impl Sum {
     }
 }
 
-impl JsonSink for Sum {
+impl JsonSink for EntrySum {
     fn token(&mut self, depth: usize, token: JsonToken<'_>) {
         match token {
             JsonToken::Key(key) => self.key(key),
@@ -313,14 +315,14 @@ mod tests {
     use super::super::Chunk;
     use super::*;
 
-    /// What is held of a document of which nothing is held as it is.
+    /// The held form of a document of which nothing is held as it is.
     fn slim<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
         let mut slim = Slim { begun: true, ..Slim::default() };
         pieces.into_iter().for_each(|piece| slim.push(piece));
         String::from_utf8(slim.held).unwrap()
     }
 
-    /// What each choice says of its entries.
+    /// The sum of entries of each choice.
     fn logprobs(document: &str) -> Option<Vec<Option<Logprobs>>> {
         let mut all = Vec::new();
         Chunk::parse(document.as_bytes()).ok()?.choices(|choice| all.push(choice.logprobs())).ok()?;

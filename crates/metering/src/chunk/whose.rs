@@ -1,5 +1,5 @@
-//! Tells which texts of a Responses answer the model wrote. Those are billed as output, whatever tool they
-//! went to; the answers of tools, and the reports of their progress, are not.
+//! Tells which texts of the Responses API the model wrote. Those are billed as output, whatever tool they
+//! went to; the results of tools, and the reports of their progress, are not.
 //!
 //! The two tables have every event and every item that the API's own types know (openai-python 3.57,
 //! `ResponseStreamEvent` and `ResponseOutputItem`), and the names that Azure has for some. Recordings show
@@ -41,7 +41,7 @@ pub enum EventKind {
     Other,
 }
 
-/// The kind of an item of an answer.
+/// The kind of an item of a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ItemKind {
     /// `message`
@@ -56,7 +56,7 @@ pub enum ItemKind {
     Tool,
     /// The model looks for something: `web_search_call`. Models that think do it within their thoughts.
     Search,
-    /// Anything else: what a tool answers, or what a program of the model called.
+    /// Anything else: the result of a tool, or a call by a program of the model's.
     #[default]
     Hosted,
 }
@@ -87,14 +87,14 @@ pub(super) fn known_event(name: &[u8]) -> Option<EventKind> {
         // The model speaks: audio is billed otherwise than its words.
         b"audio.delta" | b"audio.transcript.delta" => EventKind::OtherDelta,
         b"audio.done" | b"audio.transcript.done" => EventKind::Other,
-        // The answer as a whole, and its pieces.
+        // The response as a whole, and its pieces.
         b"completed" | b"incomplete" | b"failed" | b"cancelled" => EventKind::Last,
         b"created" | b"queued" | b"in_progress" => EventKind::Response,
         b"output_item.added" => EventKind::ItemAdded,
         b"output_item.done" => EventKind::ItemDone,
         b"content_part.done" => EventKind::PartDone,
         b"content_part.added" => EventKind::Other,
-        // Tools answer.
+        // Results of tools.
         b"shell_call_output_content.delta" | b"shell_call_output_content.done" => EventKind::Other,
         b"output_text.annotation.added" => EventKind::Other,
         b"image_generation_call.partial_image" => EventKind::Other,
@@ -152,7 +152,7 @@ pub(super) fn known_item(kind: &[u8]) -> Option<(ItemKind, &'static [&'static st
         b"image_generation_call" => (ItemKind::Tool, &["revised_prompt"]),
         b"web_search_call" => (ItemKind::Search, &["action"]),
         b"file_search_call" => (ItemKind::Search, &["queries"]),
-        // Tools answer, or the content cannot be read.
+        // Results of tools, or the content cannot be read.
         b"function_call_output"
         | b"custom_tool_call_output"
         | b"computer_call_output"

@@ -1,30 +1,29 @@
-//! From the bytes of a response body to the answer: events of a stream, or one JSON document.
+//! From the bytes of a response to what it holds: events of a stream, or one JSON document.
 //!
-//! What is short enough is held and read as a whole, without its `logprobs` ([`Slim`]). What is longer, and all
-//! of a body of which nothing is counted, is read as it passes, in constant memory and by the same readers:
-//! see [`Gist`].
+//! A body that is short enough is held and read as a whole, without its `logprobs` ([`Slim`]). A longer one, and
+//! one of which nothing is counted, is read as it passes, in constant memory and by the same readers: see [`Gist`].
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 
-use super::seen::{Reading, Seen};
+use super::read::{EventSink, ResponseReader};
+use crate::api::Api;
 use crate::chunk::{Gist, Slim};
 use crate::sse;
-use crate::usage::Api;
 
-/// How much of an answer is held to be read as a whole, `logprobs` aside. What is longer is not counted, but
-/// what it reports is read all the same.
+/// How much of a response is held to be read as a whole, `logprobs` aside. A longer response is not counted,
+/// but read for what it reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Bytes of one event of a stream.
     pub event_bytes: usize,
-    /// Bytes of a JSON body. Answers of 100,000 tokens have some 500 kB.
+    /// Bytes of a JSON body. Responses of 100,000 tokens have some 500 kB.
     pub document_bytes: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        // The last event of a Responses stream repeats the whole answer, and it is the one with `usage`.
+        // The last event of a Responses stream repeats the whole response, and it is the one with `usage`.
         Bounds { event_bytes: 4 << 20, document_bytes: 4 << 20 }
     }
 }
@@ -33,7 +32,7 @@ impl Bounds {
     /// Nothing is held.
     const NONE: Bounds = Bounds { event_bytes: 0, document_bytes: 0 };
 
-    /// What reads events: it holds the short ones, and shows the others in parts.
+    /// The reader of events: it holds the short ones, and shows the others in parts.
     fn decoder(self) -> sse::Decoder {
         sse::Decoder::holding(self.event_bytes.min(sse::EVENT_BYTES_UNSHOWN_MAX))
     }
@@ -42,7 +41,7 @@ impl Bounds {
 /// A document of which more is held than this is also read as it passes. So it can be let go of at any time.
 const DOCUMENT_BYTES_UNREAD_MAX: usize = Slim::AS_IT_IS_BYTES_MAX;
 
-/// White space in front of a body that is held; nobody sends any.
+/// White space in front of a body that is held; no service sends any.
 const SNIFF_BYTES_MAX: usize = 64;
 
 /// A byte order mark.
@@ -50,19 +49,19 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// A body that is being read.
 #[derive(Debug)]
-pub(super) struct Body {
-    shape: Shape,
-    pub(super) seen: Seen,
+pub(super) struct MeteredBody {
+    format: BodyFormat,
+    pub(super) response: ResponseReader,
     bounds: Bounds,
 }
 
 #[derive(Debug)]
-enum Shape {
+enum BodyFormat {
     Unknown(Unknown),
     Events(sse::Decoder),
     Json(Document),
     LongJson(Box<Gist>),
-    /// Audio, subtitles, nothing that we can read.
+    /// Audio, subtitles: nothing that can be read here.
     Opaque,
 }
 
@@ -83,11 +82,11 @@ struct Unknown {
 #[derive(Debug, Default)]
 struct Document {
     slim: Slim,
-    /// What has been read of it: nothing while it is short.
+    /// The part of it that has been read: nothing while it is short.
     gist: Option<Box<Gist>>,
 }
 
-impl Body {
+impl MeteredBody {
     /// A body with these headers. `stream`: the request asked for a stream.
     pub(super) fn new(
         api: Api,
@@ -95,62 +94,62 @@ impl Body {
         headers: &HeaderMap,
         stream: bool,
         bounds: Bounds,
-    ) -> Body {
+    ) -> MeteredBody {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let content_type = content_type.split(';').next().unwrap_or("").trim();
         let is = |known: &str| content_type.eq_ignore_ascii_case(known);
         let suffix = content_type.rsplit_once('+').map_or("", |(_, suffix)| suffix);
         let json = is("application/json") || suffix.eq_ignore_ascii_case("json");
-        let mut seen = Seen::new(api, status);
+        let mut response = ResponseReader::new(api, status);
         // Embeddings, images and the like can have a hundred megabytes, and nothing of them is counted.
-        let bounds = if seen.is_counted() || !status.is_success() { bounds } else { Bounds::NONE };
-        seen.event_bytes_max = bounds.event_bytes;
-        let shape = if is("text/event-stream") {
+        let bounds = if response.is_counted() || !status.is_success() { bounds } else { Bounds::NONE };
+        response.event_bytes_max = bounds.event_bytes;
+        let format = if is("text/event-stream") {
             // Some services give this name to their documents, if they were asked for a stream.
-            Shape::Unknown(Unknown::new(bounds, true))
+            BodyFormat::Unknown(Unknown::new(bounds, true))
         } else if (stream && status.is_success()) || content_type.is_empty() {
             // Some gateways lose the type of a stream, or call it JSON.
-            Shape::Unknown(Unknown::new(bounds, false))
+            BodyFormat::Unknown(Unknown::new(bounds, false))
         } else if json || !status.is_success() {
-            Shape::json(bounds)
+            BodyFormat::json(bounds)
         } else if is("application/octet-stream") {
-            Shape::Unknown(Unknown::new(bounds, false))
+            BodyFormat::Unknown(Unknown::new(bounds, false))
         } else {
-            Shape::Opaque
+            BodyFormat::Opaque
         };
-        Body { shape, seen, bounds }
+        MeteredBody { format, response, bounds }
     }
 
     /// It is a stream of events.
     pub(super) fn is_stream(&self) -> bool {
-        match &self.shape {
-            Shape::Events(_) => true,
-            Shape::Unknown(unknown) => unknown.is_stream,
-            Shape::Json(_) | Shape::LongJson(_) | Shape::Opaque => false,
+        match &self.format {
+            BodyFormat::Events(_) => true,
+            BodyFormat::Unknown(unknown) => unknown.is_stream,
+            BodyFormat::Json(_) | BodyFormat::LongJson(_) | BodyFormat::Opaque => false,
         }
     }
 
     /// Its bytes are read at the speed of memchr or copied, and nothing of them is counted before the end.
     pub(super) fn is_light(&self) -> bool {
-        match &self.shape {
-            Shape::Events(_) | Shape::Unknown(_) => self.bounds == Bounds::NONE,
-            Shape::Json(_) | Shape::LongJson(_) | Shape::Opaque => true,
+        match &self.format {
+            BodyFormat::Events(_) | BodyFormat::Unknown(_) => self.bounds == Bounds::NONE,
+            BodyFormat::Json(_) | BodyFormat::LongJson(_) | BodyFormat::Opaque => true,
         }
     }
 
-    /// Bytes that [`Body::finish`] has yet to read.
+    /// Bytes that [`MeteredBody::finish`] has yet to read.
     pub(super) fn unread_bytes(&self) -> usize {
-        match &self.shape {
-            Shape::Json(document) => document.slim.held().len(),
-            Shape::Events(_) => self.held_bytes(),
-            Shape::Unknown(_) | Shape::LongJson(_) | Shape::Opaque => 0,
+        match &self.format {
+            BodyFormat::Json(document) => document.slim.held().len(),
+            BodyFormat::Events(_) => self.held_bytes(),
+            BodyFormat::Unknown(_) | BodyFormat::LongJson(_) | BodyFormat::Opaque => 0,
         }
     }
 
     /// Bytes that the next piece may make it read at once: those of an event that the piece may end.
     pub(super) fn held_bytes(&self) -> usize {
-        if let Shape::Events(decoder) = &self.shape {
-            decoder.held_bytes() + self.seen.held_event_bytes()
+        if let BodyFormat::Events(decoder) = &self.format {
+            decoder.held_bytes() + self.response.held_event_bytes()
         } else {
             0
         }
@@ -158,98 +157,99 @@ impl Body {
 
     /// Memory that is held, beside what is constant.
     pub(super) fn memory_bytes(&self) -> usize {
-        let held_bytes = match &self.shape {
-            Shape::Json(document) => document.slim.memory_bytes(),
-            Shape::Events(decoder) => decoder.held_bytes(),
-            Shape::Unknown(_) | Shape::LongJson(_) | Shape::Opaque => 0,
+        let held_bytes = match &self.format {
+            BodyFormat::Json(document) => document.slim.memory_bytes(),
+            BodyFormat::Events(decoder) => decoder.held_bytes(),
+            BodyFormat::Unknown(_) | BodyFormat::LongJson(_) | BodyFormat::Opaque => 0,
         };
-        held_bytes + self.seen.memory_bytes()
+        held_bytes + self.response.memory_bytes()
     }
 
     /// A body at the same point of which nothing more is held and no text counted: it is read on only for
-    /// what the answer reports. To make it takes little, however much is held.
-    pub(super) fn skimming(&self) -> Body {
-        let mut seen = self.seen.skimming();
-        let shape = match &self.shape {
-            Shape::Unknown(unknown) => {
-                let lines = unknown.lines.holding_nothing(&mut Reading { seen: &mut seen, strict: true });
-                Shape::Unknown(Unknown { lines, start: unknown.start.clone(), ..*unknown })
+    /// what the response reports. To make it takes little, however much is held.
+    pub(super) fn skimming(&self) -> MeteredBody {
+        let mut response = self.response.skimming();
+        let format = match &self.format {
+            BodyFormat::Unknown(unknown) => {
+                let lines =
+                    unknown.lines.holding_nothing(&mut EventSink { response: &mut response, strict: true });
+                BodyFormat::Unknown(Unknown { lines, start: unknown.start.clone(), ..*unknown })
             }
-            Shape::Events(decoder) => {
-                Shape::Events(decoder.holding_nothing(&mut Reading { seen: &mut seen, strict: true }))
-            }
-            Shape::Json(document) => Shape::LongJson(document.gist()),
-            Shape::LongJson(gist) => Shape::LongJson(gist.clone()),
-            Shape::Opaque => Shape::Opaque,
+            BodyFormat::Events(decoder) => BodyFormat::Events(
+                decoder.holding_nothing(&mut EventSink { response: &mut response, strict: true }),
+            ),
+            BodyFormat::Json(document) => BodyFormat::LongJson(document.gist()),
+            BodyFormat::LongJson(gist) => BodyFormat::LongJson(gist.clone()),
+            BodyFormat::Opaque => BodyFormat::Opaque,
         };
-        Body { shape, seen, bounds: Bounds::NONE }
+        MeteredBody { format, response, bounds: Bounds::NONE }
     }
 
     /// The next decoded bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        match &mut self.shape {
-            Shape::Unknown(unknown) => {
-                let Some(shape) = unknown.push(bytes, self.bounds) else { return };
+        match &mut self.format {
+            BodyFormat::Unknown(unknown) => {
+                let Some(format) = unknown.push(bytes, self.bounds) else { return };
                 let start = std::mem::take(&mut unknown.start);
-                self.shape = shape;
+                self.format = format;
                 self.push(&start);
             }
-            Shape::Events(decoder) => {
-                decoder.push(bytes, &mut Reading { seen: &mut self.seen, strict: true });
+            BodyFormat::Events(decoder) => {
+                decoder.push(bytes, &mut EventSink { response: &mut self.response, strict: true });
             }
-            Shape::Json(document) => {
+            BodyFormat::Json(document) => {
                 document.push(bytes);
                 if document.slim.held().len() > self.bounds.document_bytes {
-                    self.seen.too_long |= self.bounds != Bounds::NONE;
-                    self.shape = Shape::LongJson(document.gist());
+                    self.response.too_long |= self.bounds != Bounds::NONE;
+                    self.format = BodyFormat::LongJson(document.gist());
                 }
             }
-            Shape::LongJson(gist) => gist.push(bytes),
-            Shape::Opaque => {}
+            BodyFormat::LongJson(gist) => gist.push(bytes),
+            BodyFormat::Opaque => {}
         }
     }
 
     /// The body has ended; `cleanly`: where its framing says that it ends.
     pub(super) fn finish(&mut self, cleanly: bool) {
-        if let Shape::Unknown(unknown) = &mut self.shape
+        if let BodyFormat::Unknown(unknown) = &mut self.format
             && unknown.is_stream
         {
             let start = std::mem::take(&mut unknown.start);
-            self.shape = Shape::Events(unknown.lines.clone());
+            self.format = BodyFormat::Events(unknown.lines.clone());
             self.push(&start);
         }
-        let seen = &mut self.seen;
-        match &mut self.shape {
-            Shape::Unknown(_) | Shape::Opaque => seen.unreadable(cleanly),
+        let response = &mut self.response;
+        match &mut self.format {
+            BodyFormat::Unknown(_) | BodyFormat::Opaque => response.unreadable(cleanly),
             // An event without its blank line is no event to a client, but the service sent it. That
             // it is cut in the middle is no error of the service.
-            Shape::Events(decoder) => {
-                decoder.finish(&mut Reading { seen, strict: false });
-                seen.stream_ended(cleanly);
+            BodyFormat::Events(decoder) => {
+                decoder.finish(&mut EventSink { response, strict: false });
+                response.stream_ended(cleanly);
             }
-            Shape::Json(document) => {
+            BodyFormat::Json(document) => {
                 let document = std::mem::take(document);
-                if seen.document(document.slim.held()).is_err() {
-                    seen.broken_document(&mut document.gist(), cleanly);
+                if response.document(document.slim.held()).is_err() {
+                    response.broken_document(&mut document.gist(), cleanly);
                 }
             }
-            Shape::LongJson(gist) => {
-                let is_read = gist.is_complete() && seen.document(gist.read()).is_ok();
+            BodyFormat::LongJson(gist) => {
+                let is_read = gist.is_complete() && response.document(gist.read()).is_ok();
                 if !is_read {
-                    seen.broken_document(gist, cleanly);
+                    response.broken_document(gist, cleanly);
                 }
             }
         }
     }
 }
 
-impl Shape {
+impl BodyFormat {
     /// A JSON body of which nothing has been read.
-    fn json(bounds: Bounds) -> Shape {
+    fn json(bounds: Bounds) -> BodyFormat {
         if bounds.document_bytes == 0 {
-            Shape::LongJson(Box::default())
+            BodyFormat::LongJson(Box::default())
         } else {
-            Shape::Json(Document::default())
+            BodyFormat::Json(Document::default())
         }
     }
 }
@@ -266,7 +266,7 @@ impl Document {
         self.slim.push(bytes);
     }
 
-    /// What has been read of it, and the rest.
+    /// The gist of what has been read, and of the rest.
     fn gist(&self) -> Box<Gist> {
         self.gist.clone().unwrap_or_else(|| Box::new(Gist::of(self.slim.held())))
     }
@@ -280,7 +280,7 @@ impl Unknown {
 
     /// More of the first bytes: what the body is; `None` if more are needed. `start` is what that has yet
     /// to be shown.
-    fn push(&mut self, bytes: &[u8], bounds: Bounds) -> Option<Shape> {
+    fn push(&mut self, bytes: &[u8], bounds: Bounds) -> Option<BodyFormat> {
         self.start.extend_from_slice(bytes);
         let text = match self.start.strip_prefix(BOM) {
             Some(text) if !self.is_spaced => text,
@@ -301,19 +301,27 @@ impl Unknown {
         if text.starts_with(b"{") {
             let front_bytes = self.start.len() - text.len();
             self.start.drain(..front_bytes);
-            return Some(Shape::json(bounds));
+            return Some(BodyFormat::json(bounds));
         }
         if self.is_stream || events.iter().any(|field| text.starts_with(field)) {
-            return Some(Shape::Events(self.lines.clone()));
+            return Some(BodyFormat::Events(self.lines.clone()));
         }
         let open = events.iter().any(|field| field.starts_with(text));
-        (!open).then_some(Shape::Opaque)
+        (!open).then_some(BodyFormat::Opaque)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meter::read::{BodyReader, ItemsReader};
+
+    fn items(body: &MeteredBody) -> &ItemsReader {
+        match &body.response.reader {
+            BodyReader::Items(reader) => reader,
+            _ => panic!("another reader"),
+        }
+    }
 
     /// A stream whose deltas differ in text, number and padding is parsed once, then recognised.
     #[test]
@@ -326,17 +334,17 @@ mod tests {
             )
         };
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, "text/event-stream".parse().unwrap())]);
-        let mut body = Body::new(Api::Responses, StatusCode::OK, &headers, true, Bounds::default());
+        let mut body = MeteredBody::new(Api::Responses, StatusCode::OK, &headers, true, Bounds::default());
         body.push(delta(4, "Hello", "abc").as_bytes());
         for (number, text, padding) in [(5, " world", ""), (10, "", "x"), (100, "!", "a long one")] {
             let event = delta(number, text, padding);
             let data = event.split("data: ").nth(1).unwrap().trim_end();
-            assert!(body.seen.is_last_shape(data.as_bytes()), "{data}");
+            assert!(items(&body).is_last_shape(data.as_bytes()), "{data}");
             body.push(event.as_bytes());
         }
         body.push(delta(101, "a\\n", "").as_bytes());
         body.push(delta(102, "b", "").as_bytes());
-        let texts: Vec<_> = body.seen.answer.items.parts().map(|part| part.text.bytes()).collect();
-        assert_eq!((texts, body.seen.events), (vec!["Hello world!a\nb".len() as u64], 6));
+        let texts: Vec<_> = items(&body).items.parts().map(|part| part.text.bytes()).collect();
+        assert_eq!((texts, body.response.events), (vec!["Hello world!a\nb".len() as u64], 6));
     }
 }

@@ -1,9 +1,9 @@
-//! What a call says of the rules: where the service's number stands beside ours.
+//! Checks of the rules by a call: the service's number stands beside ours.
 
-use super::settle;
+use super::side::SideNumber;
 use crate::usage::{Quality, RuleClass, Side, Source, Target};
 
-/// What one side of a call says.
+/// The check by one side of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Check {
     /// The rules that made our number; `None` if there is none, or none that the service could change: a
@@ -14,12 +14,12 @@ pub struct Check {
     pub residual: Option<i64>,
 }
 
-/// What both sides of a call say.
+/// The checks by both sides of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checks {
     /// The prompt.
     pub input: Check,
-    /// The answer.
+    /// The response.
     pub output: Check,
 }
 
@@ -34,7 +34,7 @@ impl Checks {
 /// rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromptSample {
-    /// What was called; its model is known.
+    /// The call's target; its model is known.
     pub target: Target,
     /// The service's number.
     pub reported: u64,
@@ -42,7 +42,7 @@ pub struct PromptSample {
 
 impl Check {
     /// `own`: what we say without the service's word.
-    pub(super) fn of(own: &settle::SideNumber, reported: Option<&settle::SideNumber>) -> Check {
+    pub(super) fn of(own: &SideNumber, reported: Option<&SideNumber>) -> Check {
         let class = own.class;
         let proven = class.is_some() && own.source == Source::Computed && own.quality == Quality::Exact;
         let last_word = reported.filter(|side| side.quality == Quality::Exact);

@@ -1,5 +1,5 @@
 //! Content codings (RFC 9110, 8.4), undone on the meter's copy only and in bounded steps, so that
-//! no answer, however small it looks, can hold up the stream that it came in.
+//! no response, however small it looks, can hold up the stream that it came in.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -10,13 +10,13 @@ use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use zstd::stream::raw::{DParameter, InBuffer, Operation, OutBuffer};
 
-/// Codings on top of each other. Nobody uses two; each more is a bomb within a bomb.
+/// Codings on top of each other. No service uses two; each more is a bomb within a bomb.
 const CODINGS_MAX: usize = 2;
 
 /// Decoded bytes in one step.
 const STEP_BYTES: usize = 4 << 10;
 
-/// What one step costs at least, in bytes of work: a block or a member may be empty, yet it takes a
+/// The least cost of one step, in bytes of work: a block or a member may be empty, yet it takes a
 /// microsecond to pass over it.
 const STEP_WORK_BYTES: usize = 256;
 
@@ -43,19 +43,19 @@ impl From<io::Error> for BadCoding {
 
 /// Undoes the codings of one body.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub(super) struct ContentDecoder {
     /// In the order in which they are undone; none for a plain body.
-    stages: Vec<Stage>,
-    /// Bytes that were used and yet left with the caller, so that it comes again: see [`Decoder::push`].
+    stages: Vec<CodingStage>,
+    /// Bytes that were used and yet left with the caller, so that it comes again: see [`ContentDecoder::push`].
     owed: usize,
     bad: bool,
     /// Bytes of the body that were read so far.
     read_bytes: u64,
-    /// What was done for them: bytes that were read or given, by all stages.
+    /// The work that was done for them: bytes that were read or given, by all stages.
     work_bytes: u64,
 }
 
-/// What one pull at the last stage gave.
+/// The outcome of one pull at the last stage.
 enum Pulled {
     Bytes(usize),
     /// More input is needed.
@@ -65,19 +65,19 @@ enum Pulled {
 }
 
 #[derive(Debug)]
-struct Stage {
+struct CodingStage {
     codec: Codec,
-    /// What the stage before has given and `codec` has not used: `inbox[used..]`.
+    /// Bytes that the stage before has given and `codec` has not used: `inbox[used..]`.
     inbox: Vec<u8>,
     used: usize,
 }
 
 enum Codec {
-    Gzip(Held<MultiGzDecoder<Vec<u8>>>),
+    Gzip(HeldOutput<MultiGzDecoder<Vec<u8>>>),
     /// `deflate` before its first byte: some senders leave out the zlib wrapper.
     AnyDeflate,
-    Zlib(Held<ZlibDecoder<Vec<u8>>>),
-    Deflate(Held<DeflateDecoder<Vec<u8>>>),
+    Zlib(HeldOutput<ZlibDecoder<Vec<u8>>>),
+    Deflate(HeldOutput<DeflateDecoder<Vec<u8>>>),
     Brotli(Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>),
     Zstd {
         decoder: Box<zstd::stream::raw::Decoder<'static>>,
@@ -87,7 +87,7 @@ enum Codec {
 }
 
 /// A decoder that writes into a vector, and how much of that has been handed on.
-struct Held<D> {
+struct HeldOutput<D> {
     decoder: D,
     used: usize,
 }
@@ -146,13 +146,13 @@ impl Codings {
         self == Codings::default()
     }
 
-    /// What undoes them.
-    pub(super) fn decoder(self) -> Decoder {
-        let mut decoder = Decoder { bad: self.bad, ..Decoder::default() };
+    /// The stages that undo them.
+    pub(super) fn decoder(self) -> ContentDecoder {
+        let mut decoder = ContentDecoder { bad: self.bad, ..ContentDecoder::default() };
         // The last coding named was applied last, and is undone first.
         for coding in self.known.into_iter().rev().flatten() {
             match coding.codec() {
-                Some(codec) => decoder.stages.push(Stage { codec, inbox: Vec::new(), used: 0 }),
+                Some(codec) => decoder.stages.push(CodingStage { codec, inbox: Vec::new(), used: 0 }),
                 None => decoder.bad = true,
             }
         }
@@ -174,7 +174,7 @@ impl Coding {
 
     fn codec(self) -> Option<Codec> {
         Some(match self {
-            Coding::Gzip => Codec::Gzip(Held::new(MultiGzDecoder::new(Vec::new()))),
+            Coding::Gzip => Codec::Gzip(HeldOutput::new(MultiGzDecoder::new(Vec::new()))),
             Coding::Deflate => Codec::AnyDeflate,
             Coding::Brotli => {
                 let alloc = StandardAlloc::default;
@@ -189,9 +189,9 @@ impl Coding {
     }
 }
 
-impl Decoder {
+impl ContentDecoder {
     /// The decoder for a body with these headers.
-    pub(super) fn new(headers: &HeaderMap) -> Decoder {
+    pub(super) fn new(headers: &HeaderMap) -> ContentDecoder {
         Codings::of(headers).decoder()
     }
 
@@ -205,7 +205,7 @@ impl Decoder {
         self.stages.is_empty() && !self.bad
     }
 
-    /// What was done so far, in bytes: those of a plain body, or those that decoding read and gave.
+    /// The work that was done so far, in bytes: those of a plain body, or those that decoding read and gave.
     pub(super) fn work_bytes(&self) -> u64 {
         self.work_bytes
     }
@@ -238,7 +238,7 @@ impl Decoder {
             let allowed = WORK_BYTES_MIN.saturating_add(self.read_bytes.saturating_mul(WORK_PER_CODED_BYTE));
             self.bad = self.work_bytes > allowed;
             match pulled {
-                // What is left of the input follows the coded body.
+                // The rest of the input follows the coded body.
                 Ok(Pulled::Dry) => return bytes.len(),
                 Ok(Pulled::Tired) if !self.bad => {}
                 Ok(Pulled::Bytes(count)) if !self.bad => sink(&out[..count]),
@@ -274,7 +274,7 @@ impl Decoder {
 
 /// Decoded bytes of the last of `stages`, which draws on the ones before it. All work is taken off `left`.
 fn pull(
-    stages: &mut [Stage],
+    stages: &mut [CodingStage],
     input: &mut &[u8],
     out: &mut [u8],
     left: &mut usize,
@@ -324,9 +324,9 @@ impl Codec {
                 // RFC 1950, 2.2: the low four bits of a zlib stream are 8. A raw stream would have to
                 // begin with a stored block whose padding is not zero to look like that.
                 *self = if first & 0x0F == 8 {
-                    Codec::Zlib(Held::new(ZlibDecoder::new(Vec::new())))
+                    Codec::Zlib(HeldOutput::new(ZlibDecoder::new(Vec::new())))
                 } else {
-                    Codec::Deflate(Held::new(DeflateDecoder::new(Vec::new())))
+                    Codec::Deflate(HeldOutput::new(DeflateDecoder::new(Vec::new())))
                 };
                 self.run(source, out)
             }
@@ -365,9 +365,9 @@ fn brotli_step(
     }
 }
 
-impl<D: Write> Held<D> {
-    fn new(decoder: D) -> Held<D> {
-        Held { decoder, used: 0 }
+impl<D: Write> HeldOutput<D> {
+    fn new(decoder: D) -> HeldOutput<D> {
+        HeldOutput { decoder, used: 0 }
     }
 
     /// One write, which inflates at most the 32 KiB of flate2's buffer and window, or a part of what
@@ -408,7 +408,7 @@ mod tests {
 
     /// Decodes in pieces of `size`, each shown until it is taken; the longest output of one call.
     fn decode(coding: &str, bytes: &[u8], size: usize, budget: usize) -> (Vec<u8>, bool, usize) {
-        let (mut decoder, mut all, mut longest) = (Decoder::new(&headers(coding)), Vec::new(), 0);
+        let (mut decoder, mut all, mut longest) = (ContentDecoder::new(&headers(coding)), Vec::new(), 0);
         for mut piece in bytes.chunks(size) {
             while !piece.is_empty() {
                 let before = all.len();
@@ -475,7 +475,7 @@ mod tests {
             ("gzip, gzip", gzip(&members)),
             ("gzip, zstd", zstd(&members)),
         ] {
-            let mut decoder = Decoder::new(&headers(coding));
+            let mut decoder = ContentDecoder::new(&headers(coding));
             let mut given = 0;
             assert_eq!(decoder.push(&coded, usize::MAX, |bytes| given += bytes.len()), coded.len());
             let allowed = WORK_BYTES_MIN as usize + coded.len() * WORK_PER_CODED_BYTE as usize;
@@ -486,11 +486,11 @@ mod tests {
         }
     }
 
-    /// Members that hold nothing cost time all the same, and end a turn.
+    /// Members that hold nothing cost time as well, and end a turn.
     #[test]
     fn work_without_output_uses_the_budget_up() {
         let coded = gzip(b"").repeat(3_000);
-        let mut decoder = Decoder::new(&headers("gzip"));
+        let mut decoder = ContentDecoder::new(&headers("gzip"));
         let taken = decoder.push(&coded, 8 << 10, |_| {});
         assert!(taken > 0 && taken < coded.len() / 10, "{taken} of {}", coded.len());
     }
@@ -498,7 +498,7 @@ mod tests {
     #[test]
     fn more_codings_than_anybody_uses_are_not_even_read() {
         let names = "gzip,".repeat(200_000);
-        let decoder = Decoder::new(&headers(&names));
+        let decoder = ContentDecoder::new(&headers(&names));
         assert!(decoder.is_bad() && decoder.stages.len() == CODINGS_MAX);
     }
 

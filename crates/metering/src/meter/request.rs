@@ -1,5 +1,5 @@
 //! The body of a request: its coding is undone on a copy, and the few facts are found in it that the
-//! accounting of the answer needs.
+//! accounting of the response needs.
 //!
 //! A plain body is read as it goes by. Of a coded one only the beginning is, for as much work as the
 //! data path may have; what is kept of the body is read again off that path, and counted there.
@@ -10,12 +10,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-use super::PromptCount;
-use super::decode::{Codings, Decoder};
+use super::decode::{Codings, ContentDecoder};
 use crate::chunk::{FormFacts, FormScan, RequestFacts, RequestScan, form_boundary};
+use crate::prompt::PromptCount;
 use crate::usage::Reason;
 
-/// What decoding a request's body may cost on the data path, in bytes of work: a quarter of a
+/// The most that decoding a request's body may cost on the data path, in bytes of work: a quarter of a
 /// millisecond, once for each call. `model` and `stream` stand in the first of them, as a rule.
 const INLINE_WORK_BYTES_MAX: usize = 64 << 10;
 
@@ -23,7 +23,7 @@ const INLINE_WORK_BYTES_MAX: usize = 64 << 10;
 /// `--prompt-memory`, by each of the threads that count.
 const PROMPT_BYTES_MAX: usize = 64 << 20;
 
-/// What a request's head says of its body (RFC 9110, 8): how it is coded, and what it is.
+/// The form of a request's body (RFC 9110, 8): how it is coded, and its type.
 #[derive(Clone, Debug, Default)]
 pub struct Representation {
     codings: Codings,
@@ -35,7 +35,7 @@ enum Content {
     /// JSON, whatever it is called: that is what these APIs take.
     #[default]
     Json,
-    /// A form with this boundary; empty: nobody can read it.
+    /// A form with this boundary; empty: it cannot be read.
     Form(Box<[u8]>),
 }
 
@@ -63,7 +63,7 @@ impl Representation {
     /// The body as it is read. Heavy: never on the data path.
     ///
     /// # Errors
-    /// The count of a prompt that nobody can read, or that is too long.
+    /// The count of a prompt that cannot be read, or that is too long.
     pub fn decoded<'a>(&self, body: &'a [Bytes]) -> Result<Cow<'a, [Bytes]>, PromptCount> {
         if !self.is_coded() {
             return Ok(Cow::Borrowed(body));
@@ -95,7 +95,7 @@ fn unknown(reason: Reason) -> PromptCount {
 pub(super) struct RequestReader {
     scan: Scan,
     /// `None`: it is not coded, or what is left of it is not read.
-    decoder: Option<Box<Decoder>>,
+    decoder: Option<Box<ContentDecoder>>,
     /// Work that is left for decoding.
     left_bytes: usize,
     /// Something has come.
@@ -159,7 +159,7 @@ impl RequestReader {
         self.unread
     }
 
-    /// What has been found so far; `ended`: nothing more comes.
+    /// The facts that have been found so far; `ended`: nothing more comes.
     pub(super) fn facts(&self, ended: bool) -> RequestFacts {
         let mut facts = match &self.scan {
             Scan::Json(scan) => scan.facts(),

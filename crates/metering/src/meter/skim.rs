@@ -1,17 +1,17 @@
-//! An answer that is read on for what it reports, while the meter that counts its text is with another
+//! A response that is read on for what it reports, while the meter that counts its text is with another
 //! thread or has been given up.
 
-use super::body::Body;
-use super::decode::Decoder;
+use super::body::MeteredBody;
+use super::decode::ContentDecoder;
 
-/// Reads an answer on from where a [`super::Meter`] was: see [`super::Meter::lend`]. Its memory is constant.
+/// Reads a response on from where a [`super::Meter`] was: see [`super::Meter::lend`]. Its memory is constant.
 ///
-/// It takes the decoder with it, since an answer's coding can only be undone once and in order: the meter
+/// It takes the decoder with it, since a response's coding can only be undone once and in order: the meter
 /// is then shown the bytes that the skim gives back.
 #[derive(Debug)]
 pub struct Skim {
-    pub(super) decoder: Decoder,
-    pub(super) body: Body,
+    pub(super) decoder: ContentDecoder,
+    pub(super) body: MeteredBody,
 }
 
 impl Skim {
@@ -29,13 +29,13 @@ impl Skim {
         })
     }
 
-    /// Work that the answer has caused so far: as [`super::Meter::work_bytes`].
+    /// Work that the response has caused so far: as [`super::Meter::work_bytes`].
     pub fn work_bytes(&self) -> u64 {
         self.decoder.work_bytes()
     }
 
-    /// The whole answer has been seen, to its end marker.
+    /// The whole response has been seen, to its end marker.
     pub fn is_whole(&self) -> bool {
-        self.body.seen.whole
+        self.body.response.whole
     }
 }

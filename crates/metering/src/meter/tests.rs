@@ -12,13 +12,15 @@ mod long;
 mod plain;
 mod responses;
 
-use http::HeaderValue;
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use proptest::prelude::*;
+use smol_str::SmolStr;
 
 use super::*;
 use crate::caller::{Caller, Trust};
-use crate::usage::{Outcome, Quality, Source, Target};
+use crate::usage::{Api, Outcome, Quality, Source, Target, Usage};
 
 const FREE: Rules = Rules { end_of_turn: false };
 const AZURE: Rules = Rules { end_of_turn: true };

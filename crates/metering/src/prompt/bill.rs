@@ -54,3 +54,13 @@ impl Bill {
         self.parts
     }
 }
+
+/// The name of a message's part of a bill.
+pub(super) fn spoken_by(role: &str) -> &'static str {
+    match role {
+        "system" | "developer" => "system message",
+        "user" => "user message",
+        "assistant" => "assistant message",
+        _ => "message",
+    }
+}

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::text;
+use super::object::text;
 
 /// The texts of a content: parts are joined without anything between them, but where an image
 /// stands between them (37 of 37 prompts with images of a proven price).

@@ -13,7 +13,7 @@ pub(super) struct Style {
 
 /// No spaces, text as it is: arguments of calls.
 pub(super) const COMPACT: Style = Style { item_separator: ",", key_separator: ":", ascii: false };
-/// No spaces, ASCII only: schemas of answers.
+/// No spaces, ASCII only: schemas of responses.
 pub(super) const COMPACT_ASCII: Style = Style { item_separator: ",", key_separator: ":", ascii: true };
 /// Python's defaults: results of parallel calls.
 pub(super) const SPACED_ASCII: Style = Style { item_separator: ", ", key_separator: ": ", ascii: true };

@@ -27,7 +27,7 @@ pub struct ModelRules {
     pub o_series: bool,
     /// gpt-4 of June 2023 and before: shorter frames around calls, another way to write tools.
     pub early: bool,
-    /// Start of the answer.
+    /// Start of the response.
     pub start: i64,
     /// The same in the Responses API.
     pub start_responses: i64,
@@ -45,7 +45,7 @@ pub struct ModelRules {
     pub tools_responses: i64,
     /// More, if the first function has no description.
     pub undescribed: i64,
-    /// The head of an answer to a schema, which names it, is written into the prompt. Other models write
+    /// The head of a response to a schema, which names it, is written into the prompt. Other models write
     /// it themselves.
     pub begins_schema: bool,
     /// The same of a call that the request named.
@@ -53,12 +53,12 @@ pub struct ModelRules {
     /// gpt-5.4 and later, seen in the Responses API: calls made together are one call to a wrapper,
     /// and a call that is sent back has its format's mark.
     pub wraps_calls: bool,
-    /// An answer of the Responses API holds an item for its reasoning whenever there was some.
+    /// A response of the Responses API holds an item for its reasoning whenever there was some.
     pub shows_reasoning: bool,
-    /// Around an answer in a chat, where the model thinks.
-    pub answer: ThinkingFrames,
+    /// Around a response in a chat, where the model thinks.
+    pub turn: ThinkingFrames,
     /// The same in the Responses API.
-    pub answer_responses: ThinkingFrames,
+    pub turn_responses: ThinkingFrames,
 }
 
 /// Tokens around what a model that thinks says, its end of turn not among them.
@@ -72,13 +72,13 @@ pub struct ThinkingFrames {
     pub named: i64,
     /// The name of a call that the request named is billed.
     pub names: bool,
-    /// More where the answer shows that the model thought.
+    /// More where the response shows that the model thought.
     pub thought: i64,
-    /// Less where the answer goes on from the result of a call, and the model may not have thought.
+    /// Less where the response goes on from the result of a call, and the model may not have thought.
     pub silent: i64,
 }
 
-const NO_ANSWER: ThinkingFrames =
+const NO_FRAMES: ThinkingFrames =
     ThinkingFrames { text: 0, call: 0, named: 0, names: true, thought: 0, silent: 0 };
 
 /// gpt-3.5-turbo since June 2023, gpt-4 since November 2023, gpt-4o, gpt-4.1, gpt-4.5, and the models of
@@ -100,14 +100,14 @@ const CLASSIC: ModelRules = ModelRules {
     begins_call: true,
     wraps_calls: false,
     shows_reasoning: false,
-    answer: NO_ANSWER,
-    answer_responses: NO_ANSWER,
+    turn: NO_FRAMES,
+    turn_responses: NO_FRAMES,
 };
 
 /// gpt-4 of June 2023: the Responses API starts with 2 (7 of 7).
 const GPT_4_EARLY: ModelRules = ModelRules { early: true, start_responses: 2, ..CLASSIC };
 
-/// gpt-5 of August 2025. In chats its answers always pay for the end of thoughts (45 of 47 without a
+/// gpt-5 of August 2025. In chats its responses always pay for the end of thoughts (45 of 47 without a
 /// reported thought), but where they go on from a result (2 of 2 without one).
 const GPT_5: ModelRules = ModelRules {
     thinks: true,
@@ -122,14 +122,14 @@ const GPT_5: ModelRules = ModelRules {
     undescribed: -1,
     begins_schema: false,
     begins_call: false,
-    answer: ThinkingFrames { text: 9, call: 13, named: 13, names: true, thought: 0, silent: 6 },
-    answer_responses: ThinkingFrames { text: 3, call: 7, named: 7, names: true, thought: 2, silent: 0 },
+    turn: ThinkingFrames { text: 9, call: 13, named: 13, names: true, thought: 0, silent: 6 },
+    turn_responses: ThinkingFrames { text: 3, call: 7, named: 7, names: true, thought: 2, silent: 0 },
     ..CLASSIC
 };
 
 /// gpt-5.1: pays for the end of thoughts only where there were some, which a chat does not show.
 const GPT_5_1: ModelRules = ModelRules {
-    answer: ThinkingFrames { text: 3, call: 7, named: 7, names: true, thought: 0, silent: 0 },
+    turn: ThinkingFrames { text: 3, call: 7, named: 7, names: true, thought: 0, silent: 0 },
     ..GPT_5
 };
 
@@ -143,7 +143,7 @@ const GPT_5_4: ModelRules = ModelRules { wraps_calls: true, ..GPT_5_2 };
 const GPT_5_CODEX_MINI: ModelRules = ModelRules { tools_responses: 6, ..GPT_5_1 };
 
 /// o1, o1-pro, o3-mini. Tools of the Responses API cost their text (o-series: 39 of 39), a named function
-/// nothing (18 of 18). Answers of the Responses API are as a classic model's (35 of 40 texts, 5 of 10
+/// nothing (18 of 18). Responses of the Responses API are as a classic model's (35 of 40 texts, 5 of 10
 /// calls, the others 1 to 3 more); the frames of chats differ by 3 between recordings: their least.
 const O1: ModelRules = ModelRules {
     thinks: true,
@@ -154,16 +154,16 @@ const O1: ModelRules = ModelRules {
     tools_responses: 0,
     begins_schema: false,
     begins_call: false,
-    answer: ThinkingFrames { text: 10, call: 11, named: 4, names: true, thought: 0, silent: 0 },
-    answer_responses: ThinkingFrames { text: 0, call: 4, named: 0, names: false, thought: 0, silent: 0 },
+    turn: ThinkingFrames { text: 10, call: 11, named: 4, names: true, thought: 0, silent: 0 },
+    turn_responses: ThinkingFrames { text: 0, call: 4, named: 0, names: false, thought: 0, silent: 0 },
     ..CLASSIC
 };
 
 /// o1-mini: starts with 3.
 const O1_MINI: ModelRules = ModelRules { start: 3, start_responses: 3, ..O1 };
 
-/// o3, o3-pro: answers of the Responses API as gpt-5's (59 of 68 texts, 15 of 16 calls).
-const O3: ModelRules = ModelRules { answer_responses: GPT_5.answer_responses, ..O1 };
+/// o3, o3-pro: responses of the Responses API as gpt-5's (59 of 68 texts, 15 of 16 calls).
+const O3: ModelRules = ModelRules { turn_responses: GPT_5.turn_responses, ..O1 };
 
 /// o4-mini: 3 more for tools joined to a system message (4 of 4, Azure and api.openai.com), replayed
 /// texts and calls as gpt-5's (2 of 2; 7 of 7, but on Azure's chats 3 of 3 cost 3 less). A chat's text
@@ -175,7 +175,7 @@ const O4_MINI: ModelRules = ModelRules {
     called: 6,
     called_responses: 8,
     result_responses: 5,
-    answer: ThinkingFrames { text: 12, call: 10, named: 10, names: true, thought: 0, silent: 0 },
+    turn: ThinkingFrames { text: 12, call: 10, named: 10, names: true, thought: 0, silent: 0 },
     ..O3
 };
 
@@ -289,11 +289,16 @@ pub struct Model {
     /// In the list of results of calls made together, what is not ASCII is escaped: 3 of 3 prompts of
     /// gpt-4o-mini and gpt-3.5-turbo, 0 of 4 of gpt-4o, of which all are younger.
     pub ascii_results: bool,
-    /// A model of little reliability: it wraps a single call as if it were several (15 of 29 answers of
+    /// A model of little reliability: it wraps a single call as if it were several (15 of 29 responses of
     /// gpt-4.1-nano in the Responses API, where nothing shows it).
     pub wraps_one: bool,
     /// The price of images.
     pub images: ImagePrice,
+}
+
+/// Tokens of a text, as a number that can be subtracted from.
+pub(super) fn tokens_of(model: Model, text: &str) -> i64 {
+    i64::try_from(crate::tokens::count(model.encoding, text)).unwrap_or(i64::MAX)
 }
 
 /// The rules of a model; `None` if not even its vocabulary is known.

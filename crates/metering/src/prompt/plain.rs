@@ -2,7 +2,7 @@
 //!
 //! No message, no frame, nothing joined: `prompt = sum of N(text)`, and a token id counts one. That is
 //! the bill in 210 of 211 recorded embeddings of every shape and in 80 of 81 older completions. How many
-//! answers are asked for (`n`, `best_of`) does not matter: the prompt is read once.
+//! responses are asked for (`n`, `best_of`) does not matter: the prompt is read once.
 //!
 //! | `input` or `prompt` | tokens |
 //! |---|---|
@@ -18,9 +18,11 @@
 
 use serde_json::Value;
 
-use super::model::Model;
-use super::{Bill, Object, PromptCount, tokens_of};
-use crate::usage::{Api, Reason, RuleClass};
+use super::bill::Bill;
+use super::count::PromptCount;
+use super::model::{Model, tokens_of};
+use super::object::Object;
+use crate::usage::{Reason, RuleClass};
 
 /// Texts that have a part of their own; the others share one.
 const PARTS_MAX: usize = 100;
@@ -52,15 +54,30 @@ const COMPLETION_KEYS: [&str; 18] = [
 const SPECIAL_TOKENS: [&str; 5] =
     ["<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|endofprompt|>"];
 
-/// Counts `request`.
-pub(super) fn count(api: Api, request: &Object, model: Model) -> PromptCount {
-    let (key, keys) = match api {
-        Api::Embeddings => ("input", &EMBEDDING_KEYS[..]),
-        _ => ("prompt", &COMPLETION_KEYS[..]),
-    };
+/// The members of a request that its prompt stands in.
+struct PromptMembers {
+    /// The member with the texts.
+    input: &'static str,
+    /// PromptMembers that cost nothing, or what the rules say.
+    known: &'static [&'static str],
+    /// The model goes on with a text: there may be none, and one that follows.
+    completes: bool,
+}
+
+/// Counts the prompt of a request for embeddings.
+pub(super) fn embeddings(request: &Object, model: Model) -> PromptCount {
+    count(&PromptMembers { input: "input", known: &EMBEDDING_KEYS, completes: false }, request, model)
+}
+
+/// Counts the prompt of an older completion.
+pub(super) fn completions(request: &Object, model: Model) -> PromptCount {
+    count(&PromptMembers { input: "prompt", known: &COMPLETION_KEYS, completes: true }, request, model)
+}
+
+fn count(members: &PromptMembers, request: &Object, model: Model) -> PromptCount {
     let mut counted = Counted { model, bill: Bill::default(), texts: 0, rest: 0, reasons: vec![] };
-    match request.get(key) {
-        None | Some(Value::Null) if api == Api::Completions => {
+    match request.get(members.input) {
+        None | Some(Value::Null) if members.completes => {
             counted.bill.add("start of text", 1);
             counted.doubt(Reason::EmptyPrompt);
         }
@@ -68,15 +85,15 @@ pub(super) fn count(api: Api, request: &Object, model: Model) -> PromptCount {
         _ => return PromptCount::unknown(Reason::Unreadable),
     }
     counted.bill.add("other texts", counted.rest);
-    if let Some(suffix) = request.get("suffix").filter(|suffix| !suffix.is_null() && api == Api::Completions)
-    {
+    let suffix = request.get("suffix").filter(|suffix| !suffix.is_null() && members.completes);
+    if let Some(suffix) = suffix {
         counted.doubt(Reason::Suffix);
         counted.bill.add("suffix", tokens_of(model, suffix.as_str().unwrap_or("")));
     }
     if !model.plain {
         counted.doubt(Reason::UnknownModel);
     }
-    if request.iter().any(|(key, value)| !value.is_null() && !keys.contains(&key.as_str())) {
+    if request.iter().any(|(key, value)| !value.is_null() && !members.known.contains(&key.as_str())) {
         counted.doubt(Reason::UnknownFields);
     }
     PromptCount::of(counted.bill, RuleClass::Text, counted.reasons)
@@ -143,10 +160,10 @@ impl Counted {
     }
 }
 
-/// Azure's first embeddings model calls itself by the name of an older one, and so do its deployments.
-pub(super) fn full_name(api: Api, name: &str) -> &str {
-    let is_ada = name == "ada" || name.starts_with("ada-");
-    if api == Api::Embeddings && is_ada { "text-embedding-ada-002" } else { name }
+/// The name of an embeddings model: Azure's first one calls itself by the name of an older one, and so do its
+/// deployments.
+pub(super) fn embeddings_model(name: &str) -> &str {
+    if name == "ada" || name.starts_with("ada-") { "text-embedding-ada-002" } else { name }
 }
 
 #[cfg(test)]
@@ -155,6 +172,7 @@ mod tests {
 
     use super::*;
     use crate::prompt;
+    use crate::usage::Api;
 
     fn count(api: Api, body: Value) -> PromptCount {
         let model = body["model"].as_str().unwrap().to_owned();

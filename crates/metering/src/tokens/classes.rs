@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use regex_syntax::hir::{Class as HirClass, HirKind};
 
-use super::Encoding;
+use super::encoding::Encoding;
 
 /// The class of a character under one encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

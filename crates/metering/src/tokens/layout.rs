@@ -13,8 +13,8 @@
 //!
 //! A perfect hash is two files, the slots and the [`Bucket`]s.
 
-/// Bytes of the longest token in both vocabularies. What looks back over a piece need not look
-/// further than this.
+/// Bytes of the longest token in both vocabularies. Code that looks back over a piece need not
+/// look further than this.
 pub(crate) const TOKEN_BYTES_MAX: usize = 128;
 
 /// Bytes of a token that is found by its bytes in one step. Longer ones are found in the trie.

@@ -3,7 +3,7 @@
 //! Only families whose encoding is known stand here: a model that is not in the table has no
 //! count, rather than a wrong one.
 
-use super::Encoding;
+use super::encoding::Encoding;
 
 /// The families of models whose encoding is known, each with its encoding.
 ///
@@ -32,7 +32,7 @@ pub const FAMILIES: &[(&str, Encoding)] = &[
     ("text-embedding-", Encoding::Cl100kBase),
     ("davinci-002", Encoding::Cl100kBase),
     ("babbage-002", Encoding::Cl100kBase),
-    // The two call themselves so in their answers.
+    // The two call themselves so in their responses.
     ("davinci:2023", Encoding::Cl100kBase),
     ("babbage:2023", Encoding::Cl100kBase),
 ];

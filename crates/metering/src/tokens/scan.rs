@@ -15,8 +15,8 @@
 //! Each function below is one state: it looks at the next character, perhaps consumes it, and gives
 //! the next state.
 
-use super::Encoding;
 use super::classes::{Char, CharClass};
+use super::encoding::Encoding;
 use super::merge::Bpe;
 use super::piece::{Cursor, Pieces};
 use super::tables::Tables;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::hint::black_box;
 use std::sync::OnceLock;
 
-use super::Encoding;
 use super::classes::Classes;
+use super::encoding::Encoding;
 use super::perfect::{Joined, ShortTokens};
 use super::trie::Trie;
 use super::vocabulary::Vocabulary;

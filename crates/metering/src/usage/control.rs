@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Accounting, Reporter, Target};
+use super::event::{Accounting, Reporter, Target};
+use super::tokens::TokenTotals;
 use crate::caller::Caller;
 
 /// Totals of the rows since the boot's previous control event, and the state of its calls.
@@ -37,23 +38,6 @@ pub struct Control {
     /// The boot's last control event.
     #[serde(rename = "final")]
     pub last: bool,
-}
-
-/// Sums of tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenTotals {
-    /// Prompt tokens.
-    pub input: u64,
-    /// Completion tokens.
-    pub output: u64,
-}
-
-impl TokenTotals {
-    /// Adds others; sums beyond what 64 bits hold stay at their largest.
-    pub fn add(&mut self, more: TokenTotals) {
-        self.input = self.input.saturating_add(more.input);
-        self.output = self.output.saturating_add(more.output);
-    }
 }
 
 /// Calls that could not be stored one by one.

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use uuid::Uuid;
 
-use super::{
-    Api, IncludeUsage, Injection, Outcome, Quality, Reason, Side, Source, Tokens, ToolTokens, Units,
-};
+use super::reason::Reason;
+use super::tokens::{Tokens, ToolTokens, Units};
+use super::vocabulary::{IncludeUsage, Injection, Outcome, Quality, Side, Source};
+use crate::api::Api;
 use crate::caller::Caller;
 
 /// Version of the event's `data`: MAJOR.MINOR, raised by a minor when a field is added.
@@ -37,7 +38,7 @@ pub struct Usage {
     pub units: Units,
     /// How each number is known.
     pub accounting: Accounting,
-    /// The answer as it went by.
+    /// The response as it went by.
     pub stream: Stream,
     /// When, and how long.
     pub timing: Timing,
@@ -68,10 +69,10 @@ pub struct Target {
     /// `x-ms-spillover-from-deployment`: the deployment that could not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spillover_from: Option<SmolStr>,
-    /// The tier that the answer names: it prices the call.
+    /// The tier that the response names: it prices the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<SmolStr>,
-    /// The model that the answer names.
+    /// The model that the response names.
     pub model: Option<SmolStr>,
     /// The model that the request names.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,10 +92,10 @@ pub struct Request {
     pub stream: Option<bool>,
     /// HTTP status given to the caller; 0 where there was none.
     pub status: u16,
-    /// The `error.code` of the answer, never its message.
+    /// The `error.code` of the response, never its message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_type: Option<SmolStr>,
-    /// Choices in the answer.
+    /// Choices in the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub choices: Option<u32>,
     /// Who asked for usage in the stream.
@@ -127,7 +128,7 @@ pub struct Accounting {
     /// Encoding that the computed numbers were counted in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<SmolStr>,
-    /// The answer was read on after its caller had left (`--on-client-disconnect drain`).
+    /// The response was read on after its caller had left (`--on-client-disconnect drain`).
     #[serde(default, skip_serializing_if = "is_false")]
     pub drained: bool,
     /// Our number, where it was computed.
@@ -149,7 +150,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// The answer as it went by.
+/// The response as it went by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stream {
     /// How the call ended.
@@ -170,7 +171,7 @@ pub struct Stream {
 pub struct Timing {
     /// The request's head had arrived.
     pub started_at: Option<Timestamp>,
-    /// To the head of the service's answer.
+    /// To the head of the service's response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_headers_ms: Option<u64>,
     /// To the first delta with text, a refusal or a tool call.
@@ -188,13 +189,13 @@ pub struct Ids {
     /// `x-ms-client-request-id` of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_request_id: Option<SmolStr>,
-    /// `apim-request-id` of the answer: the service's own front door.
+    /// `apim-request-id` of the response: the service's own front door.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_apim_request_id: Option<SmolStr>,
-    /// `x-request-id` of the answer.
+    /// `x-request-id` of the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_request_id: Option<SmolStr>,
-    /// The answer's `id`, such as `chatcmpl-...`.
+    /// The response's `id`, such as `chatcmpl-...`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_id: Option<SmolStr>,
     /// `traceparent` of the request.
@@ -233,7 +234,7 @@ pub struct Progress {
     pub units: Units,
     /// How they are known so far.
     pub accounting: Accounting,
-    /// The answer so far.
+    /// The response so far.
     pub stream: Stream,
 }
 

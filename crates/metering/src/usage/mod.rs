@@ -27,7 +27,8 @@ mod stored;
 mod tokens;
 mod vocabulary;
 
-pub use control::{Control, Summary, SummaryPeriod, TokenTotals};
+pub use crate::api::Api;
+pub use control::{Control, Summary, SummaryPeriod};
 pub use envelope::{CloudEvent, EventType, SPEC_VERSION};
 pub use event::{
     Accounting, Ids, PROVIDER, Progress, Reporter, Request, SCHEMA_VERSION, Settled, Stream, Target, Timing,
@@ -36,5 +37,5 @@ pub use event::{
 pub use reason::Reason;
 pub use schema::SCHEMA;
 pub use stored::{StoredAccounting, StoredCaller, StoredData, StoredEvent, StoredTarget, StoredUsage};
-pub use tokens::{Tokens, ToolTokens, Units};
-pub use vocabulary::{Api, IncludeUsage, Injection, Outcome, Quality, RuleClass, Side, Source};
+pub use tokens::{TokenClass, TokenTotals, Tokens, ToolTokens, Units};
+pub use vocabulary::{IncludeUsage, Injection, Outcome, Quality, RuleClass, Side, Source};

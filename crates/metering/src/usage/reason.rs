@@ -2,7 +2,7 @@
 
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
-use super::{Outcome, Side};
+use super::vocabulary::{Outcome, Side};
 
 /// Why a number is not exact. The sentence of each stands in `docs/events.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumMessage, IntoStaticStr, VariantArray)]
@@ -169,7 +169,7 @@ impl Reason {
         text.split_once(':').is_some_and(|(_, word)| word == self.as_str())
     }
 
-    /// By what a response was cut, from how its call ended; `None` if it was not cut.
+    /// The reason why a response was cut, from how its call ended; `None` if it was not cut.
     pub fn cut_by(outcome: Outcome) -> Option<Reason> {
         match outcome {
             Outcome::Complete => None,

@@ -11,7 +11,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::{Control, EventType, Ids, Outcome, Quality, Reporter, Tokens};
+use super::control::Control;
+use super::envelope::EventType;
+use super::event::{Ids, Reporter};
+use super::tokens::Tokens;
+use super::vocabulary::{Outcome, Quality};
 
 /// The envelope of a stored event; its data is read by [`StoredEvent::data`].
 #[derive(Debug, Deserialize)]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+use strum::{IntoStaticStr, VariantArray};
 
-use super::TokenTotals;
+use super::vocabulary::Side;
 
 /// The numbers to charge by: what the service reported where it did, else what was computed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +75,62 @@ impl Tokens {
     }
 }
 
+/// A class of tokens, by the name of its number in [`Tokens`]: those that metrics and reports show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum TokenClass {
+    /// All prompt tokens.
+    Input,
+    /// Prompt tokens read from the cache.
+    InputCached,
+    /// All completion tokens.
+    Output,
+    /// Completion tokens of hidden reasoning.
+    OutputReasoning,
+}
+
+impl TokenClass {
+    /// The name that stands in events, metrics and reports.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// The tokens of this class, where they are known.
+    pub fn of(self, tokens: &Tokens) -> Option<u64> {
+        match self {
+            TokenClass::Input => tokens.input,
+            TokenClass::InputCached => tokens.input_cached,
+            TokenClass::Output => tokens.output,
+            TokenClass::OutputReasoning => tokens.output_reasoning,
+        }
+    }
+
+    /// The number of the call that the class is part of.
+    pub fn side(self) -> Side {
+        match self {
+            TokenClass::Input | TokenClass::InputCached => Side::Input,
+            TokenClass::Output | TokenClass::OutputReasoning => Side::Output,
+        }
+    }
+}
+
+/// Sums of tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenTotals {
+    /// Prompt tokens.
+    pub input: u64,
+    /// Completion tokens.
+    pub output: u64,
+}
+
+impl TokenTotals {
+    /// Adds others; sums beyond what 64 bits hold stay at their largest.
+    pub fn add(&mut self, more: TokenTotals) {
+        self.input = self.input.saturating_add(more.input);
+        self.output = self.output.saturating_add(more.output);
+    }
+}
+
 /// Tokens of another model that a tool used inside the call. `None`: not said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolTokens {
@@ -104,8 +161,8 @@ pub struct ToolTokens {
 }
 
 impl ToolTokens {
-    /// Adds what the same tool used with the same model again. What one of them does not say is not
-    /// known of both.
+    /// Adds what the same tool used with the same model again. A number that one of
+    /// them lacks is not known of both.
     pub fn add(&mut self, again: &ToolTokens) {
         for (sum, more) in [
             (&mut self.input, again.input),

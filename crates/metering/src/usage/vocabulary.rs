@@ -4,53 +4,6 @@
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
-/// The API that a path belongs to.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum Api {
-    /// `.../chat/completions`
-    ChatCompletions,
-    /// `.../completions`
-    Completions,
-    /// `.../embeddings`
-    Embeddings,
-    /// `.../responses`
-    Responses,
-    /// `.../images/...`
-    Images,
-    /// `.../audio/...`
-    Audio,
-    /// `.../threads...`, `.../assistants...`
-    Assistants,
-    /// `.../batches...`
-    Batch,
-    /// Any path that was upgraded.
-    Websocket,
-    /// Everything else.
-    #[default]
-    Other,
-}
-
-impl Api {
-    /// The name that stands in events, logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-
-    /// OpenTelemetry `gen_ai.operation.name`, where it has one.
-    pub fn operation(self) -> Option<&'static str> {
-        match self {
-            Api::ChatCompletions | Api::Responses => Some("chat"),
-            Api::Completions => Some("text_completion"),
-            Api::Embeddings => Some("embeddings"),
-            _ => None,
-        }
-    }
-}
-
 /// Who asked the service to report usage in the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
@@ -198,7 +151,7 @@ impl Outcome {
 }
 
 /// The rules that computed a number: numbers of one class are right or wrong together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum RuleClass {
     /// Text and nothing else.

@@ -132,9 +132,9 @@ fn a_list_in_one_field_is_two_fields_unless_the_operator_says_otherwise() {
             &peer(),
             Timestamp::UNIX_EPOCH,
         );
-        (found.caller.id.to_string(), found.lack)
+        (found.caller.id.to_string(), found.unattributed)
     };
-    let nobody = (UNATTRIBUTED.to_owned(), Some(Lack::Malformed));
+    let nobody = (UNATTRIBUTED.to_owned(), Some(UnattributedReason::Malformed));
     for value in [list, subject, ",", "alice,", ",alice", "alice,mallory"] {
         assert_eq!(of("header:x-team,api-key", &[("x-team", value), ("api-key", "k")]), nobody, "{value}");
         assert_eq!(of(DEFAULT, &[("x-apim-subscription-id", value), ("api-key", "k")]), nobody, "{value}");
@@ -303,18 +303,23 @@ fn the_map_adds_what_it_knows_of_the_caller() {
 
 #[test]
 fn why_nobody_can_be_charged_is_known() {
-    let lack = |fields: &[(&'static str, &str)]| {
+    let unattributed = |fields: &[(&'static str, &str)]| {
         let mut map = HeaderMap::new();
         for (name, value) in fields {
             map.append(*name, value.parse().unwrap());
         }
-        Resolver::new(config(DEFAULT, secrets(NEW))).resolve(&map, &peer(), Timestamp::UNIX_EPOCH).lack
+        Resolver::new(config(DEFAULT, secrets(NEW)))
+            .resolve(&map, &peer(), Timestamp::UNIX_EPOCH)
+            .unattributed
     };
     let (secret, name) = (("x-tokenweir-auth", NEW), "x-apim-subscription-id");
-    assert_eq!(lack(&[secret, (name, "a")]), None);
-    assert_eq!(lack(&[(name, "a")]), Some(Lack::Untrusted));
-    assert_eq!(lack(&[secret]), Some(Lack::Absent));
-    assert_eq!(lack(&[secret, (name, "a"), (name, "b"), ("api-key", "k")]), Some(Lack::Malformed));
+    assert_eq!(unattributed(&[secret, (name, "a")]), None);
+    assert_eq!(unattributed(&[(name, "a")]), Some(UnattributedReason::Untrusted));
+    assert_eq!(unattributed(&[secret]), Some(UnattributedReason::Absent));
+    assert_eq!(
+        unattributed(&[secret, (name, "a"), (name, "b"), ("api-key", "k")]),
+        Some(UnattributedReason::Malformed)
+    );
 }
 
 /// Some header of those that matter, with a value that may matter.
@@ -338,8 +343,8 @@ fn field() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
 }
 
 proptest! {
-    /// Whatever the headers: an id is short and printable, somebody is named if and only if a source
-    /// says so, and a hop that fails names nobody.
+    /// For any headers an id is short and printable, a caller is named if and only if a source
+    /// names one, and a hop that fails names none.
     #[test]
     fn any_headers_give_a_caller_that_can_be_charged(fields in prop::collection::vec(field(), 0..8)) {
         let mut map = HeaderMap::new();
@@ -348,14 +353,14 @@ proptest! {
         }
         let sources = "header:x-team,apim-subscription,entra-user,entra-app,client-cert,api-key";
         let resolver = Resolver::new(config(sources, secrets(NEW)));
-        let Resolved { caller, trusted, lack } = resolver.resolve(&map, &peer(), Timestamp::UNIX_EPOCH);
+        let Resolved { caller, trusted, unattributed } = resolver.resolve(&map, &peer(), Timestamp::UNIX_EPOCH);
         prop_assert!(!caller.id.is_empty() && caller.id.len() <= ID_BYTES_MAX);
         prop_assert!(caller.id.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
         prop_assert_eq!(caller.id_source == IdSource::None, caller.id == UNATTRIBUTED);
         let given: Vec<_> = map.get_all(SHARED_SECRET).iter().collect();
         prop_assert_eq!(trusted, given == [NEW]);
-        prop_assert_eq!(lack.is_some(), caller.id == UNATTRIBUTED);
-        prop_assert_eq!(lack == Some(Lack::Untrusted), !trusted);
+        prop_assert_eq!(unattributed.is_some(), caller.id == UNATTRIBUTED);
+        prop_assert_eq!(unattributed == Some(UnattributedReason::Untrusted), !trusted);
         if !trusted {
             prop_assert_eq!(caller, Caller::unattributed(Trust::None));
         }

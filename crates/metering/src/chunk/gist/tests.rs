@@ -1,4 +1,4 @@
-//! What a gist says is what its document says.
+//! A gist says what its document says.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -100,7 +100,7 @@ fn the_end_marker_is_no_document() {
     }
 }
 
-/// What the end says, in any two pieces, is what it says in one.
+/// The end says the same in any two pieces as in one.
 #[test]
 fn what_stands_at_the_end_does_not_depend_on_cuts() {
     for document in [
@@ -208,7 +208,7 @@ fn document() -> impl Strategy<Value = Value> {
     value.prop_filter("bodies are objects", Value::is_object)
 }
 
-/// What the readers of short documents read, but for texts.
+/// The members that the readers of short documents read, but for texts.
 fn read(document: &[u8]) -> String {
     let chunk = Chunk::parse(document).unwrap();
     let mut ends = Vec::new();

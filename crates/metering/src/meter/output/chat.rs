@@ -1,13 +1,13 @@
-//! What the answer of a chat completion costs.
+//! The cost of the response of a chat completion.
 //!
 //! The rules were fitted on 4,486 recorded exchanges of chat completions; on those of classic models
 //! outside the first months of 2025 they hit the bill in 99.4 % of 1,879.
 //!
-//! | answer (classic) | tokens | recordings |
+//! | response (classic) | tokens | recordings |
 //! |---|---|---|
 //! | text | its tokens | all but 1 of some 1,000 |
 //! | text, functions offered | + 1: the model says that it calls none | 102 of 102 |
-//! | the same, and a JSON schema | `+ 1 + N(the schema's name) + 2`: the model writes the head of such an answer itself | 5 of 7 |
+//! | the same, and a JSON schema | `+ 1 + N(the schema's name) + 2`: the model writes the head of such a response itself | 5 of 7 |
 //! | refusal | its tokens + 1 | 25 of 25 |
 //! | one call | name joined to ` to=functions.`, arguments as streamed, + 4 (gpt-4 of 2023: + 1) | all but 1 |
 //! | one call whose arguments have spaces, gpt-4.1-nano, gpt-3.5 | as several calls | 10 of 11 |
@@ -18,18 +18,19 @@
 //! | cut by `length` | the limit of the request | 5 of 5 |
 //!
 //! The token that ends a turn is billed by Azure and not by api.openai.com, and never where `length`
-//! or a stop sequence cut the answer. The text of a stop sequence is billed (2 of 2; gpt-4: 1 of 1), though it
+//! or a stop sequence cut the response. The text of a stop sequence is billed (2 of 2; gpt-4: 1 of 1), though it
 //! is not sent; it was not with gpt-4o in the first months of 2025 (22 of 22). So whether one was met is the
-//! question, and no answer says it; an answer to a strict schema that ends with a bracket has met none
+//! question, and no response says it; a response to a strict schema that ends with a bracket has met none
 //! that begins with a word.
 //!
 //! gpt-5 and the o-series add their hidden reasoning, which no stream shows, and a frame around the
 //! text: their visible count is a lower bound. From gpt-5.2 on there is none where the request says so, and
 //! the count is exact.
 
-use super::{Computed, Exchange, SLACK_TOKENS, limited, signed};
+use super::computed::Computed;
+use super::exchange::{MeteredExchange, SLACK_TOKENS, limited, signed};
 use crate::chunk::{Stop, ToolChoice};
-use crate::meter::answer::{Call, Choice};
+use crate::meter::read::{ChoicesReader, SeenCall, SeenChoice};
 use crate::prompt::{self, Bill};
 use crate::tokens::{self, Encoding};
 use crate::usage::{Reason, RuleClass};
@@ -43,15 +44,15 @@ const UNSURE_END_OF_TURN: std::ops::Range<u64> = 1_733_529_600..1_747_785_600;
 const UNSURE_STOP_TEXT: u64 = 1_759_276_800;
 
 /// Azure bills it at least since October 2025 (57 of 57); in March 2025 it did not (1 of 1), nor did it
-/// for older models (3 of 3). Before gpt-4o came, in May 2024, no answer can be dated.
+/// for older models (3 of 3). Before gpt-4o came, in May 2024, no response can be dated.
 const UNSURE_END_OF_TURN_ON_AZURE: std::ops::Range<u64> = 1_715_558_400..1_759_276_800;
 
-/// The tokens of a chat answer.
-pub(super) fn count(exchange: Exchange<'_>) -> Computed {
+/// The tokens of a chat response.
+pub(super) fn count(exchange: MeteredExchange<'_>, response: &ChoicesReader) -> Computed {
     let (mut computed, mut bill) = (Computed::default(), Bill::default());
     let mut known = true;
-    let several = exchange.answer.choices.len() > 1;
-    for (place, choice) in exchange.answer.choices.iter().enumerate() {
+    let several = response.choices.len() > 1;
+    for (place, choice) in response.choices.iter().enumerate() {
         known &= exchange.choice(choice, several.then_some(place), &mut bill).is_some();
         exchange.doubts(choice, &mut computed);
         if !choice.reasoning.is_empty() {
@@ -60,21 +61,21 @@ pub(super) fn count(exchange: Exchange<'_>) -> Computed {
         }
     }
     if known {
-        computed.charge(bill, exchange.class());
+        computed.charge(bill, exchange.class(&response.choices));
     } else {
         computed.because(Reason::UnknownModel);
     }
-    exchange.request_doubts(&mut computed);
+    exchange.request_doubts(response, &mut computed);
     computed
 }
 
-impl Exchange<'_> {
+impl MeteredExchange<'_> {
     fn encoding(&self) -> Encoding {
         self.model.encoding
     }
 
-    /// The answer stops in mid-sentence: nothing that is billed at its end is billed.
-    fn is_cut(&self, choice: &Choice) -> bool {
+    /// The response stops in mid-sentence: nothing that is billed at its end is billed.
+    fn is_cut(&self, choice: &SeenChoice) -> bool {
         match &choice.finish {
             Some(reason) => matches!(reason.as_str(), "length" | "content_filter"),
             None => !self.whole,
@@ -85,9 +86,8 @@ impl Exchange<'_> {
         self.facts.functions > 0 || self.facts.legacy_functions
     }
 
-    /// The rules that the answer goes by.
-    fn class(&self) -> RuleClass {
-        let choices = &self.answer.choices;
+    /// The rules that the response goes by.
+    fn class(&self, choices: &[SeenChoice]) -> RuleClass {
         let calls = choices.iter().map(|choice| choice.calls.len()).max().unwrap_or(0);
         match () {
             () if choices.len() > 1 => RuleClass::Choices,
@@ -100,7 +100,7 @@ impl Exchange<'_> {
     }
 
     /// Tokens of one choice; `None` if its text is lost.
-    fn choice(&self, choice: &Choice, place: Option<usize>, bill: &mut Bill) -> Option<()> {
+    fn choice(&self, choice: &SeenChoice, place: Option<usize>, bill: &mut Bill) -> Option<()> {
         let cut = self.is_cut(choice);
         let hidden = self.model.frames.thinks;
         let before = bill.total();
@@ -119,7 +119,7 @@ impl Exchange<'_> {
         Some(())
     }
 
-    fn classic(&self, choice: &Choice, place: Option<usize>, cut: bool, bill: &mut Bill) -> Option<()> {
+    fn classic(&self, choice: &SeenChoice, place: Option<usize>, cut: bool, bill: &mut Bill) -> Option<()> {
         let before = bill.total();
         self.said(choice, place, cut, bill)?;
         if choice.finish.as_deref() == Some("length") {
@@ -133,8 +133,8 @@ impl Exchange<'_> {
         Some(())
     }
 
-    /// What a classic model said, by its words.
-    fn said(&self, choice: &Choice, place: Option<usize>, cut: bool, bill: &mut Bill) -> Option<()> {
+    /// The words of a classic model.
+    fn said(&self, choice: &SeenChoice, place: Option<usize>, cut: bool, bill: &mut Bill) -> Option<()> {
         let text = signed(self.text(choice)?);
         let calls: Vec<_> = choice.calls.iter().filter(|call| !call.name.is_empty()).collect();
         if let ([call], ToolChoice::Named) = (calls.as_slice(), self.facts.tool_choice) {
@@ -169,7 +169,7 @@ impl Exchange<'_> {
     }
 
     /// Calls made together are one call to an internal wrapper.
-    fn wrapper(&self, calls: &[&Call], place: Option<usize>, bill: &mut Bill) {
+    fn wrapper(&self, calls: &[&SeenCall], place: Option<usize>, bill: &mut Bill) {
         let texts: Vec<_> = calls.iter().map(|call| String::from_utf8_lossy(&call.kept)).collect();
         let pairs = calls.iter().zip(&texts).map(|(call, text)| (call.name.as_str(), &**text));
         bill.add_at("parallel call name", place, self.n(" to=multi_tool_use.parallel"));
@@ -179,22 +179,22 @@ impl Exchange<'_> {
     /// A model sometimes wraps a single call as if there were several. It shows: arguments out of the
     /// wrapper are written anew, as Python does, with spaces; a call of its own has none. Of those so
     /// spaced 10 of 11 are billed with the wrapper (the other has 13 more), of 657 others none.
-    fn is_wrapped(&self, call: &Call) -> bool {
+    fn is_wrapped(&self, call: &SeenCall) -> bool {
         let frames = self.model.frames;
         !frames.thinks && !frames.early && self.model.wraps_one && prompt::is_spaced(&call.kept)
     }
 
-    /// The visible part of a gpt-5 or o-series answer, as if there had been no reasoning.
+    /// The visible part of a gpt-5 or o-series response, as if there had been no reasoning.
     fn reasoning_model(
         &self,
-        choice: &Choice,
+        choice: &SeenChoice,
         place: Option<usize>,
         cut: bool,
         bill: &mut Bill,
     ) -> Option<()> {
         let text = signed(self.text(choice)?);
         let open = choice.finish.is_none() && cut;
-        let frames = self.model.frames.answer;
+        let frames = self.model.frames.turn;
         // After the result of a call the model may go on without a thought.
         let silent = if self.facts.answers_result { frames.silent } else { 0 };
         let frame = |frame: i64| if open { 0 } else { frame };
@@ -236,7 +236,7 @@ impl Exchange<'_> {
     }
 
     /// Why the count of one choice may be off.
-    fn doubts(&self, choice: &Choice, computed: &mut Computed) {
+    fn doubts(&self, choice: &SeenChoice, computed: &mut Computed) {
         let finish = choice.finish.as_deref();
         let (calls, customs) = (choice.calls.len(), choice.customs.len());
         let text = if self.facts.json_schema { self.text(choice).map_or(0, signed) } else { 0 };
@@ -269,11 +269,11 @@ impl Exchange<'_> {
     }
 
     /// It may have been cut by a stop sequence, and that may change the bill.
-    fn may_have_met_a_stop(&self, choice: &Choice) -> bool {
+    fn may_have_met_a_stop(&self, choice: &SeenChoice) -> bool {
         let could = self.facts.stop != Stop::Never
             && choice.finish.as_deref() == Some("stop")
             && choice.calls.is_empty();
-        let then = self.answer.created.is_some_and(|seconds| seconds < UNSURE_STOP_TEXT);
+        let then = self.stated.created.is_some_and(|seconds| seconds < UNSURE_STOP_TEXT);
         let free = then && !self.rules.end_of_turn && self.encoding() == Encoding::O200kBase;
         let is_json = self.facts.json_schema
             && self.facts.strict
@@ -283,7 +283,7 @@ impl Exchange<'_> {
     }
 
     /// The call that the request named, as it has been recorded.
-    fn is_named_call(&self, choice: &Choice) -> bool {
+    fn is_named_call(&self, choice: &SeenChoice) -> bool {
         let ended = matches!(choice.finish.as_deref(), Some("stop" | "length"));
         ended && choice.calls.len() == 1 && !choice.has_text() && self.is_classic()
     }
@@ -293,11 +293,10 @@ impl Exchange<'_> {
     }
 
     /// Why the whole count may be off.
-    fn request_doubts(&self, computed: &mut Computed) {
-        let answer = self.answer;
+    fn request_doubts(&self, response: &ChoicesReader, computed: &mut Computed) {
         let hidden = self.may_think();
-        let called = answer.choices.iter().any(|choice| !choice.calls.is_empty());
-        let created = |is: fn(u64) -> bool| answer.created.is_some_and(is);
+        let called = response.choices.iter().any(|choice| !choice.calls.is_empty());
+        let created = |is: fn(u64) -> bool| self.stated.created.is_some_and(is);
         let unsure_end = if self.rules.end_of_turn {
             self.encoding() == Encoding::Cl100kBase
                 || created(|seconds| UNSURE_END_OF_TURN_ON_AZURE.contains(&seconds))
@@ -311,18 +310,18 @@ impl Exchange<'_> {
             (self.facts.hosted_tools || self.facts.web_search || self.facts.data_sources, Reason::HostedTool),
             (self.facts.prediction, Reason::Prediction),
             (self.facts.tool_choice == ToolChoice::Other, Reason::UnknownFields),
-            (answer.overflow, Reason::TooManyChoices),
+            (response.overflow, Reason::TooManyChoices),
             (!self.facts.complete, Reason::RequestUnread),
         ] {
             if doubt {
                 computed.because(reason);
             }
         }
-        computed.lower_bound = hidden || answer.choices.iter().any(|choice| !choice.customs.is_empty());
+        computed.lower_bound = hidden || response.choices.iter().any(|choice| !choice.customs.is_empty());
     }
 }
 
-impl Choice {
+impl SeenChoice {
     fn has_text(&self) -> bool {
         !(self.content.is_empty() && self.refusal.is_empty())
     }

@@ -1,33 +1,34 @@
-//! What the answer of an older completion costs: its text, and nothing around it.
+//! The cost of the response of an older completion: its text, and nothing around it.
 //!
 //! Of 79 recordings 77 are the plain sum of `N(text)` over the choices. The rules beyond that, each with
 //! what it rests on:
 //!
-//! | answer | tokens |
+//! | response | tokens |
 //! |---|---|
 //! | text | `N(text)` for each choice (77 of 79) |
 //! | with `logprobs` | their entries, where they cover the text: they are the tokens themselves |
 //! | cut by `length` | the limit of the request, 16 if it has none: 3 of 3, of which `N(text)` hits 2 |
 //! | with `echo` | without the prompt that it repeats: the reference bills what is generated |
-//! | `best_of` above `n` | candidates that nobody sees are billed: a lower bound |
+//! | `best_of` above `n` | candidates that are not sent are billed: a lower bound |
 //!
 //! The token that ends the text is not billed (api.openai.com; Azure has not been recorded).
 
-use super::{Computed, Exchange, limited};
+use super::computed::Computed;
+use super::exchange::{MeteredExchange, limited};
 use crate::chunk::Stop;
-use crate::meter::answer::Choice;
+use crate::meter::read::{ChoicesReader, SeenChoice};
 use crate::prompt::Bill;
 use crate::usage::{Reason, RuleClass};
 
 /// `max_tokens` of a request that has none.
 const LIMIT_DEFAULT: u64 = 16;
 
-/// The tokens of the answer of an older completion. `prompt_tokens`: what it repeats if asked to.
-pub(super) fn count(exchange: Exchange<'_>) -> Computed {
+/// The tokens of the response of an older completion. `prompt_tokens`: what it repeats if asked to.
+pub(super) fn count(exchange: MeteredExchange<'_>, response: &ChoicesReader) -> Computed {
     let (mut computed, mut bill) = (Computed::default(), Bill::default());
-    let Exchange { answer, facts, .. } = exchange;
-    let (mut known, several) = (true, answer.choices.len() > 1);
-    for (place, choice) in answer.choices.iter().enumerate() {
+    let facts = exchange.facts;
+    let (mut known, several) = (true, response.choices.len() > 1);
+    for (place, choice) in response.choices.iter().enumerate() {
         let text = text(&exchange, choice);
         known &= text.is_some();
         bill.add_at("text", several.then_some(place), i64::try_from(text.unwrap_or(0)).unwrap_or(i64::MAX));
@@ -50,7 +51,7 @@ pub(super) fn count(exchange: Exchange<'_>) -> Computed {
         (facts.echo, Reason::Echo),
         (facts.suffix, Reason::Suffix),
         (!exchange.model.plain, Reason::UnknownModel),
-        (answer.overflow, Reason::TooManyChoices),
+        (response.overflow, Reason::TooManyChoices),
         (!facts.complete, Reason::RequestUnread),
     ] {
         if doubt {
@@ -62,20 +63,20 @@ pub(super) fn count(exchange: Exchange<'_>) -> Computed {
 }
 
 /// Tokens of a choice; `None` if its text is lost.
-fn text(exchange: &Exchange<'_>, choice: &Choice) -> Option<u64> {
+fn text(exchange: &MeteredExchange<'_>, choice: &SeenChoice) -> Option<u64> {
     let counted = exchange.text(choice)?;
     let limit = exchange.facts.limit.unwrap_or(LIMIT_DEFAULT);
     let cut = choice.finish.as_deref() == Some("length") && !exchange.facts.echo;
     Some(if cut { limited(counted, Some(limit)) } else { counted })
 }
 
-/// What to take off: each choice repeats one of the prompts, and each prompt is repeated equally often.
-fn repeated(exchange: &Exchange<'_>, prompt_tokens: u64) -> i64 {
+/// The tokens to take off: each choice repeats one of the prompts, and each prompt is repeated equally often.
+fn repeated(exchange: &MeteredExchange<'_>, prompt_tokens: u64) -> i64 {
     let times = prompt_tokens.saturating_mul(exchange.facts.n.unwrap_or(1).max(1));
     -i64::try_from(times).unwrap_or(i64::MAX)
 }
 
-fn choice_doubts(exchange: &Exchange<'_>, choice: &Choice, computed: &mut Computed) {
+fn choice_doubts(exchange: &MeteredExchange<'_>, choice: &SeenChoice, computed: &mut Computed) {
     let finish = choice.finish.as_deref();
     for (doubt, reason) in [
         (finish == Some("content_filter"), Reason::ContentFilter),

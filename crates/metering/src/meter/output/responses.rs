@@ -1,60 +1,62 @@
-//! What the answer of a Responses call costs.
+//! The cost of a response of the Responses API.
 //!
-//! Held against 645 recorded answers of classic models, without hosted tools: 622 are exact. Of the
+//! Held against 645 recorded responses of classic models, without hosted tools: 622 are exact. Of the
 //! others, some were written by hand, one reports zeros, two do not have the text that the model wrote, and eight
 //! are single calls in the wrapper for several.
 //!
-//! | answer (classic) | tokens |
+//! | response (classic) | tokens |
 //! |---|---|
 //! | text | its tokens, + 1 if functions are offered |
-//! | text that follows a JSON schema, functions are offered | `+ 1 + N(the schema's name) + 2`: the model writes the head of such an answer itself |
+//! | text that follows a JSON schema, functions are offered | `+ 1 + N(the schema's name) + 2`: the model writes the head of such a response itself |
 //! | refusal | its tokens + 1 |
 //! | one call | name joined to ` to=functions.`, arguments as streamed, + 4 |
 //! | several calls | one call to an internal wrapper with compact JSON (5 of 5) |
 //! | the one call that had to be made | its arguments |
 //!
-//! The token that ends the turn is billed, but not where the answer is incomplete. The items of an
-//! answer are one turn: their texts are counted each for itself.
+//! The token that ends the turn is billed, but not where the response is incomplete. The items of an
+//! response are one turn: their texts are counted each for itself.
 //!
-//! What surrounds the answer of a model that thinks says `prompt/model.rs`. gpt-5 adds 3 to a text, the head
+//! The frames around the response of a model that thinks are in `prompt/model.rs`. gpt-5 adds 3 to a text, the head
 //! if it follows a JSON schema (35 of 35), 7 to a call (99 of 102 recordings that hold no reasoning item), and
 //! 2 where a reasoning item says that it reasoned (85 of 85 are billed that or more). Hidden reasoning, which
-//! no stream shows, makes the count a lower bound. From gpt-5.2 on an answer without a reasoning item has
+//! no stream shows, makes the count a lower bound. From gpt-5.2 on a response without a reasoning item has
 //! none, nor has one to a request for no effort: there the count is the bill (174 of 175; and 54 of 54 of other
 //! efforts, from four programs).
 
-use super::{Computed, Exchange, SLACK_TOKENS, signed};
+use super::computed::Computed;
+use super::exchange::{MeteredExchange, SLACK_TOKENS, signed};
 use crate::chunk::{ItemKind, ToolChoice};
-use crate::meter::answer;
-use crate::meter::items::{Item, Items, Part};
+use crate::meter::read::{ItemsReader, ResponseFacts, SeenItem, SeenItems, SeenPart};
 use crate::prompt::{self, Bill, EARLY_RESPONSES_END, Model};
 use crate::tokens;
 use crate::usage::{Reason, RuleClass};
 
-/// The tokens of an answer.
-pub(super) fn count(exchange: Exchange<'_>) -> Computed {
-    let answer = Answer { exchange, items: &exchange.answer.items };
+/// The tokens of a response.
+pub(super) fn count(exchange: MeteredExchange<'_>, response: &ItemsReader) -> Computed {
+    let said = ItemsExchange { exchange, response, items: &response.items };
     let (mut computed, mut bill) = (Computed::default(), Bill::default());
-    match answer.bill(&mut bill) {
-        Some(()) => computed.charge(bill, answer.class()),
+    match said.bill(&mut bill) {
+        Some(()) => computed.charge(bill, said.class()),
         None => computed.because(Reason::UnknownModel),
     }
-    answer.doubts(&mut computed);
+    said.doubts(&mut computed);
     computed
 }
 
-struct Answer<'a> {
-    exchange: Exchange<'a>,
-    items: &'a Items,
+/// The items of a response, and the rest of the exchange.
+struct ItemsExchange<'a> {
+    exchange: MeteredExchange<'a>,
+    response: &'a ItemsReader,
+    items: &'a SeenItems,
 }
 
-impl Answer<'_> {
+impl ItemsExchange<'_> {
     fn n(&self, text: &str) -> i64 {
         signed(tokens::count(self.exchange.model.encoding, text))
     }
 
     fn finish(&self) -> Option<&str> {
-        self.exchange.answer.finish.as_deref()
+        self.response.finish.as_deref()
     }
 
     /// It stops in mid-sentence: nothing that is billed at its end is billed.
@@ -70,11 +72,11 @@ impl Answer<'_> {
         self.finish().is_none() && self.is_cut()
     }
 
-    /// What the model says is not all that it is billed for.
+    /// The model is billed for more than it shows.
     fn hides(&self) -> bool {
-        let Exchange { answer, model, facts, .. } = self.exchange;
+        let MeteredExchange { model, facts, .. } = self.exchange;
         let shown = model.frames.shows_reasoning && !self.is_hosted();
-        let told = answer.thinks_not || !self.exchange.may_think();
+        let told = self.response.thinks_not || !self.exchange.may_think();
         let ended = self.finish().is_some() || self.exchange.whole;
         let silent = shown && !self.items.is_reasoned() && (told || ended);
         model.frames.thinks && (facts.thinks_otherwise || !silent)
@@ -109,7 +111,7 @@ impl Answer<'_> {
         }
     }
 
-    /// The whole answer; `None` if its text is lost.
+    /// The whole response; `None` if its text is lost.
     fn bill(&self, bill: &mut Bill) -> Option<()> {
         let calls: Vec<_> = self.items.calls().collect();
         let text = self.texts(bill)?;
@@ -126,7 +128,7 @@ impl Answer<'_> {
         Some(())
     }
 
-    fn classic(&self, calls: &[&Item], text: i64, bill: &mut Bill) -> Option<()> {
+    fn classic(&self, calls: &[&SeenItem], text: i64, bill: &mut Bill) -> Option<()> {
         match calls {
             [] => self.classic_text(bill),
             [_] if self.is_forced() => {}
@@ -138,13 +140,13 @@ impl Answer<'_> {
         self.calls(calls, self.is_forced(), bill)
     }
 
-    /// What is seen of the answer of a model that thinks.
-    fn thinking(&self, calls: &[&Item], text: i64, bill: &mut Bill) -> Option<()> {
-        let frames = self.exchange.model.frames.answer_responses;
+    /// The visible part of the response of a model that thinks.
+    fn thinking(&self, calls: &[&SeenItem], text: i64, bill: &mut Bill) -> Option<()> {
+        let frames = self.exchange.model.frames.turn_responses;
         let (whole, forced) = (i64::from(!self.is_open()), self.is_forced());
         let reasoned = self.items.is_reasoned();
         if text > 0 {
-            // o1 and the like: the head of an answer without thoughts, which the prompt lacks (1 of 1).
+            // o1 and the like: the head of a response without thoughts, which the prompt lacks (1 of 1).
             let head = i64::from(frames.thought == 0 && !reasoned);
             bill.add("perhaps shorter", if self.hides() { -(text / SLACK_TOKENS) } else { 0 });
             bill.add("text frame", (frames.text + head) * whole);
@@ -174,7 +176,7 @@ impl Answer<'_> {
 
     fn classic_text(&self, bill: &mut Bill) {
         bill.add("refusal frame", i64::from(self.items.parts().any(|part| part.refusal)));
-        // gpt-4 of June 2023: 7 of 7 answers without functions.
+        // gpt-4 of June 2023: 7 of 7 responses without functions.
         let early = self.exchange.model.frames.early;
         bill.add("start of the answer", i64::from(early && !self.is_cut()));
         if self.exchange.facts.functions > 0 && !self.is_cut() {
@@ -184,7 +186,7 @@ impl Answer<'_> {
     }
 
     /// Names and arguments. `forced`: the name was not the model's to say.
-    fn calls(&self, calls: &[&Item], forced: bool, bill: &mut Bill) -> Option<()> {
+    fn calls(&self, calls: &[&SeenItem], forced: bool, bill: &mut Bill) -> Option<()> {
         if let [call] = calls {
             bill.add(
                 "function name",
@@ -209,13 +211,13 @@ impl Answer<'_> {
 
     /// A model that wraps single calls may have done so: here, unlike in a chat, nothing shows it.
     fn may_be_wrapped(&self) -> bool {
-        let Exchange { model, facts, .. } = self.exchange;
+        let MeteredExchange { model, facts, .. } = self.exchange;
         model.wraps_one && !facts.one_call
     }
 
     fn has_long_json(&self) -> bool {
         let encoding = self.exchange.model.encoding;
-        let is_long = |part: &Part| {
+        let is_long = |part: &SeenPart| {
             self.exchange.is_long_json(part.text.count(encoding).map_or(0, signed), part.text.breaks())
         };
         self.exchange.facts.json_schema && self.items.parts().any(is_long)
@@ -223,12 +225,12 @@ impl Answer<'_> {
 
     /// Why the count may be off.
     fn doubts(&self, computed: &mut Computed) {
-        let Exchange { answer, model, facts, .. } = self.exchange;
+        let MeteredExchange { stated, model, facts, .. } = self.exchange;
         let calls = self.items.calls().count();
         let texts = self.items.messages().count();
         let finish = self.finish();
-        // Answers of the API's first weeks, or from before it opened, are few and of mixed sorts.
-        let early = answer.created.is_some_and(|seconds| seconds < EARLY_RESPONSES_END);
+        // Responses of the API's first weeks, or from before it opened, are few and of mixed sorts.
+        let early = stated.created.is_some_and(|seconds| seconds < EARLY_RESPONSES_END);
         for (doubt, reason) in [
             (self.hides(), Reason::ReasoningHidden),
             (model.responses < self.exchange.needed(calls > 0), Reason::UnknownModel),
@@ -251,7 +253,7 @@ impl Answer<'_> {
             (calls > 0 && texts > 0, Reason::TextAndCall),
             (texts > 1, Reason::SeveralMessages),
             (self.has_long_json(), Reason::JsonSchema),
-            (usage_was_divided(answer, model), Reason::DividedUsage),
+            (usage_was_divided(stated, self.response, model), Reason::DividedUsage),
             (self.items.overflow, Reason::TooManyChoices),
             (!facts.complete, Reason::RequestUnread),
             (facts.compacts, Reason::Compaction),
@@ -269,20 +271,20 @@ impl Answer<'_> {
 }
 
 /// The model thinks before it speaks.
-pub(super) fn thinks(model: Model) -> bool {
+fn thinks(model: Model) -> bool {
     model.frames.thinks
 }
 
-/// From June 2025 on the service divided both numbers by the calls of an answer (input 20 of 20, output
+/// From June 2025 on the service divided both numbers by the calls of a response (input 20 of 20, output
 /// 22 of 22, to January 2026); on February 18, 2026 it did so no more. Seconds since 1970.
 const DIVIDED: std::ops::Range<u64> = 1_748_736_000..1_771_372_800;
 
-/// The service's own numbers of this answer are a part of what was used.
-pub(in crate::meter) fn usage_was_divided(answer: &answer::Answer, model: Model) -> bool {
-    let then = answer.created.is_some_and(|seconds| DIVIDED.contains(&seconds));
-    then && !model.frames.thinks && answer.items.calls().nth(1).is_some()
+/// The service's own numbers of this response are a part of what was used.
+pub(super) fn usage_was_divided(stated: &ResponseFacts, response: &ItemsReader, model: Model) -> bool {
+    let then = stated.created.is_some_and(|seconds| DIVIDED.contains(&seconds));
+    then && !model.frames.thinks && response.items.calls().nth(1).is_some()
 }
 
-fn kept(call: &Item) -> std::borrow::Cow<'_, str> {
+fn kept(call: &SeenItem) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(&call.kept)
 }

@@ -1,8 +1,8 @@
-//! What answers of chat cost, and what is said of the number.
+//! The cost of chat completions, and what is said of the number.
 
 use super::*;
 
-/// Quality, reasons and number of the output of one answer of gpt-4o, or of a model that it names.
+/// Quality, reasons and number of the output of one response of gpt-4o, or of a model that it names.
 fn answered(rules: Rules, more: &str, choice: &str) -> (Quality, String, Option<u64>) {
     let request = REQUEST.replacen('{', &format!("{{{more}"), 1);
     let model = if choice.contains("\"model\"") { "" } else { r#""model":"gpt-4o-2024-08-06","# };
@@ -69,7 +69,7 @@ fn a_call_that_was_asked_for_costs_its_arguments() {
     assert_eq!(answered(FREE, &none, SAID), doubt);
 }
 
-/// A chat's answer of this model; `choice` as in [`answered`].
+/// A chat's response of this model; `choice` as in [`answered`].
 fn answered_by(model: &str, more: &str, choice: &str) -> (Quality, String, Option<u64>) {
     answered(FREE, more, &format!(r#"{choice}}}],"model":"{model}","x":[{{"y":0"#))
 }

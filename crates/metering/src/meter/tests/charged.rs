@@ -1,4 +1,4 @@
-//! What the service says of the cost: totals that do not add up, tools, units.
+//! Costs as the service names them: totals that do not add up, tools, units.
 
 use serde_json::{Value, json};
 
@@ -133,7 +133,7 @@ fn what_tools_used_stands_beside_the_tokens() {
     }
 }
 
-/// Images between the items make the answer too long to be kept.
+/// Images between the items make the response too long to be kept.
 #[test]
 fn what_tools_used_is_read_of_a_long_answer() {
     let picture = json!({"type": "image_generation_call", "result": "A".repeat(5 << 20)});

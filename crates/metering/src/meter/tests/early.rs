@@ -1,8 +1,9 @@
 //! A prompt that is counted before it is known whether the service reports it.
 
 use super::*;
+use crate::meter::billing::Billing;
 
-/// What a request may say of usage and model.
+/// Requests that differ in usage and model.
 const ASKED: &str = r#"{"stream":true,"stream_options":{"include_usage":true},"model":"gpt-4","messages":[{"role":"user","content":"早上好, world"}]}"#;
 const NOT_ASKED: &str =
     r#"{"stream":true,"model":"gpt-4","messages":[{"role":"user","content":"早上好, world"}]}"#;
@@ -10,7 +11,7 @@ const UNNAMED: &str = r#"{"stream":true,"stream_options":{"include_usage":true},
 const NO_PROMPT: &str = r#"{"stream":true,"model":"gpt-4"}"#;
 const INPUT: &str = r#"{"stream":true,"model":"gpt-4","input":"早上好, world"}"#;
 
-/// The answer of a model of this name, in pieces; with usage or without, and to the end or not.
+/// The response of a model of this name, in pieces; with usage or without, and to the end or not.
 fn answer(api: Api, model: &str, usage: bool, pieces: usize) -> Vec<String> {
     let name = format!(r#""model":"{model}""#);
     let all = if api == Api::Responses {
@@ -39,7 +40,7 @@ fn answer(api: Api, model: &str, usage: bool, pieces: usize) -> Vec<String> {
     all.into_iter().take(pieces).collect()
 }
 
-/// What happens to one call.
+/// The life of one call.
 #[derive(Clone, Debug)]
 struct Life {
     api: Api,
@@ -49,7 +50,7 @@ struct Life {
     ending: Ending,
     /// The prompt is counted early as often as this is so: before the head, after it, after each piece.
     early: Vec<bool>,
-    /// What the deployment's last answer was by.
+    /// The model of the deployment's last response.
     known: Option<&'static str>,
 }
 
@@ -87,7 +88,7 @@ impl Life {
         count_prompt(self.api, &[Bytes::from_static(self.request.as_bytes())], model)
     }
 
-    /// Counts the prompt early, if it is time. What a checkpoint then says must be right.
+    /// Counts the prompt early, if it is time. A checkpoint must then be right.
     fn count_early(&self, meter: &mut Meter, time: usize) {
         if !self.early[time] {
             return;
@@ -101,7 +102,7 @@ impl Life {
         let (progress, _) = meter.progress();
         if let (Some(model), Source::Computed) = (meter.counting_model(), progress.accounting.input_source) {
             let right = self.counted(&model);
-            let dated = match meter.body.seen.answer.created {
+            let dated = match meter.body.response.facts.created {
                 Some(created) if meter.names_model() => right.answered_at(self.api, &model, created, false),
                 _ => right,
             };
@@ -180,7 +181,7 @@ fn a_checkpoint_knows_the_prompt_and_by_which_rules() {
     assert_eq!(told(&meter), (guessed, Quality::Estimated, vec!["input:model_assumed".into()]));
     meter.response_head(StatusCode::OK, &headers("text/event-stream"));
     meter.response_bytes(stream[..2].concat().as_bytes(), usize::MAX);
-    // The answer is another family's.
+    // The response is another family's.
     assert_eq!(told(&meter).0, None, "a number of the wrong family is none");
     assert_eq!(meter.early_need(|| None).as_deref(), Some(MODEL));
     meter.prompt_counted_early(asked.counted(MODEL), MODEL.into());

@@ -1,4 +1,4 @@
-//! What is said of the numbers of Responses answers: which are exact, and which are a bound.
+//! Which numbers of the Responses API are exact, and which are a bound.
 
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ fn an_answer_that_says_nothing_is_not_called_exact() {
     }
 }
 
-/// While the service divided its numbers by the calls of an answer, ours were not its own.
+/// While the service divided its numbers by the calls of a response, ours were not its own.
 #[test]
 fn numbers_that_the_service_divided_are_not_called_exact() {
     let calls = |count: usize, created: u64| {

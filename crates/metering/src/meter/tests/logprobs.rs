@@ -1,5 +1,5 @@
-//! Answers with `logprobs`, which are a thousand times as long as the text: what is counted is the same with
-//! them and without, however the answer is cut, and of what they take nothing is held.
+//! Responses with `logprobs`, which are a thousand times as long as the text: what is counted is the same with
+//! them and without, however the response is cut, and of what they take nothing is held.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn text(words: &[usize]) -> String {
     words.iter().map(|&word| WORDS[word]).collect()
 }
 
-/// The same answer in each shape that there is, with `logprobs` or without.
+/// The same response in each shape that there is, with `logprobs` or without.
 fn answers(words: &[usize], others: usize, with: bool) -> Vec<(Api, bool, String)> {
     let list = |words: &[usize]| if with { entries(words, others) } else { Value::Null };
     let logprobs =

@@ -1,4 +1,4 @@
-//! Answers that are too long to be held, that nobody has the time for, or that are not what they are called.
+//! Responses that are too long to be held, that there is no time for, or that are not what they are called.
 
 use super::*;
 
@@ -86,7 +86,7 @@ fn long_events_of_every_api_are_read() {
     assert!(found.accounting.reasons.contains(&"output:too_long".into()), "{:?}", found.accounting.reasons);
 }
 
-/// Nobody ended it, and its end may be another's: it is read if it is a whole document, and else not.
+/// Nothing ended it, and its end may be another's: it is read if it is a whole document, and else not.
 #[test]
 fn a_last_event_that_was_cut_says_nothing_short_or_long() {
     for text in ["Hello", &filler()] {
@@ -98,7 +98,7 @@ fn a_last_event_that_was_cut_says_nothing_short_or_long() {
     }
 }
 
-/// What is not text may be as long as it likes: the text is counted.
+/// A part that is no text may have any length: the text is counted.
 #[test]
 fn a_long_event_without_text_costs_no_count() {
     let filler = filler();
@@ -153,7 +153,7 @@ fn a_long_document_says_how_it_ended() {
     assert_eq!((told(&found), &*found.stream.finish_reasons), (WHOLE, &["max_output_tokens".into()][..]));
 }
 
-/// Nobody can follow it, but it ends as it should, and says what it cost.
+/// It cannot be followed, but it ends as it should, and says what it cost.
 #[test]
 fn what_is_malformed_in_the_middle_still_has_its_end() {
     for filler in [filler(), "A".to_owned()] {
@@ -239,7 +239,7 @@ fn an_empty_stream_and_one_that_is_no_json_stay_streams() {
     }
 }
 
-/// Nobody knows whether the end marker was there.
+/// It is not known whether the end marker was there.
 #[test]
 fn a_clean_end_in_an_unknown_coding_is_no_break() {
     let body = plain_stream();

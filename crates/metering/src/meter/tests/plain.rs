@@ -1,6 +1,7 @@
 //! Embeddings and older completions.
 
 use super::*;
+use crate::meter::body::MeteredBody;
 
 /// Output of an older completion: tokens, quality, reasons.
 fn completed(more: &str, choices: &str) -> (Option<u64>, Quality, String) {
@@ -117,12 +118,17 @@ fn case_70_embeddings_have_no_output() {
 
 #[test]
 fn nothing_of_an_embedding_is_kept() {
-    let mut body =
-        Body::new(Api::Embeddings, StatusCode::OK, &headers("application/json"), false, Bounds::default());
+    let mut body = MeteredBody::new(
+        Api::Embeddings,
+        StatusCode::OK,
+        &headers("application/json"),
+        false,
+        Bounds::default(),
+    );
     body.push(br#"{"data":[{"embedding":"#);
     for _ in 0..100 {
         body.push(&[b'9'; 64 << 10]);
         assert!(body.unread_bytes() == 0 && body.is_light());
     }
-    assert!(!body.seen.too_long);
+    assert!(!body.response.too_long);
 }

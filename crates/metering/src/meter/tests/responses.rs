@@ -1,4 +1,4 @@
-//! Responses: the same answer as a stream, as a stream without deltas, and as a document.
+//! Responses: the same response as a stream, as a stream without deltas, and as a document.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ pub(super) fn n(text: &str) -> u64 {
     crate::tokens::count(crate::tokens::Encoding::O200kBase, text)
 }
 
-/// An item of an answer of ours; its texts in the pieces in which they are streamed.
+/// An item of a response of ours; its texts in the pieces in which they are streamed.
 #[derive(Clone, Debug)]
 pub(super) enum Item {
     Message(Vec<&'static str>),
@@ -26,7 +26,7 @@ pub(super) enum Item {
     Search,
 }
 
-/// An answer of ours.
+/// A response of ours.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) items: Vec<Item>,
@@ -198,7 +198,7 @@ pub(super) fn run(body: &str) -> Usage {
     run_with(REQUEST, body, body.starts_with('{'))
 }
 
-/// What stands in the event of the answer, however it came.
+/// The event of a response is the same, however it came.
 fn said(usage: &Usage) -> (Option<u64>, Quality, Vec<SmolStr>, Vec<SmolStr>) {
     let accounting = &usage.accounting;
     (
@@ -253,7 +253,7 @@ fn what_reasons_or_searches_is_no_more_than_said() {
         let event = run(&Answer { model, ..Answer::of(items) }.stream(Sent::Everything, false));
         (event.tokens.output.unwrap(), event.accounting.output_quality)
     };
-    // An answer without an item for its reasoning has none, from gpt-5.2 on.
+    // A response without an item for its reasoning has none, from gpt-5.2 on.
     assert_eq!(output(vec![text.clone()], "gpt-5.4"), (3 + 3 + 1, Quality::Exact));
     assert_eq!(output(vec![text.clone()], "gpt-5.1"), (3 + 3 + 1, Quality::LowerBound));
     assert_eq!(output(vec![text.clone()], "gpt-5-mini"), (3 + 3 + 1, Quality::LowerBound));
@@ -320,7 +320,7 @@ fn a_custom_tool_is_the_callers_and_nothing_is_hosted() {
     assert_eq!(offered.output_quality, Quality::Estimated, "what offering it costs is not known");
 }
 
-/// What a program of the model calls, and what tools answer, are not the model's words.
+/// The calls of a program of the model's, and the results of tools, are not the model's words.
 #[test]
 fn what_others_say_is_not_counted() {
     let text = Answer::of(vec![Item::Message(vec!["Hello", ", world"])]);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::request::{content, role};
-use crate::prompt::text;
+use crate::prompt::object::text;
 
 /// A result in a list of results: JSON objects and arrays stand in it as such.
 fn result(content: Cow<'_, str>) -> Value {
@@ -23,8 +23,8 @@ pub(super) struct History<'a> {
     pub(super) names: HashMap<&'a str, i64>,
     /// Of calls that were made together: the place of their message.
     pub(super) group: HashMap<&'a str, usize>,
-    /// The answers to those, by that place.
-    pub(super) answers: HashMap<usize, Vec<Value>>,
+    /// The results of those, by that place.
+    pub(super) results: HashMap<usize, Vec<Value>>,
 }
 
 impl<'a> History<'a> {
@@ -45,7 +45,7 @@ impl<'a> History<'a> {
         }
         for message in messages.iter().filter(|message| role(message) == "tool") {
             if let Some(place) = history.group.get(text(message, "tool_call_id")) {
-                history.answers.entry(*place).or_default().push(result(content(message)));
+                history.results.entry(*place).or_default().push(result(content(message)));
             }
         }
         history

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::prompt::content;
 use crate::prompt::model::Model;
+use crate::prompt::object::{Object, text};
 use crate::prompt::tools::{Dialect, Rendered, render};
-use crate::prompt::{Object, content, text};
 
 /// The functions that a request offers, in `tools` or in the older `functions`.
 pub(super) fn functions(request: &Object) -> Vec<&Object> {
@@ -32,7 +33,7 @@ pub(super) fn messages(request: &Object) -> &[Value] {
     request.get("messages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// The `json_schema` that the answer must follow.
+/// The `json_schema` that the response must follow.
 pub(super) fn json_schema(request: &Object) -> Option<&Object> {
     let format = request.get("response_format")?;
     if text(format, "type") == "json_schema" { format.get("json_schema")?.as_object() } else { None }
@@ -47,7 +48,7 @@ pub(super) fn content(message: &Value) -> Cow<'_, str> {
     }
 }
 
-/// The same, cut where an image stands between parts. What the assistant refused is text too (12 of 12
+/// The same, cut where an image stands between parts. A refusal of the assistant's is text too (12 of 12
 /// tokens in 2 of 2).
 pub(super) fn texts(message: &Value) -> Vec<Cow<'_, str>> {
     let mut texts = content::texts(message.get("content"), |part| picture(part).is_some());

@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::request::{calls, content, functions, json_schema, messages, picture, role, speaks_and_calls};
 use crate::prompt::image::image;
 use crate::prompt::model::{Model, Proof};
+use crate::prompt::object::{Object, text};
+use crate::prompt::schema;
 use crate::prompt::tools::Rendered;
-use crate::prompt::{Object, schema, text};
 use crate::usage::Reason;
 
 /// Top-level keys that cost nothing, or what the rules say: seen in recordings, or documented as
@@ -70,7 +71,7 @@ pub(super) fn server_state(request: &Object) -> bool {
 }
 
 /// Reasons why the count may be off; none for a proven class.
-pub(super) fn doubts(request: &Object, model: Model, tools: &Rendered) -> Vec<Reason> {
+pub(super) fn reasons(request: &Object, model: Model, tools: &Rendered) -> Vec<Reason> {
     let mut doubts = Doubts { model, reasons: Vec::new() };
     let frames = model.frames;
     let called = !functions(request).is_empty() || messages(request).iter().any(is_of_calls);
@@ -224,7 +225,7 @@ impl Doubts {
             "image_url" => {
                 self.plain(part, &["type", "image_url"]);
                 let (source, detail) = picture(part).unwrap_or_default();
-                if let Some(doubt) = image(source, detail, self.model).doubt {
+                if let Some(doubt) = image(source, detail, self.model.images).doubt {
                     self.add_if(true, doubt);
                 }
             }

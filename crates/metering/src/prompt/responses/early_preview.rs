@@ -1,6 +1,6 @@
 //! The first weeks of the Responses API, when the service added to prompts what it does not add now.
 
-use crate::prompt::Model;
+use crate::prompt::model::Model;
 use crate::tokens::Encoding;
 
 /// April 2025, in seconds since 1970. From the day the API opened until about then, the service put a
@@ -19,7 +19,7 @@ const PREAMBLE_TOKENS: i64 = 18;
 const WRAPPER_TOKENS: i64 = 198;
 
 /// The tokens that the service added to a prompt that it answered at `created`; 0 now.
-pub(in crate::prompt) fn preamble(model: Model, created: u64, functions: bool) -> i64 {
+pub(crate) fn preamble(model: Model, created: u64, functions: bool) -> i64 {
     let has_one = !model.frames.thinks && model.encoding == Encoding::O200kBase;
     if !has_one || !(OPENED..EARLY_RESPONSES_END).contains(&created) {
         return 0;

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::prompt::content;
+use crate::prompt::object::{Object, text};
 use crate::prompt::tools::{Dialect, Rendered, render};
-use crate::prompt::{Object, content, text};
 
 /// The functions that a request offers. Here they are flat: name and parameters stand beside `type`.
 pub(super) fn functions(request: &Object) -> Vec<&Object> {
@@ -39,13 +40,13 @@ pub(super) fn instructions(request: &Object) -> Option<&str> {
     request.get("instructions").and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
-/// `text.format`, if it is a JSON schema that the answer must follow.
+/// `text.format`, if it is a JSON schema that the response must follow.
 pub(super) fn json_schema(request: &Object) -> Option<&Object> {
     let format = request.get("text")?.get("format")?;
     if text(format, "type") == "json_schema" { format.as_object() } else { None }
 }
 
-/// The function that the answer must call: named, or the only one where one is required.
+/// The function that the response must call: named, or the only one where one is required.
 pub(super) fn forced_function(request: &Object) -> Option<&str> {
     let choice = request.get("tool_choice")?;
     let functions = functions(request);

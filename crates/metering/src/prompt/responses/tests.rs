@@ -1,9 +1,12 @@
 //! Requests of our own: each rule with its number.
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::prompt;
-use crate::usage::Api;
-use serde_json::json;
+use crate::prompt::PromptCount;
+use crate::prompt::schema::format_text;
+use crate::usage::{Api, Reason, RuleClass};
 
 fn count(request: &Value, model: &str) -> PromptCount {
     prompt::count(Api::Responses, request.to_string().as_bytes(), model)
@@ -223,7 +226,7 @@ fn the_first_weeks() {
     };
     assert_eq!(at(1_742_000_000, false), (8 + 18, vec![Reason::EarlyResponses]));
     assert_eq!(at(1_742_000_000, true), (8 + 216, vec![Reason::EarlyResponses]));
-    // Before the API opened, nothing is an answer of the service.
+    // Before the API opened, nothing is a response of the service.
     assert_eq!(at(1_741_476_542, false), (8, vec![Reason::EarlyResponses]));
     assert_eq!(at(1_760_000_000, true), (8, vec![]));
     let chat = count(&request, "gpt-4o").answered_at(Api::ChatCompletions, "gpt-4o", 1_742_000_000, false);

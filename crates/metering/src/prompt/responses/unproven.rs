@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::request::{forced_function, items, json_schema, kind, list, pictures, role, texts, tools};
 use crate::prompt::image::image;
 use crate::prompt::model::{Model, Proof};
+use crate::prompt::object::{Object, text};
+use crate::prompt::schema;
 use crate::prompt::tools::Rendered;
-use crate::prompt::{Object, schema, text};
 use crate::usage::Reason;
 
 /// Top-level keys that cost nothing, or what the rules say.
@@ -74,7 +75,7 @@ pub(super) fn has_media(item: &Value) -> bool {
 }
 
 /// Reasons why the count may be off; none for a proven class.
-pub(super) fn doubts(request: &Object, model: Model, tools_text: &Rendered) -> Vec<Reason> {
+pub(super) fn reasons(request: &Object, model: Model, tools_text: &Rendered) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let mut doubt = |is: bool, reason| {
         if is && !reasons.contains(&reason) {
@@ -107,16 +108,16 @@ pub(super) fn doubts(request: &Object, model: Model, tools_text: &Rendered) -> V
     let schema = json_schema(request);
     doubt(schema.is_some() && items(request).iter().any(spoken), Reason::JsonSchema);
     doubt(schema.is_some_and(|format| !is_proven_schema(format)), Reason::JsonSchema);
-    for reason in history_doubts(request, model) {
+    for reason in history_reasons(request, model) {
         doubt(true, reason);
     }
     for item in items(request) {
-        for reason in item_doubts(item) {
+        for reason in item_reasons(item) {
             doubt(true, reason);
         }
         for (source, detail) in pictures(item) {
             let unknown = source.is_empty().then_some(Reason::File);
-            if let Some(reason) = unknown.or(image(source, detail, model).doubt) {
+            if let Some(reason) = unknown.or(image(source, detail, model.images).doubt) {
                 doubt(true, reason);
             }
         }
@@ -164,7 +165,7 @@ fn has_only(object: &Value, keys: &[&str]) -> bool {
 }
 
 /// Calls that are sent back.
-fn history_doubts(request: &Object, model: Model) -> Vec<Reason> {
+fn history_reasons(request: &Object, model: Model) -> Vec<Reason> {
     let items = items(request);
     let is_call = |item: &&Value| kind(item) == "function_call";
     let mut reasons = Vec::new();
@@ -188,7 +189,7 @@ fn history_doubts(request: &Object, model: Model) -> Vec<Reason> {
     reasons
 }
 
-fn item_doubts(item: &Value) -> Vec<Reason> {
+fn item_reasons(item: &Value) -> Vec<Reason> {
     if !item.is_object() {
         return vec![Reason::UnknownFields];
     }
@@ -196,13 +197,13 @@ fn item_doubts(item: &Value) -> Vec<Reason> {
         "message" => {
             let roles = ["system", "developer", "user", "assistant"];
             let known = has_only(item, &KNOWN_MESSAGE_KEYS) && roles.contains(&role(item));
-            let mut reasons = content_doubts(item.get("content"));
+            let mut reasons = content_reasons(item.get("content"));
             reasons.extend((!known).then_some(Reason::UnknownFields));
             reasons
         }
         "function_call" if has_only(item, &KNOWN_CALL_KEYS) => vec![],
         "function_call_output" if has_only(item, &KNOWN_CALL_KEYS) => {
-            let mut reasons = content_doubts(item.get("output"));
+            let mut reasons = content_reasons(item.get("output"));
             // Lists of texts have not been recorded.
             reasons.extend(item.get("output").is_some_and(Value::is_array).then_some(Reason::UnknownFields));
             reasons
@@ -223,7 +224,7 @@ fn is_hosted(kind: &str) -> bool {
     kind.ends_with("_call") || kind.ends_with("_output") || kind.starts_with("mcp_")
 }
 
-fn content_doubts(content: Option<&Value>) -> Vec<Reason> {
+fn content_reasons(content: Option<&Value>) -> Vec<Reason> {
     let parts = match content {
         Some(Value::String(_)) => return vec![],
         // One of nine is off, and all are of one program.

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::prompt::Object;
+use crate::prompt::object::Object;
 
 /// Types that are rendered.
 const TYPES_MAX: usize = 50_000;
@@ -15,12 +15,12 @@ const TEXT_BYTES_MAX: usize = 32 << 20;
 
 /// How much has been spent so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Budget {
+pub(super) struct RenderBudget {
     types: usize,
     text_bytes: usize,
 }
 
-impl Budget {
+impl RenderBudget {
     pub(super) fn add_type(&mut self) {
         self.types += 1;
     }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::prompt::Object;
+use crate::prompt::object::Object;
 
 /// Schemas nested deeper than this are not proven.
 const DEPTH_MAX: usize = 8;

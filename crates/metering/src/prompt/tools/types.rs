@@ -28,10 +28,11 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::budget::Budget;
-use super::{Dialect, comment, lines, some, some_text};
-use crate::prompt::Object;
+use super::budget::RenderBudget;
+use super::dialect::Dialect;
+use super::text::{comment, lines, some, some_text};
 use crate::prompt::json::{SPACED, to_string};
+use crate::prompt::object::Object;
 
 /// Schemas nested deeper than this are `any`.
 const DEPTH_MAX: usize = 12;
@@ -48,7 +49,7 @@ pub(super) struct Renderer<'a> {
     /// `definitions` and `$defs` of the parameters.
     definitions: [Option<&'a Object>; 2],
     dialect: Dialect,
-    pub(super) budget: Budget,
+    pub(super) budget: RenderBudget,
     /// Something was rendered in a way that too few recordings have.
     pub(super) doubtful: bool,
 }
@@ -62,7 +63,7 @@ struct ObjectMember {
 
 impl<'a> Renderer<'a> {
     /// `budget` is what is left for the request.
-    pub(super) fn new(function: &'a Object, dialect: Dialect, budget: Budget) -> Renderer<'a> {
+    pub(super) fn new(function: &'a Object, dialect: Dialect, budget: RenderBudget) -> Renderer<'a> {
         let parameters = function.get("parameters").and_then(Value::as_object);
         let definitions = ["$defs", "definitions"].map(|key| parameters?.get(key)?.as_object());
         Renderer { definitions, dialect, budget, doubtful: false }

@@ -127,7 +127,7 @@ fn longest_prefix(nodes: &[BuildNode], token: &[u8]) -> u32 {
 /// Gives each node its place, the root the first, and each node with children a base that no other
 /// has. Returns the size of the array: for any base and byte there is an entry.
 ///
-/// A node without children has base 0. What stands there are the root and its children, each one
+/// A node without children has base 0. The root and its children stand there, each one
 /// place after the byte that it would have to be led to by.
 fn place(nodes: &mut [BuildNode], order: &[usize]) -> usize {
     let mut free = Free::new();

@@ -1,0 +1,225 @@
+//! Lines in, lines out: each exchange goes through the meter twice.
+
+use std::io::{self, BufRead, Read, Write};
+
+use serde::Deserialize;
+
+use super::exchange::Recording;
+use super::explain;
+use super::output::{AccountedLine, BadLine, ReportedTokens, Sides};
+use crate::usage::{CloudEvent, EventType};
+
+/// Bytes of one line. A request with images has tens of megabytes.
+const LINE_BYTES_MAX: usize = 256 << 20;
+
+/// A byte order mark.
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
+/// `source` of the events.
+const SOURCE: &str = "//tokenweir/account";
+
+/// How to account.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The token that ends a turn is billed; `None`: it is on Azure, and not elsewhere.
+    pub end_of_turn: Option<bool>,
+    /// Say how each number came about.
+    pub explain: Explain,
+}
+
+/// Whether numbers are explained, and to whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Explain {
+    /// Not.
+    #[default]
+    No,
+    /// Each line has a member `explain`.
+    Json,
+    /// In place of each line, some lines for people.
+    Text,
+}
+
+/// How many lines were read, and how many of them were bad.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Lines read.
+    pub lines: u64,
+    /// Of these: no exchange. The command then exits with 1.
+    pub bad_lines: u64,
+}
+
+/// Accounts for each line of `input` with one line of `output`. Blank lines are passed over.
+///
+/// # Errors
+///
+/// Reading or writing fails. A bad line is no error: it gives `{"id", "error"}` and is counted.
+pub fn run(mut input: impl BufRead, output: &mut impl Write, options: &Options) -> io::Result<RunSummary> {
+    let (mut summary, mut line) = (RunSummary::default(), Vec::new());
+    let mut number = 0;
+    while let Some(read) = next_line(&mut input, &mut line)? {
+        number += 1;
+        // Editors of another system may begin a file with a byte order mark.
+        if number == 1 && line.starts_with(BOM) {
+            line.drain(..BOM.len());
+        }
+        if read.is_ok() && line.trim_ascii().is_empty() {
+            continue;
+        }
+        summary.lines += 1;
+        match read.and_then(|()| account(&line, options)) {
+            Ok(account) if options.explain == Explain::Text => {
+                output.write_all(explain::text(&account).as_bytes())?;
+            }
+            Ok(account) => serde_json::to_writer(&mut *output, &account)?,
+            Err(error) => {
+                summary.bad_lines += 1;
+                let bad = BadLine { id: id_of(&line), error: format!("line {number}: {error}") };
+                match options.explain {
+                    Explain::Text => writeln!(output, "{}", explain::bad(&bad))?,
+                    _ => serde_json::to_writer(&mut *output, &bad)?,
+                }
+            }
+        }
+        output.write_all(b"\n")?;
+    }
+    output.flush()?;
+    Ok(summary)
+}
+
+/// The next line, without holding more of it than is allowed. `None` at the end.
+fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<Result<(), String>>> {
+    line.clear();
+    let read = input.by_ref().take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', line)?;
+    if read <= LINE_BYTES_MAX || line.ends_with(b"\n") {
+        return Ok((read > 0).then_some(Ok(())));
+    }
+    line.clear();
+    input.skip_until(b'\n')?;
+    Ok(Some(Err(format!("the line is longer than {LINE_BYTES_MAX} bytes"))))
+}
+
+/// The id of a line that could not be read otherwise.
+fn id_of(line: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Id {
+        id: String,
+    }
+    serde_json::from_slice::<Id>(line).ok().map(|line| line.id)
+}
+
+fn account(line: &[u8], options: &Options) -> Result<AccountedLine, String> {
+    let exchange = Recording::parse(line)?;
+    let (event, _) = exchange.replay(options.end_of_turn, false);
+    let (blind, explanation) = exchange.replay(options.end_of_turn, true);
+    let payer = event.caller.id.clone();
+    Ok(AccountedLine {
+        computed: Sides { input: blind.tokens.input, output: blind.tokens.output },
+        reported: ReportedTokens::of(&event),
+        input_quality: blind.accounting.input_quality,
+        output_quality: blind.accounting.output_quality,
+        reasons: blind.accounting.reasons,
+        explain: (options.explain != Explain::No).then_some(explanation),
+        event: CloudEvent::new(EventType::Usage, SOURCE, exchange.id.clone(), None, payer, event),
+        id: exchange.id,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn lines(input: &str) -> (Vec<Value>, RunSummary) {
+        let mut output = Vec::new();
+        let summary = run(input.as_bytes(), &mut output, &Options::default()).unwrap();
+        (
+            String::from_utf8(output)
+                .unwrap()
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect(),
+            summary,
+        )
+    }
+
+    fn exchange(usage: &Value) -> Value {
+        let body = json!({"id": "c", "model": "gpt-4o-2024-08-06", "choices": [{"index": 0, "message": {"content": "Hello"}, "finish_reason": "stop"}], "usage": usage});
+        json!({"id": "1", "api": "chat", "azure": true, "model": "gpt-4o", "status": 200, "deployment": "d", "extra": 1,
+            "request": {"messages": [{"role": "user", "content": "Hello"}]}, "response_kind": "json", "response_body": body.to_string()})
+    }
+
+    #[test]
+    fn one_line_for_each() {
+        let fine = exchange(&json!({"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 10}));
+        let (found, summary) = lines(&format!("{fine}\n\n{{\"id\":\"x\"}}\nnonsense\n{fine}"));
+        assert_eq!(summary, RunSummary { lines: 4, bad_lines: 2 });
+        assert_eq!(found[0], found[3]);
+        assert_eq!((&found[1]["id"], &found[2]["id"]), (&json!("x"), &Value::Null));
+        assert!(found[1]["error"].is_string() && found[2]["error"].is_string());
+        let first = &found[0];
+        assert_eq!(first["computed"], json!({"input": 8, "output": 2}));
+        assert_eq!(first["reported"], json!({"input": 8, "output": 2, "total": 10}));
+        assert_eq!((&first["input_quality"], &first["reasons"]), (&json!("exact"), &json!([])));
+        let event = &first["event"];
+        assert_eq!(
+            (&event["id"], &event["source"], &event["time"]),
+            (&json!("1"), &json!(SOURCE), &Value::Null)
+        );
+        assert_eq!(event["data"]["accounting"]["input_source"], "reported");
+        assert_eq!(
+            (&event["data"]["target"]["deployment"], &event["data"]["timing"]["started_at"]),
+            (&json!("d"), &Value::Null)
+        );
+    }
+
+    #[test]
+    fn usage_does_not_leak_into_computed() {
+        let with = |usage: Value| {
+            let mut line = lines(&exchange(&usage).to_string()).0.remove(0);
+            line.as_object_mut().unwrap().retain(|key, _| key != "event" && key != "reported");
+            line
+        };
+        let plain = with(Value::Null);
+        assert_eq!(plain["computed"], json!({"input": 8, "output": 2}));
+        for usage in [
+            json!({"prompt_tokens": 999, "completion_tokens": 999, "completion_tokens_details": {"reasoning_tokens": 9}}),
+            json!(-1),
+        ] {
+            assert_eq!(with(usage), plain);
+        }
+    }
+
+    #[test]
+    fn a_number_says_what_it_is_made_of() {
+        let line = exchange(&json!({"prompt_tokens": 9, "completion_tokens": 2}));
+        let with = |explain| {
+            let options = Options { explain, ..Options::default() };
+            let mut output = Vec::new();
+            run(line.to_string().as_bytes(), &mut output, &options).unwrap();
+            String::from_utf8(output).unwrap()
+        };
+        let json: Value = serde_json::from_str(&with(Explain::Json)).unwrap();
+        for side in ["input", "output"] {
+            let parts = json["explain"][side].as_array().unwrap();
+            let sum: i64 = parts.iter().map(|part| part["tokens"].as_i64().unwrap()).sum();
+            assert_eq!(json["computed"][side], sum, "the parts make up the number");
+        }
+        let text = with(Explain::Text);
+        let expected = "1: chat_completions, gpt-4o-2024-08-06, d, rules RULES
+  input 8, exact; reported 9, 1 more
+          3  start of the answer
+          5  user message 1
+  output 2, exact; reported 2
+          1  text
+          1  end of turn
+
+";
+        assert_eq!(text, expected.replace("RULES", crate::prompt::RULES));
+        let mut bad = Vec::new();
+        let options = Options { explain: Explain::Text, ..Options::default() };
+        run(&b"{\"id\":\"x\\u001b\"}\n\nnonsense\n"[..], &mut bad, &options).unwrap();
+        let bad = String::from_utf8(bad).unwrap();
+        assert!(bad.starts_with("no exchange: x\\u{1b}: line 1: `api` is missing: chat"), "{bad}");
+        assert!(bad.contains("\n\nno exchange: line 3: is no JSON: "), "{bad}");
+    }
+}

@@ -1,0 +1,86 @@
+//! The commands, and lines that can be copied: for `--help` and for errors of the command line. `tests/cli` runs
+//! those that need nothing but what is in the repository.
+
+use strum::{EnumString, IntoStaticStr, VariantNames};
+
+/// A command of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub(super) enum Subcommand {
+    Serve,
+    Demo,
+    Events,
+    Report,
+    Verify,
+    Drain,
+    Account,
+    Count,
+    Check,
+    Schema,
+    Health,
+}
+
+/// The examples of the program itself.
+const EXAMPLES: &[&str] = &["tokenweir demo", "tokenweir serve --upstream https://NAME.openai.azure.com"];
+
+impl Subcommand {
+    /// The word that one types.
+    pub(super) fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// The command in use; the first line is the one that errors show.
+    fn examples(self) -> &'static [&'static str] {
+        match self {
+            Subcommand::Serve => &[
+                "tokenweir serve --upstream https://NAME.openai.azure.com",
+                "tokenweir serve --config /etc/tokenweir.toml",
+            ],
+            Subcommand::Demo => &["tokenweir demo --seconds 20"],
+            Subcommand::Events => &[
+                "tokenweir events --ledger /var/lib/tokenweir/ledger",
+                "tokenweir events --ledger /var/lib/tokenweir/ledger --follow",
+            ],
+            Subcommand::Report => &[
+                "tokenweir report --ledger /var/lib/tokenweir/ledger --by caller,day",
+                "tokenweir report --kafka-brokers localhost:9092 --prices prices.csv --format csv",
+            ],
+            Subcommand::Verify => &[
+                "tokenweir verify --ledger /var/lib/tokenweir/ledger",
+                "tokenweir verify --kafka-brokers localhost:9092 --allow-open --allow-repeats",
+                "tokenweir events | tokenweir verify -",
+            ],
+            Subcommand::Drain => {
+                &["tokenweir drain --ledger /var/lib/tokenweir/ledger --kafka-brokers localhost:9092"]
+            }
+            Subcommand::Account => {
+                &["tokenweir account --explain fixtures/account/exchange.jsonl", "tokenweir schema exchange"]
+            }
+            Subcommand::Count => &[
+                "echo 'Hello, world' | tokenweir count --model gpt-4o",
+                "tokenweir count --model gpt-4o FILE",
+            ],
+            Subcommand::Check => &[
+                "tokenweir check --config /etc/tokenweir.toml --print",
+                "tokenweir check --upstream https://NAME.openai.azure.com",
+            ],
+            Subcommand::Schema => {
+                &["tokenweir schema event", "tokenweir schema config", "tokenweir schema exchange"]
+            }
+            Subcommand::Health => {
+                &["tokenweir health", "tokenweir health --url http://127.0.0.1:9464/readyz"]
+            }
+        }
+    }
+}
+
+/// The examples of a command; those of the program for a word that is none.
+pub(super) fn examples_of(command: &str) -> &'static [&'static str] {
+    command.parse().map_or(EXAMPLES, Subcommand::examples)
+}
+
+/// The end of `--help`.
+pub(super) fn examples_help(command: &str) -> String {
+    let lines: Vec<String> = examples_of(command).iter().map(|line| format!("\n  {line}")).collect();
+    format!("Examples:{}", lines.concat())
+}
