@@ -59,7 +59,9 @@ impl OpenError {
     pub fn errno(&self) -> Option<i32> {
         use rusqlite::ErrorCode;
         let errno = match self {
-            OpenError::Io { error, .. } => return error.raw_os_error(),
+            OpenError::Io { error, .. } | OpenError::Database { error: StoreError::Sync(error), .. } => {
+                return error.raw_os_error();
+            }
             OpenError::Database { error: StoreError::Sqlite(error), .. } => {
                 match error.sqlite_error_code()? {
                     ErrorCode::DiskFull => Errno::NOSPC,
@@ -110,6 +112,9 @@ pub enum StoreError {
     /// Another process has been reading for so long that the WAL cannot be cut.
     #[error("a reader keeps the WAL from being cut; no transaction of a reader may stay open")]
     ReaderInWal,
+    /// What was committed could not be made durable.
+    #[error("the WAL cannot be synced: {0}")]
+    Sync(std::io::Error),
     /// It was closed after an error and could not be opened again yet.
     #[error("the database is not open")]
     Closed,
@@ -120,6 +125,7 @@ impl StoreError {
     pub(super) fn is_full(&self) -> bool {
         match self {
             StoreError::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            StoreError::Sync(error) => error.kind() == std::io::ErrorKind::StorageFull,
             _ => false,
         }
     }
@@ -137,7 +143,7 @@ impl StoreError {
                 error,
                 Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..) | Error::Utf8Error(..)
             ),
-            StoreError::ReaderInWal | StoreError::Closed => false,
+            StoreError::ReaderInWal | StoreError::Sync(_) | StoreError::Closed => false,
         }
     }
 }

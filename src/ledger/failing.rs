@@ -1,7 +1,7 @@
 //! The state in which nothing can be stored, and the way out of it.
 //!
 //! ```text
-//!             a transaction fails                      opened, tidied, room again:
+//!        a transaction or a sync fails                 opened, tidied, room again:
 //!   healthy ----------------------> failing            one transaction stores the sums
 //!      ^                              |  ^ |                          |
 //!      |                              |  '-' a try every 0.1 s .. 1 s |

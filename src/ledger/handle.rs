@@ -16,6 +16,7 @@ use super::options::{DATABASE, LedgerOptions};
 use super::queue::OpQueue;
 use super::quota::Quota;
 use super::stats::LedgerStats;
+use super::syncer::Syncer;
 use super::writer::{self, Writer};
 use super::{filesystem, quarantine};
 use metering::usage::{Progress, Settled, Usage};
@@ -32,7 +33,8 @@ struct Handle {
     source: String,
     boot: Uuid,
     queue: Arc<OpQueue>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    syncer: Arc<Syncer>,
+    threads: Mutex<Option<(JoinHandle<()>, JoinHandle<()>)>>,
     lock: Mutex<Option<DirLock>>,
 }
 
@@ -68,13 +70,10 @@ impl Ledger {
         let quota = writer::quota(&options);
         let queue = Arc::new(OpQueue::new(options.slots, &quota));
         let writer = open_writer(&options, quota, &queue, &lock)?;
-        let (source, boot) = (writer.source().to_owned(), writer.boot());
-        let thread = std::thread::Builder::new()
-            .name("tw-ledger".to_owned())
-            .spawn(move || writer.run())
-            .map_err(|error| OpenError::Io { path: options.dir.clone(), error })?;
-        let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
-        let inner = Handle { dir: options.dir, source, boot, queue, writer, lock };
+        let (source, boot, syncer) = (writer.source().to_owned(), writer.boot(), writer.syncer());
+        let threads = start(writer).map_err(|error| OpenError::Io { path: options.dir.clone(), error })?;
+        let (threads, lock) = (Mutex::new(Some(threads)), Mutex::new(Some(lock)));
+        let inner = Handle { dir: options.dir, source, boot, queue, syncer, threads, lock };
         Ok(Ledger { inner: Arc::new(inner) })
     }
 
@@ -122,10 +121,22 @@ impl Ledger {
         self.inner.queue.on_commit(Box::new(observe));
     }
 
-    /// Position of the last committed event. Blocks until it is beyond `after`, the writer has
-    /// ended, or `timeout` is over.
-    pub fn wait_committed(&self, after: u64, timeout: Duration) -> u64 {
-        self.inner.queue.wait_committed(after, timeout)
+    /// Calls `observe` on the syncer's thread with the duration of every sync. The first observer wins; a second
+    /// one is ignored.
+    pub fn on_sync(&self, observe: impl Fn(Duration) + Send + Sync + 'static) {
+        self.inner.queue.on_sync(Box::new(observe));
+    }
+
+    /// Position of the last event that is stored: it survives the death of this process. Blocks until it is beyond
+    /// `after`, the writer has ended, or `timeout` is over.
+    pub fn wait_stored(&self, after: u64, timeout: Duration) -> u64 {
+        self.inner.queue.wait_stored(after, timeout)
+    }
+
+    /// Position of the last event that is durable: it survives a loss of power, and may be published. Blocks as
+    /// [`Ledger::wait_stored`] does.
+    pub fn wait_synced(&self, after: u64, timeout: Duration) -> u64 {
+        self.inner.queue.wait_synced(after, timeout)
     }
 
     /// Every event up to this position is delivered or refused.
@@ -146,7 +157,7 @@ impl Ledger {
     }
 
     /// Stores everything handed over so far and the boot's last control event. Blocks until that
-    /// is committed or has failed for good. No call is accepted from here on; marks still are.
+    /// is durable or has failed for good. No call is accepted from here on; marks still are.
     ///
     /// If a call is still open, no last control event is written: the next start settles the
     /// call and writes it.
@@ -165,6 +176,13 @@ impl Ledger {
     pub fn close(&self) -> Result<(), CloseError> {
         self.inner.close()
     }
+}
+
+/// Starts the writer and the syncer.
+fn start(writer: Writer) -> std::io::Result<(JoinHandle<()>, JoinHandle<()>)> {
+    let (syncer, thread) = (writer.syncer(), |name: &str| std::thread::Builder::new().name(name.to_owned()));
+    let syncs = thread("tw-sync").spawn(move || syncer.run())?;
+    Ok((thread("tw-ledger").spawn(move || writer.run())?, syncs))
 }
 
 /// Opens the database, or begins a new one if the one that is there cannot be used.
@@ -196,11 +214,13 @@ impl Handle {
     fn close(&self) -> Result<(), CloseError> {
         let finished = self.queue.finish();
         self.queue.stop();
-        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("the ledger's writer panicked");
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((writer, syncer)) = threads {
+            let wrote = writer.join();
+            self.syncer.stop();
+            if wrote.and(syncer.join()).is_err() {
+                tracing::error!("a thread of the ledger panicked");
+            }
         }
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         finished

@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
+use super::options::DATABASE;
 
 /// Name of the lock within the directory.
 const LOCK: &str = "lock";
@@ -42,8 +43,7 @@ pub(super) struct Marker {
 impl DirLock {
     /// Makes the directory if it is absent and locks it.
     pub(super) fn take(dir: &Path) -> Result<DirLock, OpenError> {
-        let make = DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir);
-        make.map_err(|error| OpenError::Io { path: dir.to_owned(), error })?;
+        make_dir(dir)?;
         let path = dir.join(LOCK);
         let mut file = open_private(&path)?;
         match file.try_lock() {
@@ -83,6 +83,26 @@ impl Marker {
         if let Err(error) = written.and_then(|()| self.file.sync_data()) {
             tracing::warn!(%error, "the lock file cannot be written; after a crash nobody would know that calls were summed");
         }
+    }
+}
+
+/// Makes a directory if it is absent. As long as there is no ledger in it, its own name and those above it are made
+/// durable: all of it would be gone after a loss of power, with events that were published.
+fn make_dir(dir: &Path) -> Result<(), OpenError> {
+    let io = |error| OpenError::Io { path: dir.to_owned(), error };
+    DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(io)?;
+    if !dir.join(DATABASE).exists() {
+        let dir = dir.canonicalize().map_err(io)?;
+        dir.ancestors().skip(1).try_for_each(sync_parent)?;
+    }
+    Ok(())
+}
+
+/// Syncs a directory that others may have made; one that may not be read was made by them.
+fn sync_parent(dir: &Path) -> Result<(), OpenError> {
+    match sync_dir(dir) {
+        Err(OpenError::Io { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
     }
 }
 

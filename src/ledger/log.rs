@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::error::StoreError;
+use super::syncer::Mark;
 use metering::usage::{Control, SCHEMA_VERSION, TokenTotals};
 
 /// The state of the log, as the last committed transaction left it.
@@ -62,6 +63,23 @@ impl Log {
     /// The log of a new ledger.
     pub(super) fn new(boot: Uuid) -> Log {
         Log { last: 0, mark: 0, swept: 0, commits: 0, boot: BootTotals::new(boot) }
+    }
+
+    /// How far it has come.
+    pub(super) fn reached(&self) -> Mark {
+        Mark { commits: self.commits, position: self.last }
+    }
+
+    /// What is known to be durable of a ledger that a process left: what it delivered was.
+    pub(super) fn delivered(&self) -> Mark {
+        Mark { commits: 0, position: self.mark }
+    }
+
+    /// Goes back to an earlier state of the same boot, whose totals stay what they were.
+    pub(super) fn fall_back_to(&mut self, found: &Log) {
+        (self.last, self.commits, self.swept) = (found.last, found.commits, found.swept);
+        self.mark = self.mark.min(found.last);
+        self.boot.degraded = true;
     }
 
     /// Takes the next position and the next sequence.

@@ -1,9 +1,13 @@
 //! The only door through which usage becomes durable.
 //!
 //! The ledger is an outbox in SQLite: calls that are open, and events that are final. One thread
-//! (`tw-ledger`) writes, one transaction for everything that came in during 10 ms, and no call waits
+//! (`tw-ledger`) writes, one transaction for everything that came in during 4 ms, and no call waits
 //! for it: a call reserves its place in a bounded queue before it begins, so telling the ledger that
 //! it opened and what it used can neither block nor fail.
+//!
+//! No transaction waits for the disk either. What is committed is *stored*: it survives the death of the process.
+//! A second thread (`tw-sync`) makes it *synced* behind the writer, every 10 ms: it survives a loss of power, and only
+//! then it is published, so no event on a topic is ever unknown to its ledger.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -20,6 +24,7 @@
 //! | `integrity` | whether a database is a whole ledger, as far as that can be known at once |
 //! | `quarantine` | a database that cannot be used is moved out of the way |
 //! | `writer` | the thread: what is written when, and the way out of the failing state |
+//! | `syncer` | the thread that makes durable what is stored, and the mark that follows |
 //! | `storage` | the database, what became of a transaction, and how much room is left |
 //! | `failing` | the state in which nothing can be stored: when to try again |
 //! | `status_log` | the log lines of that state |
@@ -53,6 +58,7 @@ mod status_log;
 mod storage;
 mod store;
 mod sums;
+mod syncer;
 mod writer;
 
 #[cfg(test)]

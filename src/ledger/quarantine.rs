@@ -95,6 +95,11 @@ fn free_name(path: &Path, time: Timestamp) -> Result<PathBuf, OpenError> {
     })
 }
 
+/// The WAL of a database.
+pub(super) fn wal_of(path: &Path) -> PathBuf {
+    beside(path, COMPANIONS[0])
+}
+
 fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);

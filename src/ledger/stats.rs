@@ -21,6 +21,8 @@ pub struct LedgerStats {
     pub delivered: u64,
     /// Events that the broker refused for good.
     pub refused: u64,
+    /// Events stored and not durable yet: they survive the process, and a loss of power takes them.
+    pub unsynced: u64,
     /// Events stored and neither delivered nor refused, those of earlier boots included.
     pub undelivered: u64,
     /// When the first of these was stored, as of a second ago; `None` if there is none.

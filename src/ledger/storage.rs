@@ -1,7 +1,9 @@
 //! The database and its room: what a transaction left behind, what is deleted, how much more can be stored.
 //!
 //! A transaction that reported an error is *in doubt*: it may be committed nevertheless. Its batch is held
-//! here until the database can be opened again and says so ([`Storage::reopen`]).
+//! here until the database can be opened again and says so ([`Storage::reopen`]). What was committed before it is
+//! *stored*, and durable once the `syncer` has synced it. If that fails, the database is closed just the same: opening
+//! it again copies what can be read of the WAL into the database, syncs that, and begins another WAL.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use super::quota::{Quota, Volume, file_bytes};
 use super::recover::recover;
 use super::retain::Retention;
 use super::store::Store;
+use super::syncer::{Mark, Syncer};
 
 /// How often the ledger is measured, and after how many events at the latest: measuring costs as
 /// much as storing two of them.
@@ -35,6 +38,7 @@ const TIDY_STEPS: usize = 16;
 /// The database, as its only writer has it.
 pub(super) struct Storage {
     queue: Arc<OpQueue>,
+    pub(super) syncer: Arc<Syncer>,
     pub(super) dir: PathBuf,
     pub(super) quota: Quota,
     pub(super) source: String,
@@ -50,6 +54,8 @@ pub(super) struct Storage {
     stored_counts: bool,
     /// The mark when this boot began.
     mark_before: u64,
+    /// Bytes in the WAL that were there when it was copied last.
+    wal_left: u64,
     /// Events stored since the ledger was measured, and when to do it again.
     unmeasured: u64,
     measure_at: Instant,
@@ -91,7 +97,7 @@ impl Storage {
             Err(error) if error.is_full() && ballast.release() => begin(options, &quota, boot, was_degraded)?,
             begun => begun?,
         };
-        let Begun { store, source, log, stored_counts } = begun;
+        let Begun { store, source, log, stored_counts, synced } = begun;
         marker.set(false);
         if let Err(error) = ballast.make() {
             tracing::warn!(dir = %options.dir.display(), bytes = quota.ballast, %error,
@@ -99,6 +105,7 @@ impl Storage {
         }
         let now = Instant::now();
         let mut storage = Storage {
+            syncer: Arc::new(Syncer::new(Arc::clone(&queue))),
             queue,
             dir: options.dir.clone(),
             quota,
@@ -110,6 +117,7 @@ impl Storage {
             ballast,
             retention: Retention::new(options.keep, now),
             stored_counts,
+            wal_left: 0,
             unmeasured: 0,
             measure_at: now,
             oldest_at: now,
@@ -117,6 +125,7 @@ impl Storage {
             faults: Faults::default(),
         };
         storage.publish_state(0, None);
+        storage.hand_to_syncer(synced);
         storage.measure()?;
         Ok(storage)
     }
@@ -154,6 +163,30 @@ impl Storage {
     fn committed(&mut self, batch: &Batch, log: Log, took: Option<Duration>) {
         self.log = log;
         self.publish_state(batch.closed.len(), took);
+        self.syncer.stored(self.log.reached());
+    }
+
+    /// Has the syncer work on the database that is open, of which all up to `synced` is durable.
+    fn hand_to_syncer(&self, synced: Mark) {
+        if let Some(store) = &self.store {
+            self.syncer.opened(store.wal(), synced, self.log.reached());
+        }
+    }
+
+    /// Why what is stored could not be made durable, if that has failed.
+    pub(super) fn sync_failure(&self) -> Option<OpenError> {
+        self.syncer.failure().map(|error| self.database(StoreError::Sync(error)))
+    }
+
+    /// Waits until all that is stored is durable.
+    pub(super) fn sync(&self) -> Result<(), OpenError> {
+        self.syncer.sync();
+        self.sync_failure().map_or(Ok(()), Err)
+    }
+
+    /// Everything is durable that was stored by so many transactions.
+    pub(super) fn is_synced(&self, commits: u64) -> bool {
+        self.syncer.synced_commits() >= commits
     }
 
     fn publish_state(&self, settled: usize, took: Option<Duration>) {
@@ -172,6 +205,7 @@ impl Storage {
     /// Something failed: the connection is closed, since after an error of a sync nothing it says
     /// can be relied on.
     pub(super) fn close_after(&mut self, error: &OpenError) -> AfterError {
+        self.syncer.closed();
         // Before the connection is closed: that copies the WAL, which may need the room.
         let full = self.volume_is_full(error);
         let released = full && self.ballast.release();
@@ -201,14 +235,51 @@ impl Storage {
         }
         self.store = Some(store);
         self.limit(self.quota.database)?;
-        let Some(batch) = self.doubt.take() else { return Ok(None) };
-        match found.filter(|log| log.boot.id == self.log.boot.id && log.commits == self.log.commits + 1) {
-            Some(log) => {
-                self.committed(&batch, log, None);
-                Ok(None)
-            }
-            None => Ok(Some(batch)),
+        let found = found.filter(|log| log.boot.id == self.log.boot.id);
+        if let Some(log) = &found
+            && log.commits < self.log.commits
+        {
+            self.go_on_without_what_is_gone(log);
         }
+        let batch = match (self.doubt.take(), found) {
+            (Some(batch), Some(log)) if log.commits == self.log.commits + 1 => {
+                self.committed(&batch, log, None);
+                None
+            }
+            (doubt, _) => doubt,
+        };
+        // All that is there was copied from the WAL just now, and synced.
+        self.hand_to_syncer(self.log.reached());
+        Ok(batch)
+    }
+
+    /// Transactions were stored, could not be synced, and are not there any more: the system dropped what it could
+    /// not write. Nothing of them was published. Their positions are given again, their sequences are not: whoever
+    /// reads the topic sees that rows are missing.
+    fn go_on_without_what_is_gone(&mut self, found: &Log) {
+        tracing::error!(
+            dir = %self.dir.display(),
+            events = self.log.last.saturating_sub(found.last),
+            "events that were stored could not be written to the disk and are lost"
+        );
+        self.log.fall_back_to(found);
+        self.publish_state(0, None);
+    }
+
+    /// Copies the WAL into a database of so many bytes, if it is time. The writer waits for that, so that all of the
+    /// WAL is copied and it can be begun anew. Returns the bytes that are still in it: it is begun anew by the next
+    /// transaction, or a reader has kept it.
+    fn copy_wal(&self, store: &Store, database: u64) -> Result<u64, StoreError> {
+        let used = store.wal_used()?;
+        let left = self.wal_left.min(used);
+        let growth = database.saturating_sub(file_bytes(&self.dir.join(DATABASE)));
+        if used - left < self.quota.wal_copy
+            || !self.quota.is_wal_due(used, growth, self.syncer.takes(), self.free())
+        {
+            return Ok(left);
+        }
+        store.copy_wal()?;
+        Ok(used)
     }
 
     /// Looks at how much room is left after `events` were stored, and deletes a few delivered ones
@@ -258,8 +329,8 @@ impl Storage {
             space = self.space()?;
         }
         // A ballast that cannot be made, for whatever reason, must not matter where there is plenty.
-        let plenty = 4 * (self.quota.ballast + self.quota.wal);
-        let volume = space.free >= plenty || (self.ballast.held() && space.free >= self.quota.wal / 2);
+        let plenty = 4 * (self.quota.ballast + self.quota.wal_kept);
+        let volume = space.free >= plenty || (self.ballast.held() && space.free >= self.quota.wal_kept / 2);
         if self.wal_bytes() > self.quota.wal
             && let Some(store) = &self.store
         {
@@ -277,7 +348,7 @@ impl Storage {
         let size = self.store.as_ref().map(Store::size).transpose();
         let size = size.map_err(|error| self.database(error))?.unwrap_or_default();
         let free = self.free();
-        let reach = size.bytes.saturating_add(free.saturating_sub(self.quota.wal));
+        let reach = size.bytes.saturating_add(free.saturating_sub(self.quota.wal_kept));
         Ok(SpaceUse { used: size.used, reach: reach.min(self.quota.events), free })
     }
 
@@ -289,7 +360,8 @@ impl Storage {
 
     fn volume_is_full(&self, error: &OpenError) -> bool {
         let free = self.free();
-        free < self.quota.ballast || (error.is_full() && free < 2 * (self.quota.ballast + self.quota.wal))
+        free < self.quota.ballast
+            || (error.is_full() && free < 2 * (self.quota.ballast + self.quota.wal_kept))
     }
 
     /// Tells others how large the ledger is, and returns the bytes of the database in use. Cuts a
@@ -303,11 +375,13 @@ impl Storage {
             if wal > self.quota.wal && size.bytes + wal > self.quota.database + self.quota.wal {
                 store.settle_wal()?;
             }
+            let left = self.copy_wal(store, size.bytes)?;
             let now = Instant::now();
             let oldest = if now < self.oldest_at { None } else { Some(store.stored_at(self.log.mark)?) };
-            Ok((size.used, oldest))
+            Ok((size.used, oldest, left))
         };
-        let (used, oldest) = measured().map_err(|error| self.database(error))?;
+        let (used, oldest, left) = measured().map_err(|error| self.database(error))?;
+        self.wal_left = left;
         if let Some(oldest) = oldest {
             self.oldest_at = Instant::now() + OLDEST_EVERY;
             self.queue.measured_oldest(oldest);
@@ -330,6 +404,8 @@ struct Begun {
     source: String,
     log: Log,
     stored_counts: bool,
+    /// What is durable for certain.
+    synced: Mark,
 }
 
 fn begin(options: &LedgerOptions, quota: &Quota, boot: Uuid, was_degraded: bool) -> Result<Begun, OpenError> {
@@ -341,6 +417,7 @@ fn begin(options: &LedgerOptions, quota: &Quota, boot: Uuid, was_degraded: bool)
     let recovered = recover(&mut store, &source, boot, !options.publishes, was_degraded);
     let (log, found) = recovered.map_err(database)?;
     store.bound(quota).and_then(|()| store.limit(quota.events)).map_err(database)?;
+    let synced = if was_degraded { settle(&store, &log).map_err(database)? } else { log.delivered() };
     let stored_counts = !options.publishes && found.undelivered == 0;
     if found.crashed > 0 {
         tracing::warn!(calls = found.crashed, "calls of a process that died are settled as crashed");
@@ -354,7 +431,17 @@ fn begin(options: &LedgerOptions, quota: &Quota, boot: Uuid, was_degraded: bool)
             "events wait for a broker, but none is configured: all are kept until `drain` or a start with one"
         );
     }
-    Ok(Begun { store, source, log, stored_counts })
+    Ok(Begun { store, source, log, stored_counts, synced })
+}
+
+/// Makes durable what a process left behind for which something had failed: a sync of its WAL may succeed now although
+/// the system has dropped what it should have covered. What is left to the syncer comes back as not synced.
+fn settle(store: &Store, log: &Log) -> Result<Mark, StoreError> {
+    match store.settle_wal() {
+        Ok(()) => Ok(log.reached()),
+        Err(StoreError::ReaderInWal) => Ok(log.delivered()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Errors that a test asks for.

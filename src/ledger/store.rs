@@ -5,7 +5,9 @@
 //! row in `open` is not deleted at once: picked one by one, each deletion would rewrite a page of
 //! its own. They are swept in thousands; until then `event.call` says which are over.
 
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -34,6 +36,12 @@ const CACHE_KIB: i32 = 8_192;
 /// How long to wait for another process that recovers or copies the WAL.
 const BUSY_MS: u64 = 5_000;
 
+/// How long a copy of the WAL waits for readers: their transactions take a millisecond, and calls end meanwhile.
+const COPY_BUSY_MS: u64 = 5;
+
+/// What stands before each page in the WAL (SQLite, "The WAL File Format").
+const FRAME_HEAD_BYTES: u64 = 24;
+
 /// Prepared statements kept: more than this module has.
 const STATEMENTS: usize = 32;
 
@@ -42,6 +50,8 @@ const STATEMENTS: usize = 32;
 pub(super) struct Store {
     db: Connection,
     page_bytes: u64,
+    /// The WAL, to be synced by another thread.
+    wal: Arc<File>,
 }
 
 /// Bytes of the database.
@@ -65,19 +75,15 @@ impl Store {
             tracing::error!(wal = %wal.display(), "a WAL without its database was moved aside");
         }
         drop(open_private(path)?);
-        if let Some(dir) = path.parent() {
-            sync_dir(dir)?;
-        }
         let database = |error| OpenError::Database { path: path.to_owned(), error };
-        let db = Connection::open(path).map_err(|error| database(error.into()))?;
-        let mut store = Store { db, page_bytes: u64::from(PAGE_BYTES) };
-        let found = store.prepare().map_err(database)?;
+        let mut db = Connection::open(path).map_err(|error| database(error.into()))?;
+        let found = prepare(&db).map_err(database)?;
         match schema::standing(found, schema::VERSION) {
             Standing::Current => {}
             Standing::Empty => {
                 let replaces = quarantine::latest(path)?;
                 let name = replaces.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
-                schema::create(&mut store.db, name.as_deref()).map_err(database)?;
+                schema::create(&mut db, name.as_deref()).map_err(database)?;
             }
             Standing::Older => {
                 tracing::warn!(
@@ -85,35 +91,21 @@ impl Store {
                     to = schema::VERSION,
                     "the ledger is brought to a newer version"
                 );
-                schema::migrate(&mut store.db, found, schema::STEPS).map_err(database)?;
+                schema::migrate(&mut db, found, schema::STEPS).map_err(database)?;
             }
             Standing::Newer => return Err(OpenError::Newer { found, known: schema::VERSION }),
             Standing::Impossible => {
                 return Err(database(StoreError::Damaged(format!("user_version is {found}"))));
             }
         }
-        integrity::check(&store.db).map_err(database)?;
-        Ok(store)
+        integrity::check(&db).map_err(database)?;
+        let wal = open_wal(path)?;
+        Ok(Store { db, page_bytes: u64::from(PAGE_BYTES), wal })
     }
 
-    /// Sets the connection up and returns the version found; 0 in a new database. Nothing is
-    /// written before it is known whose the database is.
-    fn prepare(&self) -> Result<i64, StoreError> {
-        self.db.busy_timeout(Duration::from_millis(BUSY_MS))?;
-        self.db.set_prepared_statement_cache_capacity(STATEMENTS);
-        integrity::check_owner(&self.db)?;
-        let found = schema::version(&self.db)?;
-        if matches!(schema::standing(found, schema::VERSION), Standing::Newer | Standing::Impossible) {
-            return Ok(found);
-        }
-        // The page size counts only while the file is empty, and before WAL mode.
-        self.db.execute_batch(&format!(
-            "PRAGMA page_size = {PAGE_BYTES};
-             PRAGMA journal_mode = WAL;
-             PRAGMA synchronous = FULL;
-             PRAGMA cache_size = -{CACHE_KIB};"
-        ))?;
-        Ok(found)
+    /// The WAL: whoever syncs it makes durable what was committed before.
+    pub(super) fn wal(&self) -> Arc<File> {
+        Arc::clone(&self.wal)
     }
 
     /// The name of the database that was moved aside for this one, if one was.
@@ -151,7 +143,7 @@ impl Store {
         }
         // That the WAL was cut is not durable yet. After a power cut it could be back, without the
         // frames that a failed sync lost, and its older pages would cover those just copied. A commit
-        // begins a new WAL over it, and syncs that.
+        // begins a new WAL over it, and syncs its header: no older page counts from there on.
         self.db.pragma_update(None, "user_version", schema::VERSION)?;
         Ok(())
     }
@@ -159,12 +151,28 @@ impl Store {
     /// Holds the database and its WAL to their parts of the room.
     pub(super) fn bound(&mut self, quota: &Quota) -> Result<(), StoreError> {
         self.page_bytes = unsigned(self.db.pragma_query_value(None, "page_size", |row| row.get(0))?).max(1);
-        let pages = (quota.wal_copy / self.page_bytes).max(1);
+        // SQLite would copy in the midst of any commit, and ignore what goes wrong with that.
         self.db.execute_batch(&format!(
-            "PRAGMA wal_autocheckpoint = {pages}; PRAGMA journal_size_limit = {};",
-            quota.wal
+            "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {};",
+            quota.wal_kept
         ))?;
         Ok(())
+    }
+
+    /// Bytes of the WAL that were written since it was begun anew.
+    pub(super) fn wal_used(&self) -> Result<u64, StoreError> {
+        let mut ask = self.db.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
+        let frames: i64 = ask.query_row([], |row| row.get("log"))?;
+        Ok(unsigned(frames) * (self.page_bytes + FRAME_HEAD_BYTES))
+    }
+
+    /// Copies the WAL into the database and syncs both, in SQLite's order; the next commit begins the WAL anew. A
+    /// reader that stays for long has it left for another time.
+    pub(super) fn copy_wal(&self) -> Result<(), StoreError> {
+        self.db.busy_timeout(Duration::from_millis(COPY_BUSY_MS))?;
+        let copied = self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        self.db.busy_timeout(Duration::from_millis(BUSY_MS))?;
+        Ok(copied?)
     }
 
     /// Bytes that the database may have from now on. Less than it has is not possible, and means
@@ -259,6 +267,35 @@ impl Store {
         tx.commit()?;
         Ok(unsigned(last))
     }
+}
+
+/// Sets a connection up and returns the version found; 0 in a new database. Nothing is written before it is known
+/// whose the database is.
+fn prepare(db: &Connection) -> Result<i64, StoreError> {
+    db.busy_timeout(Duration::from_millis(BUSY_MS))?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    integrity::check_owner(db)?;
+    let found = schema::version(db)?;
+    if matches!(schema::standing(found, schema::VERSION), Standing::Newer | Standing::Impossible) {
+        return Ok(found);
+    }
+    // The page size counts only while the file is empty, and before WAL mode. NORMAL: a commit is durable when the
+    // WAL is synced (`syncer`), and a copy of the WAL syncs both files itself.
+    db.execute_batch(&format!(
+        "PRAGMA page_size = {PAGE_BYTES};
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = NORMAL;
+         PRAGMA cache_size = -{CACHE_KIB};"
+    ))?;
+    Ok(found)
+}
+
+/// Opens the WAL of a database that is open, and makes the names of both files durable.
+fn open_wal(path: &Path) -> Result<Arc<File>, OpenError> {
+    let path = quarantine::wal_of(path);
+    let wal = File::open(&path).map_err(|error| OpenError::Io { path: path.clone(), error })?;
+    path.parent().map_or(Ok(()), sync_dir)?;
+    Ok(Arc::new(wal))
 }
 
 /// A transaction that appends events. Dropped without [`Append::commit`], it leaves nothing.
@@ -369,7 +406,7 @@ impl Append<'_> {
         Ok(())
     }
 
-    /// Makes it durable and returns the log as it now stands.
+    /// Commits, and returns the log as it now stands. The syncer makes it durable.
     pub(super) fn commit(mut self) -> Result<Log, StoreError> {
         self.log.commits += 1;
         let log = text(&mut self.buffer, &self.log)?;

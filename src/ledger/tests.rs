@@ -220,6 +220,48 @@ fn what_a_failed_sync_left_is_not_settled_while_a_reader_keeps_it_in_the_wal() {
     store.settle_wal().unwrap();
 }
 
+/// The system drops what it could not write, and the file then holds what it held before. Nothing of that was
+/// published, and the gap in the sequence says that it is missing.
+#[test]
+fn what_is_gone_with_a_failed_sync_leaves_a_gap_and_no_number_is_given_twice() {
+    let mut rig = Rig::new();
+    let one_call = |rig: &mut Rig| {
+        let id = Uuid::now_v7();
+        rig.store(Pending { ops: [open_op(id), settle_op(id)].into_iter().collect(), ..Pending::default() });
+    };
+    rig.start();
+    one_call(&mut rig);
+    let (files, names) = (tempfile::tempdir().unwrap(), [DATABASE.to_owned(), format!("{DATABASE}-wal")]);
+    for name in &names {
+        std::fs::copy(rig.dir.path().join(name), files.path().join(name)).unwrap();
+    }
+    one_call(&mut rig);
+    let writer = rig.writer.as_mut().unwrap();
+    writer.storage.syncer.fail_next();
+    writer.storage.syncer.sync();
+    writer.step(Pending::default());
+    assert!(writer.failing.is_some() && writer.storage.store.is_none());
+    for name in &names {
+        std::fs::copy(files.path().join(name), rig.dir.path().join(name)).unwrap();
+    }
+    writer.try_again();
+    assert!(writer.failing.is_none());
+    one_call(&mut rig);
+    // Its first event, the control event that ends the time of trouble, one more event, and the last control event.
+    let sequences = |rig: &Rig| {
+        let rows = rig.reader().after(0, 10).unwrap();
+        let of = |body: &str| -> u64 {
+            let event: CloudEvent<serde_json::Value> = serde_json::from_str(body).unwrap();
+            event.sequence.unwrap().parse().unwrap()
+        };
+        rows.iter().map(|row| (row.position, of(&row.body))).collect::<Vec<_>>()
+    };
+    assert_eq!(sequences(&rig), [(1, 1), (2, 3), (3, 4)]);
+    rig.writer = None;
+    rig.start();
+    assert_eq!(sequences(&rig).last(), Some(&(4, 1)), "the next start finds a whole ledger");
+}
+
 #[test]
 fn events_kept_for_a_broker_are_not_taken_for_delivered_without_one() {
     let dir = tempfile::tempdir().unwrap();

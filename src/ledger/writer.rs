@@ -1,7 +1,7 @@
 //! The thread that writes: one batch, one transaction.
 //!
-//! The writer is in one of two states. *Healthy*: every batch becomes a transaction at once.
-//! *Failing*: the last transaction reported an error, so nothing is stored and calls are summed, until
+//! The writer is in one of two states. *Healthy*: every batch becomes a transaction at once, which waits for no disk.
+//! *Failing*: the last transaction, or a sync behind it, reported an error, so nothing is stored and calls are summed, until
 //! a try succeeds; `failing` has that state and the way out of it.
 //!
 //! Healthy or back from failing, no sum waits for longer than [`SUMS_EVERY`]: calls that began without a
@@ -22,6 +22,7 @@ use super::queue::{Op, OpQueue, Pending};
 use super::quota::{Quota, Volume};
 use super::status_log::StatusLog;
 use super::storage::Storage;
+use super::syncer::Syncer;
 
 /// Ended calls that may still have a row in `open`: enough that whole pages come free at once.
 const UNSWEPT_MAX: usize = 4_096;
@@ -32,6 +33,9 @@ const UNSWEPT_EVENTS_MAX: u64 = 16_384;
 /// How often sums are stored, at most: a payer's calls that end meanwhile are one event, and so few are
 /// lost with a crash.
 const SUMS_EVERY: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether sums that were stored are durable.
+const SUMS_SYNCED_EVERY: Duration = Duration::from_millis(50);
 
 /// For how long tries go on once the end is asked for.
 const LAST_TRIES: Duration = Duration::from_secs(2);
@@ -49,6 +53,8 @@ pub(super) struct Writer {
     pub(super) sums_due: Option<Instant>,
     /// Before that a ledger that fails does not store sums again.
     sums_again_at: Instant,
+    /// The transaction that stored sums last, until it is durable: a loss of power would take them.
+    sums_unsynced: Option<u64>,
     status_log: StatusLog,
     /// The end is asked for.
     ending: bool,
@@ -85,6 +91,7 @@ impl Writer {
             marker,
             sums_due: None,
             sums_again_at: now,
+            sums_unsynced: None,
             status_log: StatusLog::default(),
             ending: false,
             control_interval: options.control_interval,
@@ -98,6 +105,11 @@ impl Writer {
 
     pub(super) fn boot(&self) -> Uuid {
         self.storage.log.boot.id
+    }
+
+    /// The thread's work that makes durable what this one stores.
+    pub(super) fn syncer(&self) -> Arc<Syncer> {
+        Arc::clone(&self.storage.syncer)
     }
 
     /// Writes until the ledger is stopped.
@@ -129,12 +141,18 @@ impl Writer {
     /// One round: what came in is stored, or summed while nothing can be stored.
     pub(super) fn step(&mut self, work: Pending) {
         self.ending |= work.finish || work.stop;
+        if self.failing.is_none()
+            && let Some(error) = self.storage.sync_failure()
+        {
+            self.fail(&error);
+        }
         if self.failing.is_some() {
+            self.queue.put_back_marks(work.mark, work.refused);
             self.absorb(work.ops);
             self.try_again_if_due();
         } else {
             let batch = self.batch(work);
-            if let Err(error) = self.storage.write(batch).and_then(|events| self.storage.make_room(events)) {
+            if let Err(error) = self.write(batch).and_then(|events| self.storage.make_room(events)) {
                 self.fail(&error);
             }
         }
@@ -142,15 +160,28 @@ impl Writer {
         self.mark_state();
     }
 
+    /// Writes a batch, and remembers whether sums are in it.
+    fn write(&mut self, batch: Batch) -> Result<u64, OpenError> {
+        let sums = !batch.sums.is_empty();
+        let events = self.storage.write(batch)?;
+        if sums {
+            self.sums_unsynced = Some(self.storage.log.commits);
+        }
+        Ok(events)
+    }
+
     /// Leaves a note for the next start, in case there is no time for it later.
     fn mark_state(&mut self) {
-        self.marker.set(self.failing.is_some() || self.queue.sums_wait());
+        self.sums_unsynced = self.sums_unsynced.filter(|commits| !self.storage.is_synced(*commits));
+        let in_memory = self.failing.is_some() || self.queue.sums_wait();
+        self.marker.set(in_memory || self.sums_unsynced.is_some());
     }
 
     fn wake_at(&self) -> Instant {
         match &self.failing {
             Some(failing) => failing.wake_at(),
             None if self.calls.has_unwritten() => Instant::now(),
+            None if self.sums_unsynced.is_some() => Instant::now() + SUMS_SYNCED_EVERY,
             None => {
                 let others = [self.sums_due, self.status_log.due()].into_iter().flatten();
                 others.fold(self.control_at.min(self.storage.retention_due()), Instant::min)
@@ -235,7 +266,7 @@ impl Writer {
 
     fn try_again_if_due(&mut self) {
         let (storage, now) = (&self.storage, Instant::now());
-        let margin = storage.quota.wal / 2;
+        let margin = storage.quota.wal_kept / 2;
         if self.failing.as_mut().is_some_and(|failing| failing.is_due(now, margin, || storage.free())) {
             self.try_again();
         }
@@ -264,13 +295,13 @@ impl Writer {
             self.lost(batch);
         }
         let (mark, refused) = self.queue.take_marks();
-        self.storage.write(Batch { mark, refused, ..Batch::default() })?;
+        self.write(Batch { mark, refused, ..Batch::default() })?;
         let more = self.storage.tidy()?;
         if !self.ending && !self.storage.has_room()? {
             return Ok(Tried::Full { more });
         }
         let batch = self.recovery_batch();
-        self.storage.write(batch)?;
+        self.write(batch)?;
         self.storage.limit(self.storage.quota.events)?;
         Ok(Tried::Healthy)
     }
@@ -314,13 +345,23 @@ impl Writer {
             }
             if self.failing.is_none() && self.calls.has_unwritten() {
                 self.step(Pending::default());
-            } else if self.failing.is_none() || Instant::now() >= until {
+            } else if self.is_durable() || Instant::now() >= until {
                 self.mark_state();
                 return;
             } else {
                 std::thread::sleep(RETRY_MIN);
             }
         }
+    }
+
+    /// Waits for the disk. Returns whether all is stored and durable.
+    fn is_durable(&mut self) -> bool {
+        if self.failing.is_none()
+            && let Err(error) = self.storage.sync()
+        {
+            self.fail(&error);
+        }
+        self.failing.is_none()
     }
 
     /// Calls that only memory knows of.

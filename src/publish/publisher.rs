@@ -66,7 +66,7 @@ impl Publisher {
     /// goes too, and before [`Ledger::close`], which stores the last mark.
     pub fn stop(mut self, flush: Duration) -> u64 {
         self.end(flush);
-        let committed = self.ledger.wait_committed(u64::MAX, Duration::ZERO);
+        let committed = self.ledger.wait_stored(u64::MAX, Duration::ZERO);
         committed.saturating_sub(self.shared.mark.load(Ordering::Acquire))
     }
 

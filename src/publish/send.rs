@@ -64,10 +64,10 @@ impl Worker {
     }
 
     fn read_ahead(&mut self) -> Result<(), ReadError> {
-        let (last, committed) = (self.tracker.last(), self.committed());
-        if last < committed {
+        let (last, synced) = (self.tracker.last(), self.synced());
+        if last < synced {
             let rows = self.reader.after(last, READ_ROWS)?;
-            self.ahead.extend(rows.into_iter().filter(|row| row.position <= committed));
+            self.ahead.extend(rows.into_iter().filter(|row| row.position <= synced));
         }
         Ok(())
     }

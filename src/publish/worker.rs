@@ -144,7 +144,7 @@ impl Worker {
     fn over(&self) -> bool {
         self.shared
             .deadline()
-            .is_some_and(|deadline| Instant::now() >= deadline || self.tracker.mark() >= self.committed())
+            .is_some_and(|deadline| Instant::now() >= deadline || self.tracker.mark() >= self.stored())
     }
 
     /// Answers that come while the producer ends still count.
@@ -165,8 +165,13 @@ impl Worker {
         self.save_mark(true);
     }
 
-    pub(super) fn committed(&self) -> u64 {
-        self.ledger.wait_committed(u64::MAX, Duration::ZERO)
+    fn stored(&self) -> u64 {
+        self.ledger.wait_stored(u64::MAX, Duration::ZERO)
+    }
+
+    /// What may be sent: an event on the topic is never unknown to its ledger, also after a loss of power.
+    pub(super) fn synced(&self) -> u64 {
+        self.ledger.wait_synced(u64::MAX, Duration::ZERO)
     }
 
     /// Waits for what comes next: answers if there are any to come, else new events.
@@ -175,7 +180,7 @@ impl Worker {
             Some(producer) if self.tracker.in_flight() > 0 => producer.reports.wait(ANSWER_WAIT),
             Some(_) => {
                 let last = self.tracker.last();
-                if self.ledger.wait_committed(last, IDLE_WAIT) <= last {
+                if self.ledger.wait_synced(last, IDLE_WAIT) <= last {
                     // A ledger that has ended does not wait.
                     std::thread::sleep(ANSWER_WAIT);
                 }

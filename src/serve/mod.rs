@@ -144,6 +144,8 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reloadable>) -> anyhow::
     let ledger = Ledger::open(config.ledger.clone())?;
     let observed = Arc::clone(&metrics);
     ledger.on_commit(move |took| observed.ledger_commit_seconds.observe(took.as_secs_f64()));
+    let observed = Arc::clone(&metrics);
+    ledger.on_sync(move |took| observed.ledger_sync_seconds.observe(took.as_secs_f64()));
     let resolver = config.caller.resolver(&ledger)?;
     let publisher =
         config.publish.clone().map(|publish| Publisher::start(publish, ledger.clone())).transpose()?;

@@ -105,6 +105,7 @@ fn stored(ledger: &Ledger) -> LedgerSnapshot {
         stored: stats.stored,
         delivered: stats.delivered,
         refused: stats.refused,
+        unsynced: stats.unsynced,
         undelivered: stats.undelivered,
         oldest_undelivered_s: stats.oldest_undelivered.map_or(0, age_s),
         bytes: stats.bytes,

@@ -1,8 +1,8 @@
 //! A ledger's life broken off at every operation on its files, and its recovery too.
 //!
 //! A kill leaves what was written in the cache; a loss of power leaves what was synced, and some of
-//! the rest. Whatever is left: each call that was committed has its event, nothing that was seen has
-//! changed or is gone, sequences and totals agree, and recovering again changes nothing.
+//! the rest. Whatever is left: each call that was committed, or synced, has its event, nothing that was
+//! seen by then has changed or is gone, sequences and totals agree, and recovering again changes nothing.
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::disk::{CRASHED, Fault, Kind, Rig};
 use crate::script::{self, Witness};
 use crate::skip;
+use crate::support::options;
+use crate::syncs::directory_was_synced;
+use tokenweir::ledger::Ledger;
 
 /// Directory, and what happens there: `live` or `recover`, then the fault, if any.
 const CHILD: &str = "TOKENWEIR_LEDGER_CRASH_CHILD";
@@ -26,7 +29,7 @@ const OPS_MAX: u64 = 5_000;
 const RECOVERY_EVERY: u64 = 37;
 
 /// What ends a process: how, and before which operation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Kill,
     PowerLoss,
@@ -80,14 +83,15 @@ fn crash(end: End, at: u64, seed: u64) -> bool {
     let mut witness = Witness::default();
     let crashed = broken_off(&mut witness, dir.path(), "live", end, at, seed);
     if at.is_multiple_of(RECOVERY_EVERY) || skip::is_long() {
-        crash_recovery(&witness, dir.path(), at, seed);
+        crash_recovery(&witness, dir.path(), end, at, seed);
     }
-    checked(&format!("{end:?} at {at}, seed {seed}"), || witness.check(dir.path()));
+    let power_lost = end == End::PowerLoss;
+    checked(&format!("{end:?} at {at}, seed {seed}"), || witness.check(dir.path(), power_lost));
     crashed
 }
 
 /// Breaks the recovery of what lies in a directory off before each of its operations.
-fn crash_recovery(witness: &Witness, left: &Path, first: u64, seed: u64) {
+fn crash_recovery(witness: &Witness, left: &Path, before: End, first: u64, seed: u64) {
     for at in 1..OPS_MAX {
         let end = if at % 2 == 0 { End::Kill } else { End::PowerLoss };
         let dir = scratch();
@@ -95,8 +99,9 @@ fn crash_recovery(witness: &Witness, left: &Path, first: u64, seed: u64) {
             fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
         }
         let crashed = broken_off(&mut witness.clone(), dir.path(), "recover", end, at, seed + at);
-        checked(&format!("at {first}, then {end:?} at {at} of recovery, seed {seed}"), || {
-            witness.check(dir.path());
+        let power_lost = [before, end].contains(&End::PowerLoss);
+        checked(&format!("{before:?} at {first}, then {end:?} at {at} of recovery, seed {seed}"), || {
+            witness.check(dir.path(), power_lost);
         });
         if !crashed {
             return;
@@ -139,6 +144,24 @@ fn whatever_step_a_kill_or_a_loss_of_power_hits_nothing_committed_is_lost() {
     let began = std::time::Instant::now();
     let steps = every_step(|at| if at % 2 == 0 { End::Kill } else { End::PowerLoss }, 1);
     println!("{steps} operations, one crash at each, {:?}", began.elapsed());
+}
+
+/// A file whose name is lost is lost. SQLite syncs the directory too, when it first syncs a new file of its own; that
+/// does not count here.
+#[test]
+fn names_of_new_files_and_directories_are_synced_before_an_event_is() {
+    let top = tempfile::tempdir().unwrap();
+    let dir = top.path().join("made/here");
+    let _rig = Rig::new(top.path()); // SQLite is watched from here on
+    let ledger = Ledger::open(options(&dir, true)).unwrap();
+    for dir in [&dir, &top.path().join("made"), top.path()] {
+        assert!(directory_was_synced(dir), "{}", dir.display());
+    }
+    ledger.close().unwrap();
+    drop(ledger);
+    script::open_again(&dir).close().unwrap();
+    assert!(directory_was_synced(&dir), "the WAL is a new one each time");
+    assert!(!directory_was_synced(top.path()), "this name is known");
 }
 
 #[test]

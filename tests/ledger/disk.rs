@@ -1,18 +1,19 @@
 //! A disk that breaks on purpose, and what it still holds afterwards.
 //!
 //! Every operation that changes a file is numbered: write, sync, truncate, delete. At a given number
-//! it fails, waits, kills the process, or takes the power away. `vfs` brings SQLite here.
+//! it fails, waits, kills the process, or takes the power away. `vfs` brings SQLite here, `syncs` all
+//! else that asks for a sync.
 //!
 //! For the loss of power a second account is kept of each file: the bytes at its last successful
-//! sync, and the changes since. What survives is the former and a random part of the latter, torn
-//! at 512 bytes. A sync that fails leaves its changes in the cache and never on the disk, as Linux
+//! sync, and the changes since that sync began. What survives is the former and a random part of the
+//! latter, torn at 512 bytes. A sync that fails leaves its changes in the cache and never on the disk, as Linux
 //! does: a later sync that succeeds does not bring them back. A name that is made or deleted
 //! survives at random until the directory is synced, which SQLite's VFS does with the first sync of
 //! a new journal or WAL, and with a delete if told so.
 //!
 //! Only what lies in a directory with a [`Rig`] is watched; all else passes through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::c_int;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -80,7 +81,9 @@ struct Shadow {
     /// Its name survives a loss of power.
     linked: bool,
     durable: Vec<u8>,
-    pending: Vec<Change>,
+    pending: VecDeque<Change>,
+    /// Changes before those.
+    passed: u64,
     /// A file of this name was deleted, and the directory not synced since.
     ghost: Option<Vec<u8>>,
 }
@@ -164,22 +167,33 @@ impl Rig {
 
     /// A change is in the cache.
     pub(crate) fn changed(&self, path: &Path, change: Change) {
-        locked(&self.state).shadow(path).pending.push(change);
+        locked(&self.state).shadow(path).pending.push_back(change);
     }
 
-    /// A sync failed: the cache takes the changes for written, and the disk has none of them.
-    pub(crate) fn unsynced(&self, path: &Path) {
-        locked(&self.state).shadow(path).pending.clear();
+    /// A sync is asked for; `names`: SQLite asks, and syncs the directory with it if the file is new. Returns
+    /// whether it succeeds. One that fails leaves its changes in the cache, and the disk has none of them.
+    pub(crate) fn sync(&self, path: &Path, names: bool, real: impl FnOnce() -> bool) -> bool {
+        // What comes while it runs is not covered.
+        let up_to = locked(&self.state).shadow(path).changes();
+        let synced = self.count(Op::Sync, path, |_| ()).is_none() && real();
+        let mut state = locked(&self.state);
+        let covered = state.shadow(path).take_up_to(up_to);
+        if synced {
+            state.synced(path, covered, names);
+        }
+        synced
+    }
+
+    /// The names in a directory are durable.
+    pub(crate) fn directory_synced(dir: &Path) {
+        for rig in locked(&RIGS).iter().filter(|rig| rig.dir == dir) {
+            locked(&rig.state).dir_synced();
+        }
     }
 
     /// See [`State::opened`].
     pub(crate) fn opened(&self, path: &Path, before: Option<Vec<u8>>) {
         locked(&self.state).opened(path, before);
-    }
-
-    /// What is in the cache is on the disk.
-    pub(crate) fn synced(&self, path: &Path) {
-        locked(&self.state).synced(path);
     }
 
     /// A name is gone.
@@ -248,13 +262,13 @@ impl State {
         }
     }
 
-    fn synced(&mut self, path: &Path) {
+    fn synced(&mut self, path: &Path, covered: Vec<Change>, names: bool) {
         self.syncs += 1;
         let shadow = self.shadow(path);
-        for change in std::mem::take(&mut shadow.pending) {
+        for change in covered {
             apply(&mut shadow.durable, &change);
         }
-        if !std::mem::replace(&mut shadow.linked, true) {
+        if names && !std::mem::replace(&mut shadow.linked, true) {
             self.dir_synced();
         }
     }
@@ -297,6 +311,18 @@ impl State {
 }
 
 impl Shadow {
+    /// Changes so far.
+    fn changes(&self) -> u64 {
+        self.passed + self.pending.len() as u64
+    }
+
+    /// Takes the first of them that no sync has covered.
+    fn take_up_to(&mut self, changes: u64) -> Vec<Change> {
+        let covered = usize::try_from(changes.saturating_sub(self.passed)).unwrap_or(0);
+        self.passed = self.passed.max(changes);
+        self.pending.drain(..covered.min(self.pending.len())).collect()
+    }
+
     /// The bytes at the last sync and some of the changes since: none, the first ones, or any.
     fn image(&self, random: &mut Random) -> Vec<u8> {
         let mut image = self.durable.clone();

@@ -2,7 +2,7 @@
 //!
 //! - this file: what a ledger does when nothing goes wrong
 //! - `kill`: real processes that are killed
-//! - `disk`, `vfs`: a disk that breaks on purpose, and the SQLite VFS that leads to it
+//! - `disk`, `vfs`, `syncs`: a disk that breaks on purpose, the SQLite VFS that leads to it, and all syncs
 //! - `script`: a life of a ledger, told line by line, and what must be true after any end of it
 //! - `crash`: that life broken off at every step, by a kill or a loss of power, and recovery too
 //! - `errors`: a disk that fails while the ledger runs, and gets well again or not
@@ -26,6 +26,7 @@ mod kill;
 mod script;
 #[path = "../support/mod.rs"]
 mod support;
+mod syncs;
 mod versions;
 mod vfs;
 

@@ -1,7 +1,8 @@
 //! A life of a ledger in two boots, told line by line, and what must be true after any end of it.
 //!
-//! The process that lives it says on its standard output what it hands over and what it sees
-//! committed. Whatever breaks it off, whoever reads these lines knows what must be in the ledger.
+//! The process that lives it says on its standard output what it hands over, what it sees committed, and what it sees
+//! synced. Whatever breaks it off, whoever reads these lines knows what must be in the ledger: after a kill what was
+//! committed, after a loss of power what was synced, and in both cases what was delivered.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -66,7 +67,7 @@ impl Teller {
         self.settle(marker, 1);
         let began = Instant::now();
         loop {
-            self.ledger.wait_committed(self.seen, PATIENCE);
+            self.ledger.wait_stored(self.seen, PATIENCE);
             let rows = self.reader.after(self.seen, usize::MAX).unwrap();
             for row in &rows {
                 say(&format!("row {} {}", row.position, row.body));
@@ -80,8 +81,16 @@ impl Teller {
         }
     }
 
-    /// Everything seen so far is delivered, but for one event that is refused.
+    /// Waits until all that was seen is synced.
+    fn sync(&self) {
+        let synced = self.ledger.wait_synced(self.seen - 1, PATIENCE);
+        assert!(synced >= self.seen);
+        say("synced");
+    }
+
+    /// Everything seen so far is delivered, once it is synced, but for one event that is refused.
     fn deliver(&self, refused: u64) {
+        self.sync();
         say(&format!("mark {}", self.seen));
         self.ledger.mark_refused(refused, "too large");
         self.ledger.mark_delivered(self.seen);
@@ -101,6 +110,7 @@ pub(crate) fn live(dir: &Path) {
     let (first, second) = (calls.next().unwrap(), calls.next().unwrap());
     tell.settle(first, 100);
     tell.commit();
+    tell.sync();
     tell.settle(second, 200);
     tell.ledger.sum(&Settled { id: Uuid::now_v7(), time: Timestamp::now(), usage: usage("b", 3, 4) });
     tell.commit();
@@ -123,7 +133,9 @@ pub(crate) fn live(dir: &Path) {
     tell.commit();
     tell.checkpoint(call.id(), 40);
     tell.commit();
+    tell.sync();
     tell.settle(call, 400);
+    tell.commit();
     tell.deliver(tell.seen);
     tell.ledger.close().unwrap();
     say("done");
@@ -139,22 +151,28 @@ pub(crate) fn recover(dir: &Path) {
 /// What a process that was broken off had said.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Witness {
-    /// Rows that it saw committed.
-    rows: BTreeMap<u64, String>,
-    /// Calls whose fate was committed: outcome and output.
-    committed: HashMap<String, (Outcome, Option<u64>)>,
-    /// Calls that the ledger knew for certain.
-    known: HashSet<String>,
+    stored: Seen,
+    synced: Seen,
     opened: HashSet<String>,
     /// Events that may be deleted: they were delivered.
     marked: u64,
     pub(crate) done: bool,
 }
 
+/// What it had seen.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    rows: BTreeMap<u64, String>,
+    /// Calls whose fate was committed: outcome and output.
+    committed: HashMap<String, (Outcome, Option<u64>)>,
+    /// Calls that the ledger knew for certain.
+    known: HashSet<String>,
+}
+
 impl Witness {
     /// Takes what a process said. A last line that was cut is no line.
     pub(crate) fn hear(&mut self, said: &str) {
-        let mut pending = HashMap::new();
+        let (mut pending, mut unsure) = (HashMap::new(), HashSet::new());
         for line in said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
             let words: Vec<&str> = line.splitn(3, ' ').collect();
             match words[..] {
@@ -170,26 +188,35 @@ impl Witness {
                 }
                 ["row", position, body] => {
                     let position = position.parse().unwrap();
-                    let before = self.rows.insert(position, body.to_owned());
+                    let before = self.stored.rows.insert(position, body.to_owned());
                     assert!(before.is_none_or(|before| before == body), "row {position} changed");
                 }
                 ["mark", position] => self.marked = position.parse().unwrap(),
                 ["committed"] => {
-                    self.known.extend(pending.keys().cloned());
-                    self.committed.extend(pending.drain());
+                    self.stored.known.extend(pending.keys().cloned());
+                    unsure.extend(pending.keys().cloned());
+                    self.stored.committed.extend(pending.drain());
                 }
-                ["done"] => self.done = true,
+                ["synced"] => {
+                    self.synced = self.stored.clone();
+                    unsure.clear();
+                }
+                ["done"] => {
+                    self.done = true;
+                    self.synced = self.stored.clone();
+                    unsure.clear();
+                }
                 _ => {}
             }
         }
-        // What was said after the last commit may have happened or not.
-        for id in pending.keys() {
-            self.committed.remove(id);
-        }
+        // What was said after the last commit, or the last sync, may have happened or not.
+        self.stored.committed.retain(|id, _| !pending.contains_key(id));
+        self.synced.committed.retain(|id, _| !pending.contains_key(id) && !unsure.contains(id));
     }
 
-    /// Opens the ledger that is left and looks whether all is true that must be.
-    pub(crate) fn check(&self, dir: &Path) {
+    /// Opens the ledger that is left, after a kill or a loss of power, and looks whether all is true that must be.
+    pub(crate) fn check(&self, dir: &Path, power_lost: bool) {
+        let seen = if power_lost { &self.synced } else { &self.stored };
         let after = recover_and_read(dir);
         let again = recover_and_read(dir);
         // Recovery has nothing left to do; the second boot only says that it ends.
@@ -199,34 +226,34 @@ impl Witness {
         assert_eq!(fresh.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventType::Control]);
         assert!(moved_aside(dir).is_empty(), "a whole ledger was taken for a damaged one");
 
-        let mut union = self.rows.clone();
+        let mut union = seen.rows.clone();
         for (position, body) in again {
             if let Some(seen) = union.insert(position, body.clone()) {
                 assert_eq!(seen, body, "row {position} changed");
             }
         }
         let left: HashSet<u64> = after.iter().map(|(position, _)| *position).collect();
-        for position in self.rows.keys().filter(|position| !left.contains(position)) {
+        for position in seen.rows.keys().filter(|position| !left.contains(position)) {
             assert!(*position <= self.marked, "row {position} was seen and is gone");
         }
         assert!(union.keys().copied().eq(1..=union.len() as u64), "positions have a gap");
         let events: Vec<CloudEvent<Value>> =
             union.values().map(|body| serde_json::from_str(body).unwrap()).collect();
         check_completeness(&events);
-        self.check_calls(&events);
+        self.check_calls(seen, &events);
     }
 
-    fn check_calls(&self, events: &[CloudEvent<Value>]) {
+    fn check_calls(&self, seen: &Seen, events: &[CloudEvent<Value>]) {
         let calls = events.iter().filter(|event| event.kind == EventType::Usage);
         let calls: HashMap<&str, &CloudEvent<Value>> =
             calls.map(|event| (event.id.as_str(), event)).collect();
         for id in calls.keys() {
             assert!(self.opened.contains(*id), "nobody opened {id}");
         }
-        for id in &self.known {
+        for id in &seen.known {
             assert!(calls.contains_key(id.as_str()), "no event for {id}");
         }
-        for (id, (outcome, output)) in &self.committed {
+        for (id, (outcome, output)) in &seen.committed {
             let event = calls[id.as_str()];
             assert_eq!(event.data["stream"]["outcome"], outcome.as_str(), "{id}");
             // The draft says 0, a checkpoint more.

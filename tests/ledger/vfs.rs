@@ -11,6 +11,7 @@ use std::sync::{Arc, Once};
 use rusqlite::ffi;
 
 use crate::disk::{Change, Kind, Op, Rig, SECTOR};
+use crate::syncs::within_sqlite;
 
 /// An open file: ours first, the wrapped one right behind it.
 #[repr(C)]
@@ -152,7 +153,7 @@ unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, name: *const c_char, syn
     // SAFETY: the arguments are SQLite's own.
     let result = unsafe {
         let real_vfs = wrapped_vfs(vfs);
-        (*real_vfs).xDelete.expect("a VFS deletes")(real_vfs, name, sync_dir)
+        within_sqlite(|| (*real_vfs).xDelete.expect("a VFS deletes")(real_vfs, name, sync_dir))
     };
     if let (ffi::SQLITE_OK, Some(path), Some(rig)) = (result, path, rig) {
         rig.deleted(&path, sync_dir != 0);
@@ -244,16 +245,9 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
     unsafe {
         let (real, methods) = wrapped(file);
         let sync = methods.xSync.expect("a file syncs");
-        let Some(watched) = watched(file) else { return sync(real, flags) };
-        if watched.rig.count(Op::Sync, &watched.path, |_| ()).is_some() {
-            watched.rig.unsynced(&watched.path);
-            return ffi::SQLITE_IOERR_FSYNC;
-        }
-        let result = sync(real, flags);
-        if result == ffi::SQLITE_OK {
-            watched.rig.synced(&watched.path);
-        }
-        result
+        let Some(watched) = watched(file) else { return within_sqlite(|| sync(real, flags)) };
+        let done = || within_sqlite(|| sync(real, flags)) == ffi::SQLITE_OK;
+        if watched.rig.sync(&watched.path, true, done) { ffi::SQLITE_OK } else { ffi::SQLITE_IOERR_FSYNC }
     }
 }
 

@@ -11,6 +11,7 @@ use super::shim::{ALL, Control, ENOSPC, EROFS, Shim};
 use super::sidecar::{Sidecar, event_lines, usage_events, verified, wait_for};
 use super::skip::long;
 use super::support::within;
+use super::topic::Topic;
 
 /// Of a slow disk; the second one is longer than a call.
 const DELAYS_MS: [i32; 3] = [0, 200, 5_000];
@@ -73,19 +74,40 @@ fn added_by_a_slow_disk() -> Option<Duration> {
     figures[1..].iter().filter_map(added).max()
 }
 
+/// Of a disk that does not come back until it is told to.
+const STUCK_MS: i32 = 60_000;
+
+/// Calls are stored as ever while a sync lasts, and nothing of them is on the topic before it has ended.
 #[test]
-fn every_commit_is_synced() {
-    let dir = tempfile::tempdir().unwrap();
+fn nothing_is_published_before_its_sync() {
+    let (topic, dir) = (Topic::start(), tempfile::tempdir().unwrap());
     let ledger = dir.path().join("ledger");
     let Some(shim) = Shim::new(dir.path(), &ledger) else { return };
-    let sidecar = Sidecar::start_with(latency::service(), &ledger, &[], &shim.environment());
-    let before = shim.get(Control::Syncs);
-    latency::measure(sidecar.addr, 4, Duration::from_millis(500));
-    let page = String::from_utf8(get(sidecar.admin, "/metrics").body).unwrap();
-    let commits = page.lines().find_map(|line| line.strip_prefix("tokenweir_ledger_commit_seconds_count "));
-    let (commits, syncs) = (commits.unwrap().parse().unwrap(), shim.get(Control::Syncs) - before);
-    assert!((1..=syncs).contains(&commits), "{commits} commits, {syncs} syncs");
+    let sidecar = Sidecar::start_with(latency::service(), &ledger, &topic.flags(), &shim.environment());
+    let metric = |name: &str| -> u64 {
+        let page = String::from_utf8(get(sidecar.admin, "/metrics").body).unwrap();
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name}: {page}")).parse().unwrap()
+    };
+    latency::measure(sidecar.addr, 4, Duration::from_millis(100));
+    wait_for("all to be published", || {
+        let stored = metric("tokenweir_events_stored_total");
+        (stored > 0 && topic.messages() == stored && metric("tokenweir_ledger_unsynced_events") == 0)
+            .then_some(())
+    });
+    let (syncs, published) = (shim.get(Control::Syncs), topic.messages());
+    shim.set(Control::SyncDelayMs, STUCK_MS);
+    let calls = latency::measure(sidecar.addr, 4, Duration::from_millis(1_500)).calls as u64;
+    wait_for("all to be stored", || {
+        (metric("tokenweir_events_stored_total") >= published + calls).then_some(())
+    });
+    assert_eq!(shim.get(Control::Syncs), syncs + 1, "one sync began, and it has not ended");
+    assert_eq!(topic.messages(), published, "published before its sync");
+    assert!(metric("tokenweir_ledger_unsynced_events") >= calls, "and the metric says so");
+    shim.heal();
+    wait_for("all to be published", || (topic.messages() >= published + calls).then_some(()));
     assert_eq!(sidecar.stop().0, Some(0));
+    topic.holds_lines(&event_lines(&ledger));
 }
 
 /// Load, a fault in its middle, and the end of the fault; then a clean stop. Nobody may notice, and

@@ -29,6 +29,7 @@
 //! - `crowd`: thousands of callers and their service, on one thread
 //! - `latency`: how long a chunk takes
 //! - `shim`, `volume`: a disk that is slow or fails, a volume that is full
+//! - `waits`: how long threads waited for a CPU
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
@@ -62,6 +63,7 @@ mod support;
 mod syscalls;
 mod tls;
 mod volume;
+mod waits;
 mod wrk;
 
 use support::{certs, fake_service as upstream, follower as topic, http, random, sidecar, skip};

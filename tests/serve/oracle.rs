@@ -1,7 +1,8 @@
 //! What must be true of the events, given what callers and service saw.
 //!
 //! - A call that began more than a commit before its sidecar died has exactly one event; a younger
-//!   one has one or none. No event belongs to nobody.
+//!   one has one or none. No event belongs to nobody. A commit takes 10 ms and the time that the writer
+//!   ran or waited for a CPU, where that was watched.
 //! - A whole call has its caller and its exact numbers. One that its caller left has no fewer words
 //!   than that caller got and no more than were sent.
 //! - A crashed call says no more than had been sent when the sidecar died, and no less than what had
@@ -9,6 +10,7 @@
 //! - Rows are numbered without a gap, and the control events agree with them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metering::usage::CloudEvent;
@@ -16,9 +18,16 @@ use serde_json::Value;
 
 use super::mixed::{Call, DEPLOYMENT, Kind, PROMPT_TOKENS, Service, Told};
 use super::support::check_completeness;
+use super::waits::Waits;
 
 /// Longer than a commit takes on a busy machine.
-pub(crate) const COMMITTED: Duration = Duration::from_millis(500);
+const COMMITTED: Duration = Duration::from_millis(500);
+
+/// What a commit takes, with the time in which it gathers, while its thread neither runs nor waits for a CPU.
+const STORED: Duration = Duration::from_millis(10);
+
+/// The same of a call's end, which is gathered for 5 ms and counted before.
+const SETTLED: Duration = Duration::from_millis(20);
 
 /// How a sidecar's life ended.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +46,8 @@ struct Known {
     /// `None`: its request never reached the service.
     told: Option<Told>,
     end: End,
+    /// Those of its sidecar, which was killed.
+    waits: Option<Arc<Waits>>,
 }
 
 /// Every call so far.
@@ -51,15 +62,30 @@ pub(crate) struct Found {
     pub(crate) outcomes: BTreeMap<String, usize>,
     /// Calls so young that none of the ledger's promises covers them.
     pub(crate) without_event: usize,
+    /// The oldest of them.
+    pub(crate) lost_age: Duration,
     /// By how much each crashed stream's event was behind what had been sent.
     pub(crate) behind: Vec<Duration>,
+    /// The same at most, without the time that threads waited for a CPU.
+    pub(crate) behind_running: Duration,
 }
 
 impl Oracle {
     /// Adds the calls of one life of a sidecar.
     pub(crate) fn add(&mut self, calls: Vec<Call>, service: &Service, end: End) {
-        let known = calls.into_iter().map(|call| Known { told: service.take(&call.id), call, end });
-        self.calls.extend(known);
+        self.add_watched(calls, service, end, None);
+    }
+
+    /// The same, of a sidecar that was killed and whose waits are known.
+    pub(crate) fn add_watched(
+        &mut self,
+        calls: Vec<Call>,
+        service: &Service,
+        end: End,
+        waits: Option<&Arc<Waits>>,
+    ) {
+        let known = |call: Call| Known { told: service.take(&call.id), call, end, waits: waits.cloned() };
+        self.calls.extend(calls.into_iter().map(known));
     }
 
     /// What the callers used, if every call was whole.
@@ -92,8 +118,15 @@ impl Oracle {
         let mut sums: BTreeMap<&str, [u64; 4]> = BTreeMap::new();
         for known in &self.calls {
             let Some(event) = by_call.remove(known.call.id.as_str()) else {
-                assert!(!known.is_promised(), "{} has no event: {known:?}", known.call.id);
+                let began = known.began();
+                let waits = known.waits.as_ref().map(|waits| (waits.of_writer(began), waits.for_disk(began)));
+                assert!(
+                    !known.is_promised(),
+                    "no event after {:?}, in which the writer ran or waited for a CPU, and waited for the disk: {waits:?}: {known:?}",
+                    known.age()
+                );
                 found.without_event += 1;
+                found.lost_age = found.lost_age.max(known.age());
                 continue;
             };
             known.check(&event.data, &mut found, sums.entry(&known.call.caller).or_default());
@@ -171,15 +204,34 @@ impl Known {
     fn is_promised(&self) -> bool {
         match (self.end, &self.told) {
             (End::Stopped | End::BrokenOff(_), _) => self.told.is_some() || self.call.ended.is_some(),
-            (End::Killed(before, _), Some(told)) => told.arrived + COMMITTED <= before,
+            (End::Killed(before, _), Some(told)) => {
+                let waits = self.waits.as_ref().map(|waits| STORED + waits.of_writer(told.arrived));
+                told.arrived + waits.unwrap_or(COMMITTED) <= before
+            }
             (End::Killed(..), None) => false,
+        }
+    }
+
+    /// When its request was at the service; now, if it never was.
+    fn began(&self) -> Instant {
+        self.told.as_ref().map_or_else(Instant::now, |told| told.arrived)
+    }
+
+    /// How old it was when its sidecar was killed.
+    fn age(&self) -> Duration {
+        match self.end {
+            End::Killed(before, _) => before.saturating_duration_since(self.began()),
+            End::Stopped | End::BrokenOff(_) => Duration::ZERO,
         }
     }
 
     /// Its end must be in the event.
     fn has_settled(&self) -> bool {
         self.call.ended.is_some_and(|ended| match self.end {
-            End::Killed(before, _) => ended + COMMITTED <= before,
+            End::Killed(before, _) => {
+                let waits = self.waits.as_ref().map(|waits| SETTLED + waits.of_all(ended));
+                ended + waits.unwrap_or(COMMITTED) <= before
+            }
             End::Stopped | End::BrokenOff(_) => true,
         })
     }
@@ -234,7 +286,7 @@ impl Known {
                 if reported {
                     assert_eq!(output, Some(call.kind.tokens()), "{}", say());
                 } else {
-                    found.behind.extend(self.behind(output.unwrap_or(0), &say));
+                    self.behind(output.unwrap_or(0), &say, found);
                 }
             }
             other => panic!("{other}: {}", say()),
@@ -242,13 +294,17 @@ impl Known {
     }
 
     /// How long before the kill the first word was sent that the event does not have.
-    fn behind(&self, output: u64, say: &impl Fn() -> String) -> Option<Duration> {
-        let (told, End::Killed(before, after)) = (self.told.as_ref()?, self.end) else {
+    fn behind(&self, output: u64, say: &impl Fn() -> String, found: &mut Found) {
+        let Some(told) = &self.told else { return };
+        let End::Killed(before, after) = self.end else {
             panic!("crashed, and nobody was killed: {}", say());
         };
         let sent = told.words.partition_point(|&sent| sent <= after) as u64;
         assert!(output <= sent, "more than the {sent} that were sent: {}", say());
-        let missed = told.words.get(usize::try_from(output).unwrap())?;
-        Some(before.saturating_duration_since(*missed))
+        let Some(&missed) = told.words.get(usize::try_from(output).unwrap()) else { return };
+        let behind = before.saturating_duration_since(missed);
+        let waited = self.waits.as_ref().map_or(Duration::ZERO, |waits| waits.for_cpu(missed));
+        found.behind.push(behind);
+        found.behind_running = found.behind_running.max(behind.saturating_sub(waited));
     }
 }

@@ -7,12 +7,13 @@
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::http::{Message, connect, exchange, get, post, read_chunk, read_head};
+use super::shim::{Control, Shim};
 use super::sidecar::{Sidecar, binary, left, usage_events, wait_for};
 use super::skip::{self, long};
 use super::support::follower::{Held, Topic};
@@ -132,10 +133,14 @@ impl Rig {
     }
 
     fn serve(&self, arguments: &[&str]) -> Sidecar {
+        self.serve_with(arguments, &[])
+    }
+
+    fn serve_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Sidecar {
         let brokers = self.forwarder.addr();
         let mut flags = vec!["--kafka-brokers", &brokers, "--kafka-topic", &self.topic.name];
         flags.extend(arguments);
-        Sidecar::start(self.service, &self.ledger(), &flags)
+        Sidecar::start_with(self.service, &self.ledger(), &flags, environment)
     }
 
     fn load(&mut self, sidecar: &Sidecar, time: Duration) -> Seen {
@@ -230,6 +235,30 @@ fn outage(mode: Mode, rounds: usize, time: Duration) {
 #[test]
 fn case_52_nobody_notices_that_the_broker_is_away() {
     outage(Mode::Refuse, 3, Duration::from_millis(1_500));
+}
+
+/// What a sync takes longer on a slow disk.
+const SLOW_SYNC_MS: i32 = 500;
+
+/// Events wait for their sync and for the broker, and come in order once both are there.
+#[test]
+fn a_broker_that_is_away_while_the_disk_is_slow_costs_nothing() {
+    let mut rig = Rig::new();
+    let Some(shim) = Shim::new(rig.dir.path(), &rig.ledger()) else { return };
+    let sidecar = rig.serve_with(&[], &shim.environment());
+    let second = Duration::from_secs(1);
+    rig.load(&sidecar, second);
+    caught_up(&sidecar);
+    shim.set(Control::SyncDelayMs, SLOW_SYNC_MS);
+    rig.load(&sidecar, second);
+    rig.forwarder.set(Mode::Refuse);
+    rig.load(&sidecar, second);
+    rig.forwarder.set(Mode::Pass);
+    rig.load(&sidecar, second);
+    // Half a second after the last call all of it is synced, and soon after on the topic.
+    caught_up(&sidecar);
+    let held = rig.end(sidecar);
+    println!("{} calls, syncs {SLOW_SYNC_MS} ms slower, {held:?}", rig.calls);
 }
 
 #[test]

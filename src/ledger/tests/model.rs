@@ -1,6 +1,9 @@
-//! The writer against a model: calls, a publisher, faults, a quota that fills, crashes and ends, in
-//! any order. Whatever happens, each call is in exactly one event or one sum, a crash loses
-//! only what it may, and no sum waits while all else is stored.
+//! The writer against a model: calls, a publisher, syncs, faults, a quota that fills, crashes, losses of power and
+//! ends, in any order. Whatever happens, each call is in exactly one event or one sum, a crash loses only what is not
+//! stored, a loss of power only what is not synced, and no sum waits while all else is stored. What was published is in
+//! the ledger, byte for byte, and no number of a boot is given twice.
+//!
+//! Nothing here syncs but on demand, so what a loss of power leaves is a copy of the files made then.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -15,6 +18,9 @@ const SLOTS: usize = 48;
 
 /// A quota that two hundred undelivered events fill.
 const TINY_BYTES: u64 = 640 * 1_024;
+
+/// What a loss of power leaves of a ledger. Shared memory never survives, and the lock is not about events.
+const FILES: [&str; 2] = [DATABASE, "ledger.sqlite3-wal"];
 
 /// Makes an event of 2 KiB.
 const PADDING_BYTES: usize = 1_000;
@@ -33,6 +39,10 @@ enum Action {
     Try,
     /// So much time passes that sums may be stored again; then the writer takes what came in.
     Wait,
+    /// What is stored is synced.
+    Sync,
+    /// The same, and that fails.
+    SyncFails,
     /// The next transaction is committed, but reports an error.
     CommitAndFail,
     /// No transaction can be committed.
@@ -51,6 +61,8 @@ enum Action {
     Crash,
     /// It dies again right after recovery.
     CrashTwice,
+    /// The machine dies, and what was not synced with it.
+    LosePower,
     /// A clean end and a new start.
     Restart,
 }
@@ -64,6 +76,8 @@ fn action() -> impl Strategy<Value = Action> {
         10 => Just(Action::Step),
         3 => Just(Action::Try),
         3 => Just(Action::Wait),
+        6 => Just(Action::Sync),
+        1 => Just(Action::SyncFails),
         2 => Just(Action::CommitAndFail),
         1 => Just(Action::Lose),
         3 => Just(Action::LoseOnce),
@@ -75,6 +89,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => any::<usize>().prop_map(Action::Refuse),
         1 => Just(Action::Crash),
         1 => Just(Action::CrashTwice),
+        1 => Just(Action::LosePower),
         1 => Just(Action::Restart),
     ]
 }
@@ -98,6 +113,20 @@ struct Broker {
     acked: BTreeSet<u64>,
     last: u64,
     mark: u64,
+}
+
+/// What a loss of power leaves, and what is known of it.
+struct Synced {
+    files: tempfile::TempDir,
+    /// Position of the last event that it holds for certain, and transactions.
+    up_to: (u64, u64),
+    boot: usize,
+    seen: BTreeMap<u64, String>,
+    durable: HashSet<Uuid>,
+    summed: HashSet<Uuid>,
+    maybe_summed: HashSet<Uuid>,
+    doubt: Option<(u64, usize)>,
+    known: HashMap<Uuid, Vec<Option<u64>>>,
 }
 
 impl Broker {
@@ -126,11 +155,16 @@ struct World {
     running: Option<(Writer, Arc<OpQueue>, DirLock)>,
     boot: usize,
     boots: Vec<String>,
+    /// Boots of which a loss of power left nothing.
+    unknown: HashSet<usize>,
     ids: Vec<Uuid>,
     calls: HashMap<Uuid, Call>,
     checkpoints: Vec<(Uuid, u64)>,
     broker: Broker,
-    /// Every event that was ever committed.
+    /// What was published, by position.
+    topic: BTreeMap<u64, String>,
+    synced: Option<Synced>,
+    /// Every event that was ever committed, but for those that a loss of power took.
     seen: BTreeMap<u64, String>,
     /// Calls that a crash may not lose.
     durable: HashSet<Uuid>,
@@ -155,6 +189,9 @@ pub(super) struct Tally {
     deleted: usize,
     refused: usize,
     committed_after_all: usize,
+    /// Events that losses of power took, and that syncs which failed were to cover.
+    lost: usize,
+    unsynced: usize,
 }
 
 impl World {
@@ -167,10 +204,13 @@ impl World {
             running: None,
             boot: 0,
             boots: Vec::new(),
+            unknown: HashSet::new(),
             ids: Vec::new(),
             calls: HashMap::new(),
             checkpoints: Vec::new(),
             broker: Broker::default(),
+            topic: BTreeMap::new(),
+            synced: None,
             seen: BTreeMap::new(),
             durable: HashSet::new(),
             summed: HashSet::new(),
@@ -180,6 +220,7 @@ impl World {
             tally: Tally::default(),
         };
         world.start();
+        world.sync();
         world
     }
 
@@ -250,6 +291,14 @@ impl World {
                 let failing = self.writer().failing.is_some();
                 assert!(failing || !self.queue().sums_wait(), "sums wait although all else is stored");
             }
+            Action::Sync => self.sync(),
+            Action::SyncFails => {
+                let (stored, synced) = self.marks();
+                self.tally.unsynced += usize::try_from(stored - synced).unwrap();
+                self.writer().storage.syncer.fail_next();
+                self.writer().storage.syncer.sync();
+                assert_eq!(self.marks(), (stored, synced), "a sync that failed moves no mark");
+            }
             Action::LoseOnce => self.writer().storage.faults.lose_once = true,
             Action::CommitAndFail => self.writer().storage.faults.commit_and_fail = true,
             Action::Lose => self.writer().storage.faults.lose = true,
@@ -283,8 +332,76 @@ impl World {
                 self.crash();
                 self.crash();
             }
+            Action::LosePower => self.lose_power(),
             Action::Restart => self.restart(),
         }
+        self.keep_what_is_synced();
+    }
+
+    /// Positions of the last event that is stored, and of the last one that is synced.
+    fn marks(&self) -> (u64, u64) {
+        let queue = self.queue();
+        (queue.wait_stored(u64::MAX, Duration::ZERO), queue.wait_synced(u64::MAX, Duration::ZERO))
+    }
+
+    fn sync(&mut self) {
+        self.writer().storage.syncer.sync();
+        self.keep_what_is_synced();
+    }
+
+    /// After a sync, keeps a copy of what is on the disk now. What was stored since that sync may survive a
+    /// loss of power, or not; here it does.
+    fn keep_what_is_synced(&mut self) {
+        let up_to = (self.marks().1, self.writer().storage.syncer.synced_commits());
+        if self.synced.as_ref().is_some_and(|synced| synced.up_to == up_to) {
+            return;
+        }
+        let files = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        for name in FILES {
+            std::fs::copy(self.dir.path().join(name), files.path().join(name)).unwrap();
+        }
+        let known = self.calls.iter().map(|(id, call)| (*id, call.known.clone())).collect();
+        self.synced = Some(Synced {
+            files,
+            up_to,
+            boot: self.boot,
+            seen: self.seen.clone(),
+            durable: self.durable.clone(),
+            summed: self.summed.clone(),
+            maybe_summed: self.maybe_summed.clone(),
+            doubt: self.doubt,
+            known,
+        });
+    }
+
+    /// The machine dies, and the next process recovers what was synced.
+    fn lose_power(&mut self) {
+        let before = self.summaries(self.boot);
+        let died = self.boot;
+        if let Some((writer, _, _lock)) = self.running.take() {
+            self.dead.extend(writer.storage.store);
+        }
+        let synced = self.synced.take().unwrap();
+        for name in FILES {
+            let path = self.dir.path().join(name);
+            // Another file of the same name: the dead process still has the old one.
+            let _ = std::fs::remove_file(&path);
+            std::fs::copy(synced.files.path().join(name), path).unwrap();
+        }
+        let _ = std::fs::remove_file(self.dir.path().join(format!("{DATABASE}-shm")));
+        self.tally.lost += self.seen.len() - synced.seen.len();
+        for (position, body) in self.seen.range(..=synced.up_to.0) {
+            assert_eq!(synced.seen.get(position), Some(body), "an event is gone that was synced");
+        }
+        for (id, call) in &mut self.calls {
+            call.known = synced.known.get(id).cloned().unwrap_or_else(|| vec![None]);
+        }
+        (self.seen, self.durable) = (synced.seen, synced.durable);
+        (self.summed, self.maybe_summed, self.doubt) = (synced.summed, synced.maybe_summed, synced.doubt);
+        // Sums that were stored and not synced are lost, and that is said.
+        self.marked |= before != self.summaries(died);
+        self.unknown.extend(synced.boot + 1..=died);
+        self.recover(synced.boot);
     }
 
     fn heal(&mut self) {
@@ -367,25 +484,31 @@ impl World {
             assert_eq!(row.body, self.seen[&position], "one id, two bodies");
             self.broker.sent.insert(position);
         }
-        let committed = self.queue().wait_committed(u64::MAX, Duration::ZERO);
+        let synced = self.queue().wait_synced(u64::MAX, Duration::ZERO);
         for row in reader.after(self.broker.last, rows).unwrap() {
-            if row.position <= committed {
+            if row.position <= synced {
                 assert_eq!(row.body, self.seen[&row.position], "one id, two bodies");
                 assert_eq!(row.position, self.broker.last + 1, "an event is gone before it was delivered");
                 self.broker.sent.insert(row.position);
                 self.broker.last = row.position;
+                let before = self.topic.insert(row.position, row.body.clone());
+                assert!(before.is_none_or(|before| before == row.body), "published twice with two bodies");
             }
         }
     }
 
     /// The process dies, whatever its state, and the next one recovers.
     fn crash(&mut self) {
-        let degraded = self.marked;
         if let Some((writer, _, _lock)) = self.running.take() {
             self.dead.extend(writer.storage.store);
         }
+        self.recover(self.boot);
+    }
+
+    /// The next process recovers what the boot that died has left.
+    fn recover(&mut self, died: usize) {
+        let degraded = self.marked;
         let (open, maybe_summed) = (self.rows_open(), std::mem::take(&mut self.maybe_summed));
-        let died = self.boot;
         self.tally.crashed += open.len();
         self.broker.mark = self.broker.mark.max(self.broker.advance());
         self.start();
@@ -489,7 +612,8 @@ impl World {
     /// What must hold after every step.
     fn audit(&mut self) {
         let queue = self.queue();
-        let committed = queue.wait_committed(u64::MAX, Duration::ZERO);
+        let (committed, synced) = self.marks();
+        assert!(synced <= committed && self.broker.last <= synced, "only what is synced is published");
         let rows = self.reader().after(0, usize::MAX).unwrap();
         let mark = queue.delivered();
         assert!(mark <= self.broker.mark, "the mark is beyond what was acknowledged");
@@ -566,6 +690,9 @@ impl World {
 
     /// What must hold of all events at the end.
     fn check(&self) {
+        for (position, body) in &self.topic {
+            assert_eq!(self.seen.get(position), Some(body), "what was published is not in the ledger");
+        }
         for (id, (outcome, output)) in self.usages() {
             let call = &self.calls[&id];
             assert!(!self.summed.contains(&id), "{id} has an event and is in a sum");
@@ -596,6 +723,10 @@ impl World {
             for control in &controls {
                 assert_eq!(control.accepted, control.settled + control.open + control.summed);
                 (events, output) = (events + control.events, output - control.tokens.output);
+            }
+            if self.unknown.contains(&boot) {
+                assert!(sequences.is_empty() && controls.is_empty(), "{name} was forgotten");
+                continue;
             }
             // The boot that runs has not written its last one.
             if boot != self.boot {
@@ -642,6 +773,19 @@ proptest! {
     ) {
         run(if tiny { TINY_BYTES } else { 64 << 20 }, &actions);
     }
+}
+
+#[test]
+fn a_loss_of_power_takes_what_is_not_synced_and_nothing_else() {
+    let mut actions = vec![Action::Burst(20), Action::Open, Action::Step, Action::Sync];
+    for _ in 0..8 {
+        actions.extend([Action::Burst(5), Action::Step, Action::Send(64), Action::Ack(0), Action::LosePower]);
+        actions.extend([Action::Burst(5), Action::Step, Action::Sync, Action::Send(64), Action::LosePower]);
+        actions.extend([Action::Burst(5), Action::Step, Action::SyncFails, Action::Send(64), Action::Step]);
+        actions.extend([Action::Try, Action::Burst(5), Action::Step, Action::Send(64)]);
+    }
+    let tally = run(64 << 20, &actions);
+    assert!(tally.lost >= 8 * 5 && tally.unsynced >= 8 * 5 && tally.recovered >= 8, "{tally:?}");
 }
 
 #[test]

@@ -172,6 +172,12 @@ const FOLLOWED: &[Followed] = &[
         put(&[], f(now.ledger.undelivered));
     }),
     gauge(
+        "tokenweir_ledger_unsynced_events",
+        &[],
+        "Events in the ledger that a loss of power would take, since the disk has not written them yet. They survive the death of the process, and are not published before.",
+        |now, put| put(&[], f(now.ledger.unsynced)),
+    ),
+    gauge(
         "tokenweir_ledger_oldest_undelivered_seconds",
         &[],
         "Seconds since the first event that is not delivered yet was stored; 0 if there is none.",

@@ -36,6 +36,8 @@ pub struct Metrics {
     pub event_delivery_seconds: Histogram,
     /// Time of one ledger commit.
     pub ledger_commit_seconds: Histogram,
+    /// Time of one sync of the ledger.
+    pub ledger_sync_seconds: Histogram,
 }
 
 impl Metrics {
@@ -98,10 +100,14 @@ impl Metrics {
             )?,
             ledger_commit_seconds: d.histogram(
                 "tokenweir_ledger_commit_seconds",
-                "Time of one ledger commit.",
+                "Time of one ledger commit: until its calls survive the death of the process.",
                 COMMIT_S,
             )?,
-        })
+            ledger_sync_seconds: d.histogram(
+                "tokenweir_ledger_sync_seconds",
+                "Time of one sync of the ledger, behind its commits: until its events survive a loss of power and may be published.",
+                COMMIT_S,
+            )?,        })
     }
 
     /// Counts a call that has settled.

@@ -30,6 +30,8 @@ pub struct LedgerSnapshot {
     pub delivered: u64,
     /// Events that the broker refused for good.
     pub refused: u64,
+    /// Events in the ledger that are not durable yet.
+    pub unsynced: u64,
     /// Events in the ledger that are not delivered yet.
     pub undelivered: u64,
     /// Seconds since the first of these was stored; 0 if there is none.
