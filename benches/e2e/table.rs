@@ -21,7 +21,9 @@ const COLUMNS: &[Column] = &[
     ("CPU us/UNIT", |row| shown(row.median(cpu), 1)),
     ("x REFERENCE (min to max)", |row| row.ratio(cpu, cpu).map_or_else(nothing, spread)),
     ("network threads us/UNIT", |row| shown(row.median(network), 1)),
-    ("x REFERENCE", |row| row.ratio(network, cpu).map_or_else(nothing, |each| shown(median(each), 2))),
+    ("x REFERENCE", |row| {
+        row.ratio(network, row.data_path()).map_or_else(nothing, |each| shown(median(each), 2))
+    }),
     ("UNITs/s", |row| shown(row.median(rate), 0)),
     ("x REFERENCE", |row| row.ratio(rate, rate).map_or_else(nothing, |each| shown(median(each), 2))),
     ("p50 us", |row| shown(row.median(p50), 0)),
@@ -42,6 +44,7 @@ struct Row<'a> {
     of: &'a [Measured],
     /// The peer whose numbers ours are held against.
     reference: &'a [Measured],
+    reference_is_ours: bool,
     direct: &'a [Measured],
 }
 
@@ -55,6 +58,11 @@ impl Row<'_> {
         let pairs = self.of.iter().zip(self.reference);
         let each = pairs.map(|(a, b)| figure(self.scenario, a) / of_reference(self.scenario, b));
         Some(each.collect()).filter(|each: &Vec<f64>| each.iter().all(|ratio| ratio.is_finite()))
+    }
+
+    /// The time in which the reference does what our network threads do: all of another proxy's.
+    fn data_path(&self) -> Figure {
+        if self.reference_is_ours { network } else { cpu }
     }
 
     /// What a proxy adds to the way without one.
@@ -79,7 +87,7 @@ pub(crate) fn print(scenario: &Scenario, tls: bool, rounds: &Rounds) {
     table.set_header([scenario.name.to_owned()].into_iter().chain(titles));
     for (kind, of) in rounds {
         let reference = reference.map_or(&[][..], |(_, of)| of);
-        let row = Row { scenario, kind: *kind, of, reference, direct };
+        let row = Row { scenario, kind: *kind, of, reference, reference_is_ours: before.is_some(), direct };
         let cells = columns().map(|(_, cell)| cell(&row));
         table.add_row([kind.name().to_owned()].into_iter().chain(cells));
     }
