@@ -6,38 +6,38 @@
 //! one call in the order in which it reaches them, and what each module never does.
 #![forbid(unsafe_code)]
 
-/// The port for operators: `/livez`, `/readyz` and `/metrics`.
+// The port for operators: `/livez`, `/readyz` and `/metrics`.
 pub mod admin;
 
-/// The command line: each command, its help, its errors and its exit code.
+// The command line: each command, its help, its errors and its exit code.
 pub mod cli;
 
-/// The one table of settings, and how flags, environment and file become what the programs take.
+// The one table of settings, and how flags, environment and file become what the programs take.
 pub mod config;
 
-/// `tokenweir demo`: a service, callers, two sidecars and a broker on one machine, and a proof that no call is lost.
+// `tokenweir demo`: a service, callers, two sidecars and a broker on one machine, and a proof that no call is lost.
 pub mod demo;
 
-/// The only door through which usage becomes durable: SQLite, one writer thread, commits in batches.
+// The only door through which usage becomes durable: SQLite, one writer thread, commits in batches.
 pub mod ledger;
 
-/// Threads that count what is too heavy for the threads of the network.
+// Threads that count what is too heavy for the threads of the network.
 pub mod pool;
 
-/// The data path: one request in, one upstream call out, over HTTP/1.1, TLS and WebSocket.
+// The data path: one request in, one upstream call out, over HTTP/1.1, TLS and WebSocket.
 pub mod proxy;
 
-/// From the ledger to the topic: one thread, an idempotent producer, and a mark that only moves past what arrived.
+// From the ledger to the topic: one thread, an idempotent producer, and a mark that only moves past what arrived.
 pub mod publish;
 
-/// The programs that read a ledger or a topic: `events`, `report`, `verify` and `drain`.
+// The programs that read a ledger or a topic: `events`, `report`, `verify` and `drain`.
 pub mod report;
 
-/// `tokenweir serve`: all parts put together, started in order and stopped in the opposite order.
+// `tokenweir serve`: all parts put together, started in order and stopped in the opposite order.
 pub mod serve;
 
-/// A body that yields the same frames, shows them to the meter, and settles the call once.
+// A body that yields the same frames, shows them to the meter, and settles the call once.
 pub mod tee;
 
-/// Metrics and log lines for operators, each declared once.
+// Metrics and log lines for operators, each declared once.
 pub mod telemetry;

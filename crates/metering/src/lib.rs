@@ -7,38 +7,38 @@
 //! [`meter::Meter`] is where to begin: it is shown a request and its response, and settles into a [`usage::Usage`].
 #![forbid(unsafe_code)]
 
-/// Recorded exchanges, recomputed offline: the program behind `tokenweir account` and `tokenweir count`.
+// Recorded exchanges, recomputed offline: the program behind `tokenweir account` and `tokenweir count`.
 pub mod account;
 
-/// The table of APIs: how the calls of each are known, read, counted and billed.
+// The table of APIs: how the calls of each are known, read, counted and billed.
 pub mod api;
 
-/// Who pays for a call: identity, from headers that the gateway sets and from what the connection proves.
+// Who pays for a call: identity, from headers that the gateway sets and from what the connection proves.
 pub mod caller;
 
-/// The shapes of requests and responses on the wire: the parts that matter for counting.
+// The shapes of requests and responses on the wire: the parts that matter for counting.
 pub mod chunk;
 
-/// Where WebSocket frames begin and end.
+// Where WebSocket frames begin and end.
 pub mod frames;
 
-/// One call's accounting: what was seen of the call, and what it costs.
+// One call's accounting: what was seen of the call, and what it costs.
 pub mod meter;
 
-/// Texts that others chose, as people may be shown them.
+// Texts that others chose, as people may be shown them.
 pub mod names;
 
-/// The service's own rules for what a request costs, one file or folder for each API.
+// The service's own rules for what a request costs, one file or folder for each API.
 pub mod prompt;
 
-/// A value that was made from files, made again when the files change.
+// A value that was made from files, made again when the files change.
 pub mod reload;
 
-/// Server-sent events: bytes in, events out, the same events for any split of the bytes.
+// Server-sent events: bytes in, events out, the same events for any split of the bytes.
 pub mod sse;
 
-/// Counts the tokens of a text that arrives in pieces, exactly as tiktoken counts the whole.
+// Counts the tokens of a text that arrives in pieces, exactly as tiktoken counts the whole.
 pub mod tokens;
 
-/// The usage event that finance charges by: its names, units and JSON.
+// The usage event that finance charges by: its names, units and JSON.
 pub mod usage;

@@ -248,7 +248,7 @@ impl Meter {
     }
 
     /// The call has ended: reads what could only be read as a whole. From here on
-    /// [`Meter::prompt_need`] never says [`PromptNeed::Keep`]. A second call does nothing.
+    /// [`Meter::prompt_need`] never says `PromptNeed::Keep`. A second call does nothing.
     pub fn end(&mut self, ending: Ending) {
         if self.ended.is_some() {
             return;

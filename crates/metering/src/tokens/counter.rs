@@ -19,7 +19,7 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// A counter at the start of a text. Loads the tables if no one has yet (see [`load`]).
+    /// A counter at the start of a text. Loads the tables if no one has yet (see `load`).
     pub fn new(encoding: Encoding) -> Counter {
         Counter::with_limits(encoding, MethodLimits::PRODUCTION)
     }
