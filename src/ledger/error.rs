@@ -112,7 +112,7 @@ pub enum StoreError {
     /// Another process has been reading for so long that the WAL cannot be cut.
     #[error("a reader keeps the WAL from being cut; no transaction of a reader may stay open")]
     ReaderInWal,
-    /// What was committed could not be made durable.
+    /// Committed events could not be made durable.
     #[error("the WAL cannot be synced: {0}")]
     Sync(std::io::Error),
     /// It was closed after an error and could not be opened again yet.

@@ -70,7 +70,7 @@ impl Log {
         Mark { commits: self.commits, position: self.last }
     }
 
-    /// What is known to be durable of a ledger that a process left: what it delivered was.
+    /// The mark that is known to be durable of a ledger that a process left: its delivered events were.
     pub(super) fn delivered(&self) -> Mark {
         Mark { commits: 0, position: self.mark }
     }

@@ -32,7 +32,7 @@ const MARK_MS: u64 = 200;
 /// one by one, each after three tries.
 const REFUSED_MAX: usize = 1_024;
 
-/// What may wait of the call that has a slot: that it opened, and that it is settled.
+/// The news that may wait of the call that has a slot: that it opened, and that it is settled.
 const OPS_PER_SLOT: usize = 2;
 
 /// Checkpoints that may wait, per slot: a batch that is a second late is soon made up for.
@@ -79,7 +79,7 @@ struct QueueState {
     failing: bool,
     /// Calls are summed, and the writer has not been told yet.
     summing: bool,
-    /// What is stored could not be made durable, and the writer has not been told yet.
+    /// The stored events could not be made durable, and the writer has not been told yet.
     alarm: bool,
     accepted: u64,
     settled: u64,

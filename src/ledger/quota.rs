@@ -27,7 +27,7 @@ const WAL_KEPT_BYTES_MAX: u64 = 64 * MIB;
 /// a second. Most of them are pages that were written again and again.
 const WAL_BYTES_MAX: u64 = 256 * MIB;
 
-/// What the WAL grows by, for each millisecond that a sync takes, before it is copied: the writer waits for three
+/// The WAL grows by so much, for each millisecond that a sync takes, before it is copied: the writer waits for three
 /// syncs then, which is to be rare where they take long.
 const WAL_COPY_BYTES_PER_MS: u64 = MIB;
 
@@ -182,7 +182,7 @@ mod tests {
             prop_assert!(quota.database + quota.wal + quota.ballast <= max.min(volume));
             prop_assert!(quota.events < quota.database && quota.wal_copy < quota.wal_kept);
             prop_assert!(quota.wal_kept <= quota.wal);
-            // What the ballast is for: the WAL can be copied, and the reserve be used.
+            // The ballast is there for this: the WAL can be copied, and the reserve be used.
             prop_assert!(quota.ballast >= quota.wal_kept + (quota.database - quota.events));
             let ever = Duration::MAX;
             prop_assert!(quota.is_wal_due(quota.wal / 4 * 3, 0, ever, u64::MAX));

@@ -404,7 +404,7 @@ struct Begun {
     source: String,
     log: Log,
     stored_counts: bool,
-    /// What is durable for certain.
+    /// The mark up to which everything is durable for certain.
     synced: Mark,
 }
 

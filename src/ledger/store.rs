@@ -39,7 +39,7 @@ const BUSY_MS: u64 = 5_000;
 /// How long a copy of the WAL waits for readers: their transactions take a millisecond, and calls end meanwhile.
 const COPY_BUSY_MS: u64 = 5;
 
-/// What stands before each page in the WAL (SQLite, "The WAL File Format").
+/// The header before each page in the WAL (SQLite, "The WAL File Format").
 const FRAME_HEAD_BYTES: u64 = 24;
 
 /// Prepared statements kept: more than this module has.

@@ -1,4 +1,4 @@
-//! What is stored becomes durable here, behind the writer: the thread `tw-sync` syncs the WAL, and no transaction
+//! Stored events become durable here, behind the writer: the thread `tw-sync` syncs the WAL, and no transaction
 //! waits for it.
 //!
 //! A commit is in the page cache, so it survives the death of the process: it is *stored*. A loss of power it survives
@@ -193,7 +193,7 @@ impl Syncer {
 }
 
 impl SyncState {
-    /// What there is to sync.
+    /// The next sync, if there is anything to sync.
     fn job(&self) -> Option<SyncJob> {
         let wal = self.wal.as_ref().filter(|_| self.stored.commits > self.synced.commits)?;
         Some(SyncJob { wal: Arc::clone(wal), opening: self.opening, up_to: self.stored })

@@ -169,7 +169,7 @@ impl Worker {
         self.ledger.wait_stored(u64::MAX, Duration::ZERO)
     }
 
-    /// What may be sent: an event on the topic is never unknown to its ledger, also after a loss of power.
+    /// Only synced rows may be sent: an event on the topic is never unknown to its ledger, also after a loss of power.
     pub(super) fn synced(&self) -> u64 {
         self.ledger.wait_synced(u64::MAX, Duration::ZERO)
     }

@@ -19,13 +19,13 @@ const SLOTS: usize = 48;
 /// A quota that two hundred undelivered events fill.
 const TINY_BYTES: u64 = 640 * 1_024;
 
-/// What a loss of power leaves of a ledger. Shared memory never survives, and the lock is not about events.
+/// The files that a loss of power leaves of a ledger. Shared memory never survives, and the lock is not about events.
 const FILES: [&str; 2] = [DATABASE, "ledger.sqlite3-wal"];
 
 /// Makes an event of 2 KiB.
 const PADDING_BYTES: usize = 1_000;
 
-/// What happens next. Numbers pick among what there is.
+/// The next step. Numbers pick among what there is.
 #[derive(Clone, Debug)]
 enum Action {
     Open,
@@ -39,7 +39,7 @@ enum Action {
     Try,
     /// So much time passes that sums may be stored again; then the writer takes what came in.
     Wait,
-    /// What is stored is synced.
+    /// The stored events are synced.
     Sync,
     /// The same, and that fails.
     SyncFails,
@@ -101,7 +101,7 @@ struct Call {
     output: u64,
     has_slot: bool,
     ended: bool,
-    /// What a `crashed` event of it may say.
+    /// The numbers that a `crashed` event of it may have.
     known: Vec<Option<u64>>,
 }
 
@@ -115,7 +115,7 @@ struct Broker {
     mark: u64,
 }
 
-/// What a loss of power leaves, and what is known of it.
+/// The ledger that a loss of power leaves, and the knowledge of it.
 struct Synced {
     files: tempfile::TempDir,
     /// Position of the last event that it holds for certain, and transactions.
@@ -161,7 +161,7 @@ struct World {
     calls: HashMap<Uuid, Call>,
     checkpoints: Vec<(Uuid, u64)>,
     broker: Broker,
-    /// What was published, by position.
+    /// The published events, by position.
     topic: BTreeMap<u64, String>,
     synced: Option<Synced>,
     /// Every event that was ever committed, but for those that a loss of power took.
@@ -176,7 +176,7 @@ struct World {
     doubt: Option<(u64, usize)>,
     /// The lock file says that calls are only in memory.
     marked: bool,
-    /// What happened, to see that the test does what it says.
+    /// The steps that were taken, to see that the test does what it says.
     tally: Tally,
 }
 
@@ -609,7 +609,7 @@ impl World {
         self.ids.iter().filter(ended).filter(|id| !ids.contains(*id)).copied().collect()
     }
 
-    /// What must hold after every step.
+    /// The invariants of every step.
     fn audit(&mut self) {
         let queue = self.queue();
         let (committed, synced) = self.marks();
@@ -668,7 +668,7 @@ impl World {
         self.summed.extend(known.expect("sums of nobody's calls"));
     }
 
-    /// What must hold when everything is stored.
+    /// The invariants of a ledger that has stored everything.
     fn audit_healthy(&mut self, summed: u64) {
         let usages = self.usages();
         let rest = self.without_event(&usages.keys().copied().collect());
@@ -688,7 +688,7 @@ impl World {
         self.durable.extend(self.ids.iter().filter(ended));
     }
 
-    /// What must hold of all events at the end.
+    /// The invariants of all events at the end.
     fn check(&self) {
         for (position, body) in &self.topic {
             assert_eq!(self.seen.get(position), Some(body), "what was published is not in the ledger");

@@ -79,7 +79,7 @@ fn last_deployments(words: &[&str]) -> (Option<usize>, bool) {
     (places.into_iter().find(is_before_one).or(Some(last)), false)
 }
 
-/// What is done with a call, by the operation that its path ends in.
+/// The treatment of a call, by the operation that its path ends in.
 #[derive(Clone, Copy, PartialEq)]
 struct Route {
     method: &'static Method,
