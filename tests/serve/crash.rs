@@ -50,12 +50,20 @@ fn killed(kills: usize) -> Duration {
     let (mut stillborns, mut longest_wait) = (0, Duration::ZERO);
     for round in 0..kills {
         let shim = Shim::new(dir.path(), &ledger);
+        let slow_down = || {
+            let delay_ms = SYNC_DELAYS_MS[round % SYNC_DELAYS_MS.len()];
+            shim.iter().for_each(|shim| shim.set(Control::SyncDelayMs, delay_ms));
+        };
+        // In the long form disks become slow while a sidecar runs, which may have begun to copy its WAL.
+        if !long() {
+            slow_down();
+        }
         let environment = shim.as_ref().map(Shim::environment);
         let sidecar =
             Sidecar::start_with(service.addr, &ledger, &flags, environment.as_ref().map_or(&[], |e| &e[..]));
         let watch = Watch::begin(&sidecar);
-        if let Some(shim) = &shim {
-            shim.set(Control::SyncDelayMs, SYNC_DELAYS_MS[round % SYNC_DELAYS_MS.len()]);
+        if long() {
+            slow_down();
         }
         let (signs, life) = (Signs::default(), random.time(LIFE_MIN, LIFE_MAX));
         let mut killed = None;
