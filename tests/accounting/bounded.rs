@@ -157,13 +157,23 @@ struct Stalled {
 }
 
 impl Stalled {
+    /// Calls that are over settle on a thread of their own.
     fn within(bounds: tee::ResponseBounds) -> Stalled {
+        Stalled::new(bounds, |accounts| accounts.settling_apart().unwrap())
+    }
+
+    /// Calls that are over settle at once, so that all they leave waiting is there when the next one begins.
+    fn settling_at_once(bounds: tee::ResponseBounds) -> Stalled {
+        Stalled::new(bounds, |accounts| accounts)
+    }
+
+    fn new(bounds: tee::ResponseBounds, settling: fn(Accounts) -> Accounts) -> Stalled {
         let (hear, settled) = Hear::new();
         let (go, held) = channel();
         let pool = Pool::start(1).unwrap();
         pool.submit(Arc::new(Block(Mutex::new(held))), Lane::Response).unwrap();
         let accounts = Accounts::new(pool, Arc::new(hear), 64 << 20).within(bounds);
-        let accounts = Arc::new(accounts.settling_apart().unwrap());
+        let accounts = Arc::new(settling(accounts));
         Stalled { accounts, live: Arc::new(RunningCalls::default()), settled, go }
     }
 
@@ -226,8 +236,10 @@ fn no_backlog_changes_what_was_reported() {
     });
     let mut random = Random::seeded(7);
     for call_backlog_bytes in [0, 3_000, 40_000, 1 << 20] {
-        let stalled =
-            Stalled::within(tee::ResponseBounds { call_backlog_bytes, ..tee::ResponseBounds::default() });
+        let stalled = Stalled::settling_at_once(tee::ResponseBounds {
+            call_backlog_bytes,
+            ..tee::ResponseBounds::default()
+        });
         for exchange in &recorded {
             let rules = Rules { end_of_turn: exchange.case["azure"] == true };
             let draft = exchange.draft.clone();
