@@ -1,4 +1,4 @@
-//! What the fuzz targets share: how an input is cut, how it is spelled, and how a JSON object is read with equal
+//! The fuzz targets share this: how an input is cut, how it is spelled, and how a JSON object is read with equal
 //! names.
 #![forbid(unsafe_code)]
 

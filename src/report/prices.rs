@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::StringRecord;
 use jiff::Timestamp;
 use strum::{Display, EnumString, VariantNames};
 
 use super::error::ReportError;
 use super::instant::parse_time;
-use metering::caller::WrongLines;
+use metering::caller::{WrongLines, records};
 use metering::names;
 
 /// How a file of prices looks, for `--help`.
@@ -115,8 +115,7 @@ impl Prices {
     }
 
     fn parse(text: &str) -> Result<Prices, WrongLines> {
-        // Spreadsheets begin their files with a byte order mark.
-        let mut records = records(text.strip_prefix('\u{feff}').unwrap_or(text));
+        let mut records = records(text);
         let one = |(line, problem)| WrongLines::one(line, problem);
         let (line, header) = records.next().unwrap_or_else(|| Ok((1, StringRecord::new()))).map_err(one)?;
         let columns = columns(&header).map_err(|problem| WrongLines::one(line, problem))?;
@@ -236,17 +235,6 @@ fn columns(header: &StringRecord) -> Result<BTreeMap<PriceColumn, usize>, String
         Some(column) => Err(format!("there is no column `{column}`; the first line names the columns")),
         None => Ok(columns),
     }
-}
-
-/// Every line that is neither empty nor a comment, with its number; one line is one record.
-fn records(text: &str) -> impl Iterator<Item = Result<(u64, StringRecord), (u64, String)>> + '_ {
-    let lines = (1..).zip(text.lines().map(str::trim));
-    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).map(|(number, line)| {
-        let mut reader = ReaderBuilder::new().has_headers(false).trim(Trim::All).from_reader(line.as_bytes());
-        let mut record = StringRecord::new();
-        reader.read_record(&mut record).map_err(|error| (number, error.to_string()))?;
-        Ok((number, record))
-    })
 }
 
 /// One line of the file.

@@ -12,7 +12,7 @@ use tokenweir::telemetry::Metrics;
 use crate::support::documents::check;
 use crate::support::files::root;
 
-/// What somebody reads who has a minute.
+/// Lines that a reader who has a minute gets through.
 const README_LINES_MAX: usize = 150;
 
 /// The pages that a reader meets, from the root.

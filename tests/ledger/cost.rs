@@ -54,7 +54,7 @@ fn cost_per_call() {
     }
 }
 
-/// What it costs to keep calls open that all change in each interval.
+/// Prints the cost of keeping calls open that all change in each interval.
 fn open_calls(calls: usize, every: Duration, time: Duration) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let ledger = Ledger::open(LedgerOptions { slots: calls, ..options(dir.path(), false) }).unwrap();

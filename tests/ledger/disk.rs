@@ -173,7 +173,7 @@ impl Rig {
     /// A sync is asked for; `names`: SQLite asks, and syncs the directory with it if the file is new. Returns
     /// whether it succeeds. One that fails leaves its changes in the cache, and the disk has none of them.
     pub(crate) fn sync(&self, path: &Path, names: bool, real: impl FnOnce() -> bool) -> bool {
-        // What comes while it runs is not covered.
+        // A sync does not cover the changes that come while it runs.
         let up_to = locked(&self.state).shadow(path).changes();
         let synced = self.count(Op::Sync, path, |_| ()).is_none() && real();
         let mut state = locked(&self.state);

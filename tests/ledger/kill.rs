@@ -106,7 +106,7 @@ impl Said {
                 _ => {} // the test harness's own lines, or a line cut by the kill
             }
         }
-        // What was said after the last commit may or may not have happened.
+        // The steps told after the last commit may or may not have happened.
         for (id, (outcome, _)) in pending {
             if outcome == Outcome::Complete {
                 self.committed.remove(&id);

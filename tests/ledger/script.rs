@@ -159,7 +159,7 @@ pub(crate) struct Witness {
     pub(crate) done: bool,
 }
 
-/// What it had seen.
+/// The events and calls that a process had seen until a mark.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     rows: BTreeMap<u64, String>,
@@ -209,7 +209,7 @@ impl Witness {
                 _ => {}
             }
         }
-        // What was said after the last commit, or the last sync, may have happened or not.
+        // The steps told after the last commit, or the last sync, may have happened or not.
         self.stored.committed.retain(|id, _| !pending.contains_key(id));
         self.synced.committed.retain(|id, _| !pending.contains_key(id) && !unsure.contains(id));
     }

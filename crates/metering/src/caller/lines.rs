@@ -1,9 +1,26 @@
-//! Lines of a file that are wrong: all of them are counted, and the first are told.
+//! The lines of a CSV file that people keep, and those of them that are wrong: all of these are counted, and the
+//! first are told.
 
 use std::fmt;
 
+use csv::{ReaderBuilder, StringRecord, Trim};
+
 /// Lines that are told; a file with the wrong separator is wrong in every line.
 const TOLD_MAX: usize = 20;
+
+/// Every line that is neither empty nor a comment, with its number; one line is one record, or the reason why it is
+/// none.
+pub fn records(text: &str) -> impl Iterator<Item = Result<(u64, StringRecord), (u64, String)>> + '_ {
+    // Spreadsheets begin their files with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = (1..).zip(text.lines().map(str::trim));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).map(|(number, line)| {
+        let mut reader = ReaderBuilder::new().has_headers(false).trim(Trim::All).from_reader(line.as_bytes());
+        let mut record = StringRecord::new();
+        reader.read_record(&mut record).map_err(|error| (number, error.to_string()))?;
+        Ok((number, record))
+    })
+}
 
 /// Collects the errors of a file's lines, so that one run tells them all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::StringRecord;
 use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 use smol_str::SmolStr;
 
 use super::hash::hex;
 use super::identity::Caller;
-use super::lines::WrongLines;
+use super::lines::{WrongLines, records};
 use super::reload::FromFile;
 
 /// How the file looks, in one line.
@@ -72,8 +72,7 @@ impl CallerMap {
         let hash = digest(&SHA256, text.as_bytes());
         let version = hex(&hash.as_ref()[..VERSION_BYTES]).collect();
         let mut wrong = WrongLines::default();
-        // Spreadsheets begin their files with a byte order mark.
-        let mut records = records(text.strip_prefix('\u{feff}').unwrap_or(text));
+        let mut records = records(text);
         let (line, header) = records
             .next()
             .unwrap_or_else(|| Ok((1, StringRecord::new())))
@@ -165,17 +164,6 @@ fn columns(header: &StringRecord) -> Result<BTreeMap<&str, usize>, String> {
         return Err("there is neither a column \"cost_center\" nor \"department\"".to_owned());
     }
     Ok(columns)
-}
-
-/// Every line that is neither empty nor a comment, with its number; one line is one record.
-fn records(text: &str) -> impl Iterator<Item = Result<(u64, StringRecord), (u64, String)>> + '_ {
-    let lines = (1..).zip(text.lines().map(str::trim));
-    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).map(|(number, line)| {
-        let mut reader = ReaderBuilder::new().has_headers(false).trim(Trim::All).from_reader(line.as_bytes());
-        let mut record = StringRecord::new();
-        reader.read_record(&mut record).map_err(|error| (number, error.to_string()))?;
-        Ok((number, record))
-    })
 }
 
 fn row(

@@ -15,7 +15,7 @@
 //! | `strength` | whether a shared secret can be guessed |
 //! | `trust`, `network` | whether a hop may name the caller |
 //! | `hash` | pseudonyms for API keys and people |
-//! | `map`, `lines` | departments and cost centres, and the wrong lines of such a file |
+//! | `map`, `lines` | departments and cost centres, and the lines of such a file |
 //! | `reload` | a value that is read from a file, and read again |
 
 mod certificate;
@@ -37,7 +37,7 @@ pub use certificate::Certificate;
 pub use fields::{ATTEMPT, REQUEST_ID, gateway_headers};
 pub use hash::{HashKey, SecretError};
 pub use identity::{Caller, IdSource, Trust, UNATTRIBUTED};
-pub use lines::WrongLines;
+pub use lines::{WrongLines, records};
 pub use map::{CallerMap, MAP_COLUMNS};
 pub use network::{Network, ParseNetworkError};
 pub use peer::Peer;
