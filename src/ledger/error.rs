@@ -115,6 +115,11 @@ pub enum StoreError {
     /// Committed events could not be made durable.
     #[error("the WAL cannot be synced: {0}")]
     Sync(std::io::Error),
+    /// A sync of the database failed, and the WAL's index cannot be built anew yet: somebody has it open.
+    #[error(
+        "pages that a failed sync lost are in the WAL, and are copied again once no process has the ledger open"
+    )]
+    CopyInDoubt,
     /// It was closed after an error and could not be opened again yet.
     #[error("the database is not open")]
     Closed,
@@ -143,7 +148,9 @@ impl StoreError {
                 error,
                 Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..) | Error::Utf8Error(..)
             ),
-            StoreError::ReaderInWal | StoreError::Sync(_) | StoreError::Closed => false,
+            StoreError::ReaderInWal | StoreError::Sync(_) | StoreError::CopyInDoubt | StoreError::Closed => {
+                false
+            }
         }
     }
 }

@@ -139,6 +139,12 @@ impl Ledger {
         self.inner.queue.wait_synced(after, timeout)
     }
 
+    /// How often the writer has called off the readers within this process: those opened before are to let go of the
+    /// ledger.
+    pub(super) fn readers_called_off(&self) -> u64 {
+        self.inner.syncer.readers_called_off()
+    }
+
     /// Every event up to this position is delivered or refused.
     pub fn delivered(&self) -> u64 {
         self.inner.queue.delivered()

@@ -25,18 +25,23 @@
 //! | `quarantine` | a database that cannot be used is moved out of the way |
 //! | `writer` | the thread: what is written when, and the way out of the failing state |
 //! | `syncer` | the thread that makes durable what is stored, and the mark that follows |
+//! | `copier` | a connection that copies the WAL into the database beside the writer |
+//! | `copy_plan` | when the WAL is copied, and how long the writer waits for that |
 //! | `storage` | the database, what became of a transaction, and how much room is left |
 //! | `failing` | the state in which nothing can be stored: when to try again |
 //! | `status_log` | the log lines of that state |
 //! | `retain` | when delivered events go |
 //! | `recover` | calls that a dead process left become events |
 //! | `sums` | calls that could not be stored one by one |
-//! | `reader` | stored events, for the publisher and for other processes |
+//! | `reader` | stored events, for any process |
+//! | `own_reader` | stored events, for the process that writes them |
 //! | `lock` | the directory, the one process that owns it, and whether it had to sum calls |
 //! | `filesystem` | the file systems on which a ledger may lie |
 
 mod ballast;
 mod batch;
+mod copier;
+mod copy_plan;
 mod error;
 mod failing;
 mod filesystem;
@@ -45,6 +50,7 @@ mod integrity;
 mod lock;
 mod log;
 mod options;
+mod own_reader;
 mod quarantine;
 mod queue;
 mod quota;
@@ -68,5 +74,6 @@ pub use error::{CloseError, OpenError, StoreError};
 pub use filesystem::check as check_place;
 pub use handle::{Ledger, OpenCall, Slot};
 pub use options::{DATABASE, LedgerOptions};
+pub use own_reader::OwnReader;
 pub use reader::{EventRow, LedgerReader, ReadError, RefusedRow};
 pub use stats::LedgerStats;

@@ -10,26 +10,21 @@
 //! Database, WAL and ballast together stay within `--ledger-max-bytes`, and within the volume.
 
 use std::path::Path;
-use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
-/// Bytes in the WAL before they are copied into the database where the disk is quick: pages that change with every
-/// commit are then copied once for some fifty commits, and with three syncs of a millisecond the writer stands still
-/// for six, in which the death of the process would take what came.
-const WAL_COPY_BYTES_MAX: u64 = 2 * MIB;
+/// Bytes in the WAL before they are copied into the database where the disk is quick: three seconds of 2,000 calls a
+/// second. Pages that change with every commit are then copied once for some eight hundred of them, and as seldom the
+/// WAL is begun anew (`copy_plan`).
+const WAL_COPY_BYTES_MAX: u64 = 16 * MIB;
 
 /// Bytes of the WAL's file that stay on the disk once they are copied: writing over them changes no metadata. By no
 /// more does the database grow with a copy, and so no more is kept in the ballast for that.
 const WAL_KEPT_BYTES_MAX: u64 = 64 * MIB;
 
-/// Bytes that the WAL may take while the disk is slow and a copy would hold the writer up: half a minute of 2,000 calls
-/// a second. Most of them are pages that were written again and again.
+/// Bytes that the WAL may take where no copy of it is whole, because the disk is slow: half a minute of 2,000 calls a
+/// second. Most of them are pages that were written again and again.
 const WAL_BYTES_MAX: u64 = 256 * MIB;
-
-/// The WAL grows by so much, for each millisecond that a sync takes, before it is copied: the writer waits for three
-/// syncs then, which is to be rare where they take long.
-const WAL_COPY_BYTES_PER_MS: u64 = MIB;
 
 /// Room for what is written when there is no other: 10,000 sums.
 const RESERVE_BYTES_MAX: u64 = 16 * MIB;
@@ -72,7 +67,7 @@ impl Quota {
     /// Splits what was set, or the whole volume if that is smaller.
     pub(super) fn new(max: u64, volume: u64) -> Quota {
         let room = max.min(volume);
-        let wal_copy = WAL_COPY_BYTES_MAX.min(room / 16);
+        let wal_copy = WAL_COPY_BYTES_MAX.min(room / 64);
         let wal_kept = WAL_KEPT_BYTES_MAX.min(room / 16 / 3 * 4);
         let wal = WAL_BYTES_MAX.min(room / 32).max(wal_kept);
         let reserve = RESERVE_BYTES_MAX.min(room / 32);
@@ -83,16 +78,6 @@ impl Quota {
             "{room} bytes are split"
         );
         Quota { max, events: database - reserve, database, wal_copy, wal_kept, wal, ballast }
-    }
-
-    /// Whether the WAL, of which `used` bytes are not copied, is to be copied now, on a disk whose syncs take so long.
-    /// The database grows by `growth` bytes with that, and the volume has `free` ones.
-    pub(super) fn is_wal_due(&self, used: u64, growth: u64, sync: Duration, free: u64) -> bool {
-        let sync_ms = u64::try_from(sync.as_millis()).unwrap_or(u64::MAX);
-        let most = if free >= 2 * self.wal { self.wal } else { self.wal_kept };
-        // The last quarter is for the transaction that crosses the line.
-        let due = sync_ms.saturating_mul(WAL_COPY_BYTES_PER_MS).max(self.wal_copy).min(most / 4 * 3);
-        used >= due || growth >= self.wal_kept / 4 * 3
     }
 
     /// Delivered events go, oldest first, while the database uses more than this of `reach`, the
@@ -153,17 +138,8 @@ mod tests {
     fn the_default_keeps_the_wal_of_a_large_ledger() {
         let quota = Quota::new(10 << 30, u64::MAX);
         let parts = (quota.wal_copy, quota.wal_kept, quota.wal, quota.ballast);
-        assert_eq!(parts, (2 * MIB, 64 * MIB, 256 * MIB, 80 * MIB));
+        assert_eq!(parts, (16 * MIB, 64 * MIB, 256 * MIB, 80 * MIB));
         assert_eq!((quota.batch_ops(), quota.sums()), (4_096, 10_000));
-    }
-
-    #[test]
-    fn the_slower_the_disk_the_rarer_is_the_wal_copied() {
-        let quota = Quota::new(10 << 30, u64::MAX);
-        let is_due = |mib, ms| quota.is_wal_due(mib * MIB, 0, Duration::from_millis(ms), u64::MAX);
-        for (sync_ms, due_mib) in [(0, 2), (2, 2), (20, 20), (192, 192), (5_000, 192)] {
-            assert!(is_due(due_mib, sync_ms) && !is_due(due_mib - 1, sync_ms), "{sync_ms} ms");
-        }
     }
 
     #[test]
@@ -184,10 +160,6 @@ mod tests {
             prop_assert!(quota.wal_kept <= quota.wal);
             // The ballast is there for this: the WAL can be copied, and the reserve be used.
             prop_assert!(quota.ballast >= quota.wal_kept + (quota.database - quota.events));
-            let ever = Duration::MAX;
-            prop_assert!(quota.is_wal_due(quota.wal / 4 * 3, 0, ever, u64::MAX));
-            prop_assert!(quota.is_wal_due(quota.wal_kept / 4 * 3, 0, ever, 0));
-            prop_assert!(quota.is_wal_due(0, quota.wal_kept / 4 * 3, ever, u64::MAX));
         }
     }
 }

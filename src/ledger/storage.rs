@@ -3,7 +3,9 @@
 //! A transaction that reported an error is *in doubt*: it may be committed nevertheless. Its batch is held
 //! here until the database can be opened again and says so ([`Storage::reopen`]). What was committed before it is
 //! *stored*, and durable once the `syncer` has synced it. If that fails, the database is closed just the same: opening
-//! it again copies what can be read of the WAL into the database, syncs that, and begins another WAL.
+//! it again copies what can be read of the WAL into the database, syncs that, and begins another WAL. If a copy of the
+//! WAL fails, its index is not believed either: all of the WAL is copied once more, with an index that is new. SQLite
+//! makes one when nobody has the ledger open, so readers within this process open it anew then.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use uuid::Uuid;
 
 use super::ballast::Ballast;
 use super::batch::Batch;
+use super::copier::Copier;
+use super::copy_plan::{CopyPlan, WalUse};
 use super::error::{OpenError, StoreError};
 use super::lock::Marker;
 use super::log::Log;
@@ -54,8 +58,7 @@ pub(super) struct Storage {
     stored_counts: bool,
     /// The mark when this boot began.
     mark_before: u64,
-    /// Bytes in the WAL that were there when it was copied last.
-    wal_left: u64,
+    copies: CopyPlan,
     /// Events stored since the ledger was measured, and when to do it again.
     unmeasured: u64,
     measure_at: Instant,
@@ -97,7 +100,7 @@ impl Storage {
             Err(error) if error.is_full() && ballast.release() => begin(options, &quota, boot, was_degraded)?,
             begun => begun?,
         };
-        let Begun { store, source, log, stored_counts, synced } = begun;
+        let Begun { store, copier, source, log, stored_counts, synced } = begun;
         marker.set(false);
         if let Err(error) = ballast.make() {
             tracing::warn!(dir = %options.dir.display(), bytes = quota.ballast, %error,
@@ -117,7 +120,7 @@ impl Storage {
             ballast,
             retention: Retention::new(options.keep, now),
             stored_counts,
-            wal_left: 0,
+            copies: CopyPlan::default(),
             unmeasured: 0,
             measure_at: now,
             oldest_at: now,
@@ -125,7 +128,7 @@ impl Storage {
             faults: Faults::default(),
         };
         storage.publish_state(0, None);
-        storage.hand_to_syncer(synced);
+        storage.hand_to_syncer(copier, synced);
         storage.measure()?;
         Ok(storage)
     }
@@ -167,15 +170,15 @@ impl Storage {
     }
 
     /// Has the syncer work on the database that is open, of which all up to `synced` is durable.
-    fn hand_to_syncer(&self, synced: Mark) {
+    fn hand_to_syncer(&self, copier: Copier, synced: Mark) {
         if let Some(store) = &self.store {
-            self.syncer.opened(store.wal(), synced, self.log.reached());
+            self.syncer.opened(store.wal(), copier, synced, self.log.reached());
         }
     }
 
-    /// Why what is stored could not be made durable, if that has failed.
+    /// Why what is stored could not be made durable or be copied, if that has failed.
     pub(super) fn sync_failure(&self) -> Option<OpenError> {
-        self.syncer.failure().map(|error| self.database(StoreError::Sync(error)))
+        self.syncer.failure().map(|error| self.database(error))
     }
 
     /// Waits until all that is stored is durable.
@@ -205,12 +208,26 @@ impl Storage {
     /// Something failed: the connection is closed, since after an error of a sync nothing it says
     /// can be relied on.
     pub(super) fn close_after(&mut self, error: &OpenError) -> AfterError {
-        self.syncer.closed();
         // Before the connection is closed: that copies the WAL, which may need the room.
         let full = self.volume_is_full(error);
         let released = full && self.ballast.release();
-        self.store = None;
+        self.close();
         AfterError { free: full.then(|| self.free()), released }
+    }
+
+    /// Closes the database. The last connection copies the WAL, if the WAL's index can be believed.
+    pub(super) fn close(&mut self) {
+        self.syncer.closed();
+        let Some(store) = self.store.take().filter(|_| self.syncer.is_copy_in_doubt()) else { return };
+        if let Err(error) = store.close_without_copy() {
+            tracing::error!(dir = %self.dir.display(), %error, "the ledger's WAL was copied though its index is in doubt");
+        }
+    }
+
+    /// Closes the database at the end, when the last copy is over: so this connection is the last one.
+    pub(super) fn close_after_copies(&mut self) {
+        self.syncer.wait_for_copy();
+        self.close();
     }
 
     /// Gives up the ballast: the end is what the room was kept for.
@@ -226,6 +243,7 @@ impl Storage {
         }
         #[cfg(test)]
         self.faults.before_open()?;
+        let copier = self.copier_again()?;
         let mut store = Store::open(&self.dir.join(DATABASE))?;
         let opened = store.bound(&self.quota).and_then(|()| store.settle_wal()).and_then(|()| store.log());
         let found = opened.map_err(|error| self.database(error))?;
@@ -249,8 +267,22 @@ impl Storage {
             (doubt, _) => doubt,
         };
         // All that is there was copied from the WAL just now, and synced.
-        self.hand_to_syncer(self.log.reached());
+        self.hand_to_syncer(copier, self.log.reached());
         Ok(batch)
+    }
+
+    /// Opens the connection for copies again, before anything is read: with an index in doubt it may be another ledger.
+    fn copier_again(&self) -> Result<Copier, OpenError> {
+        let in_doubt = || Err(self.database(StoreError::CopyInDoubt));
+        if self.syncer.is_copying() {
+            return in_doubt(); // and how that ends is not known yet
+        }
+        let copier = Copier::open(&self.dir.join(DATABASE)).map_err(|error| self.database(error))?;
+        if self.syncer.is_copy_in_doubt() && !copier.is_index_new().map_err(|error| self.database(error))? {
+            self.syncer.call_readers_off();
+            return in_doubt();
+        }
+        Ok(copier)
     }
 
     /// Transactions were stored, could not be synced, and are not there any more: the system dropped what it could
@@ -266,20 +298,16 @@ impl Storage {
         self.publish_state(0, None);
     }
 
-    /// Copies the WAL into a database of so many bytes, if it is time. The writer waits for that, so that all of the
-    /// WAL is copied and it can be begun anew. Returns the bytes that are still in it: it is begun anew by the next
-    /// transaction, or a reader has kept it.
-    fn copy_wal(&self, store: &Store, database: u64) -> Result<u64, StoreError> {
-        let used = store.wal_used()?;
-        let left = self.wal_left.min(used);
+    /// Has the WAL copied into a database of so many bytes, if it is time.
+    fn copy_wal(&mut self, database: u64) -> Result<(), StoreError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let (written, fresh) = store.wal_bytes()?;
         let growth = database.saturating_sub(file_bytes(&self.dir.join(DATABASE)));
-        if used - left < self.quota.wal_copy
-            || !self.quota.is_wal_due(used, growth, self.syncer.takes(), self.free())
-        {
-            return Ok(left);
+        let wal = WalUse { written, fresh, growth, free: self.free(), sync: self.syncer.takes() };
+        if let Some(hold) = self.copies.next(&self.quota, wal) {
+            self.syncer.copy(hold);
         }
-        store.copy_wal()?;
-        Ok(used)
+        Ok(())
     }
 
     /// Looks at how much room is left after `events` were stored, and deletes a few delivered ones
@@ -368,25 +396,26 @@ impl Storage {
     /// WAL that takes more than its part of the room.
     fn measure(&mut self) -> Result<u64, OpenError> {
         let Some(store) = &self.store else { return Ok(0) };
+        let now = Instant::now();
         let measured = || {
             let size = store.size()?;
             let wal = self.wal_bytes();
             self.queue.measured_bytes(size.bytes + wal);
-            if wal > self.quota.wal && size.bytes + wal > self.quota.database + self.quota.wal {
+            let outgrown = wal > self.quota.wal && size.bytes + wal > self.quota.database + self.quota.wal;
+            if outgrown && !self.syncer.is_copying() {
                 store.settle_wal()?;
             }
-            let left = self.copy_wal(store, size.bytes)?;
-            let now = Instant::now();
-            let oldest = if now < self.oldest_at { None } else { Some(store.stored_at(self.log.mark)?) };
-            Ok((size.used, oldest, left))
+            if now >= self.oldest_at {
+                self.queue.measured_oldest(store.stored_at(self.log.mark)?);
+            }
+            Ok(size)
         };
-        let (used, oldest, left) = measured().map_err(|error| self.database(error))?;
-        self.wal_left = left;
-        if let Some(oldest) = oldest {
-            self.oldest_at = Instant::now() + OLDEST_EVERY;
-            self.queue.measured_oldest(oldest);
+        let size = measured().map_err(|error| self.database(error))?;
+        if now >= self.oldest_at {
+            self.oldest_at = now + OLDEST_EVERY;
         }
-        Ok(used)
+        self.copy_wal(size.bytes).map_err(|error| self.database(error))?;
+        Ok(size.used)
     }
 
     fn wal_bytes(&self) -> u64 {
@@ -401,6 +430,7 @@ impl Storage {
 /// A database that is open and recovered.
 struct Begun {
     store: Store,
+    copier: Copier,
     source: String,
     log: Log,
     stored_counts: bool,
@@ -431,7 +461,8 @@ fn begin(options: &LedgerOptions, quota: &Quota, boot: Uuid, was_degraded: bool)
             "events wait for a broker, but none is configured: all are kept until `drain` or a start with one"
         );
     }
-    Ok(Begun { store, source, log, stored_counts, synced })
+    let copier = Copier::open(&path).map_err(database)?;
+    Ok(Begun { store, copier, source, log, stored_counts, synced })
 }
 
 /// Makes durable what a process left behind for which something had failed: a sync of its WAL may succeed now although

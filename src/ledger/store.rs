@@ -11,11 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::batch::{Batch, ControlDue};
+use super::copier::WalFrames;
 use super::error::{OpenError, StoreError};
 use super::lock::{open_private, sync_dir};
 use super::log::Log;
@@ -35,9 +37,6 @@ const CACHE_KIB: i32 = 8_192;
 
 /// How long to wait for another process that recovers or copies the WAL.
 const BUSY_MS: u64 = 5_000;
-
-/// How long a copy of the WAL waits for readers: their transactions take a millisecond, and calls end meanwhile.
-const COPY_BUSY_MS: u64 = 5;
 
 /// The header before each page in the WAL (SQLite, "The WAL File Format").
 const FRAME_HEAD_BYTES: u64 = 24;
@@ -159,20 +158,16 @@ impl Store {
         Ok(())
     }
 
-    /// Bytes of the WAL that were written since it was begun anew.
-    pub(super) fn wal_used(&self) -> Result<u64, StoreError> {
-        let mut ask = self.db.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
-        let frames: i64 = ask.query_row([], |row| row.get("log"))?;
-        Ok(unsigned(frames) * (self.page_bytes + FRAME_HEAD_BYTES))
+    /// Bytes of the WAL that were written since it was begun anew, and how many of them are not copied yet.
+    pub(super) fn wal_bytes(&self) -> Result<(u64, u64), StoreError> {
+        let (frames, frame_bytes) = (WalFrames::look(&self.db)?, self.page_bytes + FRAME_HEAD_BYTES);
+        Ok((frames.written * frame_bytes, frames.written.saturating_sub(frames.copied) * frame_bytes))
     }
 
-    /// Copies the WAL into the database and syncs both, in SQLite's order; the next commit begins the WAL anew. A
-    /// reader that stays for long has it left for another time.
-    pub(super) fn copy_wal(&self) -> Result<(), StoreError> {
-        self.db.busy_timeout(Duration::from_millis(COPY_BUSY_MS))?;
-        let copied = self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
-        self.db.busy_timeout(Duration::from_millis(BUSY_MS))?;
-        Ok(copied?)
+    /// Closes the database, which else would copy the WAL if nobody else has it open, and leaves the WAL as it is.
+    pub(super) fn close_without_copy(self) -> Result<(), StoreError> {
+        self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Ok(())
     }
 
     /// Bytes that the database may have from now on. Less than it has is not possible, and means

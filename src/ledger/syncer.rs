@@ -1,5 +1,5 @@
-//! Stored events become durable here, behind the writer: the thread `tw-sync` syncs the WAL, and no transaction
-//! waits for it.
+//! Stored events become durable here, behind the writer: the thread `tw-sync` syncs the WAL and copies it into the
+//! database (`copier`), and no transaction waits for that.
 //!
 //! A commit is in the page cache, so it survives the death of the process: it is *stored*. A loss of power it survives
 //! once the WAL is synced after it: then it is *synced*, and may be published. A sync is of the file, whoever asks for
@@ -12,9 +12,12 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::copier::Copier;
+use super::error::StoreError;
 use super::queue::OpQueue;
 
 /// From the beginning of one sync to that of the next: what a loss of power costs beside the sync itself.
@@ -39,8 +42,12 @@ pub(super) struct Mark {
 pub(super) struct Syncer {
     queue: Arc<OpQueue>,
     state: Mutex<SyncState>,
-    /// Rung when something is stored, and at the end.
+    /// Rung when something is stored or is to be copied, and at the end.
     work: Condvar,
+    /// Rung when a copy has ended.
+    copied: Condvar,
+    /// How often the readers within this process were called off.
+    called_off: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -56,11 +63,30 @@ struct SyncState {
     /// Syncs since the database was opened, and when the last of them began.
     syncs: u32,
     began: Option<Instant>,
-    failed: Option<io::Error>,
+    /// `None` while the database is closed, and while it copies.
+    copier: Option<Copier>,
+    copy: CopyTurn,
+    /// A copy failed: the WAL's index may name pages as copied that no disk has.
+    in_doubt: bool,
+    failed: Option<StoreError>,
+    /// The thread runs.
+    runs: bool,
     stop: bool,
     /// The next sync reports an error.
     #[cfg(test)]
     fail_next: bool,
+}
+
+/// Whose turn it is with the next copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum CopyTurn {
+    /// The writer's, to ask for one.
+    #[default]
+    Writer,
+    /// The syncer's, to begin with it.
+    Syncer,
+    /// It runs.
+    Running,
 }
 
 /// One sync.
@@ -72,18 +98,28 @@ struct SyncJob {
 
 impl Syncer {
     pub(super) fn new(queue: Arc<OpQueue>) -> Syncer {
-        Syncer { queue, state: Mutex::default(), work: Condvar::new() }
+        Syncer {
+            queue,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            copied: Condvar::new(),
+            called_off: AtomicU64::new(0),
+        }
     }
 
-    /// Syncs until it is stopped. What is stored then and not synced is left to whoever closes the database.
+    /// Syncs and copies until it is stopped. What is stored then and not synced is left to whoever closes the database.
     pub(super) fn run(&self) {
+        let _runs = Runs::begin(self);
         loop {
-            let waited = self.work.wait_while(self.lock(), |state| !state.stop && state.job().is_none());
-            drop(waited.unwrap_or_else(PoisonError::into_inner));
+            let idle = |state: &mut SyncState| !state.stop && !state.is_copy_due() && state.job().is_none();
+            drop(self.work.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner));
             let began = Instant::now();
+            // First, since the writer may be waiting for it. It syncs the WAL too.
+            self.copy_if_due();
             self.sync();
             let rest = (began + SYNC_EVERY).saturating_duration_since(Instant::now());
-            let rested = self.work.wait_timeout_while(self.lock(), rest, |state| !state.stop);
+            let rests = |state: &mut SyncState| !state.stop && !state.is_copy_due();
+            let rested = self.work.wait_timeout_while(self.lock(), rest, rests);
             if rested.unwrap_or_else(PoisonError::into_inner).0.stop {
                 return;
             }
@@ -126,31 +162,105 @@ impl Syncer {
                     self.queue.synced(job.up_to.position, Some(took));
                 }
             }
-            Err(error) => {
-                state.wal = None;
-                state.failed = Some(error);
-                self.queue.alarm();
-            }
+            Err(error) => self.failed(&mut state, StoreError::Sync(error)),
         }
+    }
+
+    fn failed(&self, state: &mut SyncState, error: StoreError) {
+        state.wal = None;
+        state.failed = Some(error);
+        self.queue.alarm();
+    }
+
+    fn copy_if_due(&self) {
+        let mut state = self.lock();
+        if !state.is_copy_due() {
+            return;
+        }
+        let (copier, opening) = (state.copier.take(), state.opening);
+        state.copy = CopyTurn::Running;
+        drop(state);
+        let copied = copier.as_ref().map_or(Ok(()), Copier::copy);
+        self.copy_ended(copier.map(|copier| (copier, opening)), copied);
+    }
+
+    fn copy_ended(&self, copier: Option<(Copier, u64)>, copied: Result<(), StoreError>) {
+        let mut state = self.lock();
+        if let Err(error) = copied {
+            // A full disk has not said yet that a sync failed.
+            state.in_doubt |= !error.is_full();
+            self.failed(&mut state, error);
+        }
+        if let Some((copier, opening)) = copier
+            && opening == state.opening
+            && state.wal.is_some()
+        {
+            state.copier = Some(copier);
+        }
+        state.copy = CopyTurn::Writer;
+        self.copied.notify_all();
     }
 
     // For the writer.
 
     /// The database is open, and what it held up to `synced` is durable.
-    pub(super) fn opened(&self, wal: Arc<File>, synced: Mark, stored: Mark) {
+    pub(super) fn opened(&self, wal: Arc<File>, copier: Copier, synced: Mark, stored: Mark) {
         let mut state = self.lock();
         state.opening += 1;
         state.syncs = 0;
-        (state.wal, state.failed) = (Some(wal), None);
+        (state.wal, state.copier, state.in_doubt, state.failed) = (Some(wal), Some(copier), false, None);
         (state.synced, state.stored) = (synced, stored);
         self.queue.synced(synced.position, None);
         self.work.notify_one();
     }
 
-    /// The database is closed.
+    /// The database is closed. A copy that runs goes on to its end.
     pub(super) fn closed(&self) {
         let mut state = self.lock();
-        (state.wal, state.failed) = (None, None);
+        (state.wal, state.copier, state.failed) = (None, None, None);
+    }
+
+    /// Asks for a copy of the WAL, if none is under way, and waits for its end, but no longer than so.
+    pub(super) fn copy(&self, hold: Duration) {
+        let mut state = self.lock();
+        if state.copy == CopyTurn::Writer {
+            state.copy = CopyTurn::Syncer;
+        }
+        if state.runs {
+            self.work.notify_one();
+            let under_way = |state: &mut SyncState| state.runs && state.copy != CopyTurn::Writer;
+            let ended = self.copied.wait_timeout_while(state, hold, under_way);
+            drop(ended.unwrap_or_else(PoisonError::into_inner));
+        } else {
+            drop(state);
+            self.copy_if_due();
+        }
+    }
+
+    /// Waits until no copy is under way.
+    pub(super) fn wait_for_copy(&self) {
+        let under_way = |state: &mut SyncState| state.runs && state.copy != CopyTurn::Writer;
+        drop(self.copied.wait_while(self.lock(), under_way).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// A copy is under way.
+    pub(super) fn is_copying(&self) -> bool {
+        self.lock().copy != CopyTurn::Writer
+    }
+
+    /// Readers within this process are to let go of the ledger.
+    pub(super) fn call_readers_off(&self) {
+        self.called_off.fetch_add(1, Ordering::Release);
+    }
+
+    /// See [`Syncer::call_readers_off`].
+    pub(super) fn readers_called_off(&self) -> u64 {
+        self.called_off.load(Ordering::Acquire)
+    }
+
+    /// See [`SyncState::in_doubt`].
+    pub(super) fn is_copy_in_doubt(&self) -> bool {
+        self.lock().in_doubt
     }
 
     /// So much is committed.
@@ -165,7 +275,7 @@ impl Syncer {
     }
 
     /// Why a sync failed since the database was opened.
-    pub(super) fn failure(&self) -> Option<io::Error> {
+    pub(super) fn failure(&self) -> Option<StoreError> {
         self.lock().failed.take()
     }
 
@@ -183,6 +293,11 @@ impl Syncer {
     }
 
     #[cfg(test)]
+    pub(super) fn fail_copy(&self) {
+        self.copy_ended(None, Err(StoreError::Sync(io::ErrorKind::Other.into())));
+    }
+
+    #[cfg(test)]
     pub(super) fn fail_next(&self) {
         self.lock().fail_next = true;
     }
@@ -192,7 +307,28 @@ impl Syncer {
     }
 }
 
+/// The syncer's thread, while it runs: nobody waits for one that has ended, however it ended.
+struct Runs<'a>(&'a Syncer);
+
+impl Runs<'_> {
+    fn begin(syncer: &Syncer) -> Runs<'_> {
+        syncer.lock().runs = true;
+        Runs(syncer)
+    }
+}
+
+impl Drop for Runs<'_> {
+    fn drop(&mut self) {
+        self.0.lock().runs = false;
+        self.0.copied.notify_all();
+    }
+}
+
 impl SyncState {
+    fn is_copy_due(&self) -> bool {
+        self.copy == CopyTurn::Syncer
+    }
+
     /// The next sync, if there is anything to sync.
     fn job(&self) -> Option<SyncJob> {
         let wal = self.wal.as_ref().filter(|_| self.stored.commits > self.synced.commits)?;

@@ -262,6 +262,48 @@ fn what_is_gone_with_a_failed_sync_leaves_a_gap_and_no_number_is_given_twice() {
     assert_eq!(sequences(&rig).last(), Some(&(4, 1)), "the next start finds a whole ledger");
 }
 
+/// A sync of the database fails after a copy that was overtaken: its pages are gone, and the WAL's index names them as
+/// copied.
+#[test]
+fn a_copy_in_doubt_is_made_again_once_nobody_has_the_ledger_open() {
+    let mut rig = Rig::new();
+    let one_call = |rig: &mut Rig| {
+        let id = Uuid::now_v7();
+        rig.store(Pending { ops: [open_op(id), settle_op(id)].into_iter().collect(), ..Pending::default() });
+    };
+    rig.start();
+    one_call(&mut rig);
+    let database = rig.dir.path().join(DATABASE);
+    let before = std::fs::read(&database).unwrap();
+    let read_only = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let reader = rusqlite::Connection::open_with_flags(&database, read_only).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM event;").unwrap();
+    one_call(&mut rig);
+    let writer = rig.writer.as_mut().unwrap();
+    writer.storage.syncer.copy(Duration::ZERO);
+    reader.execute_batch("COMMIT").unwrap();
+    assert_ne!(std::fs::read(&database).unwrap(), before, "the first call is copied");
+    writer.storage.syncer.fail_copy();
+    writer.step(Pending::default());
+    assert!(writer.failing.is_some());
+    std::fs::write(&database, &before).unwrap();
+    writer.try_again();
+    assert!(writer.failing.is_some(), "the index of the WAL is the old one");
+    assert_eq!(writer.storage.syncer.readers_called_off(), 1);
+    drop(reader);
+    writer.try_again();
+    assert!(writer.failing.is_none());
+    one_call(&mut rig);
+    let positions: Vec<_> = rig.reader().after(0, 10).unwrap().iter().map(|row| row.position).collect();
+    assert_eq!(positions, [1, 2, 3, 4], "three calls, and the control event that ends the time of trouble");
+    rig.writer = None;
+    let sound: String = rusqlite::Connection::open(&database)
+        .unwrap()
+        .pragma_query_value(None, "integrity_check", |row| row.get(0))
+        .unwrap();
+    assert_eq!(sound, "ok");
+}
+
 #[test]
 fn events_kept_for_a_broker_are_not_taken_for_delivered_without_one() {
     let dir = tempfile::tempdir().unwrap();

@@ -133,8 +133,7 @@ impl Writer {
         if unstored > 0 {
             tracing::error!(dir = %self.storage.dir.display(), calls = unstored, "the ledger ends without storing these");
         }
-        // The last connection to close copies the WAL into the database.
-        self.storage.store = None;
+        self.storage.close_after_copies();
         self.queue.ended(unstored);
     }
 

@@ -16,7 +16,7 @@ use super::producer::{self, DeliveryContext, EventProducer};
 use super::state::PublisherState;
 use super::token::TokenRefresher;
 use super::tracker::Tracker;
-use crate::ledger::{EventRow, Ledger, LedgerReader};
+use crate::ledger::{EventRow, Ledger, OwnReader};
 
 /// How long to wait for an answer before looking for new events.
 const ANSWER_WAIT: Duration = Duration::from_millis(10);
@@ -46,7 +46,7 @@ const END_WAIT: Duration = Duration::from_secs(2);
 /// The publisher's thread.
 pub(super) struct Worker {
     pub(super) ledger: Ledger,
-    pub(super) reader: LedgerReader,
+    pub(super) reader: OwnReader,
     pub(super) shared: Arc<PublisherState>,
     pub(super) config: KafkaConfig,
     pub(super) credentials: Credentials,
@@ -77,7 +77,7 @@ impl Worker {
         refresher: Option<Arc<TokenRefresher>>,
         shared: Arc<PublisherState>,
     ) -> Result<Worker, StartError> {
-        let reader = LedgerReader::open(ledger.dir())?;
+        let reader = OwnReader::open(ledger.clone())?;
         let mark = ledger.delivered();
         shared.mark.store(mark, Ordering::Release);
         // One that needs a token is made when there is one.
@@ -110,6 +110,7 @@ impl Worker {
 
     pub(super) fn run(mut self) {
         loop {
+            self.reader.let_go_if_called_off();
             self.collect();
             self.shared.in_flight.store(self.tracker.in_flight() as u64, Ordering::Relaxed);
             self.look_at_brokers();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use metering::usage::{EventType, Settled};
-use tokenweir::ledger::{Ledger, LedgerReader, OpenCall};
+use tokenweir::ledger::{DATABASE, Ledger, LedgerOptions, LedgerReader, OpenCall, OwnReader};
 use uuid::Uuid;
 
 use crate::disk::{Fault, Kind, Op, Rig};
@@ -20,6 +20,9 @@ use crate::support::{PATIENCE, check_completeness, eventually, options, stored, 
 
 /// Time for which a fault that lasts is left in place.
 const FAILING: Duration = Duration::from_millis(700);
+
+/// The smallest quota.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Who pays, and how much.
 type Totals = BTreeMap<String, (u64, u64)>;
@@ -53,10 +56,14 @@ fn told(dir: &Path) -> Totals {
     totals
 }
 
-/// Whenever something is synced, takes the power away (in a copy) and looks whether it is there.
+/// Whenever something is synced, takes the power away (in a copy) and looks whether it is there. Reads on meanwhile, as
+/// the publisher does.
 fn watch(ledger: &Ledger, rig: &Rig, stop: &AtomicBool) -> u64 {
     let (mut last, mut looks) = (0, 0);
+    let mut reader = OwnReader::open(ledger.clone()).unwrap();
     while !stop.load(Ordering::Relaxed) {
+        reader.let_go_if_called_off();
+        drop(reader.after(last, 1));
         let synced = ledger.wait_synced(last, Duration::from_millis(20));
         if synced == last {
             continue;
@@ -75,7 +82,8 @@ fn watch(ledger: &Ledger, rig: &Rig, stop: &AtomicBool) -> u64 {
 fn fail_and_heal(which: &str, fault: Fault, lasts: bool) {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let rig = Rig::new(dir.path());
-    let ledger = Ledger::open(options(dir.path(), true)).unwrap();
+    // Small, so that its WAL is copied again and again.
+    let ledger = Ledger::open(LedgerOptions { max_bytes: MAX_BYTES, ..options(dir.path(), true) }).unwrap();
     let (mut handed, stop) = (Totals::new(), Arc::new(AtomicBool::new(false)));
     let watcher = {
         let (ledger, rig, stop) = (ledger.clone(), Arc::clone(&rig), Arc::clone(&stop));
@@ -124,6 +132,14 @@ fn fault(op: Op, file: &'static str, kind: Kind, times: u64) -> Fault {
 #[test]
 fn a_sync_that_fails_once_is_never_taken_for_one_that_held() {
     fail_and_heal("one failed sync", fault(Op::Sync, "-wal", Kind::Error, 1), false);
+}
+
+/// What a copy that was overtaken has written is in the database, and no sync of it has been asked for yet.
+#[test]
+fn pages_that_a_failed_sync_of_the_database_lost_are_copied_again() {
+    let fault = |times| fault(Op::Sync, DATABASE, Kind::Error, times);
+    fail_and_heal("one failed sync of the database", fault(1), false);
+    fail_and_heal("failing syncs of the database", fault(u64::MAX), true);
 }
 
 #[test]
