@@ -2,7 +2,7 @@
 //!
 //! While transactions come, a copy is whole only if the writer pauses for it. So most of the WAL is copied ahead, beside
 //! the writer, and for the rest it pauses: on a quick disk, for [`REST_HOLD`] at most, whatever the disk does meanwhile.
-//! The first transaction after a whole copy begins the WAL anew, and waits for one sync of its header, since otherwise a
+//! A transaction right after a whole copy begins the WAL anew, and waits for one sync of its header, since otherwise a
 //! loss of power could bring back older pages: for this too copies are rare, and the rarer the slower the disk is.
 //! Only at its bound, which is the higher the slower the disk is, the WAL is copied whatever that takes.
 

@@ -306,6 +306,10 @@ impl Storage {
         let wal = WalUse { written, fresh, growth, free: self.free(), sync: self.syncer.takes() };
         if let Some(hold) = self.copies.next(&self.quota, wal) {
             self.syncer.copy(hold);
+            // Now that the disk was quick, and before a call waits for it.
+            if store.wal_bytes()?.1 == 0 {
+                store.begin_wal()?;
+            }
         }
         Ok(())
     }

@@ -141,8 +141,13 @@ impl Store {
             return Err(StoreError::ReaderInWal);
         }
         // That the WAL was cut is not durable yet. After a power cut it could be back, without the
-        // frames that a failed sync lost, and its older pages would cover those just copied. A commit
-        // begins a new WAL over it, and syncs its header: no older page counts from there on.
+        // frames that a failed sync lost, and its older pages would cover those just copied.
+        self.begin_wal()
+    }
+
+    /// Begins a WAL that was copied whole anew: a commit does that, and syncs its header. No older page counts from
+    /// there on.
+    pub(super) fn begin_wal(&self) -> Result<(), StoreError> {
         self.db.pragma_update(None, "user_version", schema::VERSION)?;
         Ok(())
     }
