@@ -20,6 +20,9 @@ const REST_HOLD: Duration = Duration::from_millis(4);
 /// Syncs within that: of the WAL and of the database.
 const REST_SYNCS: u32 = 2;
 
+/// How often the rest is tried until more of the WAL is copied ahead.
+const REST_TRIES: u32 = 4;
+
 /// The WAL and its surroundings, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct WalUse {
@@ -40,8 +43,8 @@ pub(super) struct WalUse {
 pub(super) struct CopyPlan {
     /// The WAL at the last copy.
     copied_at: u64,
-    /// Most of it was copied ahead, and the rest is next.
-    is_ahead: bool,
+    /// Most of it was copied ahead, and the rest is tried so often yet.
+    rest_tries: u32,
 }
 
 impl CopyPlan {
@@ -50,17 +53,15 @@ impl CopyPlan {
         if wal.written < self.copied_at {
             *self = CopyPlan::default(); // it was begun anew
         }
-        if std::mem::take(&mut self.is_ahead) {
+        let hold = hold(quota, wal);
+        if self.rest_tries > 0 && hold != Some(Duration::MAX) {
+            self.rest_tries -= 1;
             self.copied_at = wal.written;
             return (wal.fresh > 0 && wal.sync <= REST_HOLD / REST_SYNCS).then_some(REST_HOLD);
         }
         // A reader may keep the WAL from being copied: that is tried again when there is more.
-        let grown = wal.fresh.min(wal.written - self.copied_at);
-        if grown < quota.wal_copy {
-            return None;
-        }
-        let hold = hold(quota, wal)?;
-        (self.copied_at, self.is_ahead) = (wal.written, hold.is_zero());
+        let hold = hold.filter(|_| wal.fresh.min(wal.written - self.copied_at) >= quota.wal_copy / 4)?;
+        (self.copied_at, self.rest_tries) = (wal.written, if hold.is_zero() { REST_TRIES } else { 0 });
         Some(hold)
     }
 }
@@ -96,12 +97,10 @@ mod tests {
         let due = quota.wal_copy;
         assert_eq!(plan.next(&quota, quick(due - 1, due - 1)), None);
         assert_eq!(plan.next(&quota, quick(due, due)), Some(Duration::ZERO), "ahead");
-        assert_eq!(plan.next(&quota, quick(due + MIB, MIB)), Some(REST_HOLD));
-        assert_eq!(
-            plan.next(&quota, quick(due + 2 * MIB, 2 * MIB)),
-            None,
-            "it was overtaken, and comes again"
-        );
+        for _ in 0..REST_TRIES {
+            assert_eq!(plan.next(&quota, quick(due + MIB, MIB)), Some(REST_HOLD));
+        }
+        assert_eq!(plan.next(&quota, quick(due + MIB, MIB)), None, "it was overtaken, and comes again");
         assert_eq!(plan.next(&quota, quick(2 * due + MIB, due)), Some(Duration::ZERO));
         assert_eq!(plan.next(&quota, quick(MIB, MIB)), None, "it was whole by itself");
         assert_eq!(

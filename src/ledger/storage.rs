@@ -129,6 +129,7 @@ impl Storage {
         };
         storage.publish_state(0, None);
         storage.hand_to_syncer(copier, synced);
+        storage.copy_what_was_left()?;
         storage.measure()?;
         Ok(storage)
     }
@@ -298,6 +299,24 @@ impl Storage {
         self.publish_state(0, None);
     }
 
+    /// Has a long WAL of a process that died copied while no call waits for that.
+    fn copy_what_was_left(&self) -> Result<(), OpenError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let copied = || {
+            if store.wal_bytes()?.0 < self.quota.wal_copy {
+                return Ok(());
+            }
+            self.syncer.copy(Duration::MAX);
+            self.begin_wal_if_copied(store)
+        };
+        copied().map_err(|error| self.database(error))
+    }
+
+    /// Now that the disk was quick, or no call is there to wait for it.
+    fn begin_wal_if_copied(&self, store: &Store) -> Result<(), StoreError> {
+        if store.wal_bytes()?.1 == 0 { store.begin_wal() } else { Ok(()) }
+    }
+
     /// Has the WAL copied into a database of so many bytes, if it is time.
     fn copy_wal(&mut self, database: u64) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
@@ -306,10 +325,7 @@ impl Storage {
         let wal = WalUse { written, fresh, growth, free: self.free(), sync: self.syncer.takes() };
         if let Some(hold) = self.copies.next(&self.quota, wal) {
             self.syncer.copy(hold);
-            // Now that the disk was quick, and before a call waits for it.
-            if store.wal_bytes()?.1 == 0 {
-                store.begin_wal()?;
-            }
+            self.begin_wal_if_copied(store)?;
         }
         Ok(())
     }

@@ -220,27 +220,34 @@ impl Syncer {
         (state.wal, state.copier, state.failed) = (None, None, None);
     }
 
-    /// Asks for a copy of the WAL, if none is under way, and waits for its end, but no longer than so.
+    /// Asks for a copy of the WAL and waits for its end, but no longer than so. One that runs already does not count: it
+    /// began before the last transactions.
     pub(super) fn copy(&self, hold: Duration) {
-        let mut state = self.lock();
+        let began = Instant::now();
+        let mut state = self.wait_while(hold, |copy| copy == CopyTurn::Running);
         if state.copy == CopyTurn::Writer {
             state.copy = CopyTurn::Syncer;
         }
-        if state.runs {
+        let runs = state.runs;
+        drop(state);
+        if runs {
             self.work.notify_one();
-            let under_way = |state: &mut SyncState| state.runs && state.copy != CopyTurn::Writer;
-            let ended = self.copied.wait_timeout_while(state, hold, under_way);
-            drop(ended.unwrap_or_else(PoisonError::into_inner));
+            drop(self.wait_while(hold.saturating_sub(began.elapsed()), |copy| copy != CopyTurn::Writer));
         } else {
-            drop(state);
             self.copy_if_due();
         }
     }
 
+    /// Waits for the thread with its copy, if it runs.
+    fn wait_while(&self, hold: Duration, waits: impl Fn(CopyTurn) -> bool) -> MutexGuard<'_, SyncState> {
+        let waits = |state: &mut SyncState| state.runs && waits(state.copy);
+        let waited = self.copied.wait_timeout_while(self.lock(), hold, waits);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
     /// Waits until no copy is under way.
     pub(super) fn wait_for_copy(&self) {
-        let under_way = |state: &mut SyncState| state.runs && state.copy != CopyTurn::Writer;
-        drop(self.copied.wait_while(self.lock(), under_way).unwrap_or_else(PoisonError::into_inner));
+        drop(self.wait_while(Duration::MAX, |copy| copy != CopyTurn::Writer));
     }
 
     /// A copy is under way.
