@@ -155,11 +155,7 @@ impl Store {
     /// Holds the database and its WAL to their parts of the room.
     pub(super) fn bound(&mut self, quota: &Quota) -> Result<(), StoreError> {
         self.page_bytes = unsigned(self.db.pragma_query_value(None, "page_size", |row| row.get(0))?).max(1);
-        // SQLite would copy in the midst of any commit, and ignore what goes wrong with that.
-        self.db.execute_batch(&format!(
-            "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {};",
-            quota.wal_kept
-        ))?;
+        self.db.execute_batch(&format!("PRAGMA journal_size_limit = {}", quota.wal_kept))?;
         Ok(())
     }
 
@@ -280,11 +276,13 @@ fn prepare(db: &Connection) -> Result<i64, StoreError> {
         return Ok(found);
     }
     // The page size counts only while the file is empty, and before WAL mode. NORMAL: a commit is durable when the
-    // WAL is synced (`syncer`), and a copy of the WAL syncs both files itself.
+    // WAL is synced (`syncer`), and a copy of the WAL syncs both files itself. SQLite by itself would copy in the midst
+    // of any commit, ignore what goes wrong with that, and have a later commit wait for the disk.
     db.execute_batch(&format!(
         "PRAGMA page_size = {PAGE_BYTES};
          PRAGMA journal_mode = WAL;
          PRAGMA synchronous = NORMAL;
+         PRAGMA wal_autocheckpoint = 0;
          PRAGMA cache_size = -{CACHE_KIB};"
     ))?;
     Ok(found)

@@ -262,6 +262,30 @@ fn what_is_gone_with_a_failed_sync_leaves_a_gap_and_no_number_is_given_twice() {
     assert_eq!(sequences(&rig).last(), Some(&(4, 1)), "the next start finds a whole ledger");
 }
 
+/// Once its WAL is copied whole, the next commit waits for a sync of its header; and that would be a call's.
+#[test]
+fn recovery_does_not_copy_the_wal_by_itself() {
+    let mut rig = Rig::new();
+    rig.start();
+    let fill = |rig: &mut Rig| {
+        let ids: Vec<Uuid> = (0..500).map(|_| Uuid::now_v7()).collect();
+        let ops = ids.iter().flat_map(|id| [open_op(*id), settle_op(*id)]).collect();
+        rig.store(Pending { ops, ..Pending::default() });
+        rig.writer.as_ref().unwrap().storage.store.as_ref().unwrap().wal_bytes().unwrap()
+    };
+    // SQLite copies from a thousand pages on.
+    while fill(&mut rig).0 < 9 << 20 {}
+    let files = tempfile::tempdir().unwrap();
+    for name in [DATABASE.to_owned(), format!("{DATABASE}-wal")] {
+        std::fs::copy(rig.dir.path().join(&name), files.path().join(&name)).unwrap();
+    }
+    rig.writer = None;
+    rig.dir = files;
+    rig.start();
+    let (written, fresh) = rig.writer.as_ref().unwrap().storage.store.as_ref().unwrap().wal_bytes().unwrap();
+    assert!(written > 9 << 20 && fresh == written, "{fresh} of {written} bytes are not copied");
+}
+
 /// A sync of the database fails after a copy that was overtaken: its pages are gone, and the WAL's index names them as
 /// copied.
 #[test]
