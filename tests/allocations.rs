@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -17,9 +18,12 @@ use http::{HeaderMap, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use metering::caller::{Caller, Trust};
-use metering::meter::{Ending, Meter, Rules};
+use metering::frames::Frames;
+use metering::meter::{Ending, Meter, Rules, SessionNames};
+use metering::session::{BegunResponse, LaneNumber, Session, SessionSink};
 use metering::tokens;
 use metering::usage::{Api, Settled, Target, Usage};
+use serde_json::{Value, json};
 use support::tap::begin;
 use tokenweir::ledger::{Ledger, LedgerOptions};
 use tokenweir::pool::Pool;
@@ -182,6 +186,37 @@ fn deltas_of_a_response() {
     steady_of(Api::Responses, "refusal", |at| event(at, "refusal", 0, LATIN[at % LATIN.len()]));
 }
 
+/// Of a message nothing is counted, but each delta is read.
+#[test]
+fn deltas_of_a_message() {
+    use support::messages::{begun, event, ping, start, text_delta};
+    let words = |delta: Value, at: usize| match at {
+        0 => start(&begun()),
+        at if at % 50 == 0 => ping(),
+        _ => event(&json!({"type": "content_block_delta", "index": 0, "delta": delta})),
+    };
+    let word = |at: usize| LATIN[at % LATIN.len()];
+    let thought = |at: usize| json!({"type": "thinking_delta", "thinking": word(at)});
+    let input = |at: usize| json!({"type": "input_json_delta", "partial_json": format!("{:?}", word(at))});
+    let kinds: [(&str, &dyn Fn(usize) -> Value); 3] =
+        [("text", &|at| text_delta(word(at))), ("thinking", &thought), ("input of a tool", &input)];
+    for (name, delta) in kinds {
+        let pieces: Vec<Vec<u8>> =
+            (0..WARM_UP + STEADY).map(|at| words(delta(at), at).into_bytes()).collect();
+        let mut meter = meter(Api::Messages);
+        let (early, steady) = pieces.split_at(WARM_UP);
+        let show = |meter: &mut Meter, pieces: &[Vec<u8>]| {
+            pieces.iter().for_each(|piece| assert_eq!(meter.response_bytes(piece, usize::MAX), piece.len()));
+        };
+        show(&mut meter, early);
+        let ((), found) = allocations_of(|| show(&mut meter, steady));
+        println!("a message, {name}: {found} allocations in {STEADY} deltas");
+        let usage = meter.settle(Ending::ClientDisconnect);
+        assert_eq!((usage.stream.events, usage.stream.parse_errors), (pieces.len() as u64, 0), "it was read");
+        assert_eq!(found, 0, "{name}");
+    }
+}
+
 #[test]
 fn text_in_pieces_of_any_size() {
     let stream: String =
@@ -206,6 +241,52 @@ fn arguments_of_a_call() {
         (0..WARM_UP + STEADY).map(|at| (chunk(0, &delta(at), "") + "\n\n").into_bytes()).collect();
     let found = allocations(Api::ChatCompletions, &pieces, WARM_UP);
     assert!(found <= 8, "{found}");
+}
+
+/// Is told of no response in a session of audio.
+struct NothingBegins;
+
+impl SessionSink for NothingBegins {
+    fn named(&mut self, _: &SessionNames) {}
+    fn begin(&mut self, _: LaneNumber, _: BegunResponse) -> bool {
+        false
+    }
+    fn show(&mut self, _: LaneNumber, _: Bytes) {}
+    fn left_out(&mut self, _: LaneNumber) {}
+    fn end(&mut self, _: LaneNumber) {}
+}
+
+/// 4 KB of audio from either side, which come in reads of 8 KiB that cut them anywhere.
+#[test]
+fn messages_of_a_realtime_session() {
+    let audio = "UklG".repeat(1_000);
+    let append = format!(r#"{{"type":"input_audio_buffer.append","audio":"{audio}"}}"#);
+    let delta = format!(
+        r#"{{"type":"response.output_audio.delta","event_id":"event_B2uoU7VOt6AAITsPRPJ9n","response_id":"resp_B2uoU7","item_id":"item_1","delta":"{audio}"}}"#
+    );
+    let frame = |text: &str, mask: &[u8]| {
+        let [high, low] = u16::try_from(text.len()).unwrap().to_be_bytes();
+        [&[0x81, 126 | if mask.is_empty() { 0 } else { 0x80 }, high, low], mask, text.as_bytes()].concat()
+    };
+    let client = frame(&append, &[0; 4]).repeat(100);
+    let server = frame(&delta, &[]).repeat(100);
+    let mut session =
+        Session::new(Api::Realtime.session_kind(), Frames::of_client(None), Frames::of_server(None));
+    let mut turn = || {
+        for bytes in client.chunks(8 << 10) {
+            assert_eq!(session.from_client(bytes, &mut usize::MAX.clone(), Duration::ZERO), bytes.len());
+        }
+        for bytes in server.chunks(8 << 10) {
+            let mut budget = usize::MAX;
+            let taken = session.from_server(bytes, &mut budget, Duration::ZERO, &mut NothingBegins);
+            assert_eq!(taken, bytes.len());
+            assert!(budget < usize::MAX, "it was read");
+        }
+    };
+    turn();
+    let ((), found) = allocations_of(|| (0..50).for_each(|_| turn()));
+    println!("{found} allocations in 10,000 messages");
+    assert_eq!(found, 0);
 }
 
 struct Deaf;

@@ -22,8 +22,15 @@ const EVENT_BYTES_MAX: usize = 16 << 10;
 /// What one input may make of itself: see the constants of `meter::decode`.
 const WORK_MAX: u64 = (17 << 20) + 64 * (1 << 20);
 
-const APIS: [Api; 6] =
-    [Api::ChatCompletions, Api::Responses, Api::Completions, Api::Embeddings, Api::Images, Api::Audio];
+const APIS: [Api; 7] = [
+    Api::ChatCompletions,
+    Api::Responses,
+    Api::Completions,
+    Api::Embeddings,
+    Api::Images,
+    Api::Audio,
+    Api::Messages,
+];
 const TYPES: [&str; 4] = ["text/event-stream", "application/json", "", "application/octet-stream"];
 const CODINGS: [&str; 7] = ["", "gzip", "deflate", "br", "zstd", "gzip, zstd", "br, gzip"];
 const STATUSES: [u16; 4] = [200, 200, 400, 503];

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use metering::caller::{
-    Caller, CallerMap, CallerSource, Certificate, FromFile, HashKey, HopTest, IdSource, Network, Peer,
+    Caller, CallerMap, CallerSource, CallerTag, Certificate, FromFile, HashKey, HopTest, IdSource, Network, Peer,
     Reload, Resolver, ResolverConfig, Trust, UserIds,
 };
 use ring::hmac;
@@ -53,7 +53,7 @@ const SOURCES: [&str; 7] = [
 ];
 
 /// What the first letter of a line stands for. Any other is a header that nobody reads.
-const HEADERS: [(u8, &str); 11] = [
+const HEADERS: [(u8, &str); 12] = [
     (b's', "x-apim-subscription-id"),
     (b't', "x-team"),
     (b'd', "x-desk"),
@@ -62,6 +62,7 @@ const HEADERS: [(u8, &str); 11] = [
     (b'i', "x-apim-api-id"),
     (b'o', "x-apim-operation-id"),
     (b'k', "api-key"),
+    (b'x', "x-api-key"),
     (b'w', "x-tokenweir-auth"),
     (b'a', "authorization"),
     (b'b', "authorization"), // the line holds the claims
@@ -89,6 +90,9 @@ const WORDS: [&str; 19] = [
     "                                                                ",
     "bearer e30.eyJhenAiOiJhcHAtNyJ9.c2ln",
 ];
+
+/// Tags: hashed and plain, of headers that name callers too.
+const TAGS: [(&str, &str, bool); 2] = [("team", "x-team", false), ("desk", "x-desk", true)];
 
 /// Secrets of the gateway, as the seeds have them.
 const NEW: &str = "new-0c6f9ab2d7e1483f";
@@ -127,8 +131,16 @@ fn settings_are_taken_or_refused(line: &[u8]) {
         assert!(text.split('/').next().unwrap().parse().is_ok_and(|ip: IpAddr| network.contains(ip)));
     }
     if let Ok(source) = text.parse::<CallerSource>() {
-        let credentials = ["header:api-key", "header:authorization", "header:x-tokenweir-auth"];
+        let credentials =
+            ["header:api-key", "header:x-api-key", "header:authorization", "header:x-tokenweir-auth"];
         assert!(!credentials.contains(&text.to_ascii_lowercase().as_str()), "{source:?}");
+    }
+    if let Ok(tag) = text.parse::<CallerTag>() {
+        let credentials = ["api-key", "x-api-key", "authorization", "x-tokenweir-auth"];
+        assert!(!credentials.contains(&tag.header.as_str()), "{tag:?}");
+        let plain = if tag.plain { ":plain" } else { "" };
+        let written = format!("{}={}{plain}", tag.name, tag.header);
+        assert!(written.eq_ignore_ascii_case(&text) && !tag.name.contains(['=', ':', ',', ' ']), "{tag:?}");
     }
     if text.starts_with("caller,") {
         _ = CallerMap::parse(&text);
@@ -213,6 +225,7 @@ impl Call {
         };
         let config = ResolverConfig {
             sources: sources.map(|source| source.parse().unwrap()).collect(),
+            tags: if more & 64 == 0 { tags() } else { Vec::new() },
             trust,
             gateway_app_ids: if more & 8 == 0 { vec![GATEWAY.to_owned()] } else { Vec::new() },
             user_ids: [UserIds::Plain, UserIds::Hash, UserIds::Drop][usize::from(more % 4).min(2)],
@@ -287,6 +300,14 @@ impl Call {
         caller.apim_user_id = header("x-apim-user-id").and_then(|id| self.person(id));
         caller.apim_api_id = header("x-apim-api-id");
         caller.apim_operation_id = header("x-apim-operation-id");
+        let tags = TAGS.iter().filter(|_| !self.config.tags.is_empty());
+        caller.tags = tags
+            .filter_map(|(name, header, plain)| {
+                let value = self.header(header).name()?;
+                let hash = |value: &str| stand_in("tag-", &format!("tag\0{name}\0{value}"));
+                Some((SmolStr::new(name), if *plain { value } else { hash(&value) }))
+            })
+            .collect();
         if let Token::Claims(claims) = token {
             caller.entra_app_id = checked(claims.application().as_bytes()).name();
             caller.entra_oid = checked(claims.person().as_bytes()).name().and_then(|id| self.person(id));
@@ -323,7 +344,7 @@ impl Call {
                 let certificate = Certificate::from_der(&self.der);
                 checked(certificate.id().unwrap_or_default().as_bytes())
             }
-            (CallerSource::ApiKey, _) => match self.header("api-key") {
+            (CallerSource::ApiKey, _) => match self.key() {
                 Said::Name(key) => Said::Name(stand_in("key-", &key)),
                 said => said,
             },
@@ -363,6 +384,15 @@ impl Call {
     fn values(&self, name: &str) -> Vec<&[u8]> {
         let named = self.fields.iter().filter(|(given, _)| given == name);
         named.map(|(_, value)| &value[..]).collect()
+    }
+
+    /// Both names of a key name one, or none.
+    fn key(&self) -> Said {
+        match (self.header("api-key"), self.header("x-api-key")) {
+            (key, Said::Nothing) | (Said::Nothing, key) => key,
+            (one, other) if one == other => one,
+            _ => Said::Wrong,
+        }
     }
 
     fn header(&self, name: &str) -> Said {
@@ -457,6 +487,13 @@ impl Claims {
         };
         if is_app { "" } else { self.get("oid") }
     }
+}
+
+fn tags() -> Vec<CallerTag> {
+    let written = |(name, header, plain): &(&str, &str, bool)| {
+        format!("{name}={header}{}", if *plain { ":plain" } else { "" })
+    };
+    TAGS.iter().map(|tag| written(tag).parse().unwrap()).collect()
 }
 
 /// A header that HTTP lets pass, from a line.

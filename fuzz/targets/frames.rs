@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use metering::frames::Frames;
+use metering::frames::{Extensions, Frames};
 use tokenweir_fuzz::Cuts;
 
 /// What can be said of a direction: something has begun and not ended, a whole close frame has gone by, all
@@ -21,19 +21,20 @@ fuzz_target!(|input: &[u8]| {
     let Some((&kind, rest)) = input.split_first() else { return };
     let (masked, extended) = (kind & 1 != 0, kind & 2 != 0);
     let (mut cuts, bytes) = Cuts::take(rest);
-    let start = || if masked { Frames::of_client(extended) } else { Frames::of_server(extended) };
+    let agreed = if extended { Extensions::of(["permessage-deflate"]) } else { Extensions::default() };
+    let start = || if masked { Frames::of_client(agreed.client) } else { Frames::of_server(agreed.server) };
     let mut whole = start();
-    whole.push(bytes);
+    assert_eq!(whole.push(bytes, &mut 0, &mut ()), bytes.len());
     assert_eq!(said(&whole), read(bytes, masked, extended));
     let (mut frames, mut seen) = (start(), 0);
     for piece in cuts.pieces(bytes) {
-        frames.push(piece);
+        assert_eq!(frames.push(piece, &mut 0, &mut ()), piece.len());
         seen += piece.len();
         // What is closed or unreadable stays so.
         assert_eq!(said(&frames), read(&bytes[..seen], masked, extended), "after {seen}");
     }
     let mut other = Frames::unreadable();
-    other.push(bytes);
+    other.push(bytes, &mut 0, &mut ());
     assert_eq!(said(&other), UNREADABLE);
 });
 
@@ -54,7 +55,8 @@ fn read(mut bytes: &[u8], masked: bool, extended: bool) -> Said {
         let (last, opcode, short) = (first & 0x80 != 0, first & 15, second & 0x7f);
         let is_control = opcode >= CLOSE;
         let known = matches!(opcode, 0..=2 | CLOSE..=10);
-        let reserved = first & 0x70 & if extended { !0x40 } else { !0 };
+        let may_be_compressed = extended && matches!(opcode, 1 | 2);
+        let reserved = first & 0x70 & if may_be_compressed { !0x40 } else { !0 };
         let in_order = is_control || (opcode == 0) == within_message;
         let control_fits = !is_control || (last && short <= 125);
         if !known || reserved != 0 || !in_order || !control_fits || (second & 0x80 != 0) != masked {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use metering::chunk::{RequestFacts, RequestScan, Stop};
+use metering::chunk::{RequestFacts, RequestScan, SIZE_CHARS_MAX, Stop};
 use serde_json::{Map, Value};
 use tokenweir_fuzz::Cuts;
 
@@ -14,10 +14,20 @@ fuzz_target!(|input: &[u8]| {
     let (mut cuts, body) = Cuts::take(input);
     let facts = scanned(&[body]);
     assert_eq!(scanned(&cuts.pieces(body)), facts);
+    let characters = spoken(&[body]);
+    assert_eq!(spoken(&cuts.pieces(body)), characters);
     if let Ok(Value::Object(expected)) = serde_json::from_slice(body) {
         compare(&facts, &expected);
+        let text = expected.get("input").and_then(Value::as_str);
+        assert_eq!(characters, text.map(|text| text.chars().count() as u64));
     }
 });
+
+fn spoken(pieces: &[&[u8]]) -> Option<u64> {
+    let mut scan = RequestScan::counting_characters();
+    pieces.iter().for_each(|piece| scan.push(piece));
+    scan.facts().input_characters
+}
 
 fn scanned(pieces: &[&[u8]]) -> RequestFacts {
     let mut scan = RequestScan::default();
@@ -33,6 +43,14 @@ fn compare(facts: &RequestFacts, body: &Map<String, Value>) {
     assert!(facts.complete);
     if get("model").as_str().is_none_or(|model| model.len() <= WORD_BYTES_MAX) {
         assert_eq!(facts.model.as_deref(), get("model").as_str());
+    }
+    for (found, name) in [(&facts.size, "size"), (&facts.quality, "quality")] {
+        assert_eq!(found.as_deref(), get(name).as_str().filter(|text| text.len() <= SIZE_CHARS_MAX));
+    }
+    let named = |member: &str| get(member).get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let agent = named("agent_reference").or(named("agent"));
+    if agent.is_none_or(|agent| agent.len() <= WORD_BYTES_MAX) {
+        assert_eq!(facts.agent.as_deref(), agent);
     }
     let stream = get("stream");
     assert_eq!(facts.stream, if stream.is_null() { Some(false) } else { stream.as_bool() });

@@ -154,7 +154,7 @@ const ACCOUNT_HELP: &str = "\
 Each line is an exchange, a JSON object with
 
   id             a text that names it
-  api            chat, completions, embeddings or responses
+  api            chat, completions, embeddings, responses or messages
   request        the body that was sent, as JSON
   response_kind  json, or sse for a stream
   response_body  the body that came back, as one text; what is no text goes into
@@ -224,7 +224,7 @@ fn argument(setting: &'static AnySetting) -> Option<Arg> {
     let help = format!("{}{allowed}{default} [env: {}]", setting.help, setting.env());
     let argument = option(setting.name, "VALUE", help);
     Some(match setting.kind {
-        Kind::Repeated(_) => argument.action(ArgAction::Append),
+        Kind::Repeated(_) | Kind::List(_) => argument.action(ArgAction::Append),
         _ => argument,
     })
 }

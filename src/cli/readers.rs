@@ -74,6 +74,9 @@ pub(super) fn run_report(matches: &ArgMatches) -> Done {
     if let Some(unpriced) = report.unpriced_text() {
         failure::warn(Subcommand::Report, &unpriced);
     }
+    if let Some(repeated) = report.repeated_bills_text() {
+        failure::warn(Subcommand::Report, &repeated);
+    }
     to_stdout(|out| report.write(format, out))
 }
 

@@ -2,26 +2,33 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use super::choices::{CallerTrust, OnUntrusted};
 use super::resolve::Values;
 use super::setting::AnySetting;
 use super::settings::{
     CALLER_CERT_NAMES, CALLER_HASH_KEY, CALLER_HASH_KEY_FILE, CALLER_MAP_FILE, CALLER_NETWORKS,
-    CALLER_SHARED_SECRET, CALLER_SHARED_SECRET_FILE, CALLER_SOURCES, CALLER_TRUST, CALLER_USER_IDS,
-    GATEWAY_APP_IDS, LISTEN_CLIENT_CA_FILE, ON_UNTRUSTED, SUBSCRIPTION_KEY_NAMES,
+    CALLER_SHARED_SECRET, CALLER_SHARED_SECRET_FILE, CALLER_SOURCES, CALLER_TAGS, CALLER_TRUST,
+    CALLER_USER_IDS, GATEWAY_APP_IDS, LISTEN_CLIENT_CA_FILE, ON_UNTRUSTED, SUBSCRIPTION_KEY_NAMES,
 };
 use super::shown;
 use crate::serve;
-use metering::caller::{CallerMap, CallerSource, HashKey, HopTest, Network, Reload, Secrets, UserIds};
+use metering::caller::{
+    CallerMap, CallerSource, CallerTag, HashKey, HopTest, Network, ParseTagError, Reload, Secrets, TAGS_MAX,
+    UserIds,
+};
 
 pub(super) fn caller(values: &mut Values) -> Option<serve::CallerConfig> {
     let sources = sources(values);
+    let tags = tags(values);
     let user_ids = user_ids(values, &sources);
     let trust = trust(values);
     let map = map(values);
     let hash_key = values.secret(&CALLER_HASH_KEY, &CALLER_HASH_KEY_FILE);
     Some(serve::CallerConfig {
         sources,
+        tags,
         trust: trust?,
         gateway_app_ids: values.list(&GATEWAY_APP_IDS),
         user_ids,
@@ -32,15 +39,10 @@ pub(super) fn caller(values: &mut Values) -> Option<serve::CallerConfig> {
 
 fn sources(values: &mut Values) -> Vec<CallerSource> {
     let mut found: Vec<CallerSource> = Vec::new();
-    let keys = values.list(&SUBSCRIPTION_KEY_NAMES);
     for text in values.list(&CALLER_SOURCES) {
         match text.parse() {
-            Ok(CallerSource::Header { name, .. })
-                if keys.iter().any(|key| key.eq_ignore_ascii_case(name.as_str())) =>
-            {
-                let problem =
-                    format!("{text:?} is not allowed: --subscription-key-names says that it holds a key");
-                values.error_in(&CALLER_SOURCES, problem);
+            Ok(CallerSource::Header { name, .. }) if holds_key(values, &name) => {
+                values.error_in(&CALLER_SOURCES, format!("{text:?} {HOLDS_KEY}"));
             }
             Ok(source) => found.push(source),
             Err(error) => values.error_in(&CALLER_SOURCES, shown::without(&error.to_string(), &text)),
@@ -56,6 +58,48 @@ fn sources(values: &mut Values) -> Vec<CallerSource> {
         values.error_in(&CALLER_SOURCES, problem);
     }
     found
+}
+
+/// Said of a header that is the gateway's own key.
+const HOLDS_KEY: &str = "is not allowed: --subscription-key-names says that it holds a key";
+
+fn holds_key(values: &Values, header: &HeaderName) -> bool {
+    values.list(&SUBSCRIPTION_KEY_NAMES).iter().any(|key| key.eq_ignore_ascii_case(header.as_str()))
+}
+
+fn tags(values: &mut Values) -> Vec<CallerTag> {
+    let mut found: Vec<CallerTag> = Vec::new();
+    let texts = values.list(&CALLER_TAGS);
+    for text in &texts {
+        match tag(values, text, &found) {
+            Ok(tag) => found.push(tag),
+            Err(problem) => values.error_in(&CALLER_TAGS, format!("{} {problem}", shown::pair(text))),
+        }
+    }
+    if texts.is_empty() && values.is_set(&CALLER_TAGS) && !values.is_wrong(&CALLER_TAGS) {
+        values.error_in(&CALLER_TAGS, "names no tag");
+    }
+    if texts.len() > TAGS_MAX {
+        let problem = format!("has {} tags; allowed: {TAGS_MAX} at most", texts.len());
+        values.error_in(&CALLER_TAGS, problem);
+    }
+    found
+}
+
+/// A tag, or why it cannot stand beside those before it.
+fn tag(values: &Values, text: &str, before: &[CallerTag]) -> Result<CallerTag, String> {
+    let tag: CallerTag = text.parse().map_err(|error: ParseTagError| error.to_string())?;
+    let same_name = |other: &CallerTag| other.name.eq_ignore_ascii_case(&tag.name);
+    match () {
+        () if holds_key(values, &tag.header) => Err(HOLDS_KEY.to_owned()),
+        () if before.iter().any(same_name) => {
+            Err("is a second tag of that name; names must differ, and not in case alone".to_owned())
+        }
+        () if before.iter().any(|other| other.header == tag.header) => {
+            Err("is a second tag of that header; each needs its own".to_owned())
+        }
+        () => Ok(tag),
+    }
 }
 
 /// There are no roots of client certificates, and nothing wrong has been told of them.
@@ -156,6 +200,23 @@ mod tests {
         (config, values.errors().iter().map(ToString::to_string).collect())
     }
 
+    const NINE_TAGS: &str = "a=x-a,b=x-b,c=x-c,d=x-d,e=x-e,f=x-f,g=x-g,h=x-h,i=x-i";
+
+    #[test]
+    fn tags_are_read_in_their_order() {
+        let tags = |flags: &[(&str, &str)]| {
+            let (config, errors) = read(flags);
+            assert_eq!(errors, Vec::<String>::new());
+            let tags = config.unwrap().tags.into_iter();
+            tags.map(|tag| format!("{}={}:{}", tag.name, tag.header, tag.plain)).collect::<Vec<_>>()
+        };
+        assert_eq!(tags(&[]), Vec::<String>::new());
+        let two = ["user=x-end-user:false", "desk=x-desk:true"];
+        assert_eq!(tags(&[("caller-tags", "user=X-End-User, desk=x-desk:plain")]), two);
+        assert_eq!(tags(&[("caller-tags", "user=x-end-user"), ("caller-tags", "desk=x-desk:plain")]), two);
+        assert_eq!(tags(&[("caller-tags", NINE_TAGS.rsplit_once(',').unwrap().0)]).len(), TAGS_MAX);
+    }
+
     #[test]
     fn what_cannot_work_is_refused_with_what_it_needs() {
         let dir = tempfile::tempdir().unwrap();
@@ -214,6 +275,24 @@ mod tests {
                 "--subscription-key-names",
             ),
             (&[("caller-sources", ",")], "--caller-sources", "names no source"),
+            (&[("caller-tags", ",")], "--caller-tags", "names no tag"),
+            (&[("caller-tags", "user")], "--caller-tags", "\"user\" is no tag; allowed: NAME=HEADER"),
+            (&[("caller-tags", "us er=x-user")], "--caller-tags", "is no tag"),
+            (&[("caller-tags", "user=hunter2;x")], "--caller-tags", "the value is no tag"),
+            (&[("caller-tags", "user=Api-Key:plain")], "--caller-tags", "credential"),
+            (&[("caller-tags", "user=Subscription-Key")], "--caller-tags", "credential"),
+            (
+                &[("caller-tags", "user=X-Key"), ("subscription-key-names", "x-key")],
+                "--caller-tags",
+                "\"user=X-Key\" is not allowed: --subscription-key-names",
+            ),
+            (
+                &[("caller-tags", "user=x-a,User=x-b")],
+                "--caller-tags",
+                "\"User=x-b\" is a second tag of that name",
+            ),
+            (&[("caller-tags", "user=x-a,desk=X-A:plain")], "--caller-tags", "a second tag of that header"),
+            (&[("caller-tags", NINE_TAGS)], "--caller-tags", "has 9 tags; allowed: 8 at most"),
             (&[("caller-sources", "jwt")], "--caller-sources", "\"jwt\" is no caller source"),
             (
                 &[("caller-sources", "entra-user"), ("caller-user-ids", "drop")],

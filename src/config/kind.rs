@@ -29,7 +29,7 @@ pub enum Kind {
     Path,
     /// Any text; the note says what it should look like.
     Text(&'static str),
-    /// Values separated by commas.
+    /// Values separated by commas. Its flag may be given more than once, and then all of them count.
     List(&'static str),
     /// A flag that may be given more than once; an array in TOML, commas in the environment.
     Repeated(&'static str),

@@ -91,6 +91,8 @@ table! {
         "Any other librdkafka property. Secrets are refused, and what would break the delivery promise, send a login without TLS or leave a broker unverified.";
     CALLER_SOURCES: Vec<String> = list("caller-sources", "apim-subscription | header:NAME[:whole] | entra-app | entra-user | client-cert | api-key, in order") or "apim-subscription,entra-app,api-key",
         "Where the caller's id comes from; the first that names one wins. A list in a header names nobody; with :whole commas are part of the name.";
+    CALLER_TAGS: Vec<String> = list("caller-tags", "NAME=HEADER[:plain], 8 at most"),
+        "Second keys of a call, such as its end user: headers whose values stand in the event as caller.tags, each as a keyed hash unless :plain is added. They name no payer, and are removed before the call goes on.";
     CALLER_TRUST: CallerTrust = choice("caller-trust") or "none",
         "How the hop that names the caller proves itself. A hop that fails is unattributed.";
     CALLER_SHARED_SECRET_FILE: PathBuf = path("caller-shared-secret-file"),
@@ -108,9 +110,9 @@ table! {
     CALLER_USER_IDS: UserIds = choice("caller-user-ids") or "hash",
         "How ids of people (x-apim-user-id, entra-user) stand in events.";
     API_KEY: ApiKey = choice("api-key") or "pass",
-        "What becomes of api-key, in headers and query: passed on, removed, or a call that carries one gets 403.";
+        "What becomes of api-key and x-api-key, in headers and query: passed on, removed, or a call that carries one gets 403.";
     CALLER_HASH_KEY_FILE: PathBuf = path("caller-hash-key-file"),
-        "File with the key of the hashes of API keys and of ids of people. Without one a random key is made in the ledger's directory.";
+        "File with the key of the hashes of API keys, of ids of people and of tags. Without one a random key is made in the ledger's directory.";
     CALLER_HASH_KEY: String = secret("caller-hash-key"),
         "The key of the hashes.";
     GATEWAY_APP_IDS: Vec<String> = list("gateway-app-ids", "application ids"),

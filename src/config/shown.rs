@@ -26,6 +26,11 @@ pub(super) fn word(text: &str) -> String {
     quoted(text, harmless(text))
 }
 
+/// `NAME=WORD`, or less of it, that is no secret.
+pub(super) fn pair(text: &str) -> String {
+    quoted(text, text.split_once('=').map_or(harmless(text), |(name, word)| harmless(name) && harmless(word)))
+}
+
 /// The text in quotes if it may be told.
 pub(super) fn quoted(text: &str, told: bool) -> String {
     if told { format!("{text:?}") } else { HIDDEN.to_owned() }

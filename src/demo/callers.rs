@@ -1,4 +1,4 @@
-//! Eight callers, each with a way of its own to make accounting hard.
+//! Eleven callers, each with a way of its own to make accounting hard.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::background;
 use super::client::{CallEnding, CallRequest};
+use super::conversation;
+use super::dialect::Dialect;
 use super::fixtures::{Fixture, Fixtures};
 use super::paced::Random;
-use super::traffic::{Traffic, TrafficGate, TrafficPass};
+use super::traffic::{DOOR_POLL, Traffic, TrafficGate, TrafficPass};
 
 /// The secret that the gateway of the demo adds. It guards a loopback port for some seconds.
 pub(super) const SHARED_SECRET: &str = "the-secret-of-the-demo-gateway";
@@ -23,14 +26,22 @@ const LANES: u64 = 5;
 /// Between two calls of a lane: a mean of 400 ms.
 const PAUSE_MS_MAX: u32 = 800;
 
-/// A lane looks so often whether a door has opened.
-const DOOR_POLL: Duration = Duration::from_millis(50);
-
 /// No fixture takes as long; a call that does has been lost.
 const CALL_MAX: Duration = Duration::from_secs(60);
 
 /// Enough of a response to have read some twenty events of it.
 const LEAVE_AFTER_BYTES: usize = 6_000;
+
+/// What a caller does with a fixture.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    /// It asks for a response and reads it.
+    Call,
+    /// It has a response made in the background, and looks until its bill comes.
+    Background,
+    /// It holds a realtime session.
+    Session,
+}
 
 /// How a caller makes its calls.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +50,8 @@ struct Habit {
     id: &'static str,
     /// The hop proves that it is the gateway.
     trusted: bool,
+    manner: Manner,
+    dialect: Dialect,
     stream: bool,
     include_usage: bool,
     leaves: bool,
@@ -46,10 +59,18 @@ struct Habit {
     fixtures: &'static [&'static str],
 }
 
-const STREAMS: Habit =
-    Habit { id: "", trusted: true, stream: true, include_usage: false, leaves: false, fixtures: &[] };
+const STREAMS: Habit = Habit {
+    id: "",
+    trusted: true,
+    manner: Manner::Call,
+    dialect: Dialect::Chat,
+    stream: true,
+    include_usage: false,
+    leaves: false,
+    fixtures: &[],
+};
 
-const HABITS: [Habit; 8] = [
+const HABITS: [Habit; 11] = [
     // Asks for usage: the service's numbers win.
     Habit {
         id: "claims-desk",
@@ -74,6 +95,27 @@ const HABITS: [Habit; 8] = [
     },
     // Two choices, refusals, bursts.
     Habit { id: "research-lab", fixtures: &["two-slogans", "refused-record", "night-report"], ..STREAMS },
+    // Claude: only the service knows its numbers, and some of the input comes from a cache.
+    Habit {
+        id: "code-review",
+        dialect: Dialect::Messages,
+        fixtures: &["review-note", "tea-house", "library-hours"],
+        ..STREAMS
+    },
+    // In the background: the bill comes later, and is charged to whoever asked.
+    Habit {
+        id: "tender-review",
+        manner: Manner::Background,
+        fixtures: &["tea-house", "night-report", "library-hours"],
+        ..STREAMS
+    },
+    // Realtime: a session, and two responses in it.
+    Habit {
+        id: "phone-line",
+        manner: Manner::Session,
+        fixtures: &["library-hours", "leave-carry-over"],
+        ..STREAMS
+    },
     // Broken streams, 429, a blocked prompt.
     Habit {
         id: "web-shop",
@@ -110,7 +152,8 @@ async fn call_in_turn(habit: Habit, seed: u64, traffic: Arc<Traffic>, fixtures: 
         };
         let Some(fixture) = asked.next() else { return };
         traffic.open.fetch_add(1, Ordering::SeqCst);
-        if call(habit, fixture, door, pass).await == CallVerdict::Harmed {
+        let called = tokio::time::timeout(CALL_MAX, call(habit, fixture, door, pass)).await;
+        if called != Ok(CallVerdict::Fine) {
             traffic.harmed.fetch_add(1, Ordering::SeqCst);
         }
         traffic.open.fetch_sub(1, Ordering::SeqCst);
@@ -126,14 +169,27 @@ enum CallVerdict {
 }
 
 async fn call(habit: Habit, fixture: &Fixture, door: &TrafficGate, pass: TrafficPass) -> CallVerdict {
-    let Habit { stream, include_usage, .. } = habit;
-    let leave_after_bytes = habit.leaves.then_some(LEAVE_AFTER_BYTES);
-    let ask = CallRequest { fixture, stream, include_usage, leave_after_bytes };
     let secret = if habit.trusted { SHARED_SECRET } else { "a-guess" };
     let headers = [("x-apim-subscription-id", habit.id), ("x-tokenweir-auth", secret)];
-    let Ok(answer) = tokio::time::timeout(CALL_MAX, ask.send(pass.addr, &headers)).await else {
-        return CallVerdict::Harmed;
+    let fine = match habit.manner {
+        Manner::Call => return call_once(habit, fixture, &headers, door, pass).await,
+        Manner::Background => background::ask_and_wait(fixture, &headers, door, pass).await,
+        Manner::Session => conversation::hold(fixture, &headers, door, pass).await,
     };
+    if fine { CallVerdict::Fine } else { CallVerdict::Harmed }
+}
+
+async fn call_once(
+    habit: Habit,
+    fixture: &Fixture,
+    headers: &[(&str, &str)],
+    door: &TrafficGate,
+    pass: TrafficPass,
+) -> CallVerdict {
+    let Habit { dialect, stream, include_usage, .. } = habit;
+    let leave_after_bytes = habit.leaves.then_some(LEAVE_AFTER_BYTES);
+    let ask = CallRequest { fixture, dialect, stream, include_usage, leave_after_bytes };
+    let answer = ask.send(pass.addr, headers).await;
     judge(answer.ending, &ask, door.was_killed(pass))
 }
 
@@ -171,12 +227,17 @@ mod tests {
         }
     }
 
+    fn streamed(fixture: &Fixture) -> CallRequest<'_> {
+        let dialect = Dialect::Chat;
+        CallRequest { fixture, dialect, stream: true, include_usage: false, leave_after_bytes: None }
+    }
+
     #[test]
     fn a_clean_early_end_is_harm() {
         let fixtures = Fixtures::load().unwrap();
         for name in ["parcel-cut", "library-hours"] {
             let fixture = fixtures.named(name).unwrap();
-            let ask = CallRequest { fixture, stream: true, include_usage: false, leave_after_bytes: None };
+            let ask = streamed(fixture);
             assert_eq!(judge(CallEnding::Short, &ask, false), CallVerdict::Harmed);
             assert_eq!(
                 judge(CallEnding::Short, &ask, true),
@@ -186,7 +247,7 @@ mod tests {
             assert_eq!(judge(CallEnding::Broken, &ask, true), CallVerdict::Fine);
         }
         let whole = fixtures.named("library-hours").unwrap();
-        let ask = CallRequest { fixture: whole, stream: true, include_usage: false, leave_after_bytes: None };
+        let ask = streamed(whole);
         assert_eq!(judge(CallEnding::Broken, &ask, false), CallVerdict::Harmed);
     }
 
@@ -209,6 +270,6 @@ mod tests {
         assert_eq!(traffic.harmed.load(Ordering::SeqCst), 0);
         assert_eq!(traffic.open.load(Ordering::SeqCst), 0);
         assert_eq!(service.begun(), traffic.sent());
-        assert_eq!(service.identified(), traffic.sent(), "each call names its caller");
+        assert_eq!(service.identified(), traffic.sent(), "each names its caller");
     }
 }

@@ -190,6 +190,12 @@ impl Fixture {
         body.to_string().into_bytes()
     }
 
+    /// The text of the first choice.
+    pub fn first_text(&self) -> &str {
+        let first = self.choices.first();
+        first.and_then(|choice| choice.message.content.as_deref()).unwrap_or_default()
+    }
+
     /// The `id` of the response to the service's call number `call`.
     pub fn answer_id(&self, call: u64) -> String {
         format!("chatcmpl-{}-{call:06}", self.name)

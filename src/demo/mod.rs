@@ -5,18 +5,22 @@
 //! |---|---|
 //! | `options` | how it runs |
 //! | `fixtures` | prompts and responses of our own, with the usage that the rules give |
-//! | `script`, `paced`, `service` | a service that answers with them as Azure OpenAI does |
-//! | `client`, `callers`, `traffic` | eight callers, and the gates through which their calls begin |
+//! | `dialect`, `script`, `message`, `work`, `websocket`, `paced`, `service` | a service that answers with them as Azure OpenAI and Claude do |
+//! | `client`, `background`, `conversation`, `callers`, `traffic` | eleven callers, and the gates through which their calls begin |
 //! | `sidecar` | the two sidecars: one in this process, one that is killed |
 //! | `broker`, `tally` | the embedded broker, and its topic as finance adds it up |
 //! | `ledger_tally` | the ledgers, read meanwhile |
 //! | `show`, `table` | the course of it, and what it looks like |
 
+mod background;
 mod broker;
 mod callers;
 mod client;
+mod conversation;
+mod dialect;
 pub mod fixtures;
 mod ledger_tally;
+mod message;
 mod options;
 mod paced;
 mod script;
@@ -26,6 +30,8 @@ mod sidecar;
 mod table;
 mod tally;
 mod traffic;
+mod websocket;
+mod work;
 
 use std::fs::DirBuilder;
 use std::io::Write;

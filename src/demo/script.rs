@@ -187,7 +187,7 @@ fn deltas(message: &FixtureMessage) -> Vec<Value> {
 
 /// Cuts a text before each space and inside long words: tokens merge across these cuts, so
 /// counting each delta alone gives too many.
-fn pieces(text: &str) -> Vec<&str> {
+pub(super) fn pieces(text: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
     let (mut start, mut chars) = (0, 0);
     for (at, char) in text.char_indices() {

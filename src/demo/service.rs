@@ -1,6 +1,6 @@
-//! A service on a loopback port that answers chat completions as Azure OpenAI does, from
-//! [`Fixtures`]: streamed and not, at a model's pace, with filter events, bursts, tool calls,
-//! refusals, errors and broken streams.
+//! A service on a loopback port that answers chat completions as Azure OpenAI does, and messages as Claude does on
+//! Foundry, from [`Fixtures`]: streamed and not, at a model's pace, with filter events, bursts, tool calls,
+//! refusals, errors and broken streams. It makes responses in the background and holds realtime sessions, too.
 //!
 //! It runs on a thread of its own, so that nothing under test shares its runtime.
 
@@ -9,12 +9,13 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -27,9 +28,21 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
+use super::dialect::Dialect;
 use super::fixtures::{Fixture, FixtureRefusal, Fixtures};
+use super::message::MessageScript;
 use super::paced::{Pace, Paced, Random};
 use super::script::Script;
+use super::websocket;
+use super::work;
+use counts::Calls;
+use metering::caller::api_key_headers;
+use session::RealtimeSession;
+use shelf::WorkShelf;
+
+mod counts;
+mod session;
+mod shelf;
 
 /// Connections served at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -42,6 +55,9 @@ const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 
 /// Intervals between the request and the first byte of its response: a model reads before it writes.
 const INTERVALS_TO_FIRST_BYTE: u32 = 8;
+
+/// Intervals for which a response is made in the background: more than one look at it.
+const INTERVALS_OF_WORK: u32 = 40;
 
 /// Headers that say who calls. A sidecar that lets one through gives an identity away.
 const IDENTITY_HEADERS: [&str; 5] = [
@@ -68,13 +84,6 @@ pub struct ReplayService {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The calls that the service has seen.
-#[derive(Debug, Default)]
-struct Calls {
-    begun: AtomicU64,
-    identified: AtomicU64,
-}
-
 impl ReplayService {
     /// Starts a service on a free loopback port; it accepts calls when this returns.
     ///
@@ -87,7 +96,8 @@ impl ReplayService {
         let addr = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let calls = Arc::new(Calls::default());
-        let answerer = Responder { fixtures, calls: calls.clone(), pace: options.pace };
+        let shelf = Arc::default();
+        let answerer = Responder { fixtures, calls: calls.clone(), shelf, pace: options.pace };
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("demo-service".into()).spawn(move || {
             runtime.block_on(async {
@@ -105,14 +115,14 @@ impl ReplayService {
         self.addr
     }
 
-    /// Calls whose request has arrived.
+    /// Calls whose request has arrived, with the responses of sessions, and bills that were first looked at.
     pub fn begun(&self) -> u64 {
-        self.calls.begun.load(Ordering::SeqCst)
+        self.calls.begun()
     }
 
-    /// Calls that came with a header that names a caller: behind a sidecar there are none.
+    /// Those that came with a header that names a caller: behind a sidecar there are none.
     pub fn identified(&self) -> u64 {
-        self.calls.identified.load(Ordering::SeqCst)
+        self.calls.identified()
     }
 }
 
@@ -143,7 +153,8 @@ async fn accept(listener: std::net::TcpListener, answerer: Responder) {
                 async move { Ok::<_, Infallible>(answerer.answer(request).await) }
             });
             // An error here is a client that left or a stream that was to break.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            let _ = connection.with_upgrades().await;
             drop(place);
         });
     }
@@ -153,21 +164,53 @@ async fn accept(listener: std::net::TcpListener, answerer: Responder) {
 struct Responder {
     fixtures: Arc<Fixtures>,
     calls: Arc<Calls>,
+    shelf: Arc<WorkShelf>,
     pace: Pace,
 }
 
 impl Responder {
     async fn answer(&self, request: Request<Incoming>) -> Response<Paced> {
-        let call = self.calls.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        let (head, body) = request.into_parts();
-        if IDENTITY_HEADERS.iter().any(|name| head.headers.contains_key(*name)) {
-            self.calls.identified.fetch_add(1, Ordering::SeqCst);
+        let is_identified = IDENTITY_HEADERS.iter().any(|name| request.headers().contains_key(*name));
+        if let Some(id) = looked_at(&request) {
+            return self.look(id, is_identified);
         }
+        let call = self.calls.count(is_identified);
+        if request.uri().path().ends_with("/realtime") {
+            return self.hold_session(call, is_identified, request);
+        }
+        let (head, body) = request.into_parts();
         let mut response = match self.exchange(call, &head, body).await {
             Ok(response) => response,
             Err(refusal) => refused(&refusal),
         };
         azure_headers(&head.headers, call, response.headers_mut());
+        response
+    }
+
+    /// A look at work is counted once, when it first shows the bill.
+    fn look(&self, id: &str, is_identified: bool) -> Response<Paced> {
+        let Some(look) = self.shelf.look(id, &self.fixtures) else {
+            return refused(&refusal(404, "404", "Resource not found"));
+        };
+        if look.is_bill {
+            self.calls.count(is_identified);
+        }
+        json_response(StatusCode::OK, &look.response)
+    }
+
+    fn hold_session(&self, call: u64, is_identified: bool, request: Request<Incoming>) -> Response<Paced> {
+        if request.headers().get(SEC_WEBSOCKET_KEY).is_none_or(|key| key != websocket::KEY) {
+            return refused(&refusal(400, "400", "This service only knows the key of the demo."));
+        }
+        let (calls, fixtures) = (self.calls.clone(), self.fixtures.clone());
+        let session = RealtimeSession { calls, fixtures, pace: self.pace, call, is_identified };
+        tokio::spawn(session.hold(hyper::upgrade::on(request)));
+        let mut response = Response::new(Paced::new(VecDeque::new(), false, Pace::NONE, Random::new(0)));
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::from_static(websocket::ACCEPT));
         response
     }
 
@@ -177,17 +220,20 @@ impl Responder {
         head: &Parts,
         body: Incoming,
     ) -> Result<Response<Paced>, FixtureRefusal> {
-        if head.method != Method::POST || !head.uri.path().ends_with("/chat/completions") {
+        let dialect = Dialect::of_path(head.uri.path());
+        let is_work = head.uri.path() == work::TARGET;
+        if head.method != Method::POST || (dialect.is_none() && !is_work) {
             return Err(refusal(404, "404", "Resource not found"));
         }
-        if !head.headers.contains_key("api-key") && !head.headers.contains_key(AUTHORIZATION) {
+        if !api_key_headers().iter().chain([&AUTHORIZATION]).any(|name| head.headers.contains_key(name)) {
             return Err(refusal(401, "401", "Access denied due to missing credentials."));
         }
         let body = Limited::new(body, REQUEST_BYTES_MAX).collect().await;
         let body = body.map_err(|_| refusal(413, "413", "The request is too large."))?.to_bytes();
         let request: Value = serde_json::from_slice(&body)
             .map_err(|_| refusal(400, "invalid_json", "The request body is not JSON."))?;
-        let fixture = self.fixtures.answering(&request).ok_or_else(|| {
+        let asked = if is_work { &work::as_chat(&request) } else { &request };
+        let fixture = self.fixtures.answering(asked).ok_or_else(|| {
             refusal(400, "no_fixture", "This service only knows the requests in fixtures/demo.")
         })?;
         let mut random = Random::new(call);
@@ -196,22 +242,37 @@ impl Responder {
         if let Some(error) = &fixture.error {
             return Err(error.clone());
         }
-        let mut response = self.respond(call, fixture, &request, random);
+        let Some(dialect) = dialect else {
+            let takes = self.pace.interval * INTERVALS_OF_WORK;
+            let begun = self.shelf.begin(fixture, call, jiff::Timestamp::now().as_second(), takes);
+            return Ok(json_response(StatusCode::OK, &begun));
+        };
+        let mut response = self.respond(call, dialect, fixture, &request, random);
         let deployment = deployment(head.uri.path(), &request);
         response.headers_mut().insert("x-ms-deployment-name", value(&deployment));
         Ok(response)
     }
 
-    fn respond(&self, call: u64, fixture: &Fixture, request: &Value, random: Random) -> Response<Paced> {
+    fn respond(
+        &self,
+        call: u64,
+        dialect: Dialect,
+        fixture: &Fixture,
+        request: &Value,
+        random: Random,
+    ) -> Response<Paced> {
         let stream = request["stream"] == Value::Bool(true);
         let include_usage = request["stream_options"]["include_usage"] == Value::Bool(true);
         let created = jiff::Timestamp::now().as_second();
-        let script = Script { fixture, id: fixture.answer_id(call), created, include_usage };
-        if !stream {
-            return json_response(StatusCode::OK, &script.body());
-        }
+        let chat = Script { fixture, id: fixture.answer_id(call), created, include_usage };
+        let message = MessageScript { fixture, call };
+        let mut events = match dialect {
+            Dialect::Chat if stream => chat.events(),
+            Dialect::Messages if stream => message.events(),
+            Dialect::Chat => return json_response(StatusCode::OK, &chat.body()),
+            Dialect::Messages => return json_response(StatusCode::OK, &message.body()),
+        };
         let delivery = &fixture.delivery;
-        let mut events = script.events();
         events.truncate(delivery.cut_after.unwrap_or(usize::MAX));
         let writes = events.chunks(delivery.burst).map(|burst| Bytes::from(burst.concat())).collect();
         let body = Paced::new(writes, delivery.cut_after.is_some(), self.pace, random);
@@ -220,6 +281,12 @@ impl Responder {
         response.headers_mut().insert(CONTENT_TYPE, kind);
         response
     }
+}
+
+/// The id of the work that a request looks at.
+fn looked_at(request: &Request<Incoming>) -> Option<&str> {
+    let id = request.uri().path().strip_prefix(work::TARGET)?.strip_prefix('/')?;
+    Some(id).filter(|_| request.method() == Method::GET)
 }
 
 /// The deployment in the path, or the `model` of a v1 request.

@@ -104,7 +104,7 @@ impl Show {
 
     /// Plays to the end and says whether all is accounted for.
     pub(super) async fn play(mut self) -> anyhow::Result<bool> {
-        self.tell("eight callers, two sidecars, all is well")?;
+        self.tell("eleven callers, two sidecars, all is well")?;
         self.until(self.seconds * 15 / 100).await?;
         self.broker.go_away()?;
         self.tell("the broker is away: events wait in the ledgers, callers notice nothing")?;
@@ -127,10 +127,9 @@ impl Show {
     async fn kill_second(&mut self) -> anyhow::Result<()> {
         let door = &self.traffic.doors[1];
         door.shut();
-        let begun = door.begun();
         self.tell("no new calls to sidecar 2: it is about to be killed")?;
         self.pass(QUIET_BEFORE_KILL).await?;
-        let open = self.every_call_is_in_the_second_ledger(begun).await?;
+        let open = self.every_call_is_in_the_second_ledger().await?;
         self.traffic.doors[1].about_to_be_killed();
         let Some(second) = self.second.take() else { bail!("there is no second sidecar") };
         let process = second.id();
@@ -145,10 +144,11 @@ impl Show {
     }
 
     /// Waits until each call that began is open or settled in the second ledger; returns how many
-    /// are open.
-    async fn every_call_is_in_the_second_ledger(&mut self, begun: u64) -> anyhow::Result<u64> {
+    /// are open. A bill of one may still come.
+    async fn every_call_is_in_the_second_ledger(&mut self) -> anyhow::Result<u64> {
         let deadline = Instant::now() + LEDGER_CATCHES_UP_MAX;
         loop {
+            let begun = self.traffic.doors[1].begun();
             let (stored, open) = self.ledgers[1].stored_and_open()?;
             if stored + open == begun {
                 return Ok(open);
@@ -206,7 +206,9 @@ impl Show {
             (harmed == 0, format!("{harmed} answers were harmed on their way; kill -9 cut {crashed}")),
             (
                 begun == figures.sent && identified == 0,
-                format!("{begun} calls reached the service, {identified} of them with the caller's name"),
+                format!(
+                    "{begun} calls and bills are the service's, {identified} of them with the caller's name"
+                ),
             ),
             (forged == 0, format!("{forged} calls are charged to \"{FORGED_ID}\", whom a forger named")),
             (

@@ -87,6 +87,7 @@ impl Settings {
             }),
             caller: serve::CallerConfig {
                 sources: vec![CallerSource::ApimSubscription],
+                tags: Vec::new(),
                 trust: HopTest::SharedSecret(Arc::new(secrets)),
                 gateway_app_ids: Vec::new(),
                 user_ids: UserIds::Hash,

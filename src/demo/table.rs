@@ -13,13 +13,13 @@ use metering::usage::{Quality, Side};
 /// The figures of one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Figures {
-    /// Calls begun by the callers.
+    /// Calls that the callers began, responses that they asked for in sessions, and bills that they were shown.
     pub(super) sent: u64,
     /// Usage events in both ledgers.
     pub(super) stored: u64,
     /// Distinct usage events read from the topic.
     pub(super) delivered: u64,
-    /// Calls in the table.
+    /// Events in the table.
     pub(super) counted: u64,
     /// Calls whose client is still reading.
     pub(super) open: u64,
@@ -110,7 +110,7 @@ impl Screen {
 pub(super) fn table(tally: &TopicTally) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);
-    let numbers = ["caller", "calls"].into_iter().chain(Side::VARIANTS.iter().map(|side| side.as_str()));
+    let numbers = ["caller", "events"].into_iter().chain(Side::VARIANTS.iter().map(|side| side.as_str()));
     table.set_header(numbers.chain(Quality::VARIANTS.iter().map(|quality| quality.as_str())));
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

@@ -3,6 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A caller looks so often whether a door has opened.
+pub(super) const DOOR_POLL: Duration = Duration::from_millis(50);
 
 /// One sidecar, as callers see it: open at an address, or shut.
 #[derive(Debug, Default)]
@@ -32,6 +36,26 @@ impl TrafficGate {
         Some(TrafficPass { addr, generation: state.generation })
     }
 
+    /// Counts a response of a session that is held already; `false` while the door is shut, or for ever if the
+    /// session's sidecar was killed.
+    pub(super) fn enter_again(&self, pass: TrafficPass) -> bool {
+        let mut state = self.state();
+        let enters = state.addr.is_some() && state.generation == pass.generation;
+        state.begun += u64::from(enters);
+        enters
+    }
+
+    /// Leave to look at work that has been counted; `None` while the door is shut.
+    pub(super) fn pass(&self) -> Option<TrafficPass> {
+        let state = self.state();
+        Some(TrafficPass { addr: state.addr?, generation: state.generation })
+    }
+
+    /// Counts the bill of such work, which one look has shown.
+    pub(super) fn count_bill(&self) {
+        self.state().begun += 1;
+    }
+
     pub(super) fn open(&self, addr: SocketAddr) {
         self.state().addr = Some(addr);
     }
@@ -51,7 +75,7 @@ impl TrafficGate {
         self.state().generation != pass.generation
     }
 
-    /// Calls begun.
+    /// Calls begun, with the responses of sessions, and bills seen: of each the ledger has one event.
     pub(super) fn begun(&self) -> u64 {
         self.state().begun
     }
@@ -75,7 +99,7 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    /// Calls begun, through both doors.
+    /// What has begun, through both doors.
     pub(super) fn sent(&self) -> u64 {
         self.doors.iter().map(TrafficGate::begun).sum()
     }
@@ -101,5 +125,21 @@ mod tests {
         assert!(!door.was_killed(pass));
         door.about_to_be_killed();
         assert!(door.was_killed(pass));
+    }
+
+    #[test]
+    fn responses_and_bills_count_like_calls() {
+        let door = TrafficGate::default();
+        door.open(([127, 0, 0, 1], 1).into());
+        let pass = door.enter().unwrap();
+        assert!(door.enter_again(pass));
+        door.shut();
+        assert!(!door.enter_again(pass) && door.pass().is_none(), "nothing begins");
+        door.count_bill();
+        assert_eq!(door.begun(), 3, "what was begun may still be billed");
+        door.about_to_be_killed();
+        door.open(([127, 0, 0, 1], 2).into());
+        assert!(!door.enter_again(pass), "the session is dead");
+        assert_eq!((door.begun(), door.was_killed(door.pass().unwrap())), (3, false));
     }
 }

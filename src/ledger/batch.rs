@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::queue::Op;
+use super::bill::{BillInHand, DeferredNote};
+use super::queue::{EndedByCommit, Op};
 use super::sums::Sum;
-use metering::usage::{Progress, Settled, Usage};
+use metering::usage::{Deferral, Progress, Settled, Usage};
 
 /// A call that outlives its batch.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Closed {
     /// Its row in `open`, if it has one.
     pub(super) number: Option<u64>,
     pub(super) settled: Box<Settled>,
+    /// The work that it began, if its response tells of some.
+    pub(super) deferral: Option<Deferral>,
 }
 
 /// The control event that a batch ends with.
@@ -45,7 +48,10 @@ pub(super) struct Batch {
     pub(super) opened: Vec<Opened>,
     pub(super) progress: Vec<(u64, Progress)>,
     pub(super) closed: Vec<Closed>,
+    pub(super) bills: Vec<BillInHand>,
     pub(super) sums: Vec<Sum>,
+    /// Work of the calls in the sums.
+    pub(super) notes: Vec<DeferredNote>,
     pub(super) refused: Vec<(u64, String)>,
     /// Everything up to here is delivered; 0 if that has not changed.
     pub(super) mark: u64,
@@ -94,14 +100,18 @@ impl OpenCalls {
                     order.push(id);
                 }
                 Op::Checkpoint(batch) => progress.extend(batch),
-                Op::Settle(mut settled) => {
+                Op::Bill(mut bill) => {
+                    stamp(&mut bill.settled.usage, boot);
+                    batch.bills.push(BillInHand { bill: *bill, stored: None });
+                }
+                Op::Settle(mut settled, deferral) => {
                     progress.remove(&settled.id);
                     let number = match fresh.remove(&settled.id) {
                         Some(_) => None,
                         None => self.end(&settled.id),
                     };
                     stamp(&mut settled.usage, boot);
-                    batch.closed.push(Closed { number, settled });
+                    batch.closed.push(Closed { number, settled, deferral });
                 }
             }
         }
@@ -123,9 +133,10 @@ impl OpenCalls {
     }
 
     /// Takes operations while nothing can be written: drafts are kept, checkpoints dropped, and the
-    /// calls that ended are returned, to be summed.
-    pub(super) fn absorb(&mut self, ops: VecDeque<Op>) -> Vec<Settled> {
-        let mut ended = Vec::new();
+    /// calls that ended are returned, to be summed. So is the number of bills, which are dropped: the work will be
+    /// looked at again.
+    pub(super) fn absorb(&mut self, ops: VecDeque<Op>) -> (Vec<Closed>, usize) {
+        let (mut ended, mut bills) = (Vec::new(), 0);
         for op in ops {
             match op {
                 Op::Open { id, draft } => {
@@ -133,25 +144,26 @@ impl OpenCalls {
                     self.unwritten.insert(opened.number, opened);
                 }
                 Op::Checkpoint(_) => {}
-                Op::Settle(settled) => {
+                Op::Bill(_) => bills += 1,
+                Op::Settle(settled, deferral) => {
                     self.end(&settled.id);
-                    ended.push(*settled);
+                    ended.push(Closed { number: None, settled, deferral });
                 }
             }
         }
-        ended
+        (ended, bills)
     }
 
     /// Takes a batch apart that was not committed. Returns its ended calls, to be summed; those that
     /// are still open get their row with the next batch.
-    pub(super) fn lost(&mut self, batch: &mut Batch) -> Vec<Settled> {
+    pub(super) fn lost(&mut self, batch: &mut Batch) -> Vec<Closed> {
         self.unswept.append(&mut batch.sweep);
         for opened in batch.opened.drain(..) {
             if self.numbers.contains_key(&opened.id) {
                 self.unwritten.insert(opened.number, opened);
             }
         }
-        batch.closed.drain(..).map(|closed| *closed.settled).collect()
+        std::mem::take(&mut batch.closed)
     }
 
     /// Calls that began and have no row yet.
@@ -199,9 +211,26 @@ impl Batch {
         !(self.opened.is_empty()
             && self.progress.is_empty()
             && self.closed.is_empty()
+            && self.bills.is_empty()
+            && self.notes.is_empty()
             && self.sums.is_empty()
             && self.sweep.is_empty())
             || self.control.is_some()
+    }
+
+    /// It may bring work to the tables of it; or it is time to look what is too old there.
+    pub(super) fn may_defer(&self) -> bool {
+        let announces = || self.closed.iter().any(|closed| closed.deferral.is_some());
+        self.control.is_some() || !self.bills.is_empty() || !self.notes.is_empty() || announces()
+    }
+
+    /// What comes to its end with this batch, once it is committed.
+    pub(super) fn ended(&self) -> EndedByCommit {
+        EndedByCommit {
+            calls: self.closed.len() as u64,
+            billed: self.bills.iter().filter(|bill| bill.stored.is_some()).count() as u64,
+            slots: self.closed.len() + self.bills.len(),
+        }
     }
 
     /// Calls whose fate depends on this batch.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::bill::{Bill, DeferredNote};
 use super::error::{CloseError, OpenError};
 use super::lock::DirLock;
 use super::options::{DATABASE, LedgerOptions};
@@ -19,7 +20,7 @@ use super::stats::LedgerStats;
 use super::syncer::Syncer;
 use super::writer::{self, Writer};
 use super::{filesystem, quarantine};
-use metering::usage::{Progress, Settled, Usage};
+use metering::usage::{Deferral, Progress, Settled, Usage};
 
 /// A ledger that this process owns. Clones share it; the last one to go closes it.
 #[derive(Clone, Debug)]
@@ -93,6 +94,31 @@ impl Ledger {
     /// second, or when the ledger can store again; until then it is in memory only. Never waits.
     pub fn sum(&self, settled: &Settled) {
         self.inner.queue.sum(settled);
+    }
+
+    /// Stores the bill of work that goes on after its call, if no other bill of that work was stored: in one
+    /// transaction with the mark that says so. So the same bill may be handed over any number of times, by any
+    /// thread, before and after a crash. Such an event counts as a call that was accepted and settled at once.
+    ///
+    /// Never waits. Returns false if there was no place for it: nothing was stored, and whoever sees the bill next
+    /// hands it over again. True says that the writer has it, not that it was news; [`Ledger::on_billed`] tells that.
+    ///
+    /// Work is told apart by its resource (`usage.target.resource`), kind and id. It is remembered for thirty days,
+    /// a response of a realtime session for an hour. A call that has a place of its own, and whose event is such a
+    /// bill, ends by [`OpenCall::settle_deferral`].
+    pub fn settle_deferred(&self, bill: Bill) -> bool {
+        self.inner.queue.bill(bill)
+    }
+
+    /// Remembers the work that a call has begun or billed which was handed to [`Ledger::sum`].
+    pub fn note_deferral(&self, settled: &Settled, deferral: &Deferral) {
+        self.inner.queue.note_deferral(DeferredNote::of(settled, deferral));
+    }
+
+    /// Calls `observe` on the writer's thread with each event that [`Ledger::settle_deferred`] has brought. The first
+    /// observer wins; a second one is ignored.
+    pub fn on_billed(&self, observe: impl Fn(&Settled) + Send + Sync + 'static) {
+        self.inner.queue.on_billed(Box::new(observe));
     }
 
     /// CloudEvents `source` of every event of this ledger: `//tokenweir/<ledger uuid>`.
@@ -271,10 +297,21 @@ impl OpenCall {
 
     /// Stores the call's event in place of its open entry. Never waits, cannot fail. The event
     /// takes this call's id, whatever `settled` says.
-    pub fn settle(mut self, mut settled: Settled) {
+    pub fn settle(self, settled: Settled) {
+        self.end(settled, None);
+    }
+
+    /// As [`OpenCall::settle`], of a call whose response tells of work. If the event announces its bill, the work is
+    /// remembered in the same transaction. If the event is the bill and another was stored before, then it is stored
+    /// without its numbers: they are the other's.
+    pub fn settle_deferral(self, settled: Settled, deferral: Deferral) {
+        self.end(settled, Some(deferral));
+    }
+
+    fn end(mut self, mut settled: Settled, deferral: Option<Deferral>) {
         self.settled = true;
         settled.id = self.id;
-        self.ledger.inner.queue.settle(settled);
+        self.ledger.inner.queue.settle(settled, deferral);
     }
 }
 

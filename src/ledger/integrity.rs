@@ -15,6 +15,7 @@
 
 use rusqlite::{Connection, ErrorCode, params};
 
+use super::deferred::{DEFERRED, SESSION_BILL};
 use super::error::StoreError;
 use super::log::Log;
 use super::schema;
@@ -31,11 +32,13 @@ const SHAPES: &[(&str, &str)] = &[
     ("progress", "SELECT number, body FROM progress"),
     ("refused", "SELECT position, reason FROM refused"),
     ("state", "SELECT name, value FROM state"),
+    (DEFERRED, "SELECT number, stored_ms, resource, kind, id, due, detail FROM deferred"),
+    (SESSION_BILL, "SELECT number, stored_ms, resource, kind, id, due, detail FROM session_bill"),
 ];
 
 /// Tables small enough to be checked whole. `open` and `progress` hold a row for each call that was
-/// running.
-const SMALL: &[&str] = &["open", "progress", "refused", "state"];
+/// running; those of work that goes on have a bound of their own.
+const SMALL: &[&str] = &["open", "progress", "refused", "state", DEFERRED, SESSION_BILL];
 
 /// Whether a database belongs to another program. A new one belongs to none.
 ///

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::syncer::Mark;
-use metering::usage::{Control, SCHEMA_VERSION, TokenTotals};
+use metering::usage::{Control, SCHEMA_VERSION, TokenTotals, Units};
 
 /// The state of the log, as the last committed transaction left it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,11 @@ pub(super) struct Since {
     pub(super) last: Option<u64>,
     pub(super) events: u64,
     pub(super) tokens: TokenTotals,
+    #[serde(default, skip_serializing_if = "Units::is_empty")] // ledgers of 1.0 have none
+    pub(super) units: Units,
+    /// Bills that are waited for no longer.
+    #[serde(default)]
+    pub(super) deferred_expired: u64,
 }
 
 impl Log {
@@ -105,12 +110,13 @@ impl BootTotals {
     }
 
     /// Counts a row that the next control event will cover.
-    pub(super) fn cover(&mut self, sequence: u64, tokens: TokenTotals) {
+    pub(super) fn cover(&mut self, sequence: u64, tokens: TokenTotals, units: &Units) {
         let since = &mut self.since;
         since.first.get_or_insert(sequence);
         since.last = Some(sequence);
         since.events += 1;
         since.tokens.add(tokens);
+        since.units.add(units);
     }
 
     /// The control event that speaks of this boot now, with `open` calls still running.
@@ -122,13 +128,37 @@ impl BootTotals {
             last_sequence: self.since.last,
             events: self.since.events,
             tokens: self.since.tokens,
+            units: self.since.units,
             accepted: self.settled + open + self.summed,
             settled: self.settled,
             open,
             summed: self.summed,
             refused: self.refused,
+            deferred_expired: self.since.deferred_expired,
             degraded: self.degraded,
             last,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The log of a ledger whose last process was of 1.0.
+    #[test]
+    fn a_log_without_units_is_read() {
+        let mut log = Log::new(Uuid::nil());
+        let units = Units { images: Some(2), ..Units::default() };
+        log.boot.cover(1, TokenTotals { input: 3, output: 4 }, &units);
+        let mut stored = serde_json::to_value(&log).unwrap();
+        assert_eq!(serde_json::from_value::<Log>(stored.clone()).unwrap(), log);
+        let since = stored["boot"]["since"].as_object_mut().unwrap();
+        assert!(since.remove("units").is_some());
+        log.boot.since.units = Units::default();
+        assert_eq!(serde_json::from_value::<Log>(stored).unwrap(), log);
+        log.boot.cover(2, TokenTotals::default(), &units);
+        log.boot.cover(3, TokenTotals::default(), &units);
+        assert_eq!(log.boot.control(0, true).units.images, Some(4));
     }
 }

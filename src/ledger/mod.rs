@@ -32,16 +32,21 @@
 //! | `status_log` | the log lines of that state |
 //! | `retain` | when delivered events go |
 //! | `recover` | calls that a dead process left become events |
+//! | `bill`, `deferred` | work that goes on after its call: who began it, and whether its bill is stored |
+//! | `append_deferred` | whether a bill is news, decided where its event is stored |
 //! | `sums` | calls that could not be stored one by one |
 //! | `reader` | stored events, for any process |
 //! | `own_reader` | stored events, for the process that writes them |
 //! | `lock` | the directory, the one process that owns it, and whether it had to sum calls |
 //! | `filesystem` | the file systems on which a ledger may lie |
 
+mod append_deferred;
 mod ballast;
 mod batch;
+mod bill;
 mod copier;
 mod copy_plan;
+mod deferred;
 mod error;
 mod failing;
 mod filesystem;
@@ -70,6 +75,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use bill::Bill;
 pub use error::{CloseError, OpenError, StoreError};
 pub use filesystem::check as check_place;
 pub use handle::{Ledger, OpenCall, Slot};

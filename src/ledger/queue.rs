@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::batch::Closed;
+use super::bill::{Bill, DeferredNote};
 use super::error::CloseError;
 use super::quota::Quota;
 use super::stats::LedgerStats;
 use super::sums::{Sum, Sums};
-use metering::usage::{Progress, Settled, Usage};
+use metering::usage::{Deferral, Progress, Settled, Usage};
 
 /// How long the writer gathers after the first operation: what the death of the process can cost, beside a commit
 /// that waits for no disk. Half of it would cost a third more CPU for each call.
@@ -47,7 +49,9 @@ pub(super) enum Op {
         draft: Arc<Usage>,
     },
     Checkpoint(Vec<(Uuid, Progress)>),
-    Settle(Box<Settled>),
+    Settle(Box<Settled>, Option<Deferral>),
+    /// Work was seen to be over. The slot is held for as long as it takes to find out whether that is news.
+    Bill(Box<Bill>),
 }
 
 /// The operations and marks that the writer stores next.
@@ -112,6 +116,17 @@ pub(super) struct Committed {
     pub(super) ended: bool,
 }
 
+/// What a commit brings to its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct EndedByCommit {
+    /// Calls that ran.
+    pub(super) calls: u64,
+    /// Bills that were news.
+    pub(super) billed: u64,
+    /// Slots of both, and of bills that were none.
+    pub(super) slots: usize,
+}
+
 /// How far the ledger has come for those who wait.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reached {
@@ -121,6 +136,7 @@ struct Reached {
 }
 
 type Observer = Box<dyn Fn(Duration) + Send + Sync>;
+type BillObserver = Box<dyn Fn(&Settled) + Send + Sync>;
 
 /// The queue of operations, with the counters: shared by the writer and every thread that has calls.
 pub(super) struct OpQueue {
@@ -139,6 +155,7 @@ pub(super) struct OpQueue {
     progress: Condvar,
     on_commit: OnceLock<Observer>,
     on_sync: OnceLock<Observer>,
+    on_billed: OnceLock<BillObserver>,
 }
 
 impl fmt::Debug for OpQueue {
@@ -167,6 +184,7 @@ impl OpQueue {
             progress: Condvar::new(),
             on_commit: OnceLock::new(),
             on_sync: OnceLock::new(),
+            on_billed: OnceLock::new(),
         }
     }
 
@@ -174,12 +192,15 @@ impl OpQueue {
 
     pub(super) fn reserve(&self) -> bool {
         let mut queue = locked(&self.queue);
-        let some = queue.free > 0 && queue.phase == Lifecycle::Running && !queue.failing;
+        let some = queue.has_slot();
         queue.free -= usize::from(some);
         some
     }
 
     pub(super) fn give_back(&self, slots: usize) {
+        if slots == 0 {
+            return;
+        }
         let mut queue = locked(&self.queue);
         queue.free += slots;
         debug_assert!(queue.free <= self.slots, "a slot is given back once");
@@ -189,8 +210,24 @@ impl OpQueue {
         self.push(Op::Open { id, draft }, |queue| queue.accepted += 1);
     }
 
-    pub(super) fn settle(&self, settled: Settled) {
-        self.push(Op::Settle(Box::new(settled)), |_| {});
+    pub(super) fn settle(&self, settled: Settled, deferral: Option<Deferral>) {
+        self.push(Op::Settle(Box::new(settled), deferral), |_| {});
+    }
+
+    /// Takes a bill, and a slot for it. False: there is none.
+    pub(super) fn bill(&self, bill: Bill) -> bool {
+        let mut queue = locked(&self.queue);
+        let some = queue.has_slot();
+        if some {
+            queue.free -= 1;
+            self.enqueue(&mut queue, Op::Bill(Box::new(bill)));
+        }
+        some
+    }
+
+    /// A call that is in a sum has begun work.
+    pub(super) fn note_deferral(&self, note: DeferredNote) {
+        locked(&self.sums).note(note);
     }
 
     pub(super) fn checkpoint(&self, batch: Vec<(Uuid, Progress)>) {
@@ -276,6 +313,10 @@ impl OpQueue {
 
     pub(super) fn on_sync(&self, observer: Observer) {
         let _ = self.on_sync.set(observer);
+    }
+
+    pub(super) fn on_billed(&self, observer: BillObserver) {
+        let _ = self.on_billed.set(observer);
     }
 
     pub(super) fn wait_stored(&self, after: u64, timeout: Duration) -> u64 {
@@ -426,29 +467,42 @@ impl OpQueue {
         locked(&self.sums).put_back(sums);
     }
 
+    pub(super) fn take_notes(&self) -> Vec<DeferredNote> {
+        locked(&self.sums).take_notes()
+    }
+
+    pub(super) fn put_back_notes(&self, notes: Vec<DeferredNote>) {
+        locked(&self.sums).put_back_notes(notes);
+    }
+
     pub(super) fn sums_wait(&self) -> bool {
         !locked(&self.sums).is_empty()
     }
 
     /// Calls with a slot ended while nothing could be stored: each is in a sum from here on, and its
     /// slot is free.
-    pub(super) fn sum_instead(&self, ended: &[Settled]) {
+    pub(super) fn sum_instead(&self, ended: &[Closed]) {
         let mut sums = locked(&self.sums);
         let mut queue = locked(&self.queue);
         queue.summed += ended.len() as u64;
         queue.free += ended.len();
         drop(queue);
-        for settled in ended {
+        for Closed { settled, deferral, .. } in ended {
             sums.add(settled);
+            if let Some(deferral) = deferral {
+                sums.note(DeferredNote::of(settled, deferral));
+            }
         }
     }
 
-    /// A transaction is committed, and `settled` calls with it; their slots are free again.
-    pub(super) fn committed(&self, state: Committed, settled: usize, took: Option<Duration>) {
-        if settled > 0 {
+    /// A transaction is committed, and so much with it; the slots are free again.
+    pub(super) fn committed(&self, state: Committed, ended: EndedByCommit, took: Option<Duration>) {
+        if ended.slots > 0 {
             let mut queue = locked(&self.queue);
-            queue.settled += settled as u64;
-            queue.free += settled;
+            // A bill is a call that began and ended with it.
+            queue.accepted += ended.billed;
+            queue.settled += ended.calls + ended.billed;
+            queue.free += ended.slots;
         }
         locked(&self.reached).committed = state;
         self.progress.notify_all();
@@ -463,6 +517,13 @@ impl OpQueue {
         self.progress.notify_all();
         if let (Some(took), Some(observer)) = (took, self.on_sync.get()) {
             observer(took);
+        }
+    }
+
+    /// Tells the observer of a bill that is stored.
+    pub(super) fn billed(&self, settled: &Settled) {
+        if let Some(observer) = self.on_billed.get() {
+            observer(settled);
         }
     }
 
@@ -509,6 +570,10 @@ impl OpQueue {
 }
 
 impl QueueState {
+    fn has_slot(&self) -> bool {
+        self.free > 0 && self.phase == Lifecycle::Running && !self.failing
+    }
+
     /// The writer is asked to end what it does.
     fn ending(&self) -> bool {
         self.stop_asked || (self.finish_asked && !matches!(self.phase, Lifecycle::Finished(_)))

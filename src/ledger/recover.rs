@@ -12,7 +12,7 @@ use super::log::{BootTotals, Log};
 use super::sql::sql;
 use super::store::{Append, Store};
 use metering::caller::{Caller, Trust};
-use metering::usage::{Progress, Settled, Target, Usage};
+use metering::usage::{Deferral, Progress, Settled, Target, Usage};
 
 /// The result of a recovery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,17 +78,20 @@ fn drop_settled(append: &Append<'_>, swept: u64) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The number of an open call, its event, and the work that it began.
+type OpenRow = (i64, Settled, Option<Deferral>);
+
 /// Appends a `crashed` event for every call that is still open.
 fn settle_open(append: &mut Append<'_>, boot: Uuid) -> Result<u64, StoreError> {
     let (boot, mut after, mut crashed) = (boot.to_string(), 0_i64, 0);
-    while let Some((number, settled)) = next_open(append, after, &boot)? {
-        append.usage(None, &settled)?;
+    while let Some((number, settled, deferral)) = next_open(append, after, &boot)? {
+        append.closed(None, &settled, deferral.as_ref())?;
         (after, crashed) = (number, crashed + 1);
     }
     Ok(crashed)
 }
 
-fn next_open(append: &Append<'_>, after: i64, boot: &str) -> Result<Option<(i64, Settled)>, StoreError> {
+fn next_open(append: &Append<'_>, after: i64, boot: &str) -> Result<Option<OpenRow>, StoreError> {
     let mut next = append.tx.prepare_cached(
         "SELECT open.number, id, draft, body FROM open LEFT JOIN progress USING (number)
          WHERE open.number > ?1 ORDER BY open.number LIMIT 1",
@@ -103,9 +106,10 @@ fn next_open(append: &Append<'_>, after: i64, boot: &str) -> Result<Option<(i64,
         let parsed = serde_json::from_str(&body);
         parsed.inspect_err(|error| tracing::error!(%id, %error, "a checkpoint cannot be read")).ok()
     });
+    let deferral = progress.as_ref().and_then(|progress| progress.deferral.clone());
     let mut usage = draft.crashed(progress);
     stamp(&mut usage, boot);
-    Ok(Some((number, Settled { id, time: Timestamp::now(), usage })))
+    Ok(Some((number, Settled { id, time: Timestamp::now(), usage }, deferral)))
 }
 
 /// The draft of a call whose own cannot be read: the call still gives one event.

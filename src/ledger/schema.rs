@@ -5,7 +5,7 @@
 //! leaves the old version whole. Stored events are never rewritten: their bytes are final. A newer
 //! one is refused, because only a newer program knows what it means.
 //!
-//! To change the tables: change [`TABLES`], add one to [`VERSION`], add a step to [`STEPS`], and
+//! To change the tables: change [`TABLES`] or add others, add one to [`VERSION`], add a step to [`STEPS`], and
 //! keep the old version as SQL text in `fixtures/ledger/`, which tests open, migrate and compare.
 
 use rusqlite::{Connection, Transaction};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::error::StoreError;
 
 /// `user_version` of [`TABLES`].
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// `application_id`: the bytes `twlg`, so that `file` and people can tell what this is.
 pub(super) const APPLICATION_ID: i64 = 0x7477_6c67;
@@ -35,11 +35,26 @@ const TABLES: &str = "
     CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// The tables of `deferred.rs`, which came with version 2.
+const DEFERRED_TABLES: &str = "
+    -- Work that goes on after its call. `due`: its bill is still to come. `detail`: who began it, as long as it
+    -- is due, then when its bill was stored; of an output file the batch.
+    CREATE TABLE deferred (
+        number INTEGER PRIMARY KEY, stored_ms INTEGER NOT NULL, resource TEXT NOT NULL, kind TEXT NOT NULL,
+        id TEXT NOT NULL, due INTEGER NOT NULL, detail TEXT, UNIQUE (id, resource, kind)
+    ) STRICT;
+    -- The same of responses of sessions, which are remembered for as long as a session can last.
+    CREATE TABLE session_bill (
+        number INTEGER PRIMARY KEY, stored_ms INTEGER NOT NULL, resource TEXT NOT NULL, kind TEXT NOT NULL,
+        id TEXT NOT NULL, due INTEGER NOT NULL, detail TEXT, UNIQUE (id, resource, kind)
+    ) STRICT;
+";
+
 /// Brings a database to the next version.
 pub(super) type Migration = fn(&Transaction<'_>) -> Result<(), StoreError>;
 
 /// The first leads from version 1 to version 2, and so on up to [`VERSION`].
-pub(super) const STEPS: &[Migration] = &[];
+pub(super) const STEPS: &[Migration] = &[|tx| Ok(tx.execute_batch(DEFERRED_TABLES)?)];
 
 const _: () = assert!(VERSION == STEPS.len() as i64 + 1, "each version but the first needs a step");
 
@@ -78,6 +93,7 @@ pub(super) fn version(db: &Connection) -> rusqlite::Result<i64> {
 pub(super) fn create(db: &mut Connection, replaces: Option<&str>) -> Result<(), StoreError> {
     let tx = db.transaction()?;
     tx.execute_batch(TABLES)?;
+    tx.execute_batch(DEFERRED_TABLES)?;
     let mut state = tx.prepare("INSERT INTO state VALUES (?1, ?2)")?;
     state.execute(["ledger", &Uuid::new_v4().to_string()])?;
     if let Some(replaces) = replaces {
@@ -110,11 +126,17 @@ mod tests {
 
     /// A ledger of version 1, as it lay on a disk after a crash.
     const V1: &str = include_str!("../../fixtures/ledger/v1.sql");
+    /// The same of version 2.
+    const V2: &str = include_str!("../../fixtures/ledger/v2.sql");
+
+    fn lay_down(sql: &str) -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(sql).unwrap();
+        db
+    }
 
     fn v1() -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(V1).unwrap();
-        db
+        lay_down(V1)
     }
 
     fn bodies(db: &Connection) -> Vec<(i64, String)> {
@@ -138,12 +160,15 @@ mod tests {
 
     #[test]
     fn the_fixture_of_each_version_ends_in_the_tables_of_the_current_one() {
-        let mut old = v1();
-        migrate(&mut old, 1, STEPS).unwrap();
         let mut new = Connection::open_in_memory().unwrap();
         create(&mut new, None).unwrap();
-        assert_eq!(shape(&old), shape(&new));
-        assert_eq!((version(&old).unwrap(), version(&new).unwrap()), (VERSION, VERSION));
+        assert_eq!(version(&new).unwrap(), VERSION);
+        for (from, sql) in [(1, V1), (2, V2)] {
+            let mut old = lay_down(sql);
+            assert_eq!(version(&old).unwrap(), from);
+            migrate(&mut old, from, STEPS).unwrap();
+            assert_eq!((shape(&old), version(&old).unwrap()), (shape(&new), VERSION));
+        }
     }
 
     #[test]

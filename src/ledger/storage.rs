@@ -21,7 +21,7 @@ use super::error::{OpenError, StoreError};
 use super::lock::Marker;
 use super::log::Log;
 use super::options::{DATABASE, LedgerOptions};
-use super::queue::{Committed, OpQueue};
+use super::queue::{Committed, EndedByCommit, OpQueue};
 use super::quota::{Quota, Volume, file_bytes};
 use super::recover::recover;
 use super::retain::Retention;
@@ -127,7 +127,7 @@ impl Storage {
             #[cfg(test)]
             faults: Faults::default(),
         };
-        storage.publish_state(0, None);
+        storage.publish_state(EndedByCommit::default(), None);
         storage.hand_to_syncer(copier, synced);
         storage.copy_what_was_left()?;
         storage.measure()?;
@@ -135,12 +135,12 @@ impl Storage {
     }
 
     /// Writes a batch, and returns how many events that gave. After an error the batch is in doubt.
-    pub(super) fn write(&mut self, batch: Batch) -> Result<u64, OpenError> {
+    pub(super) fn write(&mut self, mut batch: Batch) -> Result<u64, OpenError> {
         if batch.is_empty() {
             return Ok(0);
         }
         let began = Instant::now();
-        match self.transaction(&batch) {
+        match self.transaction(&mut batch) {
             Ok(log) => {
                 let events = log.last - self.log.last;
                 self.committed(&batch, log, batch.has_calls().then(|| began.elapsed()));
@@ -153,7 +153,7 @@ impl Storage {
         }
     }
 
-    fn transaction(&mut self, batch: &Batch) -> Result<Log, StoreError> {
+    fn transaction(&mut self, batch: &mut Batch) -> Result<Log, StoreError> {
         #[cfg(test)]
         self.faults.before_write()?;
         let store = self.store.as_mut().ok_or(StoreError::Closed)?;
@@ -166,7 +166,8 @@ impl Storage {
     /// A batch is known to be committed.
     fn committed(&mut self, batch: &Batch, log: Log, took: Option<Duration>) {
         self.log = log;
-        self.publish_state(batch.closed.len(), took);
+        self.publish_state(batch.ended(), took);
+        batch.bills.iter().filter_map(|bill| bill.stored.as_deref()).for_each(|bill| self.queue.billed(bill));
         self.syncer.stored(self.log.reached());
     }
 
@@ -193,7 +194,7 @@ impl Storage {
         self.syncer.synced_commits() >= commits
     }
 
-    fn publish_state(&self, settled: usize, took: Option<Duration>) {
+    fn publish_state(&self, ended: EndedByCommit, took: Option<Duration>) {
         let log = &self.log;
         let state = Committed {
             position: log.last,
@@ -203,7 +204,7 @@ impl Storage {
             refused: log.boot.refused,
             ended: false,
         };
-        self.queue.committed(state, settled, took);
+        self.queue.committed(state, ended, took);
     }
 
     /// Something failed: the connection is closed, since after an error of a sync nothing it says
@@ -296,7 +297,7 @@ impl Storage {
             "events that were stored could not be written to the disk and are lost"
         );
         self.log.fall_back_to(found);
-        self.publish_state(0, None);
+        self.publish_state(EndedByCommit::default(), None);
     }
 
     /// Has a long WAL of a process that died copied while no call waits for that.

@@ -25,7 +25,7 @@ use super::quota::Quota;
 use super::schema::{self, Standing};
 use super::sql::{sql, unsigned};
 use super::sums::Sum;
-use super::{integrity, quarantine};
+use super::{deferred, integrity, quarantine};
 use metering::usage::{CloudEvent, EventType, Settled, SummaryPeriod};
 
 /// Five events of 1.5 KiB fill a page of this size to nine tenths; 4 KiB pages hold two and waste
@@ -41,14 +41,16 @@ const BUSY_MS: u64 = 5_000;
 /// The header before each page in the WAL (SQLite, "The WAL File Format").
 const FRAME_HEAD_BYTES: u64 = 24;
 
-/// Prepared statements kept: more than this module has.
-const STATEMENTS: usize = 32;
+/// Prepared statements kept: more than this module and `deferred` have.
+const STATEMENTS: usize = 64;
 
 /// The database, open for writing.
 #[derive(Debug)]
 pub(super) struct Store {
     db: Connection,
     page_bytes: u64,
+    /// Work that each of the tables of `deferred` may hold.
+    deferred_max: u64,
     /// The WAL, to be synced by another thread.
     wal: Arc<File>,
 }
@@ -99,7 +101,7 @@ impl Store {
         }
         integrity::check(&db).map_err(database)?;
         let wal = open_wal(path)?;
-        Ok(Store { db, page_bytes: u64::from(PAGE_BYTES), wal })
+        Ok(Store { db, page_bytes: u64::from(PAGE_BYTES), deferred_max: u64::MAX, wal })
     }
 
     /// The WAL: whoever syncs it makes durable what was committed before.
@@ -155,6 +157,7 @@ impl Store {
     /// Holds the database and its WAL to their parts of the room.
     pub(super) fn bound(&mut self, quota: &Quota) -> Result<(), StoreError> {
         self.page_bytes = unsigned(self.db.pragma_query_value(None, "page_size", |row| row.get(0))?).max(1);
+        self.deferred_max = deferred::rows_max(quota);
         self.db.execute_batch(&format!("PRAGMA journal_size_limit = {}", quota.wal_kept))?;
         Ok(())
     }
@@ -199,14 +202,15 @@ impl Store {
     /// Begins a transaction that appends.
     pub(super) fn begin(&mut self, log: Log, source: &str) -> Result<Append<'_>, StoreError> {
         let tx = self.db.transaction()?;
-        Ok(Append { tx, log, source: source.to_owned(), now: Timestamp::now(), buffer: Vec::new() })
+        let (now, deferred_max) = (Timestamp::now(), self.deferred_max);
+        Ok(Append { tx, log, source: source.to_owned(), now, deferred_max, buffer: Vec::new() })
     }
 
     /// Writes a batch in one transaction and returns the log as it leaves it. With `stored_counts`
     /// the mark follows the last event.
     pub(super) fn write(
         &mut self,
-        batch: &Batch,
+        batch: &mut Batch,
         log: &Log,
         source: &str,
         stored_counts: bool,
@@ -216,14 +220,19 @@ impl Store {
         append.sweep(&batch.sweep)?;
         append.opened(batch)?;
         for closed in &batch.closed {
-            append.usage(closed.number, &closed.settled)?;
+            append.closed(closed.number, &closed.settled, closed.deferral.as_ref())?;
             append.log.boot.settled += 1;
         }
+        append.bills(&mut batch.bills)?;
+        append.notes(&batch.notes)?;
         for sum in &batch.sums {
             append.sum(sum)?;
         }
         append.marks(batch)?;
         append.log.boot.degraded |= batch.degraded;
+        if batch.may_defer() {
+            append.expire_deferred()?;
+        }
         if let Some(due) = batch.control {
             append.control(due)?;
         }
@@ -301,7 +310,8 @@ pub(super) struct Append<'a> {
     pub(super) tx: Transaction<'a>,
     pub(super) log: Log,
     source: String,
-    now: Timestamp,
+    pub(super) now: Timestamp,
+    pub(super) deferred_max: u64,
     buffer: Vec<u8>,
 }
 
@@ -319,7 +329,7 @@ impl Append<'_> {
         );
         event.traceparent.clone_from(&usage.ids.traceparent);
         let sequence = self.append(number, event)?;
-        self.log.boot.cover(sequence, usage.tokens.totals());
+        self.log.boot.cover(sequence, usage.tokens.totals(), &usage.units);
         Ok(())
     }
 
@@ -354,7 +364,7 @@ impl Append<'_> {
             data,
         );
         let sequence = self.append(None, event)?;
-        self.log.boot.cover(sequence, sum.tokens);
+        self.log.boot.cover(sequence, sum.tokens, &sum.units);
         self.log.boot.summed += sum.calls;
         Ok(())
     }

@@ -1,16 +1,21 @@
 //! Calls that could not be stored one by one: totals per payer, so that no token is lost when the
 //! ledger has no place for a call.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 
 use jiff::Timestamp;
 use smol_str::SmolStr;
 use uuid::Uuid;
 
+use super::bill::DeferredNote;
 use metering::caller::Caller;
 use metering::usage::{Accounting, Quality, Reporter, SCHEMA_VERSION, Settled, Source, Summary};
-use metering::usage::{SummaryPeriod, Target, TokenTotals};
+use metering::usage::{SummaryPeriod, Target, TokenTotals, Units};
+
+/// Work of summed calls that is remembered until the sums are stored, 1 MiB of it, and 3 MiB where each call has all
+/// tags at their longest. Beyond it the bill of the oldest is charged to whoever sees it first.
+const NOTES_MAX: usize = 1_024;
 
 /// `caller.id` of the calls beyond the bound on keys.
 const OTHER: &str = "other";
@@ -39,6 +44,7 @@ pub(super) struct Sum {
     accounting: Accounting,
     pub(super) calls: u64,
     pub(super) tokens: TokenTotals,
+    pub(super) units: Units,
     from: Timestamp,
     to: Timestamp,
 }
@@ -48,12 +54,14 @@ pub(super) struct Sum {
 pub(super) struct Sums {
     by_key: HashMap<SumKey, Sum>,
     keys_max: usize,
+    /// Work that summed calls have begun or billed, the oldest first.
+    notes: VecDeque<DeferredNote>,
 }
 
 impl Sums {
     /// No sums, and never more than `keys_max` distinct ones, and a few of [`OTHER`].
     pub(super) fn new(keys_max: usize) -> Sums {
-        Sums { by_key: HashMap::new(), keys_max }
+        Sums { by_key: HashMap::new(), keys_max, notes: VecDeque::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -66,8 +74,27 @@ impl Sums {
         let sum = self.by_key.entry(key).or_insert_with_key(|key| Sum::empty(key, settled));
         sum.calls += 1;
         sum.tokens.add(settled.usage.tokens.totals());
+        sum.units.add(&settled.usage.units);
         sum.from = sum.from.min(settled.time);
         sum.to = sum.to.max(settled.time);
+    }
+
+    /// Remembers work that a summed call has begun.
+    pub(super) fn note(&mut self, note: DeferredNote) {
+        self.notes.push_back(note);
+        while self.notes.len() > NOTES_MAX.min(self.keys_max) {
+            self.notes.pop_front();
+        }
+    }
+
+    pub(super) fn take_notes(&mut self) -> Vec<DeferredNote> {
+        std::mem::take(&mut self.notes).into()
+    }
+
+    /// Takes back what could not be stored: it is older than what has come since.
+    pub(super) fn put_back_notes(&mut self, notes: Vec<DeferredNote>) {
+        let newer = std::mem::replace(&mut self.notes, notes.into());
+        newer.into_iter().for_each(|note| self.note(note));
     }
 
     /// Takes every sum; the next call begins new ones.
@@ -154,15 +181,16 @@ impl Sum {
             rules: usage.accounting.rules.clone(),
             ..Accounting::default()
         };
-        let (calls, tokens, id) = (0, TokenTotals::default(), Uuid::now_v7());
-        let (key, from, to) = (key.clone(), first.time, first.time);
-        Sum { id, key, caller, target, accounting, calls, tokens, from, to }
+        let (calls, tokens, units) = (0, TokenTotals::default(), Units::default());
+        let (id, key, from, to) = (Uuid::now_v7(), key.clone(), first.time, first.time);
+        Sum { id, key, caller, target, accounting, calls, tokens, units, from, to }
     }
 
     /// Adds the calls of another sum of the same key.
     fn join(&mut self, other: &Sum) {
         self.calls += other.calls;
         self.tokens.add(other.tokens);
+        self.units.add(&other.units);
         self.from = self.from.min(other.from);
         self.to = self.to.max(other.to);
     }
@@ -175,6 +203,7 @@ impl Sum {
             target: self.target.clone(),
             calls: self.calls,
             tokens: self.tokens,
+            units: self.units,
             accounting: self.accounting.clone(),
             period: SummaryPeriod { from: format!("{:.3}", self.from), to: format!("{:.3}", self.to) },
             reporter: Reporter {

@@ -1,6 +1,6 @@
-//! The writer by example, and against a model in `model`.
+//! The writer by example, and against a model in `model`; `bills` is about work that goes on after its call.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,18 +46,21 @@ fn options(dir: &Path, publishes: bool) -> LedgerOptions {
     }
 }
 
+mod bills;
 mod model;
 
 struct Rig {
     dir: tempfile::TempDir,
     writer: Option<Writer>,
+    /// Connections of processes that died: closing them does what a kill would not.
+    dead: Vec<super::store::Store>,
 }
 
 impl Rig {
     fn new() -> Rig {
         // Syncs cost nothing in memory, and no test here is about the disk.
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        Rig { dir, writer: None }
+        Rig { dir, writer: None, dead: Vec::new() }
     }
 
     fn start(&mut self) {
@@ -134,7 +137,7 @@ fn open_op(id: Uuid) -> Op {
 
 fn settle_op(id: Uuid) -> Op {
     let settled = Settled { id, time: Timestamp::now(), usage: usage("a", Some(1), Some(1)) };
-    Op::Settle(Box::new(settled))
+    Op::Settle(Box::new(settled), None)
 }
 
 #[test]

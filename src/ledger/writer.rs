@@ -233,6 +233,7 @@ impl Writer {
     /// their sums stored, while the ledger fails.
     fn take_sums(&mut self, batch: &mut Batch) {
         batch.sums = self.queue.take_sums();
+        batch.notes = self.queue.take_notes();
         self.sums_due = None;
         if !batch.sums.is_empty() {
             self.sums_again_at = Instant::now() + SUMS_EVERY;
@@ -257,10 +258,11 @@ impl Writer {
 
     /// Calls that began or ended while nothing can be stored.
     fn absorb(&mut self, ops: VecDeque<Op>) {
-        let ended = self.calls.absorb(ops);
+        let (ended, bills) = self.calls.absorb(ops);
         if !ended.is_empty() {
             self.queue.sum_instead(&ended);
         }
+        self.queue.give_back(bills);
     }
 
     fn try_again_if_due(&mut self) {
@@ -309,6 +311,8 @@ impl Writer {
     /// to the sums.
     fn lost(&mut self, mut batch: Batch) {
         let ended = self.calls.lost(&mut batch);
+        self.queue.give_back(batch.bills.len());
+        self.queue.put_back_notes(batch.notes);
         self.queue.sum_instead(&ended);
         self.queue.put_back_sums(batch.sums);
         self.queue.put_back_marks(batch.mark, batch.refused);
@@ -361,6 +365,11 @@ impl Writer {
             self.fail(&error);
         }
         self.failing.is_none()
+    }
+
+    #[cfg(test)]
+    pub(super) fn queue_of_test(&self) -> &Arc<OpQueue> {
+        &self.queue
     }
 
     /// Calls that only memory knows of.

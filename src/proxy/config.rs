@@ -100,7 +100,7 @@ pub struct Policy {
     pub reject_untrusted: bool,
     /// A request whose path can be read in two ways gets 400.
     pub reject_odd_path: bool,
-    /// The treatment of `api-key`.
+    /// The treatment of API keys.
     pub api_key: ApiKey,
     /// Requests for a stream get 403.
     pub deny_streaming: bool,
@@ -112,7 +112,7 @@ pub struct Policy {
     pub drain: Option<DrainBounds>,
 }
 
-/// The treatment of a request's `api-key` field.
+/// The treatment of a request's API key: `api-key` or `x-api-key`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::VariantArray, strum::VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum ApiKey {

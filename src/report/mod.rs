@@ -7,6 +7,7 @@
 //! | `instant` | instants as people give them |
 //! | `input` | where events come from, as often as one likes |
 //! | `events` | stored events as JSON lines |
+//! | `bills` | bills that more than one ledger has seen |
 //! | `verify` | the proof that nothing is missing |
 //! | `tally` | events added up by keys |
 //! | `prices` | what tokens cost |
@@ -15,6 +16,7 @@
 //! | `drain` | publishing what a dead instance left |
 //! | `progress` | how far that has come |
 
+mod bills;
 mod drain;
 mod error;
 mod events;

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use serde_json::{Map, Value};
 use strum::{EnumString, IntoStaticStr, VariantNames};
 
@@ -84,6 +84,11 @@ impl Report {
         for column in table.column_iter_mut().skip(self.by.len()) {
             column.set_cell_alignment(CellAlignment::Right);
         }
+        for place in self.total.left_out() {
+            if let Some(column) = table.column_mut(self.by.len() + place) {
+                column.set_constraint(ColumnConstraint::Hidden);
+            }
+        }
         table
     }
 
@@ -108,6 +113,9 @@ impl Report {
         if self.currency.is_some() {
             json["complete"] = self.unpriced.is_empty().into();
             json["unpriced"] = serde_json::json!(self.unpriced);
+        }
+        if self.repeated_bills > 0 {
+            json["repeated_bills"] = self.repeated_bills.into();
         }
         json
     }
@@ -160,6 +168,7 @@ mod tests {
             total: sums(23, 1_234_575),
             currency: None,
             unpriced: BTreeMap::new(),
+            repeated_bills: 0,
         }
     }
 
@@ -172,11 +181,9 @@ mod tests {
         let mut out = Vec::new();
         report.write(Format::Csv, &mut out).unwrap();
         let csv = String::from_utf8(out).unwrap();
-        assert!(
-            csv.lines().next().unwrap().ends_with(",unknown_calls,cost,currency,unpriced_calls"),
-            "{csv}"
-        );
-        assert_eq!(csv.lines().last(), Some("total (incomplete),,23,1234575,0,0,0,0,0,0,0,0.00,USD,22"));
+        assert!(csv.lines().next().unwrap().ends_with(",web_fetches,cost,currency,unpriced_calls"), "{csv}");
+        let numbers = "23,1234575,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0";
+        assert_eq!(csv.lines().last(), Some(&*format!("total (incomplete),,{numbers},0.00,USD,22")));
         assert_eq!(report.unpriced_text().unwrap(), "no price for m (22 calls): the total is incomplete");
         let json = report.json();
         assert_eq!((&json["total"]["cost"], &json["complete"]), (&"0.00".into(), &false.into()));
@@ -200,13 +207,23 @@ mod tests {
     }
 
     #[test]
+    fn a_table_shows_the_units_that_there_are() {
+        let shows = |report: &Report, unit: &str| text(report, Format::Table).contains(unit);
+        let mut report = report();
+        assert!(!shows(&report, "images") && shows(&report, "estimated"));
+        report.total = ReportSums::of([("calls", 1), ("images", 7_654_321)]);
+        assert!(shows(&report, "images") && shows(&report, "7654321") && !shows(&report, "pages"));
+    }
+
+    #[test]
     fn csv_quotes_what_needs_it() {
         let csv = written(Format::Csv);
         let mut lines = csv.lines();
-        let header = "caller,model,calls,input,input_cached,output,output_reasoning,exact,lower_bound,estimated,unknown_calls";
+        let header = "caller,model,calls,input,input_cached,output,output_reasoning,exact,lower_bound,estimated,unknown_calls,\
+            audio_ms,video_ms,images,characters,pages,search_units,web_searches,web_fetches";
         assert_eq!(lines.next(), Some(header));
-        assert_eq!(lines.next(), Some("a,\"m,1\",1,1234567,0,0,0,0,0,0,0"));
-        assert_eq!(lines.last(), Some("total,,23,1234575,0,0,0,0,0,0,0"));
+        assert_eq!(lines.next(), Some("a,\"m,1\",1,1234567,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0"));
+        assert_eq!(lines.last(), Some("total,,23,1234575,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0"));
     }
 
     #[test]
@@ -248,9 +265,9 @@ mod tests {
         let report = of(&names.map(|(name, _)| (name.to_owned(), "m".to_owned())));
         let csv = text(&report, Format::Csv);
         let cells: Vec<_> = csv.lines().skip(1).collect();
-        let expected = names.map(|(_, cell)| format!("{cell},m,1,0,0,0,0,0,0,0,0"));
+        let expected = names.map(|(_, cell)| format!("{cell},m,1{}", ",0".repeat(16)));
         assert_eq!(cells[..names.len()], expected);
-        assert_eq!(cells[names.len()..], ["total,,9,0,0,0,0,0,0,0,0"]);
+        assert_eq!(cells[names.len()..], [format!("total,,9{}", ",0".repeat(16))]);
         let table = text(&report, Format::Table);
         let rule = |line: &str| line.trim().chars().all(|c| c == '═');
         let lines: Vec<&str> = table.lines().collect();

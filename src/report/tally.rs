@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use strum::{IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
+use super::bills::{BillsSeen, repeats_text, unknown_text};
 use super::error::ReportError;
 use super::input::{Events, Input};
 use super::prices::{Amount, Prices, Used, unpriced_text};
-use metering::usage::{EventType, Outcome, Quality, StoredData, StoredEvent, StoredUsage, TokenClass};
+use metering::usage::{EventType, Outcome, Quality, StoredData, StoredEvent, StoredUsage, TokenClass, Unit};
 
 /// `outcome` of calls that are only in a sum.
 const SUMMED: &str = "summed";
@@ -85,7 +86,8 @@ pub struct ReportOptions {
     pub prices: Option<Prices>,
 }
 
-/// Adds up usage. Every event counts once by (`source`, `id`), whatever its number of copies;
+/// Adds up usage. Every event counts once by (`source`, `id`), whatever its number of copies; of the bills of work that
+/// went on after its call, which several ledgers may have seen, the first counts by (`target.resource`, `ids.response_id`);
 /// calls that were `rejected` do not count; sums of calls that were never stored one by one do.
 ///
 /// # Errors
@@ -104,9 +106,11 @@ enum Column {
     /// Tokens of this quality.
     Of(Quality),
     UnknownCalls,
+    /// Units that are billed otherwise than by tokens.
+    Units(Unit),
 }
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 17] = [
     Column::Calls,
     Column::Tokens(TokenClass::Input),
     Column::Tokens(TokenClass::InputCached),
@@ -116,6 +120,14 @@ const COLUMNS: [Column; 9] = [
     Column::Of(Quality::LowerBound),
     Column::Of(Quality::Estimated),
     Column::UnknownCalls,
+    Column::Units(Unit::AudioMs),
+    Column::Units(Unit::VideoMs),
+    Column::Units(Unit::Images),
+    Column::Units(Unit::Characters),
+    Column::Units(Unit::Pages),
+    Column::Units(Unit::SearchUnits),
+    Column::Units(Unit::WebSearches),
+    Column::Units(Unit::WebFetches),
 ];
 
 impl Column {
@@ -125,6 +137,7 @@ impl Column {
             Column::Tokens(class) => class.as_str(),
             Column::Of(quality) => quality.as_str(),
             Column::UnknownCalls => "unknown_calls",
+            Column::Units(unit) => unit.as_str(),
         }
     }
 
@@ -135,6 +148,7 @@ impl Column {
             Column::Tokens(class) => class.of(&event.usage.tokens).unwrap_or(0),
             Column::Of(quality) => event.tokens_of(quality),
             Column::UnknownCalls => u64::from(event.is_unknown()) * event.calls,
+            Column::Units(unit) => unit.of(&event.usage.units).unwrap_or(0),
         }
     }
 }
@@ -171,9 +185,16 @@ pub struct Report {
     pub currency: Option<String>,
     /// Calls by model that have no price.
     pub unpriced: BTreeMap<String, u64>,
+    /// Bills that other ledgers have seen as well, and that do not count again.
+    pub repeated_bills: u64,
 }
 
 impl Report {
+    /// Says how many bills were seen by more than one ledger, in one line; `None` if none was.
+    pub fn repeated_bills_text(&self) -> Option<String> {
+        repeats_text(self.repeated_bills)
+    }
+
     /// Says which models have no price, in one line; `None` if every call has one.
     pub fn unpriced_text(&self) -> Option<String> {
         unpriced_text(&self.unpriced)
@@ -189,6 +210,13 @@ impl ReportSums {
     /// The columns' values, in the same order.
     pub fn values(&self) -> [u64; COLUMNS.len()] {
         self.numbers
+    }
+
+    /// The columns that a table for people leaves out: units of which there are none.
+    pub(super) fn left_out(&self) -> impl Iterator<Item = usize> {
+        let is_left_out = |(column, number): (Column, u64)| matches!(column, Column::Units(_)) && number == 0;
+        let columns = COLUMNS.into_iter().zip(self.numbers).enumerate();
+        columns.filter(move |(_, column)| is_left_out(*column)).map(|(place, _)| place)
     }
 
     /// The value of the column of that name.
@@ -270,6 +298,7 @@ pub(super) struct Tally {
     to: Option<Timestamp>,
     /// Ids seen, by source: 16 bytes and a little for each event.
     seen: HashMap<String, HashSet<Uuid>>,
+    bills: BillsSeen,
     lines: BTreeMap<Vec<String>, ReportSums>,
     total: ReportSums,
     foreign: u64,
@@ -284,6 +313,7 @@ impl Tally {
             from: options.from,
             to: options.to,
             seen: HashMap::new(),
+            bills: BillsSeen::default(),
             lines: BTreeMap::new(),
             total: ReportSums::default(),
             foreign: 0,
@@ -306,7 +336,9 @@ impl Tally {
 
     fn add_usage(&mut self, mut event: UsageEvent) {
         let source = std::mem::take(&mut event.source);
-        if !self.seen.entry(source).or_default().insert(event.id) || !self.wants(&event) {
+        let is_new = self.seen.entry(source).or_default().insert(event.id);
+        // Whatever is asked for, the first bill of all stands.
+        if !is_new || self.bills.repeats(&event.usage) || !self.wants(&event) {
             return;
         }
         let keys = self.by.iter().map(|key| key.of(&event)).collect();
@@ -353,9 +385,19 @@ impl Tally {
         if self.foreign > 0 {
             tracing::warn!(messages = self.foreign, "messages that are no events of tokenweir are left out");
         }
+        if let Some(unknown) = unknown_text(self.bills.unknown) {
+            tracing::warn!("{unknown}");
+        }
         let lines = self.lines.into_iter().map(|(keys, sums)| ReportLine { keys, sums }).collect();
         let currency = self.prices.map(|prices| prices.currency().to_owned());
-        Report { by: self.by, lines, total: self.total, currency, unpriced: self.unpriced }
+        Report {
+            by: self.by,
+            lines,
+            total: self.total,
+            currency,
+            unpriced: self.unpriced,
+            repeated_bills: self.bills.repeats,
+        }
     }
 }
 
@@ -403,8 +445,9 @@ mod tests {
         tally.add(&event(6, 21, "b", "crashed", "unknown", None));
         tally.add("no event");
         let report = tally.finish();
+        let tokens = |sums: &ReportSums| -> [u64; 9] { sums.values()[..9].try_into().unwrap() };
         let lines: Vec<(String, [u64; 9])> =
-            report.lines.iter().map(|line| (line.keys.join(" "), line.sums.values())).collect();
+            report.lines.iter().map(|line| (line.keys.join(" "), tokens(&line.sums))).collect();
         assert_eq!(
             lines,
             [
@@ -413,7 +456,66 @@ mod tests {
                 ("b 2026-11-21".to_owned(), [1, 10, 4, 0, 0, 10, 0, 0, 1]),
             ]
         );
-        assert_eq!(report.total.values(), [3, 30, 12, 12, 0, 35, 7, 0, 1]);
+        assert_eq!(tokens(&report.total), [3, 30, 12, 12, 0, 35, 7, 0, 1]);
+    }
+
+    #[test]
+    fn units_are_added_up_beside_the_tokens() {
+        let mut tally = Tally::new(&options(&[GroupBy::Caller], None, None));
+        for (id, units) in
+            [(1, r#"{"images":2,"characters":40}"#), (2, r#"{"images":1,"audio_ms":9000}"#), (3, "{}")]
+        {
+            let event = event(id, 20, "a", "complete", "exact", Some(5));
+            tally.add(&event.replacen(r#""tokens""#, &format!(r#""units":{units},"tokens""#), 1));
+        }
+        let total = tally.finish().total;
+        for (column, value) in [("images", 3), ("characters", 40), ("audio_ms", 9000), ("pages", 0)] {
+            assert_eq!(total.get(column), Some(value), "{column}");
+        }
+        let names: Vec<_> = ReportSums::columns().collect();
+        let left_out: Vec<_> = total.left_out().map(|place| names[place]).collect();
+        assert_eq!(left_out, ["video_ms", "pages", "search_units", "web_searches", "web_fetches"]);
+        let units = Unit::VARIANTS.iter().map(|unit| unit.as_str());
+        assert!(units.eq(names[9..].iter().copied()), "each unit has a column");
+    }
+
+    #[test]
+    fn a_bill_that_two_ledgers_have_seen_counts_once() {
+        let bill = |id: u128, source: &str, day: u32, resource: &str, work: &str| {
+            let mut event: serde_json::Value =
+                serde_json::from_str(&event(id, day, "a", "complete", "exact", Some(100))).unwrap();
+            event["source"] = source.into();
+            event["data"]["target"]["resource"] = resource.into();
+            event["data"]["ids"] = serde_json::json!({"response_id": work});
+            event["data"]["accounting"]["deferred"] = true.into();
+            event.to_string()
+        };
+        let mut tally = Tally::new(&options(&[], Some("2026-11-20"), None));
+        tally.add(&bill(1, "//tokenweir/x", 20, "eu", "resp_1"));
+        tally.add(&bill(2, "//tokenweir/y", 21, "eu", "resp_1"));
+        tally.add(&bill(3, "//tokenweir/y", 21, "eu", "resp_2"));
+        tally.add(&bill(4, "//tokenweir/y", 21, "us", "resp_1"));
+        tally.add(&bill(3, "//tokenweir/y", 21, "eu", "resp_2"));
+        // The first one stands, even if it is of a time that is not asked for.
+        tally.add(&bill(5, "//tokenweir/x", 19, "eu", "resp_3"));
+        tally.add(&bill(6, "//tokenweir/y", 21, "eu", "resp_3"));
+        // Events that announce work have its id, and no numbers; a stream that has them is its own bill.
+        let call = |id: u128, api: &str, reported: Option<u64>| {
+            let mut event: serde_json::Value =
+                serde_json::from_str(&bill(id, "//tokenweir/z", 21, "eu", "resp_2")).unwrap();
+            event["data"]["target"]["api"] = api.into();
+            event["data"]["accounting"]["deferred"] = false.into();
+            event["data"]["accounting"]["reported_output"] = reported.into();
+            event.to_string()
+        };
+        tally.add(&call(7, "responses", None));
+        tally.add(&call(8, "responses", Some(100)));
+        tally.add(&call(9, "chat_completions", Some(100)));
+        let report = tally.finish();
+        assert_eq!((report.total.get("calls"), report.total.get("output")), (Some(5), Some(500)));
+        assert_eq!(report.repeated_bills, 3);
+        let said = "3 bills were seen by more than one ledger: each counts once";
+        assert_eq!(report.repeated_bills_text().as_deref(), Some(said));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::reload::Reloadable;
 use crate::ledger::Ledger;
 use metering::caller::{
-    self, CallerMap, CallerSource, FromFile, HashKey, HopTest, Resolver, ResolverConfig, UserIds,
+    self, CallerMap, CallerSource, CallerTag, FromFile, HashKey, HopTest, Resolver, ResolverConfig, UserIds,
 };
 
 /// File in the ledger's directory that holds the key of the hashes, if none is configured.
@@ -17,6 +17,8 @@ const HASH_KEY_FILE: &str = "caller-hash-key";
 pub struct CallerConfig {
     /// Asked in order.
     pub sources: Vec<CallerSource>,
+    /// Second keys that stand beside the id.
+    pub tags: Vec<CallerTag>,
     /// How the hop that names the caller proves itself.
     pub trust: HopTest,
     /// Applications that are the gateway itself.
@@ -46,6 +48,12 @@ impl CallerConfig {
                  TOKENWEIR_CALLER_HASH_KEY",
             );
         }
+        if self.hash_key.is_none() && self.tags.iter().any(|tag| !tag.plain) {
+            found.push(
+                "no --caller-hash-key-file: hashed tags (--caller-tags) differ between instances, and one end user has as \
+                 many; give every instance the same key",
+            );
+        }
         if self.map.as_ref().is_some_and(|map| map.current().callers() == 0) {
             found.push("the caller map (--caller-map-file) names no caller: nobody has a department");
         }
@@ -59,6 +67,7 @@ impl CallerConfig {
         };
         Ok(Resolver::new(ResolverConfig {
             sources: self.sources.clone(),
+            tags: self.tags.clone(),
             trust: self.trust.clone(),
             gateway_app_ids: self.gateway_app_ids.clone(),
             user_ids: self.user_ids,

@@ -18,7 +18,7 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Bill, Ledger};
 use crate::pool::Pool;
 use crate::proxy;
 use crate::publish::{self, Publisher};
@@ -27,7 +27,7 @@ use crate::telemetry::log::LogLevel;
 use crate::telemetry::{self, Comparison, Metrics, PerCaller};
 use metering::caller::Resolver;
 use metering::tokens;
-use metering::usage::Settled;
+use metering::usage::{Deferral, Settled};
 
 pub use self::callers::CallerConfig;
 use self::pages::{Admin, pages};
@@ -146,6 +146,11 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reloadable>) -> anyhow::
     ledger.on_commit(move |took| observed.ledger_commit_seconds.observe(took.as_secs_f64()));
     let observed = Arc::clone(&metrics);
     ledger.on_sync(move |took| observed.ledger_sync_seconds.observe(took.as_secs_f64()));
+    let observed = Arc::clone(&metrics);
+    ledger.on_billed(move |settled| {
+        observed.settled(&settled.usage);
+        telemetry::log::call(settled);
+    });
     let resolver = config.caller.resolver(&ledger)?;
     let publisher =
         config.publish.clone().map(|publish| Publisher::start(publish, ledger.clone())).transpose()?;
@@ -304,6 +309,14 @@ impl Observer for CallObserver {
     fn summed(&self, settled: &Settled) {
         self.ledger.sum(settled);
         self.settled(settled);
+    }
+
+    fn bill(&self, bill: Bill) {
+        self.ledger.settle_deferred(bill);
+    }
+
+    fn deferral(&self, settled: &Settled, deferral: &Deferral) {
+        self.ledger.note_deferral(settled, deferral);
     }
 
     fn overhead(&self, phase: OverheadPhase, time: Duration) {

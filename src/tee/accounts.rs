@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use metering::meter::{Checks, Ending};
-use metering::usage::{Settled, Usage};
+use metering::usage::{Deferral, Settled, Usage};
 
 use super::budget::{BudgetShare, MemoryBudget};
 use super::counters::Counters;
 use super::drift::{Drift, NumberKind};
 use super::models::ModelsByDeployment;
 use super::observer::Observer;
+use super::response_ids::ResponseIds;
 use super::running_calls::RunningCall;
 use super::sample_ratio::SampleRatio;
 use crate::ledger::OpenCall;
@@ -61,6 +62,8 @@ pub struct Accounts {
     pub(super) drift: Drift,
     pub(super) models: ModelsByDeployment,
     pub(super) sample: SampleRatio,
+    /// Responses that two connections may be told of.
+    pub(super) response_ids: ResponseIds,
     /// Calls that are over and have to be settled.
     pub(super) ended: Batcher<Arc<dyn RunningCall>>,
     /// Tells callers apart in the budgets.
@@ -83,6 +86,7 @@ impl Accounts {
             drift: Drift::default(),
             models: ModelsByDeployment::default(),
             sample: SampleRatio::default(),
+            response_ids: ResponseIds::default(),
             ended: Batcher::idle(),
             caller_hasher: RandomState::new(),
             stopping: AtomicBool::new(false),
@@ -200,15 +204,21 @@ impl Accounts {
     }
 
     /// Gives an event to the ledger, or to the sums if its call had no place there.
-    pub(super) fn hand_over(&self, opened: Option<OpenCall>, settled: Settled) {
+    pub(super) fn hand_over(&self, opened: Option<OpenCall>, settled: Settled, deferral: Option<Deferral>) {
         self.models.learn(&settled.usage);
         match opened {
             Some(opened) => {
                 self.observer.settled(&settled);
-                opened.settle(settled);
+                match deferral {
+                    Some(deferral) => opened.settle_deferral(settled, deferral),
+                    None => opened.settle(settled),
+                }
                 self.counters.calls_settled.fetch_add(1, Ordering::AcqRel);
             }
             None => {
+                if let Some(deferral) = &deferral {
+                    self.observer.deferral(&settled, deferral);
+                }
                 self.observer.summed(&settled);
                 self.counters.calls_summed.fetch_add(1, Ordering::AcqRel);
             }

@@ -6,13 +6,17 @@
 //! Meanwhile the network thread reads on without it ([`super::metered_response`]) and adds to the backlog, so the meter
 //! sees all bytes in order.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use metering::meter::{Ending, Left, Meter, PromptCount, Representation, Rules, Treatment};
+use metering::chunk::RequestFacts;
+use metering::meter::{
+    Ending, FramesRead, Left, Meter, PromptCount, Representation, Rules, SessionNames, Treatment,
+};
 use metering::usage::{IncludeUsage, Injection, Progress, Settled, Usage};
 use smol_str::SmolStr;
 use uuid::Uuid;
@@ -20,14 +24,15 @@ use uuid::Uuid;
 use super::accounts::Accounts;
 use super::client::RequestBody;
 use super::context::CallContext;
-use super::event;
+use super::event::{self, MeteredEnd};
 use super::meter::{CallMeter, MeterTerms};
+use super::meter_location::MeterNote;
 use super::running_calls::RunningCall;
 use super::running_calls::RunningCalls;
 use super::state::CallState;
 use super::transport::ResponseStatus;
 use super::turn::Turn;
-use crate::ledger::Slot;
+use crate::ledger::{Bill, Slot};
 
 /// The beginning of a call.
 #[derive(Debug)]
@@ -53,6 +58,8 @@ pub struct Call<M: CallMeter = Meter> {
     pub(super) cx: CallContext,
     /// Becomes true when the client is cut off, since it makes no progress.
     client_idle: OnceLock<Arc<AtomicBool>>,
+    /// Held until the call has settled and gone: whoever waits for that is dropped then.
+    followed_by: OnceLock<Arc<dyn Any + Send + Sync>>,
     state: Mutex<CallState<M>>,
 }
 
@@ -72,7 +79,10 @@ impl<M: CallMeter> Call<M> {
     ) -> Arc<Call<M>> {
         let Begin { draft, rules, slot, keep_prompt, treatment, representation, began } = begin;
         let id = Uuid::now_v7();
-        accounts.counters.calls_accepted.fetch_add(1, Ordering::AcqRel);
+        let polls = treatment.is_poll();
+        if !polls {
+            accounts.counters.calls_accepted.fetch_add(1, Ordering::AcqRel);
+        }
         let draft = Arc::new(draft);
         let opened = slot.map(|slot| slot.open_shared(id, Arc::clone(&draft)));
         let call = Arc::new_cyclic(|call: &Weak<Call<M>>| Call {
@@ -82,6 +92,7 @@ impl<M: CallMeter> Call<M> {
                 representation,
                 began,
                 on_record: opened.is_some(),
+                polls,
                 share: accounts.share_of(&draft.caller.id),
                 accounts,
                 running_calls,
@@ -90,6 +101,7 @@ impl<M: CallMeter> Call<M> {
                 count_given_up: AtomicBool::new(false),
             },
             client_idle: OnceLock::new(),
+            followed_by: OnceLock::new(),
             state: Mutex::new(CallState::new(Arc::clone(&draft), opened, keep_prompt)),
         });
         let (representation, bounds) = (&call.cx.representation, call.cx.accounts.bounds.response);
@@ -133,6 +145,31 @@ impl<M: CallMeter> Call<M> {
     /// comes.
     pub fn injection(&self, injection: Injection) {
         self.lock().injection(&self.cx, injection);
+    }
+
+    /// Takes in a request that came as a message of a session: what it says, and its length.
+    pub(super) fn asked(&self, facts: RequestFacts, bytes: u64) {
+        self.lock().asked(&self.cx, facts, bytes);
+    }
+
+    /// Takes in what a session says of itself.
+    pub(super) fn named(&self, names: &SessionNames) {
+        self.lock().named(&self.cx, names);
+    }
+
+    /// Takes in how far the frames of its session could be read.
+    pub(super) fn frames_read(&self, frames: FramesRead) {
+        self.lock().response.tell(&self.cx, MeterNote::FramesRead(frames));
+    }
+
+    /// Text of the response may be missing in what is shown.
+    pub(super) fn left_out(&self) {
+        self.lock().response.tell(&self.cx, MeterNote::LeftOut);
+    }
+
+    /// Drops this once the call has settled.
+    pub(super) fn followed_by(&self, next: Arc<dyn Any + Send + Sync>) {
+        let _ = self.followed_by.set(next);
     }
 
     /// Nothing has been sent to the service, or something may have been.
@@ -201,7 +238,8 @@ impl<M: CallMeter> Call<M> {
     /// with us and some of it may be with the service, the response may be a success, it is not
     /// whole yet, and it is one that has usage.
     pub fn is_worth_draining(&self) -> bool {
-        let api = self.cx.api.is_read_on();
+        // Whoever looks at work looks again.
+        let api = self.cx.api.is_read_on() && !self.cx.polls;
         api && self.lock().may_tell_more(&self.cx)
     }
 
@@ -244,9 +282,15 @@ impl<M: CallMeter> Call<M> {
         let Some(mut settled) = state.settle(&self.cx) else { return };
         drop(state);
         let (accounts, time) = (&self.cx.accounts, settled.end.at);
-        let (mut usage, checks) = event::usage(accounts, &mut settled);
-        accounts.check(&mut usage, &checks);
-        accounts.hand_over(settled.opened, Settled { id: self.cx.id, time, usage });
+        let MeteredEnd { mut usage, checks, deferral, bill } = event::metered_end(accounts, &mut settled);
+        if self.cx.polls {
+            if let Some(seen) = bill {
+                accounts.observer.bill(Bill { settled: Settled { id: self.cx.id, time, usage }, seen });
+            }
+        } else {
+            accounts.check(&mut usage, &checks);
+            accounts.hand_over(settled.opened, Settled { id: self.cx.id, time, usage }, deferral);
+        }
         self.cx.running_calls.remove(settled.index);
     }
 

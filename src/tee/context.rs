@@ -28,6 +28,8 @@ pub(super) struct CallContext {
     pub(super) began: Instant,
     /// The call has a place in the ledger, so its checkpoints are stored.
     pub(super) on_record: bool,
+    /// It looks at work that another call began, and has no event of its own.
+    pub(super) polls: bool,
     pub(super) accounts: Arc<Accounts>,
     pub(super) running_calls: Arc<RunningCalls>,
     /// The share of the budgets that the call's caller has.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metering::meter::{Checks, Ending};
-use metering::usage::{Accounting, Outcome, Reason, Side, Tokens, Usage};
+use metering::usage::{Accounting, BillSeen, Deferral, Outcome, Reason, Side, Tokens, Usage};
 
 use super::accounts::Accounts;
 use super::lifecycle::CallEnd;
@@ -22,17 +22,37 @@ pub(super) struct SettledCall<M> {
     pub(super) index: usize,
 }
 
-/// The call's usage, and what it says of the rules.
-pub(super) fn usage<M: CallMeter>(accounts: &Accounts, call: &mut SettledCall<M>) -> (Usage, Checks) {
+/// The end of a call, in all that its meter knows.
+pub(super) struct MeteredEnd {
+    pub(super) usage: Usage,
+    /// The word of the call on the rules.
+    pub(super) checks: Checks,
+    /// The work that it began.
+    pub(super) deferral: Option<Deferral>,
+    /// The bill of another call's work, of which this one asked.
+    pub(super) bill: Option<BillSeen>,
+}
+
+/// Makes the call's usage.
+pub(super) fn metered_end<M: CallMeter>(accounts: &Accounts, call: &mut SettledCall<M>) -> MeteredEnd {
     let ending = call.end.ending;
-    let settled = call.meter.take().and_then(|meter| accounts.guard(|| meter.settle_and_check(ending)));
-    let (mut usage, mut checks) =
-        settled.unwrap_or_else(|| (without_meter(&call.draft, ending), Checks::default()));
-    call.transport.describe(&mut usage, call.end.after);
+    let settle = |meter: Box<M>| {
+        let (deferral, bill) = (meter.deferral(), meter.bill());
+        let (usage, checks) = meter.settle_and_check(ending);
+        MeteredEnd { usage, checks, deferral, bill }
+    };
+    let settled = call.meter.take().and_then(|meter| accounts.guard(|| settle(meter)));
+    let mut end = settled.unwrap_or_else(|| MeteredEnd {
+        usage: without_meter(&call.draft, ending),
+        checks: Checks::default(),
+        deferral: None,
+        bill: None,
+    });
+    call.transport.describe(&mut end.usage, call.end.after);
     if call.transport.unsent {
-        checks = Checks::default(); // its numbers are no rule's
+        end.checks = Checks::default(); // its numbers are no rule's
     }
-    (usage, checks)
+    end
 }
 
 /// The usage of a call whose meter failed: no more can be said than that it was, and how it ended.

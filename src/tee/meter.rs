@@ -13,10 +13,10 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use metering::chunk::RequestFacts;
 use metering::meter::{
-    BillPart, Bounds, Checks, Ending, Left, Meter, PromptCount, PromptNeed, PromptSample, Representation,
-    Rules, Skim, Treatment,
+    BillPart, Bounds, Checks, Ending, FramesRead, Left, Meter, PromptCount, PromptNeed, PromptSample,
+    Representation, Rules, SessionNames, Skim, Treatment,
 };
-use metering::usage::{Api, IncludeUsage, Injection, Progress, Target, Usage};
+use metering::usage::{Api, BillSeen, Deferral, IncludeUsage, Injection, Progress, Target, Usage};
 use smol_str::SmolStr;
 
 /// Why a prompt that is needed is not counted.
@@ -124,11 +124,17 @@ trait_of! {
         fn progress() -> (Progress, Checks);
         fn target() -> Target;
         fn deployment() -> Option<SmolStr>;
+        fn deferral() -> Option<Deferral>;
+        fn bill() -> Option<BillSeen>;
     }
     &mut self {
         fn request_bytes(bytes: &[u8]);
         fn request_end();
         fn request_read(facts: RequestFacts);
+        fn asked(facts: RequestFacts, bytes: u64);
+        fn named(names: &SessionNames);
+        fn frames_read(frames: FramesRead);
+        fn left_out();
         fn include_usage(who: IncludeUsage);
         fn injection(injection: Injection);
         fn prompt_counted(count: PromptCount) -> Vec<BillPart>;

@@ -1,7 +1,7 @@
 //! Where the meter of a call is, and the notes that wait for it while it is away.
 
 use metering::chunk::RequestFacts;
-use metering::meter::PromptCount;
+use metering::meter::{FramesRead, PromptCount};
 
 use super::meter::{CallMeter, PromptLoss};
 
@@ -35,12 +35,16 @@ impl<M> MeterLocation<M> {
     }
 }
 
-/// Something about the request that was found out without the meter.
+/// Something about the call that was found out without the meter.
 pub(super) enum MeterNote {
     /// The facts of a coded request.
     Read(RequestFacts),
     Counted(PromptCount),
     Lost(PromptLoss),
+    /// How far the frames of its session could be read.
+    FramesRead(FramesRead),
+    /// Text may be missing in what it is shown.
+    LeftOut,
 }
 
 impl MeterNote {
@@ -49,6 +53,8 @@ impl MeterNote {
             MeterNote::Read(facts) => meter.request_read(facts),
             MeterNote::Counted(count) => drop(meter.prompt_counted(count)), // the parts are not used
             MeterNote::Lost(loss) => meter.prompt_lost(loss),
+            MeterNote::FramesRead(frames) => meter.frames_read(frames),
+            MeterNote::LeftOut => meter.left_out(),
         }
     }
 }

@@ -20,6 +20,8 @@
 //! | `budget`, `pinned_bytes` | memory that calls hold: bounded for all, and measured |
 //! | `drift`, `models`, `sample_ratio` | whether the rules hold; which model a deployment has; which calls are sampled |
 //! | `meter` | what a call asks of its meter |
+//! | `session` | a WebSocket session, and the calls of its responses |
+//! | `response_ids` | responses that two connections are told of |
 
 mod accounts;
 mod body;
@@ -43,9 +45,10 @@ mod pinned_bytes;
 mod pool_work;
 mod prompt_body;
 mod prompt_sample;
-
+mod response_ids;
 mod running_calls;
 mod sample_ratio;
+mod session;
 mod state;
 mod streams;
 #[cfg(test)]
@@ -62,5 +65,6 @@ pub use self::observer::{Observer, OverheadPhase};
 pub use self::pinned_bytes::{PinnedBytes, REQUEST_READ_BYTES_MAX, RESPONSE_READ_BYTES_MAX};
 pub use self::running_calls::RunningCalls;
 pub use self::sample_ratio::SampleRatio;
+pub use self::session::{ObservedSession, SessionBegin, SessionSide};
 pub use self::streams::StreamsByDeployment;
 pub use metering::meter::Left;

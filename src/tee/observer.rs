@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use metering::usage::Settled;
+use metering::usage::{Deferral, Settled};
 
 use super::drift::Compared;
+use crate::ledger::Bill;
 
 /// Hears of every call that has settled. Called once a call, from a network, counting or settling thread, so it
 /// must not wait.
@@ -13,6 +14,14 @@ pub trait Observer: Send + Sync {
     fn settled(&self, settled: &Settled);
     /// The call had no place in the ledger and must be added to the sums.
     fn summed(&self, settled: &Settled);
+    /// A look at work that another call began has shown its bill. The ledger finds out whether that is news.
+    fn bill(&self, bill: Bill) {
+        let _ = bill;
+    }
+    /// The call that is about to be summed has begun or billed such work.
+    fn deferral(&self, settled: &Settled, deferral: &Deferral) {
+        let _ = (settled, deferral);
+    }
     /// The service's number was held against ours: once for each side of a call that allows it.
     fn compared(&self, compared: &Compared);
     /// Accounting held a request or a frame for so long.

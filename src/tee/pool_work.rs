@@ -103,7 +103,7 @@ impl<M: CallMeter> PromptWork<'_, M> {
             match state.prompt_step() {
                 PromptStep::Read(body) => {
                     drop(state);
-                    let facts = call.cx.accounts.guard(|| call.cx.representation.facts(&body));
+                    let facts = call.cx.accounts.guard(|| call.cx.representation.facts(&body, call.cx.api));
                     drop(body);
                     call.lock().request_was_read(&call.cx, facts);
                 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use metering::chunk::RequestFacts;
-use metering::meter::{Ending, PromptCount};
+use metering::meter::{Ending, PromptCount, SessionNames};
 use metering::usage::{IncludeUsage, Injection, Usage};
 use smol_str::SmolStr;
 
@@ -123,6 +123,19 @@ impl<M: CallMeter> CallState<M> {
         self.response.ask(cx, M::request_end);
         self.prompt.request_end(cx, &mut self.response);
         self.consider_prompt(cx);
+    }
+
+    /// Takes in a request that came as a message of a session.
+    pub(super) fn asked(&mut self, cx: &CallContext, facts: RequestFacts, bytes: u64) {
+        self.client.request = RequestBody::Whole;
+        self.transport.request_bytes = bytes;
+        self.response.ask(cx, |meter| meter.asked(facts, bytes));
+    }
+
+    /// Takes in what a session says of itself.
+    pub(super) fn named(&mut self, cx: &CallContext, names: &SessionNames) {
+        self.response.ask(cx, |meter| meter.named(names));
+        self.response.note_news();
     }
 
     /// Takes in who asked for usage.

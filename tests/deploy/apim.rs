@@ -17,11 +17,14 @@ const IDENTITY: &[&str] = &[
     "x-apim-request-id",
     "x-apim-attempt",
     "x-tokenweir-auth",
+    "x-apim-foundry-deployment",
 ];
+/// Of these the ones that only some policies set.
+const DELETED: &[&str] = &["x-apim-attempt", "x-apim-foundry-deployment"];
 /// The one of them that proves the others.
 const PROOF: &str = "x-tokenweir-auth";
 /// Where a caller's key may be: the gateway would pass it on.
-const KEYS: &[&str] = &["api-key", "Ocp-Apim-Subscription-Key", "subscription-key"];
+const KEYS: &[&str] = &["api-key", "x-api-key", "Ocp-Apim-Subscription-Key", "subscription-key"];
 
 /// The gateway's expressions hold bare quotes inside attributes only as `&quot;`, so the files are plain XML.
 fn with_policy<T>(name: &str, look: impl Fn(Node<'_, '_>) -> T) -> T {
@@ -46,7 +49,7 @@ fn the_fragment_leaves_a_client_no_way_to_name_a_payer() {
             .map(|node| (attribute(node, "name"), attribute(node, "exists-action")))
             .collect();
         for name in IDENTITY.iter().filter(|name| **name != PROOF) {
-            let wanted = if *name == "x-apim-attempt" { "delete" } else { "override" };
+            let wanted = if DELETED.contains(name) { "delete" } else { "override" };
             assert_eq!(actions.get(name), Some(&wanted), "{name}");
         }
         for name in actions.keys() {
@@ -116,7 +119,9 @@ fn only_checked_tokens_name_an_application() {
             "nothing is read before it is checked"
         );
         let when = named(fragment, "when").next().expect("a condition");
-        assert!(attribute(when, "condition").contains("ContainsKey(\"api-key\")"));
+        for key in ["api-key", "x-api-key"] {
+            assert!(attribute(when, "condition").contains(&format!("ContainsKey(\"{key}\")")), "{key}");
+        }
         let status = named(when, "set-status").next().expect("a refusal");
         assert_eq!(attribute(status, "code"), "401");
         let variable = attribute(
@@ -137,6 +142,50 @@ fn only_checked_tokens_name_an_application() {
         assert!(source.parse::<metering::caller::CallerSource>().is_ok(), "{source}");
         assert!(read("deploy/apim/README.md").contains(&format!("`caller_sources = \"{source}\"`")));
     });
+}
+
+/// The children of a fragment that set a header, each with its value.
+fn values<'a>(fragment: Node<'a, 'a>) -> Vec<(&'a str, &'a str)> {
+    let value = |node: Node<'a, 'a>| {
+        assert_eq!(attribute(node, "exists-action"), "override", "a client's must not survive");
+        node.children().find(Node::is_element).and_then(|value| value.text()).unwrap_or_default()
+    };
+    named(fragment, "set-header").map(|node| (attribute(node, "name"), value(node))).collect()
+}
+
+#[test]
+fn the_gateway_says_which_deployment_it_chose() {
+    with_policy("tokenweir-foundry.xml", |fragment| {
+        let [(name, value)] = values(fragment)[..] else { panic!("one header") };
+        assert_eq!(Some(&name), IDENTITY.last());
+        assert_eq!(value, "@((string)context.Request.Foundry?.Deployment ?? \"\")");
+    });
+    assert!(
+        read("deploy/apim/README.md").contains("fragment `tokenweir-foundry` behind\n`tokenweir-identity`")
+    );
+}
+
+/// What the fragment sets is what the settings beside it name, and nothing comes from an unchecked request.
+#[test]
+fn the_gateway_sets_every_tag_that_the_readme_has() {
+    let readme = read("deploy/apim/README.md");
+    let setting = readme.split("`caller_tags = \"").nth(1).and_then(|rest| rest.split('"').next());
+    let tags = setting.expect("an example").split(',').map(|tag| tag.parse().expect("a tag"));
+    let tags: Vec<metering::caller::CallerTag> = tags.collect();
+    assert!(
+        read("deploy/kubernetes/configmap.yaml")
+            .contains(&format!("caller_tags = \"{}\"", setting.expect("above")))
+    );
+    with_policy("tokenweir-tags.xml", |fragment| {
+        let set = values(fragment);
+        let names: Vec<_> = set.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, tags.iter().map(|tag| tag.header.as_str()).collect::<Vec<_>>());
+        for (name, value) in set {
+            assert!(value.contains("context.") && !value.contains("context.Request"), "{name}: {value}");
+        }
+    });
+    let user = tags.iter().find(|tag| tag.name == "user").expect("the end user");
+    assert!(!user.plain, "a person is not written down as they are");
 }
 
 /// A policy of an API, but for the one that goes round tokenweir.

@@ -27,6 +27,7 @@ const ROWS: &[&[&str]] = &[
     &["telemetry"],
     // crates/metering/src
     &["account"],
+    &["session"],
     &["meter"],
     &["prompt", "tokens", "chunk", "sse", "frames"],
     &["usage", "caller", "reload", "names", "api"],

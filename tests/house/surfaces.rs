@@ -13,8 +13,9 @@ const PACKAGES: [&str; 2] = ["src", "crates/metering/src"];
 const TABLE: &str = "crates/metering/src/api/";
 
 /// The words of the table that choose a reader or rules, each with the sources that are chosen from.
-const CHOICES: [(&str, &[&str]); 2] = [
+const CHOICES: [(&str, &[&str]); 3] = [
     ("BodyKind", &["crates/metering/src/meter/read/reader.rs"]),
+    ("SessionKind", &["crates/metering/src/session/observer.rs"]),
     ("RuleSet", &["crates/metering/src/meter/output/dispatch.rs", "crates/metering/src/prompt/dispatch.rs"]),
 ];
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use metering::usage::{
-    EventType, IncludeUsage, Injection, Outcome, Quality, Reason, RuleClass, Side, Source, TokenClass,
+    EventType, IncludeUsage, Injection, Outcome, Quality, Reason, RuleClass, Side, Source, TokenClass, Unit,
 };
 use strum::VariantArray;
 use tokenweir::config::settings::{Kind, SETTINGS};
@@ -22,7 +22,9 @@ const ON_THE_WIRE: (&[&str], &[&str]) = (
         "crates/metering/src/meter/",
         "crates/metering/src/prompt/",
         "src/demo/fixtures.rs",
+        "src/demo/message.rs",
         "src/demo/script.rs",
+        "src/demo/work.rs",
         "src/proxy/",
     ],
     &[
@@ -39,12 +41,15 @@ const ON_THE_WIRE: (&[&str], &[&str]) = (
         "encoding",
         "file",
         "image",
+        "images",
         "input",
         "json_schema",
         "odd_path",
         "output",
+        "pages",
         "prediction",
         "refusal",
+        "search_units",
         "suffix",
         "text",
         "tool_choice",
@@ -57,10 +62,10 @@ const OTHER_MEANINGS: [(&str, &str, &str); 19] = [
     ("absent", "crates/metering/src/caller/", "a label: no source named a caller"),
     ("call", "src/report/", "a plain word of a sentence"),
     ("call", "src/telemetry/log.rs", "the message of a call's line"),
-    ("calls", "src/demo/table.rs", "a column of the table"),
     ("calls", "src/report/tally.rs", "a column of the report"),
     ("client", "src/proxy/", "a side of TLS"),
     ("complete", "src/report/render.rs", "a member of the report's JSON"),
+    ("deferred", "src/ledger/", "a table of the ledger"),
     ("encoding", "crates/metering/src/tokens/", "a field in debug output"),
     ("file", "src/cli/", "the argument FILE"),
     ("refused", "src/cli/commands.rs", "a flag of `events`"),
@@ -88,6 +93,7 @@ fn a_word_of_the_events_stands_in_its_table_only() {
         words(Side::VARIANTS.iter().map(|word| word.as_str())),
         words(Source::VARIANTS.iter().map(|word| word.as_str())),
         words(TokenClass::VARIANTS.iter().map(|word| word.as_str())),
+        words(Unit::VARIANTS.iter().map(|word| word.as_str())),
     ]
     .concat();
     let mut found = Vec::new();

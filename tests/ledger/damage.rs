@@ -122,7 +122,7 @@ fn what_can_still_be_read_of_a_ledger_moved_aside_can_be_read_and_taken_up_again
     let moved = moved_aside(dir.path());
     let again = tempfile::tempdir().unwrap();
     fs::copy(dir.path().join(&moved[0]), again.path().join(DATABASE)).unwrap();
-    sql(again.path(), "PRAGMA user_version = 1");
+    sql(again.path(), "PRAGMA user_version = 2");
     let events = stored(again.path());
     assert_eq!(events.iter().filter(|event| event.kind == EventType::Usage).count() as u64, CALLS);
     let ledger = open_again(again.path());

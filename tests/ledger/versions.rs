@@ -13,7 +13,8 @@ use crate::script::{moved_aside, open_again};
 use crate::support::{call, check_completeness, eventually, options, stored};
 
 /// Each version there ever was; all tell of the same six events and three open calls.
-const FIXTURES: &[(i64, &str)] = &[(1, include_str!("../../fixtures/ledger/v1.sql"))];
+const FIXTURES: &[(i64, &str)] =
+    &[(1, include_str!("../../fixtures/ledger/v1.sql")), (2, include_str!("../../fixtures/ledger/v2.sql"))];
 
 /// Calls 3, 4 and 5 of the fixtures, and what their last checkpoint says.
 const OPEN: &[(&str, u64)] = &[

@@ -285,7 +285,7 @@ fn case_62_a_websocket_is_a_tunnel_and_one_call() {
     assert_eq!(rig.accounts.counters().calls_open(), 1, "the call lasts as long as the tunnel");
     wire.close();
     let target = &rig.heard.calls(1)[0].usage.target;
-    assert_eq!((target.api, target.deployment.as_deref()), (Api::Websocket, Some("rt")));
+    assert_eq!((target.api, target.deployment.as_deref()), (Api::Realtime, Some("rt")));
 
     let got = rig.send(request).message();
     assert_eq!((got.status(), &got.body[..]), (403, &b"no"[..]));

@@ -8,9 +8,11 @@
 //! - `pipelining`: requests that do not wait for the answers before them
 //! - `path_spellings`: one operation in every spelling of its path
 //! - `smuggling`: what attackers send to make two readers see two requests
+//! - `sessions`: the responses in WebSocket sessions
 //! - `websockets`: connections that became WebSockets, and how each session ends
 //! - `whole_calls`: large bodies on their way, retries, polls
 //! - `thousand_streams`: thousands of open streams in one process
+//! - `messages`: Anthropic's Messages, on every way that a call can take
 //! - `nginx`: nginx before the proxy and behind it
 //!
 //! How it ends:
@@ -48,12 +50,14 @@ mod intermediary;
 mod limits;
 mod listen_tls;
 mod log_lines;
+mod messages;
 mod nginx;
 mod passthrough;
 mod path_spellings;
 mod pipelining;
 mod request_bodies;
 mod rig;
+mod sessions;
 mod smuggling;
 #[path = "../support/mod.rs"]
 mod support;

@@ -252,7 +252,7 @@ fn a_handshake_that_is_refused_says_what_was_asked_for_and_costs_nothing() {
     let (rig, _requests) = service(Policy::default(), "HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno");
     let handshake = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: gw\r\n{UPGRADE}\r\n");
     for (n, (path, api)) in
-        [("/openai/v1/realtime?model=rt", Api::Other), ("/openai/v1/responses?model=rt", Api::Responses)]
+        [("/openai/v1/realtime?model=rt", Api::Realtime), ("/openai/v1/responses?model=rt", Api::Responses)]
             .into_iter()
             .enumerate()
     {
@@ -278,7 +278,7 @@ fn a_handshake_whose_caller_leaves_or_that_nobody_answers_is_a_call() {
     begun.recv().unwrap();
     wire.close();
     let usage = last(&rig, 1);
-    assert_eq!((usage.target.api, usage.stream.outcome), (Api::Other, Outcome::ClientDisconnect));
+    assert_eq!((usage.target.api, usage.stream.outcome), (Api::Realtime, Outcome::ClientDisconnect));
     assert_eq!((usage.tokens.input, usage.tokens.output), (Some(0), Some(0)));
 
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -71,18 +71,21 @@ fn the_model_of_a_form_is_its_deployment() {
         ("/openai/v1/images/edits", Api::Images),
         ("/openai/v1/audio/transcriptions", Api::Audio),
         ("/openai/v1/audio/translations", Api::Audio),
-        ("/openai/v1/videos", Api::Other),
+        ("/openai/v1/videos", Api::Video),
     ] {
         let body = form(&[
             ("name=\"prompt\"", "a red door"),
             ("name=\"file\"; filename=\"model.png\"", &picture),
             ("name=\"model\"", "team-image"),
+            ("name=\"size\"", "1024x1536"),
         ]);
         let usage = reporting.call(path, FORM, &body);
         assert_eq!(usage.target.api, api, "{path}");
         assert_eq!(usage.target.deployment.as_deref(), Some("team-image"), "{path}");
         assert_eq!(usage.target.model_requested.as_deref(), Some("team-image"), "{path}");
         assert_eq!(usage.request.stream, Some(false), "{path}");
+        let size = (api != Api::Audio).then_some("1024x1536");
+        assert_eq!(usage.request.size.as_deref(), size, "{path}");
         assert_eq!(numbers(&usage), (Some(9044), Some(153), Source::Reported, Source::Reported), "{path}");
     }
     // A deployment in the path is the deployment.
@@ -134,6 +137,56 @@ fn what_any_other_call_reports_is_taken() {
 }
 
 #[test]
+fn what_is_kept_for_other_calls_makes_no_event() {
+    let reporting = Service::that_says(REPORTED);
+    for path in [
+        "/openai/v1/files",
+        "/openai/v1/uploads/u/parts",
+        "/openai/v1/vector_stores/v/search",
+        "/openai/v1/conversations/c/items",
+        "/openai/threads/t/messages?api-version=1",
+        "/openai/v1/realtime/calls/rtc_1/hangup",
+        "/openai/v1/fine_tuning/jobs/j/pause",
+    ] {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: gw\r\n{JSON}Content-Length: 2\r\n\r\n{{}}");
+        assert_eq!(reporting.rig.send(head).message().status(), 200, "{path}");
+        assert_eq!(reporting.requests.recv().unwrap().body, b"{}", "{path}");
+    }
+    let usage = reporting.call("/openai/v1/fine_tuning/jobs", JSON, br#"{"model":"m"}"#);
+    assert_eq!(usage.target.api, Api::Other, "the only event is that of a job that was made");
+}
+
+#[test]
+fn characters_of_speech_are_counted_in_any_coding() {
+    let reporting = Service::that_says("{}");
+    let filler = "Grün \\ud83d\\ude00\\n".repeat(100_000);
+    for input in ["Teal.", &filler] {
+        let body = format!(r#"{{"input":"{input}","model":"tts"}}"#).into_bytes();
+        let characters = if input == "Teal." { 5 } else { 700_000 };
+        for (coding, coded) in [("identity", body.clone()), ("gzip", gzip(&body)), ("zstd", zstd(&body))] {
+            let fields = format!("{JSON}Content-Encoding: {coding}\r\n");
+            let usage = reporting.call("/openai/v1/audio/speech", &fields, &coded);
+            assert_eq!(usage.units.characters, Some(characters), "{coding}");
+            assert_eq!(usage.target.operation.as_deref(), Some("speech"));
+        }
+    }
+}
+
+#[test]
+fn a_model_of_flux_may_be_named_by_its_path() {
+    let reporting = Service::that_says(r#"{"data":[{"b64_json":"AA"}]}"#);
+    let path = "/providers/blackforestlabs/v1/flux-2-pro?api-version=preview";
+    for (body, deployment) in
+        [(&br#"{"prompt":"a hat"}"#[..], "flux-2-pro"), (br#"{"model":"team-f"}"#, "team-f")]
+    {
+        let usage = reporting.call(path, JSON, body);
+        assert_eq!((usage.target.api, usage.target.deployment.as_deref()), (Api::Images, Some(deployment)));
+        assert_eq!(usage.target.operation.as_deref(), Some("image_generation"));
+        assert_eq!(usage.units.images, Some(1));
+    }
+}
+
+#[test]
 fn what_is_free_is_known_to_cost_nothing() {
     let reporting = Service::that_says(REPORTED);
     for path in [
@@ -145,6 +198,26 @@ fn what_is_free_is_known_to_cost_nothing() {
         assert_eq!(numbers(&usage), (Some(0), Some(0), Source::Computed, Source::Computed), "{path}");
         assert_eq!(usage.accounting.output_quality, Quality::Exact, "{path}");
         assert_eq!(usage.accounting.reasons, ["input:not_billed", "output:not_billed"], "{path}");
+    }
+}
+
+/// Anthropic's `input_tokens` are only a part of the prompt.
+const MESSAGE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-sonnet-5","content":[{"type":"text","text":"Teal."}],"stop_reason":"end_turn","usage":{"input_tokens":12,"cache_creation_input_tokens":3000,"cache_read_input_tokens":20000,"output_tokens":9,"service_tier":"standard"}}"#;
+
+#[test]
+fn a_message_says_what_it_cost_behind_any_prefix() {
+    let service = Service::that_says(MESSAGE);
+    for path in
+        ["/anthropic/v1/messages", "/team/anthropic/messages", "/api/projects/p/anthropic/v1/messages"]
+    {
+        let usage = service.call(path, JSON, br#"{"model":"claude-team","max_tokens":64,"messages":[]}"#);
+        assert_eq!(numbers(&usage), (Some(23012), Some(9), Source::Reported, Source::Reported), "{path}");
+        let (target, tokens) = (&usage.target, &usage.tokens);
+        assert_eq!((target.api, &*target.provider), (Api::Messages, "anthropic"), "{path}");
+        assert_eq!(target.deployment.as_deref(), Some("claude-team"), "{path}");
+        assert_eq!(target.model.as_deref(), Some("claude-sonnet-5"), "{path}");
+        assert_eq!((tokens.input_cached, tokens.input_cache_write), (Some(20000), Some(3000)), "{path}");
+        assert_eq!(usage.accounting.input_quality, Quality::Exact, "{path}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use metering::caller::{Caller, Peer, Resolved, Trust};
 use metering::meter::Rules;
 use metering::usage::Settled;
-use tokenweir::ledger::{Ledger, LedgerOptions};
+use tokenweir::ledger::{Bill, Ledger, LedgerOptions};
 use tokenweir::pool::Pool;
 use tokenweir::proxy::{
     self, Config, Limit, Limits, ListenTls, Policy, Removals, Running, Shared, Upstream, UpstreamTls,
@@ -22,6 +22,7 @@ pub(crate) use crate::support::{PATIENCE, eventually};
 #[derive(Default)]
 pub(crate) struct Heard {
     settled: Mutex<(Vec<Settled>, Vec<Settled>)>,
+    bills: Mutex<Vec<Bill>>,
     news: Condvar,
 }
 
@@ -38,6 +39,10 @@ impl Heard {
         all
     }
 
+    pub(crate) fn bills(&self) -> Vec<Bill> {
+        self.bills.lock().unwrap().clone()
+    }
+
     pub(crate) fn summed(&self) -> usize {
         self.settled.lock().unwrap().1.len()
     }
@@ -51,6 +56,9 @@ impl Observer for Heard {
     fn summed(&self, settled: &Settled) {
         self.settled.lock().unwrap().1.push(settled.clone());
         self.news.notify_all();
+    }
+    fn bill(&self, bill: Bill) {
+        self.bills.lock().unwrap().push(bill);
     }
     fn compared(&self, _: &Compared) {}
 }

@@ -43,23 +43,34 @@ fn session(
     (rig, wire, script)
 }
 
-/// The only call's event: nothing is known of its tokens, and nobody says otherwise.
+/// The only call's event: no response was seen in the session, and it costs nothing by itself.
 fn ended(rig: &Rig) -> Outcome {
-    let usage = rig.heard.calls(1).remove(0).usage;
-    unmetered(&usage);
-    let counters = rig.accounts.counters();
-    eventually("no call is counted as open", || counters.calls_open() == 0);
+    let usage = only(rig);
+    let accounting = &usage.accounting;
+    assert_eq!((usage.tokens.input, usage.tokens.output), (Some(0), Some(0)));
+    assert_eq!((accounting.input_source, accounting.output_source), (Source::Computed, Source::Computed));
+    assert_eq!((accounting.input_quality, accounting.output_quality), (Quality::Exact, Quality::Exact));
+    assert_eq!(accounting.reasons, ["input:billed_per_response", "output:billed_per_response"]);
     usage.stream.outcome
 }
 
-fn unmetered(usage: &Usage) {
-    assert_eq!((usage.target.api, usage.request.status), (Api::Websocket, 101));
-    assert_eq!((usage.tokens.input, usage.tokens.output), (None, None), "null is not 0");
+/// The only call's event, which is the session's.
+fn only(rig: &Rig) -> Usage {
+    let usage = rig.heard.calls(1).remove(0).usage;
+    let counters = rig.accounts.counters();
+    eventually("no call is counted as open", || counters.calls_open() == 0);
+    assert_eq!((usage.target.api, usage.request.status), (Api::Realtime, 101));
+    assert_eq!(usage.target.deployment.as_deref(), Some("rt"));
+    usage
+}
+
+/// Nothing is known of its tokens, and nobody says otherwise.
+fn unknown(usage: &Usage) {
     let accounting = &usage.accounting;
+    assert_eq!((usage.tokens.input, usage.tokens.output), (None, None), "null is not 0");
     assert_eq!((accounting.input_source, accounting.output_source), (Source::Unknown, Source::Unknown));
     assert_eq!((accounting.input_quality, accounting.output_quality), (Quality::Unknown, Quality::Unknown));
     assert_eq!((accounting.computed_input, accounting.computed_output), (None, None));
-    assert_eq!(accounting.reasons, ["input:unmetered", "output:unmetered"]);
 }
 
 /// Says one word to another thread.
@@ -279,8 +290,33 @@ fn bytes_that_are_no_frames_pass_and_only_a_reset_is_a_break() {
         wire.send("x");
         wire.closed();
         wire.close();
-        assert_eq!(ended(&rig), outcome);
+        let usage = only(&rig);
+        assert_eq!(usage.stream.outcome, outcome);
+        unknown(&usage);
+        let reasons = &usage.accounting.reasons;
+        assert!(
+            reasons.contains(&"input:unreadable".into()) && reasons.contains(&"output:unreadable".into())
+        );
     }
+}
+
+#[test]
+fn a_session_of_another_kind_is_only_watched_for_its_end() {
+    let script = Script::start(move |mut wire, _| {
+        wire.head();
+        wire.send(SWITCHED);
+        wire.send([TEXT, CLOSE].concat());
+        wire.rest();
+    });
+    let rig = Setup::to(script.addr).start();
+    let mut wire = rig.send(HANDSHAKE.replace("/v1/realtime", "/v1/of_the_future"));
+    assert_eq!(wire.bodiless().status(), 101);
+    assert_eq!(wire.take(TEXT.len() + CLOSE.len()), [TEXT, CLOSE].concat());
+    wire.close();
+    let usage = rig.heard.calls(1).remove(0).usage;
+    assert_eq!((usage.target.api, usage.stream.outcome), (Api::Websocket, Outcome::Complete));
+    unknown(&usage);
+    assert_eq!(usage.accounting.reasons, ["input:unmetered", "output:unmetered"]);
 }
 
 #[test]
@@ -294,6 +330,7 @@ fn a_refused_handshake_had_no_prompt() {
         assert_eq!(rig.send(HANDSHAKE).message().status(), status);
         let usage = rig.heard.calls(1).remove(0).usage;
         assert_eq!((usage.request.status, usage.stream.outcome), (status, Outcome::UpstreamStatus));
+        assert_eq!((usage.target.api, usage.target.deployment.as_deref()), (Api::Realtime, Some("rt")));
         assert_eq!((usage.tokens.input, usage.tokens.output), (Some(0), Some(0)), "{status}");
         let accounting = &usage.accounting;
         assert_eq!((accounting.input_quality, accounting.output_quality), (Quality::Exact, Quality::Exact));

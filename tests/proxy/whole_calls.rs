@@ -4,10 +4,10 @@ use std::io::Write;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use metering::usage::{Api, Outcome};
+use metering::usage::{Api, BillSeen, DeferredId, DeferredKind, Outcome};
 use tokenweir::proxy::Limits;
 
-use crate::rig::{Rig, Script, Setup, Wire, ok};
+use crate::rig::{Rig, Script, Setup, Wire, eventually, ok};
 
 /// A large prompt: an image in base64 before the model's name.
 fn large() -> String {
@@ -164,9 +164,52 @@ fn case_77_a_cancelled_response_is_not_billed_twice() {
     let mut wire =
         rig.send("POST /openai/v1/responses/resp_1/cancel HTTP/1.1\r\nHost: gw\r\nContent-Length: 0\r\n\r\n");
     wire.message();
-    let usage = &rig.heard.calls(1)[0].usage;
-    assert_eq!((usage.tokens.input, usage.tokens.output), (None, None));
-    assert_eq!(usage.accounting.reasons, ["input:unmetered", "output:unmetered"]);
+    // The response does not say that it was made in the background, so its bill was another call's.
+    wire.send("POST /openai/v1/responses HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}");
+    wire.message();
+    assert_eq!(rig.heard.calls(1)[0].usage.tokens.output, Some(7), "the call itself is the only event");
+    assert!(rig.heard.bills().is_empty());
+}
+
+#[test]
+fn a_look_at_work_that_is_over_shows_its_bill_and_is_no_call() {
+    let body = r#"{"id":"resp_1","object":"response","status":"completed","background":true,"model":"m","output":[],"usage":{"input_tokens":30,"output_tokens":2500}}"#;
+    let part = body.replace("completed", "in_progress");
+    let answer = |body: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let answers =
+        [answer(&part), answer(body), answer(body).replace("200 OK", "206 Partial Content"), answer(body)];
+    let script = Script::start(move |mut wire, _| {
+        for answer in &answers {
+            wire.message();
+            wire.send(answer);
+        }
+    });
+    let rig = Setup::to(script.addr).start();
+    let mut wire = rig.connect();
+    for method in ["GET", "GET", "GET", "POST"] {
+        let target = if method == "GET" {
+            "/openai/v1/responses/resp_1"
+        } else {
+            "/openai/v1/responses/resp_1/cancel"
+        };
+        wire.send(format!("{method} {target} HTTP/1.1\r\nHost: gw\r\nContent-Length: 0\r\n\r\n"));
+        wire.message();
+    }
+    let work = || DeferredId { kind: DeferredKind::Response, id: "resp_1".into() };
+    eventually("two bills", || rig.heard.bills().len() == 2);
+    let bills = rig.heard.bills();
+    assert_eq!([&bills[0].seen, &bills[1].seen], [&BillSeen::Of(work()), &BillSeen::ByCancel(work())]);
+    assert_eq!(
+        (bills[0].settled.usage.tokens.input, bills[0].settled.usage.tokens.output),
+        (Some(30), Some(2_500))
+    );
+    assert!(bills[0].settled.usage.accounting.deferred);
+    assert!(rig.heard.calls(0).is_empty());
 }
 
 #[test]

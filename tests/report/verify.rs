@@ -28,6 +28,7 @@ enum Mutation {
     Delete(usize),
     Double(usize, usize),
     AlterTokens(usize, u64),
+    AlterUnits(usize, &'static str, u64),
     AlterControl(usize, &'static str),
     AlterCopy(usize),
     SameId(usize, usize),
@@ -43,6 +44,8 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         any().prop_map(Mutation::Delete),
         (any(), 1..4_usize).prop_map(|(at, times)| Mutation::Double(at, times)),
         (any(), 1..100_u64).prop_map(|(at, more)| Mutation::AlterTokens(at, more)),
+        (any(), prop::sample::select(vec!["images", "audio_ms", "web_fetches"]), 1..100_u64)
+            .prop_map(|(at, unit, more)| Mutation::AlterUnits(at, unit, more)),
         (any(), prop::sample::select(vec!["events", "accepted", "settled", "summed", "open"]))
             .prop_map(|(at, what)| Mutation::AlterControl(at, what)),
         any().prop_map(Mutation::AlterCopy),
@@ -96,6 +99,14 @@ fn mutate(lines: &mut Vec<String>, mutation: &Mutation) -> Option<BTreeSet<&'sta
             lines[at] = rewrite(&lines[at], &|event| {
                 let output = &mut event["data"]["tokens"]["output"];
                 *output = json!(output.as_u64().unwrap_or(0) + more);
+            });
+            set(&[FindingKind::Altered])
+        }
+        Mutation::AlterUnits(n, unit, more) => {
+            lines[n % events.len()] = rewrite(&lines[n % events.len()], &|event| {
+                let units = &mut event["data"]["units"];
+                *units = if units.is_null() { json!({}) } else { units.take() };
+                units[unit] = json!(units[unit].as_u64().unwrap_or(0) + more);
             });
             set(&[FindingKind::Altered])
         }

@@ -1,16 +1,22 @@
 //! Real SDK clients through `tokenweir serve`: text received is text sent, and each call gives one
 //! event with the right caller and the right counts.
 //!
-//! - `sdk`: openai-python and openai-node, and the scripts that call with them
+//! - `sdk`: openai-python, openai-node and anthropic-python, and the scripts that call with them
 //! - this file: whole calls, and the events that they leave
-//! - `embeddings`: of a service of its own; the rest calls the demo's
+//! - `background`: responses that are made after their call, and polled while the sidecar dies
+//! - `embeddings`, `media`, `messages`: of services of their own; the rest calls the demo's
+//! - `sessions`: responses within WebSockets, and what ends these
 //!
 //! Needs `python3` and pip, or `node` and npm, to install the package once into `target/`; without, they are listed as not run.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
+mod background;
 mod embeddings;
+mod media;
+mod messages;
 mod sdk;
+mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
 

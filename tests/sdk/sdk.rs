@@ -1,4 +1,4 @@
-//! The `openai` packages of two languages: how each is installed, and the script that calls with its clients.
+//! The `openai` packages of two languages and the `anthropic` package of one: how each is installed, and the script that calls with its clients.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// pip and npm may have to fetch some 15 MB.
 const INSTALL_MAX: Duration = Duration::from_secs(300);
@@ -30,6 +31,8 @@ pub(crate) struct Call {
 /// One language's.
 pub(crate) struct Sdk {
     script: &'static str,
+    /// Other scripts.
+    steps: &'static [&'static str],
     /// Files that say what is installed.
     pins: &'static [&'static str],
     /// Its folder under `target/`.
@@ -44,6 +47,7 @@ pub(crate) struct Sdk {
 
 pub(crate) static PYTHON: Sdk = Sdk {
     script: "check.py",
+    steps: &["background.py", "media.py", "sessions.py"],
     pins: &["requirements.txt"],
     folder: "sdk-python",
     program: "./bin/python",
@@ -56,10 +60,24 @@ pub(crate) static PYTHON: Sdk = Sdk {
 
 pub(crate) static NODE: Sdk = Sdk {
     script: "check.mjs",
+    steps: &["sessions.mjs"],
     pins: &["package.json", "package-lock.json"],
     folder: "sdk-node",
     program: "node",
     install: &[&["npm", "ci", "--no-audit", "--no-fund"]],
+    installed: OnceLock::new(),
+};
+
+pub(crate) static ANTHROPIC: Sdk = Sdk {
+    steps: &[],
+    script: "messages.py",
+    pins: &["requirements-anthropic.txt"],
+    folder: "sdk-anthropic",
+    program: "./bin/python",
+    install: &[
+        &["python3", "-m", "venv", "."],
+        &["./bin/python", "-m", "pip", "install", "--quiet", "--requirement", "requirements-anthropic.txt"],
+    ],
     installed: OnceLock::new(),
 };
 
@@ -77,7 +95,7 @@ impl Sdk {
     fn install(&self) -> Option<PathBuf> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(self.folder);
         std::fs::create_dir_all(&folder).expect("a folder under target");
-        for name in self.pins.iter().chain([&self.script]) {
+        for name in self.pins.iter().chain([&self.script]).chain(self.steps) {
             std::fs::copy(sources().join(name), folder.join(name)).expect("a copy");
         }
         // Making an environment again takes seconds of CPU time, each time.
@@ -117,7 +135,7 @@ impl Ready<'_> {
     /// Runs the script against a base URL and returns the calls that it made. Panics if a client
     /// received anything else than it should.
     pub(crate) fn check(&self, base_url: &str, secret: &str) -> Vec<Call> {
-        let calls = self.call(base_url, secret, None);
+        let calls = self.call_openai(base_url, secret, None);
         let at_once = calls.iter().filter(|call| call.client == "many at once").count();
         assert!(at_once >= AT_ONCE, "it ran to its end");
         calls
@@ -125,20 +143,40 @@ impl Ready<'_> {
 
     /// The same of embeddings, each of which must be this vector, a JSON list.
     pub(crate) fn embed(&self, base_url: &str, secret: &str, vector: &str) -> Vec<Call> {
-        self.call(base_url, secret, Some(vector))
+        self.call_openai(base_url, secret, Some(vector))
     }
 
-    fn call(&self, base_url: &str, secret: &str, vector: Option<&str>) -> Vec<Call> {
-        let Sdk { script, program, .. } = self.sdk;
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo");
-        let mut command = Command::new(program);
-        command.arg(script).arg(base_url).arg(fixtures).arg(secret).args(vector);
-        command.current_dir(self.folder).env("NO_PROXY", "*");
+    /// Runs one step of another script, and returns what it prints: one JSON object.
+    pub(crate) fn step(&self, script: &str, arguments: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.printed(script, arguments)).expect("an object")
+    }
+
+    /// Runs another script, and returns what it prints: one JSON object a line.
+    pub(crate) fn lines<T: DeserializeOwned>(&self, script: &str, arguments: &[&str]) -> Vec<T> {
+        let printed = self.printed(script, arguments);
+        printed.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
+    }
+
+    fn call_openai(&self, base_url: &str, secret: &str, vector: Option<&str>) -> Vec<Call> {
+        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/demo");
+        let arguments = [base_url, fixtures, secret].into_iter().chain(vector);
+        self.call(&arguments.collect::<Vec<_>>())
+    }
+
+    /// Runs the script with these arguments and returns the calls that it reports. Panics if it fails.
+    pub(crate) fn call<T: DeserializeOwned>(&self, arguments: &[&str]) -> Vec<T> {
+        self.lines(self.sdk.script, arguments)
+    }
+
+    fn printed(&self, script: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new(self.sdk.program);
+        command.arg(script).args(arguments).current_dir(self.folder).env("NO_PROXY", "*");
+        // The clients take it from there, if no other is given.
+        command.env_remove("ANTHROPIC_API_KEY").env_remove("ANTHROPIC_AUTH_TOKEN");
         let output = run(command, CHECK_MAX).expect("it runs");
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{script}: {}\n{errors}", output.status);
-        let lines = String::from_utf8(output.stdout).expect("text");
-        lines.lines().map(|line| serde_json::from_str(line).expect("a call a line")).collect()
+        assert!(output.status.success(), "{script} {arguments:?}: {}\n{errors}", output.status);
+        String::from_utf8(output.stdout).expect("text")
     }
 }
 

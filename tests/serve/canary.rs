@@ -198,13 +198,13 @@ fn others() -> Vec<Shape> {
             json!({"input": word("input"), "voice": word("voice"), "instructions": word("instructions")}),
         ),
         at(
-            "/openai/assistants",
-            "assistant",
+            "/openai/threads/runs",
+            "thread and its run",
             json!({"name": word("name"), "description": word("description"), "instructions": word("instructions"), "metadata": {"a": word("metadata")}}),
         ),
         at(
-            "/openai/threads/t1/messages",
-            "message of a thread",
+            "/openai/threads/t1/runs",
+            "run of a thread",
             json!({"role": "user", "content": word("content"), "attachments": [{"file_id": word("file")}]}),
         ),
         at(
@@ -311,9 +311,10 @@ fn response_events() -> String {
 }
 
 /// Headers with words: credentials, keys, cookies, and what nobody reads.
-fn fields() -> [(&'static str, String); 11] {
+fn fields() -> [(&'static str, String); 12] {
     [
         ("api-key", word("key")),
+        ("x-api-key", word("key")),
         ("authorization", format!("Bearer {}.{}.x", word("head"), word("claims"))),
         ("ocp-apim-subscription-key", word("sub")),
         ("x-tokenweir-auth", word("secret")),

@@ -1,9 +1,12 @@
 //! The built program from outside: real processes, real sockets, real signals.
 //!
 //! - `replay`: every recorded exchange through `serve`: same bytes down, same event as `account`
+//! - `bills`: work that goes on after its call: kill -9, two sidecars, and the output of a batch
 //! - `burst`: long answers, faster than can be counted, on half a core
 //! - `crash`: kill -9 under mixed streams, and what the ledger and the topic say afterwards
 //! - `crash_prompt`: kill -9, and which calls know what their prompt costs
+//! - `crash_message`: kill -9 in the middle of one of Anthropic's Messages
+//! - `crash_surfaces`: kill -9 under a mix of every surface
 //! - `shutdown`: SIGTERM under load, with the broker there and away
 //! - `disk`: a disk that is slow or fails, and a wall clock that jumps
 //! - `flood`: one caller sends more prompts than can be counted
@@ -26,6 +29,7 @@
 //!
 //! And what they share:
 //! - `mixed`, `oracle`: callers of every kind at once, and what the events must then say
+//! - `every_surface`: callers of every surface at once, and their service
 //! - `crowd`: thousands of callers and their service, on one thread
 //! - `latency`: how long a chunk takes
 //! - `shim`, `volume`: a disk that is slow or fails, a volume that is full
@@ -33,13 +37,17 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
+mod bills;
 mod burst;
 mod canary;
 mod crash;
+mod crash_message;
 mod crash_prompt;
+mod crash_surfaces;
 mod crowd;
 mod disk;
 mod drift;
+mod every_surface;
 mod files;
 mod flood;
 mod full;
@@ -66,4 +74,4 @@ mod volume;
 mod waits;
 mod wrk;
 
-use support::{certs, fake_service as upstream, follower as topic, http, random, sidecar, skip};
+use support::{certs, fake_service as upstream, follower as topic, http, random, schema, sidecar, skip};

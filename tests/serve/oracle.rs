@@ -21,13 +21,13 @@ use super::support::check_completeness;
 use super::waits::Waits;
 
 /// Longer than a commit takes on a busy machine.
-const COMMITTED: Duration = Duration::from_millis(500);
+pub(crate) const COMMITTED: Duration = Duration::from_millis(500);
 
 /// What a commit takes, with the time in which it gathers, while its thread neither runs nor waits for a CPU.
-const STORED: Duration = Duration::from_millis(10);
+pub(crate) const STORED: Duration = Duration::from_millis(10);
 
 /// The same of a call's end, which is gathered for 5 ms and counted before.
-const SETTLED: Duration = Duration::from_millis(20);
+pub(crate) const SETTLED: Duration = Duration::from_millis(20);
 
 /// How a sidecar's life ended.
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +113,7 @@ impl Oracle {
             let call = event.data["ids"]["client_request_id"].as_str().unwrap();
             assert!(by_call.insert(call, event).is_none(), "{call} has two events");
         }
-        self.check_controls(&events, by_call.len() as u64);
+        check_controls(&events, by_call.len() as u64);
         let mut found = Found::default();
         let mut sums: BTreeMap<&str, [u64; 4]> = BTreeMap::new();
         for known in &self.calls {
@@ -138,24 +138,21 @@ impl Oracle {
         found.behind.sort_unstable();
         found
     }
+}
 
-    /// Every boot has its last control event, and all of them together speak of every event.
-    fn check_controls(&self, events: &[CloudEvent<Value>], usage_events: u64) {
-        let controls = events.iter().filter(|event| event.kind.as_str().contains("control"));
-        let mut last: BTreeMap<&str, &Value> = BTreeMap::new();
-        for control in controls.filter(|control| control.data["final"] == true) {
-            let instance = control.data["instance"].as_str().unwrap();
-            assert!(last.insert(instance, &control.data).is_none(), "{instance} ended twice");
-        }
-        let of = |name: &str| -> u64 { last.values().map(|control| control[name].as_u64().unwrap()).sum() };
-        assert_eq!(
-            (of("accepted"), of("settled"), of("open"), of("summed")),
-            (usage_events, usage_events, 0, 0)
-        );
-        for event in events {
-            let boot = super::support::boot_of(event);
-            assert!(last.contains_key(boot.as_str()), "{boot} has no last control event");
-        }
+/// Every boot has its last control event, and all of them together speak of every event.
+pub(crate) fn check_controls(events: &[CloudEvent<Value>], usage_events: u64) {
+    let controls = events.iter().filter(|event| event.kind.as_str().contains("control"));
+    let mut last: BTreeMap<&str, &Value> = BTreeMap::new();
+    for control in controls.filter(|control| control.data["final"] == true) {
+        let instance = control.data["instance"].as_str().unwrap();
+        assert!(last.insert(instance, &control.data).is_none(), "{instance} ended twice");
+    }
+    let of = |name: &str| -> u64 { last.values().map(|control| control[name].as_u64().unwrap()).sum() };
+    assert_eq!((of("accepted"), of("settled"), of("open"), of("summed")), (usage_events, usage_events, 0, 0));
+    for event in events {
+        let boot = super::support::boot_of(event);
+        assert!(last.contains_key(boot.as_str()), "{boot} has no last control event");
     }
 }
 

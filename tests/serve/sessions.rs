@@ -11,21 +11,25 @@ use serde_json::{Value, json};
 
 use super::http::{connect, get, read_head};
 use super::sidecar::{Sidecar, binary, usage_events, verified, wait_for};
+use super::support::websocket::{CLOSE, MASKED_CLOSE, text};
 use super::upstream;
 
-const HANDSHAKE: &str = "GET /openai/v1/realtime?model=rt HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\n\
+pub(crate) const HANDSHAKE: &str = "GET /openai/v1/realtime?model=rt HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const SWITCHED: &[u8] =
+pub(crate) const SWITCHED: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-const TEXT: &[u8] = b"\x81\x05hello";
-const CLOSE: &[u8] = b"\x88\x02\x03\xe8";
-const MASKED_CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
 
-/// A service that greets, and answers a close frame with one.
-fn service() -> SocketAddr {
-    upstream::start(Arc::new(|_, socket| {
+/// A response that has come to its end, and one that has begun.
+const DONE: &str =
+    r#"{"type":"response.done","response":{"id":"r1","usage":{"input_tokens":7,"output_tokens":3}}}"#;
+const CREATED: &str = r#"{"type":"response.created","response":{"id":"r2","status":"in_progress"}}"#;
+
+/// A service that says this, and answers a close frame with one.
+fn service(said: &[&str]) -> SocketAddr {
+    let said = greeting(said);
+    upstream::start(Arc::new(move |_, socket| {
         socket.write_all(SWITCHED)?;
-        socket.write_all(TEXT)?;
+        socket.write_all(&said)?;
         let mut asked = [0; MASKED_CLOSE.len()];
         socket.try_clone()?.read_exact(&mut asked)?;
         socket.write_all(CLOSE)?;
@@ -33,14 +37,18 @@ fn service() -> SocketAddr {
     }))
 }
 
-/// A session that has begun.
-fn begun(sidecar: &Sidecar) -> BufReader<TcpStream> {
+fn greeting(said: &[&str]) -> Vec<u8> {
+    said.iter().flat_map(|said| text(said)).collect()
+}
+
+/// A session that has begun, and whose service has said this.
+fn begun(sidecar: &Sidecar, said: &[&str]) -> BufReader<TcpStream> {
     let mut wire = connect(sidecar.addr);
     wire.get_mut().write_all(HANDSHAKE.as_bytes()).unwrap();
     assert_eq!(read_head(&mut wire).unwrap().unwrap().status(), 101);
-    let mut text = [0; TEXT.len()];
-    wire.read_exact(&mut text).unwrap();
-    assert_eq!(text, TEXT);
+    let mut heard = vec![0; greeting(said).len()];
+    wire.read_exact(&mut heard).unwrap();
+    assert_eq!(heard, greeting(said));
     wire
 }
 
@@ -51,36 +59,49 @@ fn close(mut wire: BufReader<TcpStream>) {
     assert_eq!(rest, CLOSE);
 }
 
-/// The outcomes of all calls, in order; none has a number, and none says that it was free.
-fn outcomes(ledger: &std::path::Path) -> Vec<Value> {
+/// The outcome, the numbers and the reasons of every event, in order.
+fn told(ledger: &std::path::Path) -> Vec<(String, Value, String)> {
     let events = usage_events(ledger);
-    for event in &events {
-        let (tokens, accounting) = (&event["data"]["tokens"], &event["data"]["accounting"]);
-        assert_eq!((&tokens["input"], &tokens["output"]), (&Value::Null, &Value::Null));
-        assert_eq!(
-            (&accounting["input_source"], &accounting["output_source"]),
-            (&json!("unknown"), &json!("unknown"))
-        );
-        assert!(!accounting["reasons"].to_string().contains("not_billed"), "{accounting}");
-    }
-    events.iter().map(|event| event["data"]["stream"]["outcome"].clone()).collect()
+    let told = events.iter().map(|event| {
+        let data = &event["data"];
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        let tokens = json!([data["tokens"]["input"], data["tokens"]["output"]]);
+        let reasons: Vec<_> = data["accounting"]["reasons"].as_array().unwrap().iter().map(word).collect();
+        (word(&data["stream"]["outcome"]), tokens, reasons.join(" "))
+    });
+    told.collect()
+}
+
+fn one(outcome: &str, tokens: Value, reasons: &str) -> (String, Value, String) {
+    let reasons: Vec<_> = reasons
+        .split_whitespace()
+        .flat_map(|reason| [format!("input:{reason}"), format!("output:{reason}")])
+        .collect();
+    (outcome.to_owned(), tokens, reasons.join(" "))
+}
+
+/// The event of a session itself.
+fn session(outcome: &str) -> (String, Value, String) {
+    one(outcome, json!([0, 0]), "billed_per_response")
 }
 
 #[test]
-fn a_session_is_unknown_and_not_interrupted() {
+fn a_session_and_its_responses_are_calls_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("ledger");
-    let sidecar = Sidecar::start(service(), &ledger, &[]);
-    close(begun(&sidecar));
-    let metrics = wait_for("the call in the metrics", || {
+    let said = [DONE, DONE];
+    let sidecar = Sidecar::start(service(&said), &ledger, &[]);
+    close(begun(&sidecar, &said));
+    let metrics = wait_for("the calls in the metrics", || {
         let page = String::from_utf8(get(sidecar.admin, "/metrics").body).unwrap();
-        page.lines().any(|line| line.starts_with("tokenweir_requests_total{")).then_some(page)
+        page.lines().any(|line| line.starts_with("tokenweir_calls_settled_total 3")).then_some(page)
     });
     let interrupted: Vec<_> =
         metrics.lines().filter(|line| line.starts_with("tokenweir_stream_interruptions_total{")).collect();
     assert!(interrupted.iter().all(|line| line.ends_with(" 0")), "{interrupted:?}");
     assert_eq!(sidecar.stop().0, Some(0));
-    assert_eq!(outcomes(&ledger), ["complete"]);
+    let response = one("complete", json!([7, 3]), "");
+    assert_eq!(told(&ledger), [response.clone(), response, session("complete")]);
     verified(&ledger);
     let report = Command::new(binary())
         .args(["report", "--format", "json", "--ledger"])
@@ -89,31 +110,44 @@ fn a_session_is_unknown_and_not_interrupted() {
         .unwrap();
     let report: Value = serde_json::from_slice(&report.stdout).unwrap();
     let line = report.as_array().map_or(&report["lines"][0], |lines| &lines[0]);
-    assert_eq!((&line["calls"], &line["unknown_calls"]), (&json!(1), &json!(1)), "{report}");
+    assert_eq!((&line["calls"], &line["unknown_calls"]), (&json!(3), &json!(0)), "{report}");
 }
 
 #[test]
 fn a_session_survives_kill_9_as_crashed_and_is_drained_by_sigterm() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("ledger");
-    let service = service();
+    let (said, service) = ([DONE, CREATED], service(&[DONE, CREATED]));
     let sidecar = Sidecar::start(service, &ledger, &[]);
-    let open = begun(&sidecar);
+    let open = begun(&sidecar, &said);
     std::thread::sleep(Duration::from_millis(600)); // its head is on record, and was checkpointed
     sidecar.kill();
     drop((open, sidecar));
     // A drain waits for it; one that does not end is ended.
     let sidecar = Sidecar::start(service, &ledger, &[]);
-    let open = begun(&sidecar);
+    let open = begun(&sidecar, &said);
     sidecar.terminate();
     wait_for("the port to close", || TcpStream::connect(sidecar.addr).is_err().then_some(()));
     assert!(sidecar.ended().is_none(), "a session runs still");
     close(open);
     assert_eq!(sidecar.wait().0, Some(0));
     let sidecar = Sidecar::start(service, &ledger, &["--drain-timeout", "1s"]);
-    let open = begun(&sidecar);
+    let open = begun(&sidecar, &said);
     assert_eq!(sidecar.stop().0, Some(0));
     drop(open);
-    assert_eq!(outcomes(&ledger), ["crashed", "complete", "shutdown"]);
+    // What was settled stays; what was open has no number, and the session none of its own.
+    let mut expected = Vec::new();
+    for outcome in ["crashed", "client_disconnect", "shutdown"] {
+        let response = one("complete", json!([7, 3]), "");
+        expected.extend([response, one(outcome, json!([null, null]), outcome), session(outcome)]);
+    }
+    let mut found = told(&ledger);
+    if found[1] == session("crashed") {
+        found.swap(1, 2); // recovery settles open calls in any order
+    }
+    for (_, _, reasons) in &mut found {
+        *reasons = reasons.replace("output:crashed input:crashed", "input:crashed output:crashed");
+    }
+    assert_eq!(found, expected);
     verified(&ledger);
 }

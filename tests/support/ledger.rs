@@ -46,7 +46,7 @@ pub(crate) fn usage(caller: &str, input: u64, output: u64) -> Usage {
         request: Request { stream: Some(true), status: 200, choices: Some(1), ..Request::default() },
         tokens: Tokens { input: Some(input), output: Some(output), ..Tokens::default() },
         tools: Vec::new(),
-        units: Units::default(),
+        units: Units { images: Some(output), ..Units::default() },
         accounting: Accounting {
             input_source: Source::Computed,
             output_source: Source::Computed,

@@ -10,7 +10,9 @@
 //! the machine's mood (instructions, allocations, system calls, memory a stream) is held to bounds by tests.
 //!
 //! - `fake_service`: a service that follows a script, or answers each request
+//! - `messages`: Anthropic's Messages as a service sends them
 //! - `http`: messages of HTTP/1.1 over plain sockets, as they are on the wire
+//! - `websocket`: frames of WebSockets
 //! - `sidecar`: a `tokenweir serve` process, and the events that it leaves
 //! - `tap`: one call through both taps of `tee`, without HTTP
 //! - `ledger`: calls, ledgers, and reading events back
@@ -35,6 +37,7 @@ pub(crate) mod forwarder;
 pub(crate) mod http;
 pub(crate) mod kafka;
 pub(crate) mod ledger;
+pub(crate) mod messages;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod recordings;
@@ -44,6 +47,7 @@ pub(crate) mod skip;
 pub(crate) mod tap;
 pub(crate) mod turn;
 pub(crate) mod wait;
+pub(crate) mod websocket;
 
 pub(crate) use ledger::{boot_of, call, check_completeness, options, stored, usage};
 pub(crate) use wait::{PATIENCE, eventually, wait_for, within};

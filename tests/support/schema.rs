@@ -29,6 +29,7 @@ fn check(value: &Value, schema: &Value, root: &Value, place: &str, found: &mut V
             "maxLength" => {
                 value.as_str().is_none_or(|text| text.chars().count() as u64 <= rule.as_u64().unwrap())
             }
+            "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= rule.as_u64().unwrap()),
             "pattern" => value.as_str().is_none_or(|text| matches(rule.as_str().unwrap(), text)),
             "items" => {
                 value.as_array().into_iter().flatten().for_each(|item| check(item, rule, root, place, found));

@@ -6,6 +6,7 @@
 //!
 //! - `framing`: events and their lines
 //! - `chat`: streams of chat
+//! - `messages`: Anthropic's Messages
 //! - `others`: the other APIs
 //! - `errors`, `failed`: what the service says went wrong, and what breaks
 //! - `call`: one call through a meter, in every cut
@@ -17,6 +18,7 @@ mod chat;
 mod errors;
 mod failed;
 mod framing;
+mod messages;
 mod others;
 #[path = "../support/mod.rs"]
 mod support;

@@ -92,9 +92,44 @@ fn case_71_sound_and_images() {
         assert_eq!((seen.tokens.input, seen.tokens.output), (None, None), "{body}: no number is made up");
         assert_eq!(seen.accounting.output_quality, Quality::Unknown);
     }
+    let seen = call(Api::Audio, json, r#"{"text":"t","usage":{"type":"duration","seconds":12}}"#);
+    assert_eq!(
+        (seen.units.audio_ms, seen.accounting.reasons.len()),
+        (Some(12_000), 0),
+        "it told of something else"
+    );
+    let verbose = r#"{"task":"transcribe","language":"english","duration":8.470000267028809,"text":"teal","segments":[]}"#;
+    assert_eq!(call(Api::Audio, json, verbose).units.audio_ms, Some(8_470));
     let image = "event: image_generation.completed\ndata: {\"type\":\"image_generation.completed\",\"b64_json\":\"AA\",\"usage\":{\"input_tokens\":6,\"output_tokens\":700,\"total_tokens\":706}}\n\n";
     let seen = call(Api::Images, "text/event-stream", image);
-    assert_eq!((seen.tokens.input, seen.tokens.output), (Some(6), Some(700)));
+    assert_eq!((seen.tokens.input, seen.tokens.output, seen.units.images), (Some(6), Some(700), Some(1)));
+    let seen = call(Api::Images, "text/event-stream", &image.repeat(3));
+    assert_eq!((seen.tokens.input, seen.tokens.output, seen.units.images), (Some(18), Some(2100), Some(3)));
+    assert_eq!(seen.accounting.reasons, ["input:several_usages", "output:several_usages"]);
+    assert_eq!(
+        (seen.accounting.output_quality, seen.stream.outcome),
+        (Quality::Estimated, Outcome::Complete)
+    );
+    let two = r#"{"created":1795000000,"data":[{"b64_json":"iVBO"},{"b64_json":"iVBO"}],"size":"1024x1024","quality":"high"}"#;
+    let seen = call(Api::Images, json, two);
+    assert_eq!((seen.units.images, seen.tokens.input), (Some(2), None));
+    assert_eq!(seen.request.size.as_deref(), Some("1024x1024"));
+}
+
+#[test]
+fn pages_and_searches_are_what_is_billed() {
+    let call = |api, body: &str| Call { api, treatment: Treatment::ReportedOnly, ..Call::json(body) }.usage();
+    let pages = r#"{"pages":[{"index":0,"markdown":"x"}],"model":"mistral-document-ai-2512","usage_info":{"pages_processed":2,"doc_size_bytes":4096}}"#;
+    let seen = call(Api::Ocr, pages);
+    assert_eq!((seen.tokens.input, seen.tokens.output, seen.units.pages), (None, None, Some(2)));
+    let searched = r#"{"id":"r1","results":[{"index":1,"relevance_score":0.9}],"meta":{"billed_units":{"search_units":2}}}"#;
+    let seen = call(Api::Rerank, searched);
+    assert_eq!((seen.tokens.input, seen.units.search_units), (None, Some(2)));
+    assert!(seen.accounting.reasons.is_empty(), "{:?}", seen.accounting.reasons);
+    let embedded =
+        r#"{"id":"c1","embeddings":{"float":[[0.1]]},"meta":{"billed_units":{"input_tokens":3,"images":1}}}"#;
+    let seen = call(Api::Embeddings, embedded);
+    assert_eq!((seen.tokens.input, seen.tokens.output, seen.units.images), (Some(3), Some(0), Some(1)));
 }
 
 const ASK: &str = r#"{"stream":true,"model":"gpt-4o","input":"Hello"}"#;

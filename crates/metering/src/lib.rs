@@ -19,7 +19,7 @@ pub mod caller;
 // The shapes of requests and responses on the wire: the parts that matter for counting.
 pub mod chunk;
 
-// Where WebSocket frames begin and end.
+// WebSocket frames, and the messages in them.
 pub mod frames;
 
 // One call's accounting: what was seen of the call, and what it costs.
@@ -33,6 +33,9 @@ pub mod prompt;
 
 // A value that was made from files, made again when the files change.
 pub mod reload;
+
+// What the messages of a WebSocket session mean: which responses it has, when each begins and ends.
+pub mod session;
 
 // Server-sent events: bytes in, events out, the same events for any split of the bytes.
 pub mod sse;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::demo::client::{CallAnswer, CallEnding, CallRequest};
+use crate::demo::dialect::Dialect;
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -15,7 +16,8 @@ fn service() -> ReplayService {
 }
 
 fn ask(service: &ReplayService, fixture: &Fixture, stream: bool, include_usage: bool) -> CallAnswer {
-    let ask = CallRequest { fixture, stream, include_usage, leave_after_bytes: None };
+    let dialect = Dialect::Chat;
+    let ask = CallRequest { fixture, dialect, stream, include_usage, leave_after_bytes: None };
     block_on(ask.send(service.addr(), &[]))
 }
 
@@ -51,6 +53,50 @@ fn answers_whole_and_streamed_say_the_same() {
 }
 
 #[test]
+fn a_message_whole_and_streamed_says_the_same() {
+    let (service, fixtures) = (service(), Fixtures::load().unwrap());
+    let fixture = fixtures.named("tea-house").unwrap();
+    let dialect = Dialect::Messages;
+    let ask = |stream| {
+        let ask = CallRequest { fixture, dialect, stream, include_usage: false, leave_after_bytes: None };
+        let answer = block_on(ask.send(service.addr(), &[]));
+        assert_eq!(answer.ending, CallEnding::Complete);
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    };
+    let (whole, stream): (Value, String) = (serde_json::from_str(&ask(false)).unwrap(), ask(true));
+    let data = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+    let events: Vec<Value> = data.map(|data| serde_json::from_str(data).unwrap()).collect();
+    let text: String = events.iter().filter_map(|event| event["delta"]["text"].as_str()).collect();
+    assert_eq!(
+        (&whole["content"][0]["text"], Some(&text)),
+        (&Value::from(&*text), fixture.choices[0].message.content.as_ref())
+    );
+    let mut usage = events[0]["message"]["usage"].clone();
+    usage["output_tokens"] = events[events.len() - 2]["usage"]["output_tokens"].clone();
+    assert_eq!(whole["usage"], usage);
+    let sum = |name: &str| usage[name].as_u64().unwrap();
+    let input = sum("input_tokens") + sum("cache_creation_input_tokens") + sum("cache_read_input_tokens");
+    assert_eq!((input, sum("output_tokens")), (35, 115));
+}
+
+#[test]
+fn work_has_one_bill_however_often_it_is_looked_at() {
+    let fixtures = Fixtures::load().unwrap();
+    let fixture = fixtures.named("tea-house").unwrap();
+    let shelf = WorkShelf::default();
+    let slow = shelf.begin(fixture, 1, 0, Duration::from_secs(3_600));
+    let look = |begun: &Value| shelf.look(begun["id"].as_str().unwrap(), &fixtures).unwrap();
+    assert_eq!((look(&slow).response, look(&slow).is_bill), (slow.clone(), false));
+    let fast = shelf.begin(fixture, 2, 0, Duration::ZERO);
+    assert!(fast["usage"].is_null() && !work::is_done(&fast));
+    let first = look(&fast);
+    assert!(first.is_bill && work::is_done(&first.response) && !look(&fast).is_bill);
+    let usage = &first.response["usage"];
+    assert_eq!((&usage["input_tokens"], &usage["output_tokens"]), (&35.into(), &115.into()));
+    assert!(shelf.look("resp_of_nobody", &fixtures).is_none());
+}
+
+#[test]
 fn a_cut_breaks_the_message() {
     let (service, fixtures) = (service(), Fixtures::load().unwrap());
     let fixture = fixtures.named("parcel-cut").unwrap();
@@ -77,7 +123,9 @@ fn refusals_have_their_status() {
 fn it_counts_calls_and_sees_identity() {
     let (service, fixtures) = (service(), Fixtures::load().unwrap());
     let fixture = fixtures.named("library-hours").unwrap();
-    let ask = CallRequest { fixture, stream: true, include_usage: false, leave_after_bytes: Some(1) };
+    let dialect = Dialect::Chat;
+    let ask =
+        CallRequest { fixture, dialect, stream: true, include_usage: false, leave_after_bytes: Some(1) };
     assert_eq!(block_on(ask.send(service.addr(), &[])).ending, CallEnding::Left);
     assert_eq!((service.begun(), service.identified()), (1, 0));
     block_on(ask.send(service.addr(), &[("x-apim-subscription-id", "a")]));

@@ -1,7 +1,8 @@
 //! The writer against a model: calls, a publisher, syncs, faults, a quota that fills, crashes, losses of power and
 //! ends, in any order. Whatever happens, each call is in exactly one event or one sum, a crash loses only what is not
 //! stored, a loss of power only what is not synced, and no sum waits while all else is stored. What was published is in
-//! the ledger, byte for byte, and no number of a boot is given twice.
+//! the ledger, byte for byte, and no number of a boot is given twice. Of work that goes on after its call there is one
+//! bill, whoever looks at it, and when.
 //!
 //! Nothing here syncs but on demand, so what a loss of power leaves is a copy of the files made then.
 
@@ -10,8 +11,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::ledger::Bill;
+use crate::ledger::bill::DeferredNote;
 use crate::ledger::lock::DirLock;
-use metering::usage::Summary;
+use metering::usage::{BillSeen, Deferral, DeferredId, DeferredKind, Summary, Units};
+use smol_str::SmolStr;
 
 /// Calls that may be open at once: few, so that some find no slot.
 const SLOTS: usize = 48;
@@ -25,6 +29,9 @@ const FILES: [&str; 2] = [DATABASE, "ledger.sqlite3-wal"];
 /// Makes an event of 2 KiB.
 const PADDING_BYTES: usize = 1_000;
 
+/// Work that goes on after its call: less than the smallest ledger remembers.
+const WORKS: usize = 8;
+
 /// The next step. Numbers pick among what there is.
 #[derive(Clone, Debug)]
 enum Action {
@@ -33,6 +40,12 @@ enum Action {
     Settle(usize),
     /// Calls that begin and end at once.
     Burst(usize),
+    /// A call begins and ends whose work goes on.
+    Announce,
+    /// A call begins and ends that was its own bill, although its work could be looked at meanwhile.
+    Streamed(usize),
+    /// Somebody looks at work that is over.
+    Poll(usize),
     /// The writer takes what came in.
     Step,
     /// The next try of a failing ledger, whatever its pause.
@@ -73,6 +86,9 @@ fn action() -> impl Strategy<Value = Action> {
         3 => (any::<usize>(), 1..1_000_u64).prop_map(|(n, tokens)| Action::Checkpoint(n, tokens)),
         6 => any::<usize>().prop_map(Action::Settle),
         3 => (1..40_usize).prop_map(Action::Burst),
+        3 => Just(Action::Announce),
+        2 => any::<usize>().prop_map(Action::Streamed),
+        6 => any::<usize>().prop_map(Action::Poll),
         10 => Just(Action::Step),
         3 => Just(Action::Try),
         3 => Just(Action::Wait),
@@ -160,6 +176,10 @@ struct World {
     ids: Vec<Uuid>,
     calls: HashMap<Uuid, Call>,
     checkpoints: Vec<(Uuid, u64)>,
+    /// Work, by its number: the caller of the call that announced it, and the calls that were their own bill.
+    works: Vec<(Option<&'static str>, Vec<Uuid>)>,
+    /// Work that was looked at, and of which the writer has not heard yet.
+    polled: Vec<usize>,
     broker: Broker,
     /// The published events, by position.
     topic: BTreeMap<u64, String>,
@@ -192,6 +212,9 @@ pub(super) struct Tally {
     /// Events that losses of power took, and that syncs which failed were to cover.
     lost: usize,
     unsynced: usize,
+    /// Looks at work that the writer took, and bills that came of them.
+    polls: usize,
+    bills: usize,
 }
 
 impl World {
@@ -208,6 +231,8 @@ impl World {
             ids: Vec::new(),
             calls: HashMap::new(),
             checkpoints: Vec::new(),
+            works: Vec::new(),
+            polled: Vec::new(),
             broker: Broker::default(),
             topic: BTreeMap::new(),
             synced: None,
@@ -280,6 +305,9 @@ impl World {
                     self.settle(id);
                 }
             }
+            Action::Announce => self.announce(),
+            Action::Streamed(n) => self.streamed(n),
+            Action::Poll(n) => self.poll(n),
             Action::Step => self.step(),
             Action::Try => {
                 self.step();
@@ -426,18 +454,102 @@ impl World {
     }
 
     fn settle(&mut self, id: Uuid) {
+        self.settle_deferral(id, None);
+    }
+
+    /// A call that began this work; `billed`: it was its bill.
+    fn end_of_work(&mut self, work: usize, billed: bool) -> Uuid {
+        let id = self.open();
+        self.settle_deferral(id, Some(Deferral { work: work_id(work), billed }));
+        id
+    }
+
+    fn announce(&mut self) {
+        if self.works.len() < WORKS {
+            let id = self.end_of_work(self.works.len(), false);
+            self.works.push((Some(self.calls[&id].caller), Vec::new()));
+        }
+    }
+
+    fn streamed(&mut self, n: usize) {
+        let work = n % (self.works.len() + 1).min(WORKS);
+        let id = self.end_of_work(work, true);
+        if work == self.works.len() {
+            self.works.push((None, Vec::new()));
+        }
+        self.works[work].1.push(id);
+    }
+
+    /// A look at some work, by somebody else than who began it.
+    fn poll(&mut self, n: usize) {
+        let work = n % WORKS;
+        let mut usage = padded("poll", Some(1));
+        usage.accounting.deferred = true;
+        let settled = Settled { id: Uuid::now_v7(), time: Timestamp::now(), usage };
+        let taken = self.queue().bill(Bill { settled, seen: BillSeen::Of(work_id(work)) });
+        self.tally.polls += usize::from(taken);
+        if taken {
+            self.polled.push(work);
+        }
+    }
+
+    /// Bills that are stored: the work, who pays, and the boot that wrote it.
+    fn bills(&self) -> Vec<(SmolStr, SmolStr, SmolStr)> {
+        let usages = self.events().filter(|event| event.kind == EventType::Usage);
+        let usages = usages.map(|event| serde_json::from_value::<Usage>(event.data).unwrap());
+        let bills = usages.filter(|usage| usage.accounting.deferred);
+        bills
+            .map(|usage| (usage.ids.response_id.unwrap(), usage.caller.id, usage.reporter.instance))
+            .collect()
+    }
+
+    /// Each work has one bill at most: an event of a look at it, or of the calls that were their own bill the first.
+    fn audit_bills(&mut self, all_stored: bool) {
+        let (bills, usages) = (self.bills(), self.usages());
+        for (work, (caller, calls)) in self.works.iter().enumerate() {
+            let id = work_id(work).id;
+            let of_work: Vec<_> = bills.iter().filter(|bill| bill.0 == id).collect();
+            let own =
+                calls.iter().filter(|call| usages.get(*call).is_some_and(|usage| usage.1.is_some())).count();
+            assert!(of_work.len() + own <= 1, "{id} has {} bills and {own} of its own", of_work.len());
+            let payers = [Some("poll"), *caller];
+            assert!(of_work.iter().all(|bill| payers.contains(&Some(&bill.1))), "{id}: {of_work:?}");
+        }
+        if all_stored {
+            for work in std::mem::take(&mut self.polled) {
+                let id = work_id(work).id;
+                let own = self.works.get(work).map_or(&[][..], |(_, calls)| calls);
+                let summed = own.iter().any(|call| !usages.contains_key(call));
+                let known = own.iter().any(|call| usages.contains_key(call)) || summed;
+                assert!(
+                    known || bills.iter().any(|bill| bill.0 == id),
+                    "{id} was looked at, and has no bill"
+                );
+            }
+        }
+        self.tally.bills = self.tally.bills.max(bills.len());
+    }
+
+    fn settle_deferral(&mut self, id: Uuid, deferral: Option<Deferral>) {
         let queue = self.queue();
         let call = self.calls.get_mut(&id).unwrap();
         call.ended = true;
         let usage = padded(call.caller, Some(call.output));
         let settled = Settled { id, time: Timestamp::now(), usage };
-        if call.has_slot { queue.settle(settled) } else { queue.sum(&settled) }
+        if call.has_slot {
+            return queue.settle(settled, deferral);
+        }
+        if let Some(deferral) = deferral {
+            queue.note_deferral(DeferredNote::of(&settled, &deferral));
+        }
+        queue.sum(&settled);
     }
 
     fn checkpoint(&mut self, n: usize, output: u64) {
         let Some(id) = self.pick(n) else { return };
         let tokens = Tokens { output: Some(output), ..Tokens::default() };
-        self.queue().checkpoint(vec![(id, Progress { tokens, ..Progress::default() })]);
+        let units = images(Some(output));
+        self.queue().checkpoint(vec![(id, Progress { tokens, units, ..Progress::default() })]);
         self.checkpoints.push((id, output));
     }
 
@@ -459,7 +571,11 @@ impl World {
                 _ => known.push(Some(output)),
             }
         }
+        if was_failing || failing {
+            self.polled.clear(); // some of them are dropped
+        }
         self.audit();
+        self.audit_bills(!failing);
     }
 
     fn try_again(&mut self) {
@@ -529,7 +645,9 @@ impl World {
         let last = self.controls(died).into_iter().next_back().expect("a boot ends with a control event");
         assert!(last.last && (last.degraded || !degraded), "what was lost with a crash is said: {last:?}");
         self.checkpoints.clear();
+        self.polled.clear();
         self.marked = false;
+        self.audit_bills(false);
     }
 
     fn restart(&mut self) {
@@ -570,7 +688,11 @@ impl World {
         let mut found = HashMap::new();
         for event in self.events().filter(|event| event.kind == EventType::Usage) {
             let usage: Usage = serde_json::from_value(event.data).unwrap();
+            if usage.accounting.deferred {
+                continue; // no call
+            }
             let seen = (usage.stream.outcome, usage.tokens.output);
+            assert_eq!(usage.units.images, usage.tokens.output, "units are kept with their tokens");
             assert!(found.insert(event.id.parse().unwrap(), seen).is_none(), "two events of a call");
         }
         found
@@ -583,6 +705,7 @@ impl World {
             if summary.reporter.instance == self.boots[boot] {
                 let total = totals.entry(summary.caller.id.into()).or_default();
                 *total = (total.0 + summary.calls, total.1 + summary.tokens.output);
+                assert_eq!(summary.units.images.unwrap_or(0), summary.tokens.output, "units are summed too");
             }
         }
         totals
@@ -636,7 +759,9 @@ impl World {
             let call = &self.calls[*id];
             call.boot == self.boot && (call.has_slot || call.ended)
         };
-        assert_eq!(stats.accepted, self.ids.iter().filter(mine).count() as u64);
+        // A bill is accepted and settled at once.
+        let bills = self.bills().iter().filter(|bill| bill.2 == self.boots[self.boot]).count();
+        assert_eq!(stats.accepted, (self.ids.iter().filter(mine).count() + bills) as u64);
         let (writer, ..) = self.running.as_ref().unwrap();
         let healthy = writer.failing.is_none() && !writer.calls.has_unwritten();
         let doubt = writer.storage.doubt.is_some().then_some((writer.storage.log.commits, rows.len()));
@@ -646,7 +771,10 @@ impl World {
         if doubt != self.doubt {
             self.know_sums();
             let found = rows.iter().map(|row| serde_json::from_str(&row.body).unwrap());
-            let usages = found.filter(|event: &CloudEvent<serde_json::Value>| event.kind == EventType::Usage);
+            let is_call = |event: &CloudEvent<serde_json::Value>| {
+                event.kind == EventType::Usage && event.data["accounting"]["deferred"].is_null()
+            };
+            let usages = found.filter(is_call);
             let mut ids: HashSet<Uuid> = usages.map(|event| event.id.parse().unwrap()).collect();
             ids.extend(self.usages().into_keys());
             let maybe = if doubt.is_some() { self.without_event(&ids) } else { HashSet::new() };
@@ -698,6 +826,8 @@ impl World {
             assert!(!self.summed.contains(&id), "{id} has an event and is in a sum");
             match outcome {
                 Outcome::Crashed => assert!(call.known.contains(&output), "{output:?} of {:?}", call.known),
+                // The bill of its work is another event.
+                _ if output.is_none() => assert!(self.works.iter().any(|(_, calls)| calls.contains(&id))),
                 _ => assert_eq!(output, Some(call.output)),
             }
         }
@@ -723,6 +853,7 @@ impl World {
             for control in &controls {
                 assert_eq!(control.accepted, control.settled + control.open + control.summed);
                 (events, output) = (events + control.events, output - control.tokens.output);
+                assert_eq!(control.units.images.unwrap_or(0), control.tokens.output, "units are covered too");
             }
             if self.unknown.contains(&boot) {
                 assert!(sequences.is_empty() && controls.is_empty(), "{name} was forgotten");
@@ -740,11 +871,22 @@ impl World {
     }
 }
 
+/// Some work, by its number.
+fn work_id(work: usize) -> DeferredId {
+    DeferredId { kind: DeferredKind::Response, id: format!("resp_{work}").into() }
+}
+
 /// A usage that fills pages.
 fn padded(caller: &str, output: Option<u64>) -> Usage {
     let mut usage = usage(caller, output.map(|_| 1), output);
     usage.target.resource = "x".repeat(PADDING_BYTES).into();
+    usage.units = images(output);
     usage
+}
+
+/// As many images as tokens, so that each sum of the one shows what that of the other must be.
+fn images(output: Option<u64>) -> Units {
+    Units { images: output, ..Units::default() }
 }
 
 fn run(max_bytes: u64, actions: &[Action]) -> Tally {
@@ -786,6 +928,21 @@ fn a_loss_of_power_takes_what_is_not_synced_and_nothing_else() {
     }
     let tally = run(64 << 20, &actions);
     assert!(tally.lost >= 8 * 5 && tally.unsynced >= 8 * 5 && tally.recovered >= 8, "{tally:?}");
+}
+
+#[test]
+fn work_has_one_bill_whatever_dies_between_looks_at_it() {
+    let mut actions = Vec::new();
+    for end in [Action::Crash, Action::CrashTwice, Action::Restart, Action::CommitAndFail, Action::LoseOnce] {
+        actions.extend([Action::Announce, Action::Poll(0), Action::Step]);
+        for work in 0..WORKS {
+            actions.extend([Action::Poll(work), Action::Poll(work), end.clone(), Action::Step, Action::Try]);
+            actions.extend([Action::Poll(work), Action::Step, Action::Streamed(work), Action::Poll(work)]);
+            actions.extend([Action::Step, Action::Heal]);
+        }
+    }
+    let tally = run(64 << 20, &actions);
+    assert!(tally.bills == WORKS && tally.polls > 100 && tally.committed_after_all > 0, "{tally:?}");
 }
 
 #[test]

@@ -1,22 +1,19 @@
 //! Refuses the calls that the operator has refused, before the upstream hears of them.
 
 use http::Uri;
-use http::header::{HeaderMap, HeaderName};
+use http::header::HeaderMap;
 
 use super::headers::decode;
 use super::refusal::Refusal;
 use crate::proxy::config::{ApiKey, Config, Policy, Removals};
-use metering::caller::Resolved;
-
-/// Header, and query parameter of realtime calls, whose clients cannot set headers.
-const API_KEY: &str = "api-key";
+use metering::caller::{Resolved, api_key_headers};
 
 /// Fields and parameters that requests lose: those that are configured, and keys that are not to be passed on.
 pub(super) fn removals(config: &Config) -> Removals {
     let mut removals = config.removals.clone();
     if config.policy.api_key == ApiKey::Strip {
-        removals.headers.push(HeaderName::from_static(API_KEY));
-        removals.query.push(API_KEY.to_owned());
+        removals.query.extend(api_key_headers().map(|name| name.as_str().to_owned()));
+        removals.headers.extend(api_key_headers());
     }
     removals
 }
@@ -34,11 +31,15 @@ pub(super) fn refusal(
     (policy.api_key == ApiKey::Deny && carries_api_key(uri, headers)).then_some(Refusal::ApiKey)
 }
 
+/// A key stands in a header, or in the query of a realtime call, whose clients cannot set headers.
 fn carries_api_key(uri: &Uri, headers: &HeaderMap) -> bool {
+    let names = api_key_headers();
     let mut parameters = uri.query().unwrap_or_default().split('&');
-    let is_key =
-        |pair: &str| decode(pair.split('=').next().unwrap_or_default()).eq_ignore_ascii_case(API_KEY);
-    headers.contains_key(API_KEY) || parameters.any(is_key)
+    let is_key = |pair: &str| {
+        let parameter = decode(pair.split('=').next().unwrap_or_default());
+        names.iter().any(|name| parameter.eq_ignore_ascii_case(name.as_str()))
+    };
+    names.iter().any(|name| headers.contains_key(name)) || parameters.any(is_key)
 }
 
 #[cfg(test)]
@@ -71,6 +72,8 @@ mod tests {
         for (target, fields) in [
             ("/x", &[("api-key", "k")][..]),
             ("/x", &[("api-key", "")]),
+            ("/x", &[("x-api-key", "k")]),
+            ("/x?x-api-key=k", &[]),
             ("/x?a=1&api-key=k", &[]),
             ("/x?API-Key=k", &[]),
             ("/x?api%2Dkey=k", &[]),

@@ -172,7 +172,7 @@ impl Service {
         let begin = self.begin(request, resolved, &route, (began, at), refused)?;
         let (accounts, live) = (Arc::clone(&self.shared.accounts), Arc::clone(&self.live));
         let record = if route.handshake {
-            CallRecord::Handshake(Handshake::new(begin, accounts, live))
+            CallRecord::Handshake(Handshake::new(begin, route.surface.is_observer, accounts, live))
         } else {
             let call = Call::begin(begin, accounts, live);
             if let Some(idle) = request.extensions().get::<IdleClock>() {
@@ -230,15 +230,17 @@ impl Service {
         (began, at): (Instant, Timestamp),
         refused: Option<Refusal>,
     ) -> Result<Begin, Refusal> {
-        let slot: Option<Slot> = self.shared.ledger.reserve();
-        if slot.is_none() && self.reject_when_full {
+        let polls = route.surface.treatment.is_poll();
+        // A look at work that goes on has no event of its own.
+        let slot: Option<Slot> = if polls { None } else { self.shared.ledger.reserve() };
+        if slot.is_none() && self.reject_when_full && !polls {
             self.shared.accounts.count_refused();
             return Err(Refusal::LedgerFull);
         }
         if let (None, Some(refusal)) = (&slot, refused) {
             return Err(refusal);
         }
-        if let Some(reason) = resolved.unattributed {
+        if let Some(reason) = resolved.unattributed.filter(|_| !polls) {
             self.counts.unattributed(reason);
         }
         let upstream = &self.upstreams[route.upstream];
@@ -406,13 +408,14 @@ impl Service {
             }
             Ok(UpstreamResponse::Response(response)) => self.pass_on(response, handshake.refused(), false),
             Ok(UpstreamResponse::Upgraded(upgraded)) => {
-                let call = handshake.switched();
                 let (mut response, upstream, beyond) = *upgraded;
-                show_head(call.as_ref(), &response);
-                let protocol = tunnel::protocol(response.headers());
+                let Some(session) = handshake.switched(response.headers(), &self.shared.ledger) else {
+                    return give_up(None, Refusal::NoResponse, Ending::UpstreamError);
+                };
+                session.response_head(response.status(), response.headers());
                 headers::to_client(response.headers_mut());
                 tunnel::switch(response.headers_mut());
-                let tunnel = tunnel::tunnel(client, upstream, beyond, protocol, call);
+                let tunnel = tunnel::tunnel(client, upstream, beyond, session);
                 response.map(|()| ResponseBody::tunnel(tunnel))
             }
             Err(error) => give_up(handshake.refused(), Refusal::of(&error), error.ending()),

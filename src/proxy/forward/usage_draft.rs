@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::surface::Surface;
 use crate::proxy::upstream::address::Upstream;
-use metering::caller::{ATTEMPT, REQUEST_ID, Resolved};
+use metering::caller::{ATTEMPT, GATEWAY_DEPLOYMENT, REQUEST_ID, Resolved, name_in};
 use metering::usage::{Ids, Reason, Side, Target, Usage};
 
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
@@ -17,7 +17,8 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const ID_CHARS_MAX: usize = 128;
 
 /// The draft of a call's event that began at `at`. `headers` are the request's, as they arrived; the
-/// gateway's own count only if the hop is trusted, or any client could join its call to another's.
+/// gateway's own count only if the hop is trusted, or any client could join its call to another's, or say that the
+/// gateway chose what it did not.
 pub(super) fn draft(
     resolved: Resolved,
     at: Timestamp,
@@ -32,11 +33,18 @@ pub(super) fn draft(
     let target = Target {
         api: surface.api,
         resource: upstream.resource().clone(),
+        project: surface.project.clone(),
+        agent: surface.agent.clone(),
         deployment: surface.deployment.clone(),
+        model_requested: surface.model.clone(),
+        gateway_deployment: if resolved.trusted { name_in(headers, &GATEWAY_DEPLOYMENT) } else { None },
         api_version: surface.api_version.clone(),
         ..Target::default()
     };
     let mut draft = Usage::draft(resolved.caller, target);
+    if let Some(operation) = surface.operation {
+        draft.target.operation = Some(SmolStr::new_static(operation));
+    }
     draft.request.attempt = number(of_gateway(&ATTEMPT)).or_else(|| number(id(&RETRY_COUNT)));
     draft.timing.started_at = Some(at);
     if surface.is_odd {
@@ -44,6 +52,7 @@ pub(super) fn draft(
         draft.accounting.add_reason(Side::Output, Reason::OddPath);
     }
     draft.ids = Ids {
+        response_id: surface.polled.clone(),
         gateway_request_id: of_gateway(&REQUEST_ID),
         client_request_id: id(&CLIENT_REQUEST_ID),
         traceparent: id(&TRACEPARENT),

@@ -106,7 +106,8 @@ pub(crate) fn body_checks(
     let short = length(headers).is_none_or(|bytes| bytes <= policy.inspect_bytes_max as u64);
     // The name of a body's type does not say how a service reads it.
     // Another reader may make something else of a path that is odd.
-    let may_stream = surface.treatment != Treatment::Silent && (surface.is_odd || surface.api.may_stream());
+    let reads = surface.treatment == Treatment::Silent || *method == Method::GET;
+    let may_stream = !reads && (surface.is_odd || surface.api.may_stream());
     // Files go to paths that are not known, and they are not requests for a stream.
     let form = !surface.api.is_known() && !surface.is_odd && is_form(headers);
     BodyChecks {

@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use roaring::RoaringTreemap;
 
 use super::event::{SequencedEvent, hash};
+use crate::report::bills::BillsSeen;
 use crate::report::input::EventOrigin;
-use metering::usage::{Control, Outcome, StoredData, TokenTotals};
+use metering::usage::{Control, Outcome, StoredData, TokenTotals, Units};
 
 /// Ids seen under more than one sequence that are looked at closely; beyond it they are counted.
 const SUSPECTS_MAX: usize = 10_000;
@@ -60,11 +61,12 @@ pub(super) struct Period {
     pub(super) summed: u64,
 }
 
-/// Rows and their tokens.
+/// Rows, their tokens and their units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) events: u64,
     pub(super) tokens: TokenTotals,
+    pub(super) units: Units,
 }
 
 /// The rest of a control event.
@@ -109,6 +111,8 @@ pub(super) struct BootIndex {
     pub(super) suspects_more: u64,
     pub(super) sightings: Vec<Sighting>,
     pub(super) copies: Vec<Copy>,
+    /// Bills of work, which several ledgers may have seen.
+    pub(super) bills: BillsSeen,
     pub(super) messages: u64,
     pub(super) foreign: u64,
     pub(super) newest: Option<Timestamp>,
@@ -131,6 +135,9 @@ impl BootIndex {
             return;
         }
         self.ids.push(event.id_hash());
+        if let StoredData::Call(usage, _) = &event.data {
+            self.bills.repeats(usage);
+        }
         if let Some(time) = event.time {
             boot.began = Some(boot.began.map_or(time, |began| began.min(time)));
             self.newest = Some(self.newest.map_or(time, |newest| newest.max(time)));
@@ -231,6 +238,7 @@ impl BootRecord {
             let found = &mut period.found;
             found.events += 1;
             found.tokens.add(usage.tokens.totals());
+            found.units.add(&usage.units);
         } else {
             period.outside += 1;
         }
@@ -254,7 +262,7 @@ impl Period {
             writer,
             sequence: event.sequence,
             time: event.time,
-            said: Totals { events: control.events, tokens: control.tokens },
+            said: Totals { events: control.events, tokens: control.tokens, units: control.units },
             control: counters,
             found: Totals::default(),
             outside: 0,

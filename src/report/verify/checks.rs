@@ -4,12 +4,15 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use metering::usage::{Unit, Units};
+use strum::VariantArray;
 
 use super::boot_index::{BootIndex, BootRecord, ControlCounters, Period};
 use super::findings::{BootLine, BootState, Finding, FindingKind, Findings, Verdict, plural, run_text};
 use super::horizon::Horizon;
 use super::options::VerifyOptions;
 use super::sequences::{any_within, gaps, length, runs};
+use crate::report::bills::{repeats_text, unknown_text};
 
 /// A boot is open until its last control event is so many intervals old.
 const INTERVALS: u32 = 2;
@@ -33,6 +36,7 @@ pub(super) fn judge(boots: &BootIndex, horizon: &Horizon, options: &VerifyOption
         complete: findings.is_empty(),
         events: seen,
         repeats: boots.messages - boots.foreign - seen,
+        repeated_bills: boots.bills.repeats,
         foreign: boots.foreign,
         boots: lines,
         findings,
@@ -324,6 +328,8 @@ impl Checker<'_> {
             let (boots, calls) = (plural(degraded as u64, "boot"), plural(summed, "call"));
             say(format!("degraded: {boots} could not store every event at once; {calls} only in sums"));
         }
+        let bills = &self.boots.bills;
+        repeats_text(bills.repeats).into_iter().chain(unknown_text(bills.unknown)).for_each(&mut say);
         if self.boots.foreign > 0 {
             let messages = plural(self.boots.foreign, "message");
             say(format!("left out: {messages} not of tokenweir, or not whole"));
@@ -347,15 +353,22 @@ fn last_expected(boot: &BootRecord) -> u64 {
 }
 
 /// The counts of the rows, in the words and the order of the control event, each with the control event's own.
-fn numbers(period: &Period, before: &ControlCounters) -> [(&'static str, u64, u64); 5] {
-    let (said, found, control) = (&period.said, &period.found, &period.control);
-    [
+fn numbers(
+    period: &Period,
+    before: &ControlCounters,
+) -> impl Iterator<Item = (&'static str, u64, u64)> + use<> {
+    let (said, found, control) = (period.said, period.found, period.control);
+    let counts = [
         ("events", found.events, said.events),
         ("input tokens", found.tokens.input, said.tokens.input),
         ("output tokens", found.tokens.output, said.tokens.output),
         ("calls settled", period.settled, control.settled.saturating_sub(before.settled)),
         ("calls summed", period.summed, control.summed.saturating_sub(before.summed)),
-    ]
+    ];
+    let sum = |unit: Unit, units: &Units| unit.of(units).unwrap_or(0);
+    let units = Unit::VARIANTS.iter();
+    let units = units.map(move |unit| (unit.as_str(), sum(*unit, &found.units), sum(*unit, &said.units)));
+    counts.into_iter().chain(units)
 }
 
 /// Where the rows and their control event differ.
@@ -377,7 +390,7 @@ fn contradictions(period: &Period, before: &ControlCounters, crashed: u64) -> St
 /// Where the rows are more than their control event says, although some are missing.
 fn excesses(period: &Period, before: &ControlCounters) -> String {
     let mut text = String::new();
-    for (what, found, said) in numbers(period, before).into_iter().filter(|(_, found, said)| found > said) {
+    for (what, found, said) in numbers(period, before).filter(|(_, found, said)| found > said) {
         differ(&mut text, what, found, said);
     }
     text

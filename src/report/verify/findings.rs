@@ -131,6 +131,8 @@ pub struct Verdict {
     pub events: u64,
     /// Copies of events beyond the first.
     pub repeats: u64,
+    /// Bills that other ledgers have seen as well: readers count the first.
+    pub repeated_bills: u64,
     /// Messages that are no events of tokenweir, or not whole.
     pub foreign: u64,
     /// Every boot, by source, oldest first.

@@ -1,5 +1,8 @@
 //! A meter that tells, in the usage it settles, what it was shown and told, and that panics or holds on request.
 
+use metering::meter::{FramesRead, SessionNames};
+use metering::usage::{BillSeen, Deferral};
+
 use super::*;
 
 /// Shows what it saw as `ids.response_id` (the answer) and `ids.client_request_id` (the request),
@@ -86,6 +89,18 @@ impl CallMeter for ScriptedMeter {
     }
     fn request_read(&mut self, facts: RequestFacts) {
         self.tell(&format!("read {:?}", facts.model));
+    }
+    fn asked(&mut self, facts: RequestFacts, bytes: u64) {
+        self.tell(&format!("asked {:?} in {bytes}", facts.model));
+    }
+    fn named(&mut self, names: &SessionNames) {
+        self.tell(&format!("named {:?}", names.id));
+    }
+    fn frames_read(&mut self, frames: FramesRead) {
+        self.tell(&format!("read {frames:?}"));
+    }
+    fn left_out(&mut self) {
+        self.tell("left out");
     }
     fn injection(&mut self, injection: Injection) {
         self.usage.request.injection = Some(injection);
@@ -210,6 +225,12 @@ impl CallMeter for ScriptedMeter {
     }
     fn deployment(&self) -> Option<SmolStr> {
         self.target().deployment
+    }
+    fn deferral(&self) -> Option<Deferral> {
+        None
+    }
+    fn bill(&self) -> Option<BillSeen> {
+        None
     }
     fn prompt_sample(&self) -> Option<PromptSample> {
         let target = Target { model: Some("sampled".into()), ..self.target() };

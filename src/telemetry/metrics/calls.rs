@@ -5,7 +5,7 @@ use strum::VariantArray;
 
 use super::declare::Declare;
 use super::edges::{DURATION_S, FIRST_TOKEN_S, PER_TOKEN_S, TOKENS};
-use metering::usage::{Outcome, Side, TokenClass, Usage};
+use metering::usage::{Outcome, Side, TokenClass, Unit, Usage};
 
 /// The two classes that hold all others.
 pub(super) const TOTALS: [TokenClass; 2] = [TokenClass::Input, TokenClass::Output];
@@ -14,6 +14,7 @@ pub(super) const TOTALS: [TokenClass; 2] = [TokenClass::Input, TokenClass::Outpu
 pub(super) struct CallMetrics {
     requests: IntCounterVec,
     tokens: IntCounterVec,
+    units: IntCounterVec,
     first_token_seconds: HistogramVec,
     per_token_seconds: HistogramVec,
     duration_seconds: HistogramVec,
@@ -34,6 +35,11 @@ impl CallMetrics {
                 "tokenweir_tokens_total",
                 "Tokens. Classes overlap: sum only input and output.",
                 &["deployment", "model", "class", "source"],
+            )?,
+            units: d.counters(
+                "tokenweir_units_total",
+                "What is billed otherwise than by tokens. unit: audio_ms, video_ms, images, characters, pages, search_units, web_searches, web_fetches.",
+                &["deployment", "model", "unit"],
             )?,
             first_token_seconds: d.histograms(
                 "tokenweir_time_to_first_token_seconds",
@@ -81,6 +87,11 @@ impl CallMetrics {
             self.interruptions.with_label_values(&[outcome.as_str()]).inc();
         }
         self.count_tokens(usage, deployment, model);
+        for unit in Unit::VARIANTS {
+            if let Some(count) = unit.of(&usage.units) {
+                self.units.with_label_values(&[deployment, model, unit.as_str()]).inc_by(count);
+            }
+        }
         self.count_times(usage, api, deployment);
     }
 

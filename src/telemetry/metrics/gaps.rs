@@ -7,7 +7,7 @@ use super::declare::Declare;
 use metering::usage::{Reason, Usage};
 
 /// Reasons of numbers that are not known because nothing is read for them.
-const UNMETERED: [Reason; 2] = [Reason::NoUsage, Reason::Unmetered];
+const UNMETERED: [Reason; 3] = [Reason::NoUsage, Reason::Unmetered, Reason::UsageElsewhere];
 
 #[derive(Debug)]
 pub(super) struct GapMetrics {
@@ -22,7 +22,7 @@ impl GapMetrics {
         Some(GapMetrics {
             unmetered: d.counters(
                 "tokenweir_unmetered_calls_total",
-                "Calls that nobody has a number for on some side, because nothing in them is read for it. reason: no_usage (what the service reports is taken, and it reported nothing), unmetered (what goes by is not looked into, as in a WebSocket, or is another call's).",
+                "Calls that nobody has a number for on some side, because nothing in them is read for it. reason: no_usage (what the service reports is taken, and it reported nothing), unmetered (what goes by is not looked into, as in a WebSocket, or is another call's), usage_elsewhere (a session that goes round every gateway). A call that is billed by units which are known is not among them.",
                 &["api", "reason"],
             )?,
             parse_errors: d
@@ -39,7 +39,7 @@ impl GapMetrics {
     }
 
     pub(super) fn settled(&self, usage: &Usage) {
-        for reason in UNMETERED {
+        for reason in UNMETERED.into_iter().filter(|_| usage.units.is_empty()) {
             if usage.accounting.reasons.iter().any(|known| reason.is_in(known)) {
                 self.unmetered.with_label_values(&[usage.target.api.as_str(), reason.as_str()]).inc();
             }

@@ -273,6 +273,22 @@ mod tests {
     }
 
     #[test]
+    fn units_are_counted_and_a_call_that_has_some_is_no_gap() {
+        let metrics = Metrics::new().unwrap();
+        let mut usage = Usage::draft(Caller::unattributed(Trust::None), Target::default());
+        usage.accounting.reasons = vec![SmolStr::new_static("input:no_usage")];
+        (usage.units.images, usage.units.characters) = (Some(2), Some(40));
+        metrics.settled(&usage);
+        metrics.settled(&usage);
+        let text = metrics.render(Snapshot::default()).unwrap();
+        for line in [r#"unit="images"} 4"#, r#"unit="characters"} 80"#] {
+            let line = format!("tokenweir_units_total{{deployment=\"\",model=\"\",{line}\n");
+            assert!(text.contains(&line), "{line}{text}");
+        }
+        assert!(!text.contains("tokenweir_unmetered_calls_total{"), "{text}");
+    }
+
+    #[test]
     fn counters_follow_the_snapshot() {
         let metrics = Metrics::new().unwrap();
         for stored in [1, 5, 5, 9] {

@@ -118,7 +118,14 @@ fn names(key: &str) -> Vec<Case> {
         case("two keys", lines(&[("api-key", "k"), ("api-key", "k")]), NOBODY),
         case("a key that is too long", line("api-key", &n129), NOBODY),
         case("a key that is no text", line("api-key", "caf\u{e9}"), NOBODY),
-        case("a key with another header's name", line("x-api-key", "k"), NOBODY),
+        case("a key by its other name", line("x-api-key", "k"), (key, "api_key", false)),
+        case(
+            "one key by both names",
+            lines(&[("api-key", "k"), ("x-api-key", "k")]),
+            (key, "api_key", false),
+        ),
+        case("two keys by two names", lines(&[("api-key", "k"), ("x-api-key", "l")]), NOBODY),
+        case("a key with another header's name", line("x-key", "k"), NOBODY),
     ]
 }
 

@@ -59,8 +59,14 @@ fn case_82_subscription_keys_end_here_and_are_written_nowhere() {
 }
 
 /// Where a key for the service may stand.
-const KEYS: [(&str, &str); 4] =
-    [("header", "api-key"), ("header", "API-KEY"), ("query", "api-key"), ("query", "api%2DKEY")];
+const KEYS: [(&str, &str); 6] = [
+    ("header", "api-key"),
+    ("header", "API-KEY"),
+    ("header", "x-api-key"),
+    ("query", "api-key"),
+    ("query", "api%2DKEY"),
+    ("query", "x-api-key"),
+];
 
 fn with_key((place, name): (&str, &str), call: &str) -> Vec<u8> {
     match place {

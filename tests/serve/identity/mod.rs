@@ -6,6 +6,7 @@
 //! - `map`: departments and cost centres, from file to report
 //! - `gateway`: retries and what the service says of itself
 //! - `streams`: two callers at once
+//! - `tags`: second keys beside the payer, and what a path, a body and the gateway say of Foundry
 
 mod forged;
 mod gateway;
@@ -13,6 +14,7 @@ mod hop;
 mod keys;
 mod map;
 mod streams;
+mod tags;
 
 use std::collections::HashMap;
 use std::io::{self, Write};

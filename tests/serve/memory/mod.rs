@@ -2,6 +2,7 @@
 //!
 //! - `idle`: nothing has happened yet
 //! - `streams`: thousands of streams that are open at once
+//! - `sessions`: a thousand WebSocket sessions that wait
 //! - `upload`: a large body on its way up
 //! - `prompts`: more large prompts at once than may be kept
 //! - `readers`: callers that read nothing of long answers
@@ -9,6 +10,7 @@
 mod idle;
 mod prompts;
 mod readers;
+mod sessions;
 mod streams;
 mod upload;
 

@@ -24,7 +24,7 @@ const WARM_UP_STREAMS: usize = 50;
 const GROWTH_BYTES_MAX: usize = 2_000_000;
 
 /// File descriptors that a process needs beside its sockets: here those of the tests that run meanwhile.
-const OTHER_FDS: u64 = 1_500;
+pub(super) const OTHER_FDS: u64 = 1_500;
 
 /// The middle one of some looks.
 fn look(pid: u32) -> Memory {
@@ -77,7 +77,7 @@ fn hold(streams: usize, pace: Duration, meanwhile: impl FnOnce(u32)) {
 
 /// Lets this process, and those that it starts, open so many files, or as many as it may. Returns how
 /// many that is.
-fn raise_fds(wanted: u64) -> u64 {
+pub(super) fn raise_fds(wanted: u64) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: these calls only read and write the struct that they are given.
     unsafe {

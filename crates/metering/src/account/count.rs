@@ -67,6 +67,10 @@ mod tests {
         assert!(error.contains("lama") && error.contains("gpt-4o"), "{error}");
         let error = count("dall-e-3", &b""[..]).unwrap_err().to_string();
         assert!(error.contains("dall-e-3") && error.contains("images"), "{error}");
+        let error = count("anthropic/claude-sonnet-5", &b""[..]).unwrap_err().to_string();
+        let why =
+            "has no vocabulary to count with: Anthropic does not publish it; only the service can count";
+        assert_eq!(error, format!("model `anthropic/claude-sonnet-5` {why}"));
         assert_eq!(count("gpt-oss-120b", &b"Hello, world"[..]).unwrap(), 3);
     }
 }

@@ -270,8 +270,8 @@ mod tests {
     fn all_that_is_wrong_is_told_at_once() {
         assert_eq!(
             wrong("{}"),
-            "`id` is missing: a text that names the exchange; `api` is missing: chat, completions, embeddings or \
-             responses; `request` is missing: the body that was sent, as JSON; `response_kind` is missing: \"json\" or \
+            "`id` is missing: a text that names the exchange; `api` is missing: chat, completions, embeddings, \
+             responses or messages; `request` is missing: the body that was sent, as JSON; `response_kind` is missing: \"json\" or \
              \"sse\"; `response_body` is missing: the body that came back, as one text (or `response_body_base64`)"
         );
         assert_eq!(
@@ -279,7 +279,7 @@ mod tests {
                 r#"{"id": 17, "api": "images", "azure": "yes", "model": {}, "status": 99, "request": 1, "response_kind": "text", "response_body": {"secret": 1}}"#
             ),
             "`id` is 17; allowed: a text that names the exchange; `api` is \"images\"; allowed: chat, completions, \
-             embeddings or responses; `azure` is \"yes\"; allowed: true or false; `model` is an object; allowed: a \
+             embeddings, responses or messages; `azure` is \"yes\"; allowed: true or false; `model` is an object; allowed: a \
              text; `status` is 99; allowed: 100 to 999; `response_kind` is \"text\"; allowed: \"json\" or \"sse\"; \
              `response_body` is an object; allowed: the body that came back, as one text"
         );
@@ -339,6 +339,7 @@ mod tests {
             json!("chat"),
             json!("chat/completions"),
             json!("images"),
+            json!("messages"),
             json!("sse"),
             json!("a"),
             json!([]),

@@ -189,6 +189,43 @@ mod tests {
         }
     }
 
+    /// Of Anthropic's Messages nothing is computed; what is reported is as `serve` would have it.
+    #[test]
+    fn a_message_has_what_was_reported() {
+        let usage = json!({"input_tokens": 12, "cache_creation_input_tokens": 3000, "cache_read_input_tokens": 20000,
+            "output_tokens": 1});
+        let message = |usage: &Value| json!({"id": "msg_1", "type": "message", "model": "claude-sonnet-5", "content": [], "usage": usage});
+        let start = format!("data: {}\n\n", json!({"type": "message_start", "message": message(&usage)}));
+        let change = "data: {\"type\":\"message_delta\",\"delta\":{},\"usage\":{\"output_tokens\":9}}\n\n";
+        let stop = "data: {\"type\":\"message_stop\"}\n\n";
+        let mut last = usage.clone();
+        last["output_tokens"] = json!(9);
+        let whole = message(&last).to_string();
+        for (kind, body, output, quality, outcome) in [
+            ("json", whole.clone(), Some(9), "exact", "complete"),
+            ("sse", start.clone() + change + stop, Some(9), "exact", "complete"),
+            ("sse", start + change, Some(9), "lower_bound", "upstream_eof"),
+            ("json", whole[..whole.len() - 9].to_owned(), None, "unknown", "complete"),
+        ] {
+            let line = json!({"id": "1", "api": "messages", "request": {"model": "claude-team", "messages": []},
+                "response_kind": kind, "response_body": body});
+            let account = lines(&line.to_string()).0.remove(0);
+            assert_eq!(account["computed"], json!({"input": null, "output": null}), "{body}");
+            assert_eq!(account["reasons"], json!(["input:no_usage", "output:no_usage"]), "{body}");
+            let (input, cached) = (output.map(|_| 23012), output.map(|_| 20000));
+            let reported = output.map(|_| json!({"input": input, "output": output, "input_cached": cached}));
+            assert_eq!(account["reported"], json!(reported), "{body}");
+            let data = &account["event"]["data"];
+            assert_eq!(
+                (&data["tokens"]["input"], &data["tokens"]["output"]),
+                (&json!(input), &json!(output))
+            );
+            assert_eq!(data["accounting"]["output_quality"], quality, "{body}");
+            assert_eq!(data["stream"]["outcome"], outcome, "{body}");
+            assert_eq!(data["target"]["model"], "claude-sonnet-5");
+        }
+    }
+
     #[test]
     fn a_number_says_what_it_is_made_of() {
         let line = exchange(&json!({"prompt_tokens": 9, "completion_tokens": 2}));

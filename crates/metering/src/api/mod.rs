@@ -15,7 +15,10 @@ mod lookup;
 mod markdown;
 mod table;
 
-pub use columns::{Deployment, Treatment};
+pub use columns::{DeferredKind, Deployment, Treatment};
 pub use lookup::{LastEvent, last_event, word};
 pub use markdown::markdown;
-pub use table::{Api, BodyKind, DEPLOYMENTS, DONE, OPERATIONS, Operation, RuleSet, SESSION};
+pub use table::{
+    AGENT_ENDPOINT, AGENTS, Api, BodyKind, DEPLOYMENTS, DONE, OPERATIONS, OTHER_SESSION, Operation, PROJECTS,
+    RuleSet, SESSIONS, SessionKind, TRANSCRIPTION,
+};

@@ -9,7 +9,6 @@ pub(super) const ID_BYTES_MAX: usize = 128;
 /// Between the values of a field that is a list (RFC 9110 5.6.1). A semicolon stands within one value.
 pub(super) const LIST_SEPARATOR: char = ',';
 
-pub(super) const API_KEY: HeaderName = HeaderName::from_static("api-key");
 pub(super) const SHARED_SECRET: HeaderName = HeaderName::from_static("x-tokenweir-auth");
 pub(super) const SUBSCRIPTION_ID: HeaderName = HeaderName::from_static("x-apim-subscription-id");
 pub(super) const PRODUCT_ID: HeaderName = HeaderName::from_static("x-apim-product-id");
@@ -20,10 +19,60 @@ pub(super) const OPERATION_ID: HeaderName = HeaderName::from_static("x-apim-oper
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-apim-request-id");
 /// Which of the gateway's attempts at a request this is.
 pub const ATTEMPT: HeaderName = HeaderName::from_static("x-apim-attempt");
+/// The deployment that the gateway has chosen.
+pub const GATEWAY_DEPLOYMENT: HeaderName = HeaderName::from_static("x-apim-foundry-deployment");
+
+/// The headers of a key for the service. Clients of Anthropic's API send the second one.
+pub const fn api_key_headers() -> [HeaderName; 2] {
+    [HeaderName::from_static("api-key"), HeaderName::from_static("x-api-key")]
+}
 
 /// Headers that the gateway sets for the sidecar; they never go on to the service.
-pub const fn gateway_headers() -> [HeaderName; 8] {
-    [SUBSCRIPTION_ID, PRODUCT_ID, USER_ID, API_ID, OPERATION_ID, REQUEST_ID, ATTEMPT, SHARED_SECRET]
+pub const fn gateway_headers() -> [HeaderName; 9] {
+    [
+        SUBSCRIPTION_ID,
+        PRODUCT_ID,
+        USER_ID,
+        API_ID,
+        OPERATION_ID,
+        REQUEST_ID,
+        ATTEMPT,
+        SHARED_SECRET,
+        GATEWAY_DEPLOYMENT,
+    ]
+}
+
+/// Headers that no operator may choose: one that is chosen is written to events and taken off the request, and
+/// these must not be the one, or need to stay.
+const TAKEN: [&str; 23] = [
+    "accept-encoding",
+    "api-key",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "ocp-apim-subscription-key",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "subscription-key",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-api-key",
+    "x-tokenweir-auth",
+];
+
+/// The header holds a credential or belongs to HTTP, and is not to be chosen.
+pub(super) fn is_taken(name: &HeaderName) -> bool {
+    TAKEN.contains(&name.as_str())
 }
 
 /// The identity that one source finds in a request.
@@ -77,6 +126,21 @@ pub(super) fn single(headers: &HeaderMap, name: &HeaderName, reading: ListRule) 
             Ok(text) => FieldValue::checked(text),
             Err(_) => FieldValue::Malformed,
         },
+    }
+}
+
+/// The name that a header holds; none if it is doubled, a list, or otherwise no name.
+pub fn name_in(headers: &HeaderMap, name: &HeaderName) -> Option<SmolStr> {
+    single(headers, name, ListRule::One).name()
+}
+
+/// The API key of a request. If it has one under each name, they must be the same.
+pub(super) fn api_key(headers: &HeaderMap) -> FieldValue {
+    let [usual, other] = api_key_headers().map(|name| single(headers, &name, ListRule::One));
+    match (usual, other) {
+        (found, FieldValue::Absent) | (FieldValue::Absent, found) => found,
+        (usual, other) if usual == other => usual,
+        _ => FieldValue::Malformed,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The caller of a call, as an event names it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -42,6 +44,9 @@ pub struct Caller {
     /// Claim `tid`: the tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entra_tid: Option<SmolStr>,
+    /// Second keys, such as the end user behind an application, by the names that `--caller-tags` gives them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<SmolStr, SmolStr>,
     /// From the caller map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub department: Option<SmolStr>,
@@ -105,6 +110,7 @@ impl Caller {
             entra_app_id: None,
             entra_oid: None,
             entra_tid: None,
+            tags: BTreeMap::new(),
             department: None,
             cost_center: None,
             map_version: None,

@@ -10,6 +10,7 @@
 //! | `resolver` | from a request's headers to that |
 //! | `source` | where a name may come from, as it is configured |
 //! | `fields` | the header fields that a gateway sets |
+//! | `tag` | second keys beside the payer, as they are configured |
 //! | `token` | the claims of a bearer token |
 //! | `certificate`, `peer` | the connection: client certificate and address |
 //! | `strength` | whether a shared secret can be guessed |
@@ -30,11 +31,12 @@ mod reload;
 mod resolver;
 mod source;
 mod strength;
+mod tag;
 mod token;
 mod trust;
 
 pub use certificate::Certificate;
-pub use fields::{ATTEMPT, REQUEST_ID, gateway_headers};
+pub use fields::{ATTEMPT, GATEWAY_DEPLOYMENT, REQUEST_ID, api_key_headers, gateway_headers, name_in};
 pub use hash::{HashKey, SecretError};
 pub use identity::{Caller, IdSource, Trust, UNATTRIBUTED};
 pub use lines::{WrongLines, records};
@@ -44,4 +46,5 @@ pub use peer::Peer;
 pub use reload::{FromFile, Reload};
 pub use resolver::{Resolved, Resolver, ResolverConfig, UnattributedReason, UserIds};
 pub use source::{CallerSource, ParseSourceError};
+pub use tag::{CallerTag, ParseTagError, TAGS_MAX};
 pub use trust::{HopTest, Secrets};

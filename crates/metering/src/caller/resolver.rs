@@ -2,6 +2,7 @@
 //!
 //! A function of its arguments and of what was configured: no I/O, no clock, no panic on any bytes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::header::HeaderMap;
@@ -9,8 +10,8 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use super::fields::{
-    API_ID, API_KEY, FieldValue, ListRule, OPERATION_ID, PRODUCT_ID, SUBSCRIPTION_ID, USER_ID,
-    gateway_headers, single,
+    API_ID, FieldValue, ListRule, OPERATION_ID, PRODUCT_ID, SUBSCRIPTION_ID, USER_ID, api_key,
+    gateway_headers, name_in, single,
 };
 use super::hash::HashKey;
 use super::identity::Caller;
@@ -18,6 +19,7 @@ use super::map::CallerMap;
 use super::peer::Peer;
 use super::reload::Reload;
 use super::source::CallerSource;
+use super::tag::CallerTag;
 use super::token::{BearerToken, Claims};
 use super::trust::HopTest;
 
@@ -39,6 +41,8 @@ pub enum UserIds {
 pub struct ResolverConfig {
     /// Asked in order.
     pub sources: Vec<CallerSource>,
+    /// Second keys that stand beside the id.
+    pub tags: Vec<CallerTag>,
     /// How the hop proves itself.
     pub trust: HopTest,
     /// Applications that are the gateway itself.
@@ -102,11 +106,12 @@ impl Resolver {
 
     /// The headers that must not go on to the service: the gateway's, and each configured one.
     pub fn removed_headers(&self) -> Vec<http::HeaderName> {
-        let configured = self.config.sources.iter().filter_map(|source| match source {
+        let sources = self.config.sources.iter().filter_map(|source| match source {
             CallerSource::Header { name, .. } => Some(name.clone()),
             _ => None,
         });
-        gateway_headers().into_iter().chain(configured).collect()
+        let tags = self.config.tags.iter().map(|tag| tag.header.clone());
+        gateway_headers().into_iter().chain(sources).chain(tags).collect()
     }
 
     /// Who pays for a request with these headers, that came from this hop and began then. Never
@@ -140,16 +145,27 @@ impl Resolver {
 
     /// The members of the event's caller beside its id.
     fn describe(&self, caller: &mut Caller, headers: &HeaderMap, token: &BearerToken) {
-        caller.apim_subscription_id = single(headers, &SUBSCRIPTION_ID, ListRule::One).name();
-        caller.apim_product_id = single(headers, &PRODUCT_ID, ListRule::One).name();
-        caller.apim_user_id = single(headers, &USER_ID, ListRule::One).name().and_then(|id| self.person(id));
-        caller.apim_api_id = single(headers, &API_ID, ListRule::One).name();
-        caller.apim_operation_id = single(headers, &OPERATION_ID, ListRule::One).name();
+        caller.apim_subscription_id = name_in(headers, &SUBSCRIPTION_ID);
+        caller.apim_product_id = name_in(headers, &PRODUCT_ID);
+        caller.apim_user_id = name_in(headers, &USER_ID).and_then(|id| self.person(id));
+        caller.apim_api_id = name_in(headers, &API_ID);
+        caller.apim_operation_id = name_in(headers, &OPERATION_ID);
+        caller.tags = self.tags(headers);
         if let BearerToken::Claims(claims) = token {
             caller.entra_app_id = FieldValue::checked(claims.application()).name();
             caller.entra_oid = FieldValue::checked(claims.person()).name().and_then(|id| self.person(id));
             caller.entra_tid = FieldValue::checked(claims.tenant()).name();
         }
+    }
+
+    /// The tags that a request has. One that is malformed is none, and changes nothing else: nobody pays by it.
+    fn tags(&self, headers: &HeaderMap) -> BTreeMap<SmolStr, SmolStr> {
+        let found = self.config.tags.iter().filter_map(|tag| {
+            let value = name_in(headers, &tag.header)?;
+            let shown = if tag.plain { value } else { self.config.hash_key.tag(&tag.name, &value) };
+            Some((tag.name.clone(), shown))
+        });
+        found.collect()
     }
 
     /// Names the caller, or says why it cannot.
@@ -192,7 +208,7 @@ impl Resolver {
                 let id = peer.certificate.as_ref().and_then(|certificate| certificate.id());
                 FieldValue::checked(id.unwrap_or_default())
             }
-            CallerSource::ApiKey => match single(headers, &API_KEY, ListRule::One) {
+            CallerSource::ApiKey => match api_key(headers) {
                 FieldValue::Name(key) => FieldValue::Name(self.config.hash_key.api_key(&key)),
                 found => found,
             },

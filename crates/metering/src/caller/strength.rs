@@ -85,15 +85,18 @@ fn alphabet(secret: &[u8]) -> u32 {
     KINDS.iter().filter(|(kind, _)| secret.iter().any(kind)).map(|(_, count)| count).sum()
 }
 
-/// Characters that cannot be foreseen: words count as one, and those that repeat what went before, or go on with a
-/// run such as `aaaa` or `4321`, as none.
+/// Characters that cannot be foreseen: words count as one, and those that repeat what went before, words too, or go on
+/// with a run such as `aaaa` or `4321`, as none.
 fn telling(secret: &[u8]) -> usize {
     let lower = secret.to_ascii_lowercase();
     let (mut at, mut count) = (0, 0);
     while at < lower.len() {
         let rest = &lower[at..];
         let word = WORDS.iter().filter(|word| rest.starts_with(word.as_bytes())).map(|word| word.len()).max();
-        let foreseen = word.is_none() && (goes_on(&lower[..=at]) || is_repeated(&lower[..=at]));
+        let foreseen = match word {
+            Some(len) => lower[..at].windows(len).any(|before| *before == rest[..len]),
+            None => goes_on(&lower[..=at]) || is_repeated(&lower[..=at]),
+        };
         count += usize::from(!foreseen);
         at += word.unwrap_or(1);
     }

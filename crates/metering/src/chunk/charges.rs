@@ -36,8 +36,10 @@ pub struct BilledUnits {
     pub pages: Option<u64>,
     /// `meta.billed_units.search_units`
     pub search_units: Option<u64>,
-    /// `tool_usage.web_search.num_requests`
+    /// `tool_usage.web_search.num_requests`, or `server_tool_use.web_search_requests` of Anthropic's Messages
     pub web_searches: Option<u64>,
+    /// `server_tool_use.web_fetch_requests` of Anthropic's Messages
+    pub web_fetches: Option<u64>,
 }
 
 /// Tokens of another model that a tool used inside the call.
@@ -58,6 +60,8 @@ pub enum ToolName {
     ImageGeneration,
     /// `svg_usage`, of a response or of an item.
     Svg,
+    /// An `advisor_message` of Anthropic's Messages.
+    Advisor,
 }
 
 #[derive(Clone, Debug)]
@@ -207,7 +211,7 @@ fn tool_at<'p, 'n>(path: &'p [&'n [u8]]) -> Option<(ToolName, &'p [&'n [u8]])> {
 }
 
 /// Seconds as whole milliseconds, rounded half up, once.
-fn milliseconds(digits: &[u8]) -> Option<u64> {
+pub(super) fn milliseconds(digits: &[u8]) -> Option<u64> {
     /// Ten years: what is longer is no recording.
     const SECONDS_MAX: f64 = 315_360_000.0;
     let seconds: f64 = str::from_utf8(digits).ok()?.parse().ok()?;

@@ -1,12 +1,13 @@
 //! Reads a `multipart/form-data` body (RFC 7578) of any size, in any pieces and in constant memory. It keeps
-//! the short parts that say what is asked for; files go by at the speed of memchr.
+//! the short parts that say what is asked for; files go by at the speed of memmem, whatever lines they have.
 //!
 //! A part is what stands between two delimiter lines; its head ends at its first empty line. A line
 //! ends in LF, with a CR before it or not. A delimiter line holds two dashes, the boundary, two more
 //! dashes if it is the last, and white space: a line that only begins like one belongs to its part,
 //! as a boundary within a part may (RFC 2046 5.1.1). No file name is ever looked at.
 
-use memchr::memchr;
+use memchr::memmem::Finder;
+use memchr::{memchr, memrchr};
 use smol_str::SmolStr;
 
 /// Bytes of a boundary. RFC 2046 allows 70, and not all senders know.
@@ -90,8 +91,8 @@ impl PartName {
 /// Finds [`FormFacts`] in a body that arrives in pieces.
 #[derive(Debug)]
 pub struct FormScan {
-    /// Two dashes and the boundary.
-    delimiter: Box<[u8]>,
+    /// The end of a line, two dashes and the boundary.
+    line_begin: Finder<'static>,
     state: FormState,
     /// The bytes behind the boundary of a line that may be a delimiter.
     padding: Vec<u8>,
@@ -131,7 +132,7 @@ impl FormScan {
     /// A reader of a body with this boundary.
     pub fn new(boundary: &[u8]) -> FormScan {
         FormScan {
-            delimiter: [b"--", boundary].concat().into(),
+            line_begin: Finder::new(&[b"\n--", boundary].concat()).into_owned(),
             state: FormState::Begins(0),
             padding: Vec::new(),
             part: FormPart { state: PartState::Passed, text: Vec::new() },
@@ -164,16 +165,17 @@ impl FormScan {
     }
 
     fn begins<'b>(&mut self, bytes: &'b [u8], seen: usize) -> &'b [u8] {
-        let wanted = &self.delimiter[seen..];
+        let delimiter = &self.line_begin.needle()[1..];
+        let wanted = &delimiter[seen..];
         let same = wanted.iter().zip(bytes).take_while(|(wanted, byte)| wanted == byte).count();
         let seen = seen + same;
-        self.state = if seen == self.delimiter.len() {
+        self.state = if seen == delimiter.len() {
             self.padding.clear();
             FormState::Padding
         } else if same == bytes.len() {
             FormState::Begins(seen)
         } else {
-            self.part.take(&self.delimiter[..seen]);
+            self.part.take(&delimiter[..seen]);
             FormState::Line
         };
         &bytes[same..]
@@ -198,7 +200,7 @@ impl FormScan {
                 rest
             }
             None => {
-                self.part.take(&self.delimiter);
+                self.part.take(&self.line_begin.needle()[1..]);
                 self.part.take(&self.padding);
                 self.state = if fits { FormState::Begins(0) } else { FormState::Line };
                 if fits { rest } else { bytes }
@@ -219,19 +221,18 @@ impl FormScan {
         rest
     }
 
-    /// Looks for the next line that may be a delimiter.
+    /// Looks for the next line that may be a delimiter: one that is whole, or the last one that has begun.
     fn passed<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let mut rest = bytes;
-        while let Some(at) = memchr(b'\n', rest) {
-            rest = &rest[at..];
-            let empty = rest.iter().take_while(|byte| **byte == b'\n').count();
-            rest = &rest[empty..];
-            if rest.first().is_none_or(|byte| *byte == b'-') {
-                self.state = FormState::Begins(0);
-                return rest;
-            }
-        }
-        &[]
+        let whole = self.line_begin.find(bytes);
+        let begun = || {
+            let needle = self.line_begin.needle();
+            let tail_at = bytes.len().saturating_sub(needle.len());
+            let at = tail_at + memrchr(b'\n', &bytes[tail_at..])?;
+            needle.starts_with(&bytes[at..]).then_some(at)
+        };
+        let Some(at) = whole.or_else(begun) else { return &[] };
+        self.state = FormState::Begins(0);
+        &bytes[at + 1..]
     }
 }
 

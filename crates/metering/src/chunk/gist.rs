@@ -10,11 +10,14 @@ use memchr::{memchr2, memmem};
 
 use super::charges::Charges;
 use super::chat::Chunk;
+use super::media::ENTRIES_MAX;
+use super::messages::ITERATIONS_MAX;
 use super::scan::{JsonScanner, JsonSink, JsonToken};
 use crate::api;
 
-/// Bytes of a gist. A response of 128 choices takes some 6 kB, a `usage` with all its details one.
-const GIST_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a gist. A response of 128 choices takes some 6 kB, a `usage` with all its details one, and one with
+/// as many iterations as are read some 40.
+const GIST_BYTES_MAX: usize = 64 << 10;
 
 /// Levels that are copied: `response.usage.input_tokens_details.cached_tokens_details.audio_tokens` has five.
 const DEPTH_MAX: usize = 12;
@@ -24,6 +27,9 @@ const CHOICES_MAX: usize = 256;
 
 /// Items of a response that are copied. One that searches the web or runs code has some tens.
 const ITEMS_MAX: usize = 128;
+
+/// Entries that are copied: one more than are counted, to show that there are more.
+const ENTRIES_COPIED_MAX: usize = ENTRIES_MAX + 1;
 
 /// Bytes that are kept of the end of a document that cannot be followed to there.
 const TAIL_BYTES_MAX: usize = 64 << 10;
@@ -93,6 +99,11 @@ impl Gist {
         self.copy.left_out_items
     }
 
+    /// Bytes that it holds on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.scanner.heap_bytes() + self.copy.out.capacity() + self.tail.capacity()
+    }
+
     /// The gist of what has come, as a whole JSON object, in which a `usage` or an error may be malformed.
     /// Empty if it is none.
     pub fn read(&mut self) -> &[u8] {
@@ -156,10 +167,20 @@ enum GistPlace {
     Choices,
     /// One of them.
     Choice,
+    /// `data`, whose elements are only counted.
+    Entries,
     /// `output`
     Items,
     /// One of its elements, or the item that an event carries.
     Item,
+    /// `iterations`
+    Iterations,
+    /// `delta`
+    Delta,
+    /// `session`, and what leads in it to the names of models.
+    Session,
+    /// `agent_reference`
+    Agent,
 }
 
 /// The kind of values of a member that are copied, beside `null`, numbers and short texts.
@@ -168,15 +189,29 @@ enum Wanted {
     Label,
     Object(GistPlace),
     Array(GistPlace),
+    /// An object, or an array of the second place.
+    Either(GistPlace, GistPlace),
+    /// An object and nothing else: a text that may stand in its place is counted, and not copied.
+    Only(GistPlace),
 }
 
 impl GistPlace {
     fn is_array(self) -> bool {
-        matches!(self, GistPlace::Choices | GistPlace::Items)
+        matches!(self, GistPlace::Choices | GistPlace::Entries | GistPlace::Items | GistPlace::Iterations)
     }
 
-    /// The kind of values that are copied of its member with this name. Every name that [`Chunk`], [`super::ResponsesEvent`] and
-    /// [`super::Response`] ask for is here, but for those of texts.
+    /// Elements that are copied of an array in which every one has its place, whatever it is.
+    fn places_max(self) -> Option<usize> {
+        match self {
+            GistPlace::Items => Some(ITEMS_MAX),
+            GistPlace::Entries => Some(ENTRIES_COPIED_MAX),
+            _ => None,
+        }
+    }
+
+    /// The kind of values that are copied of its member with this name. Every name that [`Chunk`], [`super::ResponsesEvent`],
+    /// [`super::Response`], [`super::Work`], [`super::MessagesEvent`], [`super::Media`] and [`super::RealtimeEvent`] ask for is here,
+    /// but for those of texts.
     fn wants(self, key: &[u8]) -> Option<Wanted> {
         match (self, key) {
             (
@@ -186,7 +221,16 @@ impl GistPlace {
             (GistPlace::Response, b"object" | b"status" | b"status_code" | b"code" | b"reason") => {
                 Some(Wanted::Label)
             }
-            (GistPlace::Response, b"output_index") => Some(Wanted::Label),
+            // Work that goes on: see [`super::Work`].
+            (GistPlace::Response, b"background" | b"output_file_id" | b"seconds") => Some(Wanted::Label),
+            (GistPlace::Response, b"output_index" | b"response_id" | b"item_id") => Some(Wanted::Label),
+            (GistPlace::Response, b"size" | b"quality" | b"duration") => Some(Wanted::Label),
+            (GistPlace::Response, b"data") => Some(Wanted::Array(GistPlace::Entries)),
+            (GistPlace::Response, b"session") => Some(Wanted::Object(GistPlace::Session)),
+            (GistPlace::Session, b"id" | b"model") => Some(Wanted::Label),
+            (GistPlace::Session, b"audio" | b"input" | b"transcription" | b"input_audio_transcription") => {
+                Some(Wanted::Object(GistPlace::Session))
+            }
             // Its cost: see [`super::Charges`].
             (GistPlace::Response, b"usage" | b"tool_usage" | b"svg_usage" | b"usage_info" | b"meta") => {
                 Some(Wanted::Object(GistPlace::Whole))
@@ -196,13 +240,24 @@ impl GistPlace {
                 Some(Wanted::Object(GistPlace::Whole))
             }
             (GistPlace::Response, b"innererror" | b"inner_error") => Some(Wanted::Object(GistPlace::Whole)),
-            (GistPlace::Response, b"response" | b"message") => Some(Wanted::Object(GistPlace::Response)),
+            // A line of a batch's output has the body of a response in it: see [`super::BatchLine`].
+            (GistPlace::Response, b"response" | b"message" | b"body") => {
+                Some(Wanted::Object(GistPlace::Response))
+            }
             (GistPlace::Response, b"choices") => Some(Wanted::Array(GistPlace::Choices)),
             (GistPlace::Response, b"reasoning") => Some(Wanted::Object(GistPlace::Whole)),
             (GistPlace::Response, b"output") => Some(Wanted::Array(GistPlace::Items)),
             (GistPlace::Response, b"item") => Some(Wanted::Object(GistPlace::Item)),
             (GistPlace::Item, b"type") => Some(Wanted::Label),
             (GistPlace::Item, b"svg_usage" | b"caller") => Some(Wanted::Object(GistPlace::Whole)),
+            (GistPlace::Response, b"agent_reference" | b"agent") => Some(Wanted::Object(GistPlace::Agent)),
+            (GistPlace::Agent, b"name") => Some(Wanted::Label),
+            (GistPlace::Response, b"stop_reason") => Some(Wanted::Label),
+            (GistPlace::Response, b"delta") => Some(Wanted::Only(GistPlace::Delta)),
+            (GistPlace::Delta, b"type" | b"stop_reason") => Some(Wanted::Label),
+            (GistPlace::Whole, b"iterations") => {
+                Some(Wanted::Either(GistPlace::Whole, GistPlace::Iterations))
+            }
             (GistPlace::Whole, _) => Some(Wanted::Object(GistPlace::Whole)),
             (GistPlace::Choice, b"index" | b"finish_reason") => Some(Wanted::Label),
             _ => None,
@@ -285,11 +340,18 @@ impl Copied {
         self.entered = false;
         let place = match (self.place(), self.member.take()) {
             (None, _) if self.out.is_empty() => Some(GistPlace::Response),
-            (_, Some((Wanted::Object(place), _))) if !array => Some(place),
-            (_, Some((Wanted::Array(place), _))) if array => Some(place),
+            (_, Some((Wanted::Object(place) | Wanted::Only(place) | Wanted::Either(place, _), _)))
+                if !array =>
+            {
+                Some(place)
+            }
+            (_, Some((Wanted::Array(place) | Wanted::Either(_, place), _))) if array => Some(place),
             (_, Some(_)) => return self.write(b"null"),
             (Some(GistPlace::Choices), _) if !array && self.begins_element(CHOICES_MAX) => {
                 Some(GistPlace::Choice)
+            }
+            (Some(GistPlace::Iterations), _) if !array && self.begins_element(ITERATIONS_MAX) => {
+                Some(GistPlace::Whole)
             }
             (Some(GistPlace::Items), _) if self.begins_element(ITEMS_MAX) => {
                 self.left_out_items = true;
@@ -298,6 +360,7 @@ impl Copied {
                 }
                 Some(GistPlace::Item)
             }
+            (Some(GistPlace::Entries), _) => return self.place_of_element(ENTRIES_COPIED_MAX),
             _ => None,
         };
         let Some(place) = place else { return };
@@ -321,6 +384,13 @@ impl Copied {
         }
         self.comma();
         true
+    }
+
+    /// Another element, of which nothing is copied but that it is there.
+    fn place_of_element(&mut self, max: usize) {
+        if self.begins_element(max) {
+            self.write(b"null");
+        }
     }
 
     fn close_one(&mut self) {
@@ -348,18 +418,18 @@ impl JsonSink for Copied {
     fn token(&mut self, depth: usize, token: JsonToken<'_>) {
         match token {
             JsonToken::Key(key) => self.key(key),
-            JsonToken::Text(text) if self.member.take().is_some() => self.write_text(text),
-            JsonToken::Text(_) if self.place() == Some(GistPlace::Items) => {
-                self.token(depth, JsonToken::Scalar(b""))
+            JsonToken::Text(_) if matches!(self.member, Some((Wanted::Only(_), _))) => {
+                self.member = None;
+                self.write(b"null");
             }
+            JsonToken::Text(text) if self.member.take().is_some() => self.write_text(text),
             JsonToken::Scalar(scalar) if self.member.take().is_some() => self.write(scalar),
             // Items are known by their place.
-            JsonToken::Scalar(_) if self.place() == Some(GistPlace::Items) => {
-                if self.begins_element(ITEMS_MAX) {
-                    self.write(b"null");
+            JsonToken::Text(_) | JsonToken::Scalar(_) => {
+                if let Some(max) = self.place().and_then(GistPlace::places_max) {
+                    self.place_of_element(max);
                 }
             }
-            JsonToken::Text(_) | JsonToken::Scalar(_) => {}
             JsonToken::Open { array } => self.open(array),
             // A value that was passed over ends on the level that it began on, and that is open.
             JsonToken::Close if depth < self.depth => self.close_one(),
@@ -372,12 +442,14 @@ impl JsonSink for Copied {
     }
 
     fn wants_text(&self) -> bool {
-        self.member.is_some() || self.place() == Some(GistPlace::Items)
+        self.member.is_some() || self.place().is_some_and(|place| place.places_max().is_some())
     }
 
     /// A reader of the whole document passes over such a value by its brackets.
     fn malformed(&mut self) -> bool {
-        let is_passed_over = self.place() == Some(GistPlace::Whole);
+        let passed_over =
+            [GistPlace::Whole, GistPlace::Entries, GistPlace::Iterations, GistPlace::Delta, GistPlace::Agent];
+        let is_passed_over = self.place().is_some_and(|place| passed_over.contains(&place));
         if is_passed_over {
             self.member = None;
             self.malformed_within = true;

@@ -19,7 +19,6 @@ pub struct Malformed;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Value<'a> {
     Null,
-    #[cfg_attr(not(test), expect(dead_code, reason = "no field that we read is a boolean"))]
     Bool(bool),
     Number(&'a [u8]),
     Text(Text<'a>),

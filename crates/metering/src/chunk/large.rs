@@ -12,6 +12,7 @@ fn expected(body: &str) -> RequestFacts {
     let tools = value["tools"].as_array().map_or(&[][..], Vec::as_slice);
     RequestFacts {
         model: value["model"].as_str().map(Into::into),
+        agent: value["agent_reference"]["name"].as_str().map(Into::into),
         stream: match &value["stream"] {
             Value::Null => Some(false),
             stream => stream.as_bool(),
@@ -42,8 +43,8 @@ fn scan<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> RequestScan {
     scan
 }
 
-/// A token of 256 bytes and a model's name, each in a buffer that may have doubled.
-const HEAP_BYTES_MAX: usize = 4 * 256;
+/// A token of 256 bytes, a model's name and two of agents, each in a buffer that may have doubled.
+const HEAP_BYTES_MAX: usize = 8 * 256;
 
 /// A key, some letters of it escaped.
 fn spelled(key: &str, escapes: u32) -> String {
@@ -60,6 +61,9 @@ fn member() -> impl Strategy<Value = String> {
         ("model", r#""gpt-4o""#),
         ("model", r#""gpt-\u0035""#),
         ("model", "null"),
+        ("agent_reference", r#"{"type":"agent_reference","name":"clerk"}"#),
+        ("agent_reference", r#"{"name":"no","other":{"name":"no"},"n\u0061me":"clerk"}"#),
+        ("agent_reference", "null"),
         ("stream", "true"),
         ("stream", "false"),
         ("n", "3"),
@@ -125,6 +129,7 @@ fn keys_behind_twenty_megabytes() {
     ];
     let wanted = RequestFacts {
         model: Some("gpt-4o".into()),
+        agent: Some("clerk".into()),
         stream: Some(true),
         server_state: true,
         data_sources: true,
@@ -133,7 +138,7 @@ fn keys_behind_twenty_megabytes() {
     };
     for filler in fillers {
         let body = format!(
-            r#"{{"model":"no",{filler},"mod\u0065l":"gpt-4o","stream":true,"previous_response_id":"r","data_sources":[{{}}]}}"#
+            r#"{{"model":"no",{filler},"mod\u0065l":"gpt-4o","agent":{{"name":"clerk"}},"stream":true,"previous_response_id":"r","data_sources":[{{}}]}}"#
         );
         for piece_bytes in [64 << 10, 4_099] {
             assert_eq!(scan(body.as_bytes().chunks(piece_bytes)).facts(), wanted, "{}", &filler[..20]);

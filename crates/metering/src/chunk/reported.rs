@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 /// A count over this is no count. The largest context windows hold some million tokens.
-const PLAUSIBLE_MAX: u64 = 1_000_000_000_000;
+pub(super) const PLAUSIBLE_MAX: u64 = 1_000_000_000_000;
 
 /// Numbers without a field of their own that are kept, the names on the way to one, and the bytes of a
 /// name.
@@ -164,18 +164,9 @@ impl UsageReader {
 
     /// Keeps a number that has no field of its own, or that only one maker calls so.
     fn set_other(&mut self, path: &[&[u8]], number: Option<u64>) {
-        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-        let fits = |name: &&[u8]| name.len() <= OTHER_NAME_BYTES_MAX && name.iter().all(is_name);
-        let Some(number) = number.filter(|_| counts_tokens(path)) else { return };
-        if path.len() > OTHER_NAMES_MAX || !path.iter().all(fits) {
-            return;
-        }
         let cache = [&b"cache_creation_input_tokens"[..], b"cache_read_input_tokens"];
-        self.beside |= number > 0 && matches!(path, [name] if cache.contains(name));
-        self.other.insert(String::from_utf8_lossy(&path.join(&b'.')).into_owned(), number);
-        if self.other.len() > OTHER_MAX {
-            self.other.pop_last(); // the same ones stay, in whatever order they came
-        }
+        self.beside |= number > Some(0) && matches!(path, [name] if cache.contains(name));
+        keep_other(&mut self.other, path, number);
     }
 
     fn differs(&self, classes: &[UsageNumber]) -> bool {
@@ -228,9 +219,48 @@ impl Reported {
         !self.implausible && (self.input.is_some() || self.output.is_some())
     }
 
+    /// Adds another usage of the same response. What one of them does not say counts as none, so a part stays
+    /// within its whole.
+    pub fn add(&mut self, more: &Reported) {
+        for (sum, more) in [
+            (&mut self.input, more.input),
+            (&mut self.output, more.output),
+            (&mut self.total, more.total),
+            (&mut self.input_cached, more.input_cached),
+            (&mut self.input_cached_text, more.input_cached_text),
+            (&mut self.input_cached_audio, more.input_cached_audio),
+            (&mut self.input_cached_image, more.input_cached_image),
+            (&mut self.input_cache_write, more.input_cache_write),
+            (&mut self.input_cache_write_long, more.input_cache_write_long),
+            (&mut self.input_audio, more.input_audio),
+            (&mut self.input_image, more.input_image),
+            (&mut self.input_text, more.input_text),
+            (&mut self.output_reasoning, more.output_reasoning),
+            (&mut self.output_audio, more.output_audio),
+            (&mut self.output_image, more.output_image),
+            (&mut self.output_text, more.output_text),
+            (&mut self.output_prediction_accepted, more.output_prediction_accepted),
+            (&mut self.output_prediction_rejected, more.output_prediction_rejected),
+        ] {
+            *sum = sum.map(|sum| sum.saturating_add(more.unwrap_or(0))).or(more);
+        }
+        for (name, tokens) in &more.other {
+            let sum = self.other.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*tokens);
+        }
+        while self.other.len() > OTHER_MAX {
+            self.other.pop_last();
+        }
+        self.implausible |= more.implausible;
+        self.input_differs |= more.input_differs;
+        self.output_differs |= more.output_differs;
+        self.part_exceeds |= more.part_exceeds;
+        self.input_open |= more.input_open;
+    }
+
     /// Holds the numbers against each other. Makers differ in one thing: some count the reasoning
     /// beside the output, and their total says so. Whatever else does not add up is a doubt.
-    fn check(&mut self) {
+    pub(super) fn check(&mut self) {
         if let (Some(input), Some(output), Some(total)) = (self.input, self.output, self.total) {
             let reasoning = self.output_reasoning.unwrap_or(0);
             if reasoning > 0 && total == input + output + reasoning {
@@ -261,6 +291,25 @@ impl Reported {
         self.input_differs |= input_exceeds;
         self.output_differs |= output_exceeds;
         self.part_exceeds = input_exceeds || output_exceeds;
+    }
+}
+
+/// Keeps a number that has no field of its own, by the names on the way to it.
+pub(super) fn keep_other(other: &mut BTreeMap<String, u64>, path: &[&[u8]], number: Option<u64>) {
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let fits = |name: &&[u8]| name.len() <= OTHER_NAME_BYTES_MAX && name.iter().all(is_name);
+    let Some(number) = number.filter(|_| counts_tokens(path)) else { return };
+    if path.len() > OTHER_NAMES_MAX || !path.iter().all(fits) {
+        return;
+    }
+    other.insert(String::from_utf8_lossy(&path.join(&b'.')).into_owned(), number);
+    bound_other(other);
+}
+
+/// Keeps as many as there may be: the same ones, in whatever order they came.
+pub(super) fn bound_other(other: &mut BTreeMap<String, u64>) {
+    while other.len() > OTHER_MAX {
+        other.pop_last();
     }
 }
 

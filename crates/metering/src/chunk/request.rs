@@ -3,19 +3,31 @@
 
 use smol_str::SmolStr;
 
+use super::characters::CharacterCount;
 use super::scan::{JsonScanner, JsonSink, JsonToken};
+
+/// Characters of a size or a quality. `1024x1536` and `standard` are some.
+pub const SIZE_CHARS_MAX: usize = 32;
 
 /// Top-level facts of a request. A key that is absent or null leaves its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestFacts {
     /// `model`
     pub model: Option<SmolStr>,
+    /// The `name` in `agent_reference`, or in the older `agent`: the Foundry agent that is asked.
+    pub agent: Option<SmolStr>,
     /// `stream`, which is false where a whole body does not say it; `None`: not known.
     pub stream: Option<bool>,
     /// `stream_options.include_usage`
     pub include_usage: bool,
     /// `n`
     pub n: Option<u64>,
+    /// `size`, of an image or a video.
+    pub size: Option<SmolStr>,
+    /// `quality`, of an image.
+    pub quality: Option<SmolStr>,
+    /// Unicode scalar values of `input`, if it is a text and its characters are counted.
+    pub input_characters: Option<u64>,
     /// Functions that are offered, in `tools`.
     pub functions: u32,
     /// A function is offered, in the older `functions`.
@@ -100,6 +112,12 @@ pub struct RequestScan {
 }
 
 impl RequestScan {
+    /// A reader that counts the characters of `input`, by which some services bill.
+    pub fn counting_characters() -> RequestScan {
+        let collector = Collector { counts_characters: true, ..Collector::default() };
+        RequestScan { collector, ..RequestScan::default() }
+    }
+
     /// The next bytes of the body.
     pub fn push(&mut self, bytes: &[u8]) {
         self.scanner.push(bytes, &mut self.collector);
@@ -108,24 +126,21 @@ impl RequestScan {
     /// Bytes that it holds on the heap now.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
-        self.scanner.heap_bytes()
-            + self
-                .collector
-                .facts
-                .model
-                .as_ref()
-                .filter(|model| model.is_heap_allocated())
-                .map_or(0, |model| model.len())
+        let Collector { facts, agents, .. } = &self.collector;
+        let names = [&facts.model, &agents.reference, &agents.older];
+        let on_heap = names.into_iter().flatten().filter(|name| name.is_heap_allocated());
+        self.scanner.heap_bytes() + on_heap.map(|name| name.len()).sum::<usize>()
     }
 
     /// The facts that have been found so far.
     pub fn facts(&self) -> RequestFacts {
-        let Collector { facts, state, limits, .. } = &self.collector;
+        let Collector { facts, state, limits, agents, .. } = &self.collector;
         let server_state = state.previous_response || state.conversation || state.prompt;
         let limit = limits.completion.or(limits.older).or(limits.output);
         let complete = self.scanner.complete();
         let stream = if self.collector.has_stream { facts.stream } else { complete.then_some(false) };
-        RequestFacts { stream, complete, server_state, limit, ..facts.clone() }
+        let agent = agents.reference.as_ref().or(agents.older.as_ref()).cloned();
+        RequestFacts { stream, complete, server_state, limit, agent, ..facts.clone() }
     }
 }
 
@@ -135,12 +150,23 @@ struct Collector {
     /// There is a `stream`.
     has_stream: bool,
     key: Key,
+    /// The characters of `input` are counted: so far there are these.
+    counts_characters: bool,
+    characters: CharacterCount,
     /// A nested key that is asked for, such as `type`.
     inner: Inner,
     /// The kind of the entry of `tools` that is being read.
     tool: Option<ToolKind>,
     state: ServerState,
     limits: OutputLimits,
+    agents: AgentNames,
+}
+
+/// The members that have named an agent.
+#[derive(Debug, Default)]
+struct AgentNames {
+    reference: Option<SmolStr>,
+    older: Option<SmolStr>,
 }
 
 /// The names that a limit has had.
@@ -184,13 +210,26 @@ fn whole(token: JsonToken<'_>) -> Option<u64> {
     }
 }
 
+/// A text that is not empty.
+fn name(token: JsonToken<'_>) -> Option<SmolStr> {
+    match token {
+        JsonToken::Text(name) if !name.is_empty() => Some(String::from_utf8_lossy(name).into()),
+        _ => None,
+    }
+}
+
 /// The top-level keys that are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Key {
     Model,
+    AgentReference,
+    Agent,
     Stream,
     StreamOptions,
     N,
+    Size,
+    Quality,
+    Input,
     Tools,
     Functions,
     ToolChoice,
@@ -243,9 +282,14 @@ impl Key {
     fn of(key: &[u8]) -> Key {
         match key {
             b"model" => Key::Model,
+            b"agent_reference" => Key::AgentReference,
+            b"agent" => Key::Agent,
             b"stream" => Key::Stream,
             b"stream_options" => Key::StreamOptions,
             b"n" => Key::N,
+            b"size" => Key::Size,
+            b"quality" => Key::Quality,
+            b"input" => Key::Input,
             b"tools" => Key::Tools,
             b"functions" => Key::Functions,
             b"tool_choice" | b"function_call" => Key::ToolChoice,
@@ -295,6 +339,20 @@ impl JsonSink for Collector {
             _ => {}
         }
     }
+
+    fn text_bytes(&mut self, depth: usize, bytes: &[u8]) {
+        if self.counts_characters && depth == 1 && self.key == Key::Input {
+            self.characters.push(bytes);
+        }
+    }
+}
+
+/// A text that may be a size or a quality.
+fn short(token: JsonToken<'_>) -> Option<SmolStr> {
+    match token {
+        JsonToken::Text(text) if text.len() <= SIZE_CHARS_MAX => str::from_utf8(text).ok().map(SmolStr::from),
+        _ => None,
+    }
 }
 
 impl Collector {
@@ -312,6 +370,8 @@ impl Collector {
                     _ => None,
                 };
             }
+            Key::AgentReference => self.agents.reference = None,
+            Key::Agent => self.agents.older = None,
             Key::Stream => {
                 self.has_stream = true;
                 facts.stream = match token {
@@ -321,6 +381,13 @@ impl Collector {
                 };
             }
             Key::N => facts.n = whole(token),
+            Key::Size => facts.size = short(token),
+            Key::Quality => facts.quality = short(token),
+            Key::Input => {
+                let characters = std::mem::take(&mut self.characters).end();
+                let is_counted = self.counts_characters && matches!(token, JsonToken::Text(_));
+                facts.input_characters = is_counted.then_some(characters);
+            }
             Key::BestOf => facts.best_of = whole(token),
             Key::Echo => facts.echo = is_true,
             Key::Suffix => facts.suffix = given,
@@ -364,6 +431,8 @@ impl Collector {
     fn nested(&mut self, depth: usize, token: JsonToken<'_>) {
         let facts = &mut self.facts;
         match (self.key, depth, self.inner, token) {
+            (Key::AgentReference, 2, Inner::Name, token) => self.agents.reference = name(token),
+            (Key::Agent, 2, Inner::Name, token) => self.agents.older = name(token),
             (Key::StreamOptions, 2, Inner::IncludeUsage, token) => {
                 facts.include_usage = token == JsonToken::Scalar(b"true");
             }
@@ -426,15 +495,20 @@ mod tests {
         "tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}},{"function":{},"type":"custom"},{"type":"mcp"}],
         "tool_choice":{"type":"function","function":{"name":"f"}},"stop":["\n"],"n":3,
         "response_format":{"json_schema":{"name":"x","type":"no","strict":true},"type":"json_schema"},"max_tokens":9,
+        "agent_reference":{"type":"agent_reference","n\u0061me":"clerk","x":{"name":"no"}},"agent":{"name":"no"},
         "stream_options":{"include_usage":true},"stream":true,"mod\u0065l":"gpt-4o"}"#;
 
     #[test]
     fn finds_keys_wherever_they_stand() {
         let expected = RequestFacts {
             model: Some("gpt-4o".into()),
+            agent: Some("clerk".into()),
             stream: Some(true),
             include_usage: true,
             n: Some(3),
+            size: None,
+            quality: None,
+            input_characters: None,
             functions: 1,
             legacy_functions: false,
             web_search: false,
@@ -460,6 +534,74 @@ mod tests {
             complete: true,
         };
         assert_eq!(facts(FULL), expected);
+    }
+
+    #[test]
+    fn a_size_is_a_short_text() {
+        let said = |body: &str| {
+            let facts = facts(body);
+            (facts.size.map(String::from), facts.quality.map(String::from))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(said(r#"{"size":"1024x1024","quality":"hd"}"#), (some("1024x1024"), some("hd")));
+        let long = "x".repeat(SIZE_CHARS_MAX);
+        assert_eq!(said(&format!(r#"{{"size":"{long}","quality":"{long}y"}}"#)), (some(&long), None));
+        for none in
+            [r#"{"size":1024,"quality":null}"#, r#"{"x":{"size":"a","quality":"b"}}"#, r#"{"size":["a"]}"#]
+        {
+            assert_eq!(said(none), (None, None), "{none}");
+        }
+    }
+
+    #[test]
+    fn characters_are_counted_where_that_is_asked_for() {
+        let count = |body: &str, piece_bytes: usize| {
+            let mut scan = RequestScan::counting_characters();
+            body.as_bytes().chunks(piece_bytes).for_each(|piece| scan.push(piece));
+            scan.facts().input_characters
+        };
+        let long = r"Grün \n\ud83d\ude00".repeat(1_000);
+        for (body, characters) in [
+            (r#"{"model":"tts","input":"Gr\u00fcn, bitte.","voice":"alloy"}"#.to_owned(), Some(12)),
+            (format!(r#"{{"input":"{long}","stream_format":"sse"}}"#), Some(7_000)),
+            (r#"{"input":""}"#.to_owned(), Some(0)),
+            (r#"{"input":"no","inp\u0075t":"four"}"#.to_owned(), Some(4)),
+            (r#"{"input":"no","input":["x"]}"#.to_owned(), None),
+            (r#"{"x":{"input":"no"},"voice":"no"}"#.to_owned(), None),
+            (r#"{"input":"it is cut"#.to_owned(), None),
+        ] {
+            for piece_bytes in [1, 7, body.len()] {
+                assert_eq!(count(&body, piece_bytes), characters, "{body}");
+            }
+            assert_eq!(facts(&body).input_characters, None);
+        }
+    }
+
+    #[test]
+    fn the_agent_that_is_asked() {
+        let agent = |body: &str| facts(body).agent.map(String::from);
+        let clerk = Some("clerk".to_owned());
+        for body in [
+            r#"{"agent_reference":{"name":"clerk","type":"agent_reference","version":"3"}}"#,
+            r#"{"input":[{"agent":{"name":"no"}}],"agent":{"type":"agent_reference","name":"clerk"}}"#,
+            r#"{"agent_reference":{"name":"clerk"},"agent":{"name":"older"}}"#,
+            r#"{"agent":{"name":"older"},"agent_reference":{"name":"clerk"}}"#,
+            r#"{"agent_reference":{"name":"x"},"agent_reference":{"name":"clerk"}}"#,
+            r#"{"agent_reference":{"name":"clerk","inner":{"name":"no"}}}"#,
+            r#"{"agent":{"name":"clerk"},"agent_reference":null}"#,
+        ] {
+            assert_eq!(agent(body), clerk, "{body}");
+        }
+        for body in [
+            r#"{"agent_reference":"clerk","agent":["clerk",{"name":"clerk"}]}"#,
+            r#"{"agent":{"name":""}}"#,
+            r#"{"agent":{"name":{"name":"clerk"}}}"#,
+            r#"{"agent":{"name":"clerk","name":7}}"#,
+            r#"{"agent":{"name":"clerk"},"agent":{}}"#,
+            r#"{"metadata":{"agent":{"name":"clerk"}},"name":"clerk"}"#,
+        ] {
+            assert_eq!(agent(body), None, "{body}");
+        }
     }
 
     #[test]

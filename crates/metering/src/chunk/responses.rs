@@ -62,6 +62,10 @@ pub struct Response<'a> {
     pub incomplete_reason: Option<Text<'a>>,
     /// `reasoning.effort`, as the service took it.
     pub effort: Option<Text<'a>>,
+    /// `background`: it is made after the call that asked for it.
+    pub background: bool,
+    /// The `name` in `agent_reference`, or in the older `agent`: the Foundry agent that gives it.
+    pub agent: Option<Text<'a>>,
     output: Option<&'a [u8]>,
 }
 
@@ -211,13 +215,18 @@ impl<'a> Response<'a> {
     /// [`Malformed`] if `object` is no JSON object.
     pub fn parse(object: &'a [u8]) -> Result<Response<'a>, Malformed> {
         let (mut response, mut details, mut reasoning) = (Response::default(), None, None);
+        let (mut agent, mut older_agent) = (None, None);
         members(object, |key, value| match key {
             b"output" => response.output = value.array(),
             b"status" => response.status = value.text(),
+            b"background" => response.background = matches!(value, Value::Bool(true)),
             b"incomplete_details" => details = value.object(),
             b"reasoning" => reasoning = value.object(),
+            b"agent_reference" => agent = value.object(),
+            b"agent" => older_agent = value.object(),
             _ => {}
         })?;
+        response.agent = agent.or(older_agent).and_then(name);
         if let Some(reasoning) = reasoning {
             members(reasoning, |key, value| {
                 if key == b"effort" {
@@ -247,6 +256,17 @@ impl<'a> Response<'a> {
     pub fn items(&self, item: impl FnMut(u64, Item<'a>)) -> Result<(), Malformed> {
         objects(self.output, Item::parse, item)
     }
+}
+
+/// The `name` in an object; none if that is no JSON, which is no reason to read nothing else.
+fn name(object: &[u8]) -> Option<Text<'_>> {
+    let mut name = None;
+    let read = members(object, |key, value| {
+        if key == b"name" {
+            name = value.text();
+        }
+    });
+    read.ok().and(name)
 }
 
 /// The objects of a list, read and numbered; what is no object has a number and is not shown.
@@ -302,6 +322,22 @@ mod tests {
         assert_eq!((event.item_index, event.part_index, lossy(event.delta)), (2, 1, "b".to_owned()));
         assert_eq!((event.sequence_number, lossy(event.obfuscation)), (Some(&b"7"[..]), "x".to_owned()));
         assert!(ResponsesEvent::parse(b"[]").is_err());
+    }
+
+    #[test]
+    fn the_agent_that_gives_a_response() {
+        let agent = |json: &str| lossy(Response::parse(json.as_bytes()).unwrap().agent);
+        for (json, name) in [
+            (r#"{"agent_reference":{"type":"agent_reference","name":"clerk","version":"3"}}"#, "clerk"),
+            (r#"{"agent":{"type":"agent_id","n\u0061me":"clerk"}}"#, "clerk"),
+            (r#"{"agent":{"name":"older"},"agent_reference":{"name":"clerk"}}"#, "clerk"),
+            (r#"{"agent_reference":null,"agent":{"name":"clerk"}}"#, "clerk"),
+            (r#"{"output":[{"agent_reference":{"name":"no"}}],"agent":"no","agent_reference":["no"]}"#, ""),
+            (r#"{"agent_reference":{"name":"no",}}"#, ""),
+            (r#"{"agent_reference":{"name":7}}"#, ""),
+        ] {
+            assert_eq!(agent(json), name, "{json}");
+        }
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub trait JsonSink {
         true
     }
 
+    /// More of a string that is a value and will be shown, as it is written: all of it comes, in pieces.
+    fn text_bytes(&mut self, _depth: usize, _bytes: &[u8]) {}
+
     /// The object or array that was opened last is malformed here. Whether the rest of it is passed over:
     /// its brackets are counted. If not, nothing more of the document is shown.
     fn malformed(&mut self) -> bool {
@@ -115,7 +118,6 @@ impl JsonScanner {
     }
 
     /// Bytes that it holds on the heap now.
-    #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         self.token.capacity()
     }
@@ -231,10 +233,16 @@ impl JsonScanner {
             Ok(end) => end,
             Err(escape) => {
                 self.keep(bytes);
+                if !key {
+                    sink.text_bytes(self.depth, bytes);
+                }
                 self.state = ScanState::Text { key, escape };
                 return &[];
             }
         };
+        if !key {
+            sink.text_bytes(self.depth, &bytes[..end]);
+        }
         let token = if self.token.is_empty() {
             &bytes[..end.min(TOKEN_BYTES_MAX)] // all of it is here: nothing is copied
         } else {

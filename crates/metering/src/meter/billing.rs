@@ -8,6 +8,8 @@ pub(super) enum Billing {
     Answered,
     /// It answered with something that is not read here.
     Unmetered,
+    /// It answered with a session, and bills its responses.
+    PerResponse,
     /// It did not do anything.
     Nothing,
     /// It is not said; nothing, most likely.

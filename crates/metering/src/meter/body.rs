@@ -6,7 +6,7 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 
-use super::read::{EventSink, ResponseReader};
+use super::read::{BatchOutput, EventSink, ResponseReader};
 use crate::api::Api;
 use crate::chunk::{Gist, Slim};
 use crate::sse;
@@ -30,13 +30,18 @@ impl Default for Bounds {
 
 impl Bounds {
     /// Nothing is held.
-    const NONE: Bounds = Bounds { event_bytes: 0, document_bytes: 0 };
+    pub(super) const NONE: Bounds = Bounds { event_bytes: 0, document_bytes: 0 };
 
     /// The reader of events: it holds the short ones, and shows the others in parts.
     fn decoder(self) -> sse::Decoder {
-        sse::Decoder::holding(self.event_bytes.min(sse::EVENT_BYTES_UNSHOWN_MAX))
+        let held = if self == Bounds::NONE { SHORT_EVENT_BYTES_MAX } else { self.event_bytes };
+        sse::Decoder::holding(held.min(sse::EVENT_BYTES_UNSHOWN_MAX))
     }
 }
+
+/// An event up to this size is held although nothing of it is counted: to read it as a whole takes a third of the
+/// instructions that its gist takes. The deltas of a message have some hundred bytes.
+const SHORT_EVENT_BYTES_MAX: usize = 4 << 10;
 
 /// A document of which more is held than this is also read as it passes. So it can be let go of at any time.
 const DOCUMENT_BYTES_UNREAD_MAX: usize = Slim::AS_IT_IS_BYTES_MAX;
@@ -61,6 +66,7 @@ enum BodyFormat {
     Events(sse::Decoder),
     Json(Document),
     LongJson(Box<Gist>),
+    BatchOutput(Box<BatchOutput>),
     /// Audio, subtitles: nothing that can be read here.
     Opaque,
 }
@@ -120,12 +126,21 @@ impl MeteredBody {
         MeteredBody { format, response, bounds }
     }
 
+    /// A body that may be the output of a batch, whatever it is called.
+    pub(super) fn batch_output(api: Api, status: StatusCode) -> MeteredBody {
+        let response = ResponseReader::new(api, status);
+        MeteredBody { format: BodyFormat::BatchOutput(Box::default()), response, bounds: Bounds::NONE }
+    }
+
     /// It is a stream of events.
     pub(super) fn is_stream(&self) -> bool {
         match &self.format {
             BodyFormat::Events(_) => true,
             BodyFormat::Unknown(unknown) => unknown.is_stream,
-            BodyFormat::Json(_) | BodyFormat::LongJson(_) | BodyFormat::Opaque => false,
+            BodyFormat::Json(_)
+            | BodyFormat::LongJson(_)
+            | BodyFormat::BatchOutput(_)
+            | BodyFormat::Opaque => false,
         }
     }
 
@@ -133,7 +148,10 @@ impl MeteredBody {
     pub(super) fn is_light(&self) -> bool {
         match &self.format {
             BodyFormat::Events(_) | BodyFormat::Unknown(_) => self.bounds == Bounds::NONE,
-            BodyFormat::Json(_) | BodyFormat::LongJson(_) | BodyFormat::Opaque => true,
+            BodyFormat::Json(_)
+            | BodyFormat::LongJson(_)
+            | BodyFormat::BatchOutput(_)
+            | BodyFormat::Opaque => true,
         }
     }
 
@@ -142,7 +160,10 @@ impl MeteredBody {
         match &self.format {
             BodyFormat::Json(document) => document.slim.held().len(),
             BodyFormat::Events(_) => self.held_bytes(),
-            BodyFormat::Unknown(_) | BodyFormat::LongJson(_) | BodyFormat::Opaque => 0,
+            BodyFormat::Unknown(_)
+            | BodyFormat::LongJson(_)
+            | BodyFormat::BatchOutput(_)
+            | BodyFormat::Opaque => 0,
         }
     }
 
@@ -160,7 +181,10 @@ impl MeteredBody {
         let held_bytes = match &self.format {
             BodyFormat::Json(document) => document.slim.memory_bytes(),
             BodyFormat::Events(decoder) => decoder.held_bytes(),
-            BodyFormat::Unknown(_) | BodyFormat::LongJson(_) | BodyFormat::Opaque => 0,
+            BodyFormat::Unknown(_)
+            | BodyFormat::LongJson(_)
+            | BodyFormat::BatchOutput(_)
+            | BodyFormat::Opaque => 0,
         };
         held_bytes + self.response.memory_bytes()
     }
@@ -180,6 +204,7 @@ impl MeteredBody {
             ),
             BodyFormat::Json(document) => BodyFormat::LongJson(document.gist()),
             BodyFormat::LongJson(gist) => BodyFormat::LongJson(gist.clone()),
+            BodyFormat::BatchOutput(output) => BodyFormat::BatchOutput(output.clone()),
             BodyFormat::Opaque => BodyFormat::Opaque,
         };
         MeteredBody { format, response, bounds: Bounds::NONE }
@@ -205,6 +230,7 @@ impl MeteredBody {
                 }
             }
             BodyFormat::LongJson(gist) => gist.push(bytes),
+            BodyFormat::BatchOutput(output) => output.push(bytes),
             BodyFormat::Opaque => {}
         }
     }
@@ -232,6 +258,10 @@ impl MeteredBody {
                 if response.document(document.slim.held()).is_err() {
                     response.broken_document(&mut document.gist(), cleanly);
                 }
+            }
+            BodyFormat::BatchOutput(output) => {
+                response.whole = output.finish(&mut response.facts) && cleanly;
+                (response.events, response.parse_errors) = output.lines();
             }
             BodyFormat::LongJson(gist) => {
                 let is_read = gist.is_complete() && response.document(gist.read()).is_ok();

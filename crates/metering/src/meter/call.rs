@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use super::body::{Bounds, MeteredBody};
 use super::decode::ContentDecoder;
 use super::ending::{Ending, Left};
+use super::frames_read::{FramesRead, SessionNames};
 use super::prompt_state::PromptState;
 use super::request::{Representation, RequestReader};
 use super::rules::Rules;
@@ -47,6 +48,8 @@ pub struct Meter {
     pub(super) overloaded: bool,
     pub(super) left: Option<Left>,
     pub(super) caller_idle: bool,
+    /// Frames of its session were not read.
+    pub(super) frames: FramesRead,
     pub(super) ended: Option<Ending>,
 }
 
@@ -59,13 +62,13 @@ impl Meter {
         Meter {
             include_usage: draft.request.include_usage,
             injection: None,
+            request: RequestReader::new(&Representation::default(), draft.target.api),
             draft,
             served: Served::default(),
             rules,
             blind: false,
             treatment: Treatment::Metered,
             assumed: None,
-            request: RequestReader::default(),
             facts: RequestFacts::default(),
             request_ended: false,
             request_bytes: 0,
@@ -77,6 +80,7 @@ impl Meter {
             overloaded: false,
             left: None,
             caller_idle: false,
+            frames: FramesRead::default(),
             ended: None,
         }
     }
@@ -93,13 +97,16 @@ impl Meter {
     #[must_use]
     pub fn treated(mut self, treatment: Treatment) -> Meter {
         self.treatment = treatment;
+        if treatment.is_poll() {
+            self.bounds = Bounds::NONE; // nothing of it is counted
+        }
         self
     }
 
     /// A meter for a call whose request's body is this.
     #[must_use]
     pub fn reading(mut self, representation: &Representation) -> Meter {
-        self.request = RequestReader::new(representation);
+        self.request = RequestReader::new(representation, self.draft.target.api);
         self
     }
 
@@ -140,6 +147,25 @@ impl Meter {
         self.facts = facts;
     }
 
+    /// The request came as a message of a session, of so many bytes, and says this. Its prompt is not kept.
+    pub fn asked(&mut self, facts: RequestFacts, bytes: u64) {
+        (self.facts, self.request_bytes, self.request_ended) = (facts, bytes, true);
+        self.prompt = PromptState::Unseen;
+    }
+
+    /// What a session says of itself.
+    pub fn named(&mut self, names: &SessionNames) {
+        let draft = Arc::make_mut(&mut self.draft);
+        draft.target.model.clone_from(&names.model);
+        draft.ids.session_id.clone_from(&names.id);
+        draft.request.error_type.clone_from(&names.error);
+    }
+
+    /// Some frames of the session could not be read.
+    pub fn frames_read(&mut self, frames: FramesRead) {
+        self.frames = frames;
+    }
+
     /// The head of the response.
     pub fn response_head(&mut self, status: StatusCode, headers: &HeaderMap) {
         if !self.request_ended {
@@ -149,7 +175,13 @@ impl Meter {
         self.decoder = ContentDecoder::new(headers);
         // Whether a stream was asked for may be unknown: then the response's first bytes say what it is.
         let stream = self.facts.stream != Some(false);
-        self.body = MeteredBody::new(self.draft.target.api, status, headers, stream, self.bounds);
+        let api = self.draft.target.api;
+        self.body = if self.treatment == Treatment::PollOutput {
+            MeteredBody::batch_output(api, status)
+        } else {
+            MeteredBody::new(api, status, headers, stream, self.bounds)
+        };
+        self.body.response.facts.results_wanted = self.facts.n.unwrap_or(1);
         self.served = Served::of(headers);
     }
 
@@ -193,6 +225,11 @@ impl Meter {
     pub fn skim(&mut self) {
         self.body = self.body.skimming();
         self.overloaded = true;
+    }
+
+    /// Text of the response may have been left out of what is shown.
+    pub fn left_out(&mut self) {
+        self.body.response.too_long = true;
     }
 
     /// The meter goes to another thread to count: who stays behind reads on for what the response reports,

@@ -4,7 +4,8 @@ use smol_str::SmolStr;
 
 use super::call::Meter;
 use super::read::label;
-use crate::usage::{IncludeUsage, Injection, Outcome, Target, Usage};
+use crate::api::Treatment;
+use crate::usage::{IncludeUsage, Injection, Outcome, Request, Target, Usage};
 
 /// `stream.finish_reasons` holds at most this many.
 const FINISH_REASONS_MAX: usize = 16;
@@ -23,12 +24,16 @@ impl Meter {
         }
         request.error_type =
             stated.error.clone().filter(|class| !class.is_empty()).or(request.error_type.take());
+        self.describe_size(request);
         request.choices = u32::try_from(response.reader.choice_count()).ok().filter(|count| *count > 0);
         self.describe_target(&mut usage.target);
         let ids = &mut usage.ids;
-        ids.response_id.clone_from(&stated.id);
+        ids.response_id = stated.id.clone().or(ids.response_id.take());
         ids.upstream_apim_request_id.clone_from(&self.served.apim_request_id);
         ids.upstream_request_id.clone_from(&self.served.request_id);
+        if self.treatment == Treatment::Elsewhere {
+            ids.session_id.clone_from(&self.served.location_id);
+        }
         let stream = &mut usage.stream;
         stream.outcome = outcome.unwrap_or_default();
         stream.done_seen = stated.done;
@@ -39,6 +44,19 @@ impl Meter {
         stream.parse_errors += u64::from(exceeds);
         stream.finish_reasons = response.reader.finish_reasons();
         stream.finish_reasons.truncate(FINISH_REASONS_MAX);
+    }
+
+    /// Size and quality of what is made: the response names them, else the request.
+    fn describe_size(&self, request: &mut Request) {
+        if !self.draft.target.api.has_size() {
+            return;
+        }
+        let seen = self.body.response.reader.media();
+        let named = |seen: Option<&SmolStr>, asked: Option<&SmolStr>| {
+            seen.cloned().or_else(|| asked.and_then(|asked| label(asked)))
+        };
+        request.size = named(seen.and_then(|seen| seen.size.as_ref()), self.facts.size.as_ref());
+        request.quality = named(seen.and_then(|seen| seen.quality.as_ref()), self.facts.quality.as_ref());
     }
 
     /// How asking for usage went, where it did not go as planned.
@@ -77,16 +95,41 @@ impl Meter {
         !spilled && self.served.deployment.as_ref().is_some_and(|served| !is_asked(served))
     }
 
+    /// The agent that answers: the path names it, else the request, else the response.
+    fn agent(&self) -> Option<SmolStr> {
+        let target = &self.draft.target;
+        if !target.api.may_name_agent() {
+            return target.agent.clone();
+        }
+        let asked = || self.facts.agent.as_deref().and_then(label);
+        target.agent.clone().or_else(asked).or_else(|| self.body.response.facts.agent.clone())
+    }
+
+    /// An agent answers. Its instructions, its tools and what it says to itself are with the service, so neither
+    /// side of the call is all that is billed.
+    pub(super) fn is_of_agent(&self) -> bool {
+        let target = &self.draft.target;
+        let named = || self.facts.agent.is_some() || self.body.response.facts.agent.is_some();
+        target.api.may_name_agent() && (target.agent.is_some() || named())
+    }
+
+    /// The request's `model`, else the one that its path names.
     fn model_requested(&self) -> Option<SmolStr> {
-        self.facts.model.as_deref().and_then(label)
+        let in_body = self.facts.model.as_deref().and_then(label);
+        in_body.or_else(|| self.draft.target.model_requested.clone())
     }
 
     fn describe_target(&self, target: &mut Target) {
         let (stated, served) = (&self.body.response.facts, &self.served);
+        target.agent = self.agent();
         target.model_requested = self.model_requested();
         target.deployment = self.deployment();
-        target.model.clone_from(&stated.model);
+        if stated.model.is_some() {
+            target.model.clone_from(&stated.model); // else it is that of its session, if any
+        }
         target.service_tier.clone_from(&stated.service_tier);
+        target.speed.clone_from(&stated.speed);
+        target.inference_geo.clone_from(&stated.inference_geo);
         target.deployment_served.clone_from(&served.deployment);
         target.spillover_from.clone_from(&served.spillover_from);
         target.region.clone_from(&served.region);

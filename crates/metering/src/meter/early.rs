@@ -18,7 +18,7 @@ impl Meter {
     pub fn early_need(&self, known: impl FnOnce() -> Option<SmolStr>) -> Option<SmolStr> {
         let reported = self.reported().is_some_and(|reported| reported.input.is_some());
         let open = self.ended.is_none() && self.billing(None) == Billing::Answered;
-        if reported || !open || !self.request_ended || !self.is_computed() {
+        if reported || !open || !self.request_ended || !self.is_computed() || self.is_of_agent() {
             return None;
         }
         let model = self.counting_model().or_else(known)?;
@@ -27,6 +27,7 @@ impl Meter {
             PromptState::Early { by, .. } if *by != model => Some(model),
             PromptState::Early { .. }
             | PromptState::NotKept
+            | PromptState::Unseen
             | PromptState::Overloaded
             | PromptState::Counted(_) => None,
         }

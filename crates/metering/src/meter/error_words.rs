@@ -124,7 +124,7 @@ const WORDS: &[(u16, &[&str])] = &[
 ];
 
 /// The status that an error's name stands for: a word that is known, or the number of a status.
-pub(super) fn status_named(name: &str) -> Option<u16> {
+pub(crate) fn status_named(name: &str) -> Option<u16> {
     if let Ok(status) = name.parse::<u16>() {
         return (400..600).contains(&status).then_some(status);
     }

@@ -21,19 +21,23 @@
 //! | `output/` | the tokens of a response by the service's rules |
 //! | `outcome`, `billing`, `error_words` | how the call ended, and whether the service bills it |
 //! | `numbers`, `side` | both numbers, where each comes from, and how good it is |
+//! | `units` | things that are billed otherwise than by tokens |
 //! | `settle`, `describe` | the event |
+//! | `deferred` | work that goes on after the call, and its bill |
 //! | `check` | where the service's number stands beside ours |
-//! | `ending`, `rules` | the words in which the data path tells of a call |
+//! | `ending`, `rules`, `frames_read` | the words in which the data path tells of a call |
 
 mod billing;
 mod body;
 mod call;
 mod check;
 mod decode;
+mod deferred;
 mod describe;
 mod early;
 mod ending;
 mod error_words;
+mod frames_read;
 mod numbers;
 mod outcome;
 mod output;
@@ -46,6 +50,7 @@ mod served;
 mod settle;
 mod side;
 mod skim;
+mod units;
 
 #[cfg(test)]
 mod tests;
@@ -54,10 +59,14 @@ pub use self::body::Bounds;
 pub use self::call::Meter;
 pub use self::check::{Check, Checks, PromptSample};
 pub use self::ending::{Ending, Left};
+pub(crate) use self::error_words::status_named;
+pub use self::frames_read::{FramesRead, SessionNames};
 pub use self::prompt::count_prompt;
 pub use self::prompt_state::PromptNeed;
+pub(crate) use self::read::label;
 pub use self::request::Representation;
 pub use self::rules::Rules;
+pub use self::served::served_fields;
 pub use self::skim::Skim;
 pub use crate::api::Treatment;
 pub use crate::prompt::{BillPart, PromptCount};

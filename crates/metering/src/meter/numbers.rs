@@ -3,6 +3,7 @@
 use super::billing::Billing;
 use super::call::Meter;
 use super::ending::Ending;
+use super::frames_read::FramesRead;
 use super::output::{self, Computed, MeteredExchange};
 use super::prompt_state::PromptState;
 use super::side::{SideNumber, not_billed};
@@ -21,9 +22,10 @@ impl Meter {
         response.facts.reported.as_ref().or(zeros).filter(|_| !self.blind && self.reports())
     }
 
-    /// The reported numbers are the call's own.
+    /// The reported numbers are the event's own.
     pub(super) fn reports(&self) -> bool {
-        matches!(self.treatment, Treatment::Metered | Treatment::ReportedOnly)
+        let own = matches!(self.treatment, Treatment::Metered | Treatment::ReportedOnly);
+        (own && !self.is_deferred()) || self.treatment.is_poll()
     }
 
     pub(super) fn tokens(&self, input: &SideNumber, output: &SideNumber, computed: &Computed) -> Tokens {
@@ -56,30 +58,43 @@ impl Meter {
         let reported = self.reported()?;
         let side = if reported.input_open {
             SideNumber::reported(reported.input?, Quality::LowerBound, vec![Reason::UnknownFields])
+        } else if self.misses_lines() {
+            SideNumber::reported(reported.input?, Quality::LowerBound, vec![Reason::Unreadable])
         } else {
             SideNumber::reported(reported.input?, Quality::Exact, vec![])
         };
-        Some(side.doubted(reported.input_differs))
+        let is_sum = self.body.response.facts.is_sum();
+        Some(side.summed(is_sum).doubted(reported.input_differs))
     }
 
-    /// Rules of prompt and response are known.
+    /// Rules of prompt and response are known. Of work that goes on after the call only the service tells the cost; a
+    /// stream may still come to its end.
     pub(super) fn is_computed(&self) -> bool {
-        self.draft.target.api.rules().is_some() && self.treatment == Treatment::Metered
+        let goes_on = self.is_deferred() && (self.ended.is_some() || !self.body.is_stream());
+        let metered = self.treatment == Treatment::Metered && !goes_on;
+        metered && self.draft.target.api.rules().is_some()
     }
 
     /// Our number of the prompt where the service says nothing.
     pub(super) fn own_input(&self, ending: Option<Ending>) -> SideNumber {
+        if let Some(side) = self.of_work() {
+            return side;
+        }
         let billing = self.billing(ending);
-        if let Some(side) = not_billed(billing) {
+        if let Some(side) = self.not_billed(billing) {
             return side;
         }
         if billing == Billing::Unmetered {
             return SideNumber::unknown(vec![Reason::Unmetered]);
         }
         if !self.is_computed() {
-            return self.not_reported();
+            return self.not_reported(ending);
+        }
+        if self.is_of_agent() {
+            return SideNumber::unknown(vec![Reason::ServerState]);
         }
         match &self.prompt {
+            PromptState::Unseen => self.unseen_input(ending, billing),
             PromptState::NotKept => SideNumber::unknown(vec![Reason::PromptNotKept]),
             PromptState::Overloaded => SideNumber::unknown(vec![Reason::MeterOverload]),
             PromptState::Counted(count) => self.counted_input(count, billing),
@@ -100,14 +115,52 @@ impl Meter {
         }
     }
 
+    /// A call that the service does not charge for, or whose responses it charges for one by one.
+    fn not_billed(&self, billing: Billing) -> Option<SideNumber> {
+        let mut side = not_billed(billing)?;
+        if billing == Billing::PerResponse && self.frames != FramesRead::All {
+            if self.frames == FramesRead::NotTheServices {
+                return Some(SideNumber::unknown(vec![Reason::Unreadable])); // there may have been responses
+            }
+            side.reasons.push(Reason::Unreadable);
+        }
+        Some(side)
+    }
+
+    /// The prompt of a response in a session, which only the service can tell.
+    fn unseen_input(&self, ending: Option<Ending>, billing: Billing) -> SideNumber {
+        let why = match billing {
+            Billing::Answered => self.not_reported(ending).reasons,
+            _ => vec![Reason::BillingUncertain],
+        };
+        let kept_there = self.facts.server_state.then_some(Reason::ServerState);
+        SideNumber::unknown(why.into_iter().chain(kept_there).collect())
+    }
+
+    /// Why a response in a session has no number, unless the service has settled it.
+    fn cut_in_session(&self, ending: Option<Ending>) -> Option<Vec<Reason>> {
+        let is_cut = matches!(self.prompt, PromptState::Unseen) && !self.body.response.whole;
+        let ending = match ending {
+            _ if !is_cut => return None,
+            _ if self.frames != FramesRead::All => return Some(vec![Reason::Unreadable]),
+            Some(ending) => ending,
+            None => return Some(vec![]), // it runs
+        };
+        Some(Reason::cut_by(self.outcome(ending)).into_iter().collect())
+    }
+
     /// A side that only the service could have told of, and did not.
-    fn not_reported(&self) -> SideNumber {
-        let by_time = self.draft.target.api.may_be_billed_by_time();
+    pub(super) fn not_reported(&self, ending: Option<Ending>) -> SideNumber {
+        if let Some(reasons) = self.cut_in_session(ending) {
+            return SideNumber::unknown(reasons);
+        }
         SideNumber::unknown(match () {
+            () if self.treatment == Treatment::Elsewhere => vec![Reason::UsageElsewhere],
             // Where nothing could be known.
             () if !self.reports() => vec![Reason::Unmetered],
             // It told of something else.
-            () if by_time && self.body.response.facts.charged.is_timed() => vec![],
+            () if self.body.response.facts.charged.is_told_in_units() => vec![],
+            () if self.video_ms().is_some() => vec![],
             () => vec![Reason::NoUsage],
         })
     }
@@ -144,6 +197,7 @@ impl Meter {
     /// Why some of the response was not read, though it may have come.
     fn missed(&self) -> Option<Reason> {
         match () {
+            () if self.frames == FramesRead::NotTheServices => Some(Reason::Unreadable),
             () if self.overloaded => Some(Reason::MeterOverload),
             () if self.decoder.is_bad() => Some(Reason::Encoding),
             () if self.body.response.too_long => Some(Reason::TooLong),
@@ -162,8 +216,13 @@ impl Meter {
         // A count that came while text was still coming is a running total.
         let partial = cut && !self.body.response.facts.reported_last;
         let quality = if partial { Quality::LowerBound } else { Quality::Exact };
-        let side = SideNumber::reported(reported.output?, quality, cut_by.filter(|_| partial).collect());
-        Some(side.doubted(reported.output_differs))
+        let side = if self.misses_lines() {
+            SideNumber::reported(reported.output?, Quality::LowerBound, vec![Reason::Unreadable])
+        } else {
+            SideNumber::reported(reported.output?, quality, cut_by.filter(|_| partial).collect())
+        };
+        let is_sum = self.body.response.facts.is_sum();
+        Some(side.summed(is_sum).doubted(reported.output_differs))
     }
 
     /// Our number of the response where the service says nothing.
@@ -174,9 +233,12 @@ impl Meter {
         computed: &Computed,
     ) -> SideNumber {
         let api = self.draft.target.api;
+        if let Some(side) = self.of_work() {
+            return side;
+        }
         let (cut, cut_by) = self.cut(outcome);
         let billing = self.billing(ending);
-        if let Some(side) = not_billed(billing) {
+        if let Some(side) = self.not_billed(billing) {
             return side;
         }
         match billing {
@@ -192,7 +254,7 @@ impl Meter {
             return SideNumber::unknown(vec![Reason::Unmetered]);
         }
         if !self.is_computed() {
-            return self.not_reported();
+            return self.not_reported(ending);
         }
         let mut reasons = computed.reasons.clone();
         let guessed = reasons.contains(&Reason::UnknownModel) || reasons.contains(&Reason::ModelAssumed);
@@ -246,6 +308,9 @@ impl Meter {
         let mut computed = output::count(rules, &response.reader, exchange);
         if self.is_model_assumed() {
             computed.because(Reason::ModelAssumed);
+        }
+        if self.is_of_agent() {
+            computed.because(Reason::HostedTool);
         }
         if response.parse_errors > 0 {
             computed.because(Reason::Unreadable);

@@ -53,6 +53,7 @@ impl Meter {
     pub(super) fn billing(&self, ending: Option<Ending>) -> Billing {
         let billing = match (self.status, ending) {
             _ if self.treatment == Treatment::Free => return Billing::Nothing,
+            _ if self.treatment == Treatment::PerResponse => return Billing::PerResponse,
             (_, Some(Ending::Rejected)) => return Billing::Nothing,
             (Some(status), _) => Billing::of_status(status.as_u16()),
             // It runs, and what it will be is not known yet.
@@ -63,7 +64,7 @@ impl Meter {
         };
         match billing {
             Billing::Answered => self.failed().unwrap_or(billing),
-            Billing::Unmetered => billing,
+            Billing::Unmetered | Billing::PerResponse => billing,
             _ if self.has_asked_nothing() => Billing::Nothing,
             _ => billing,
         }
@@ -75,7 +76,9 @@ impl Meter {
     fn failed(&self) -> Option<Billing> {
         let response = &self.body.response;
         let class = response.facts.error.as_deref()?;
-        let answered = response.reader.has_said() || self.reported().is_some() || self.has_missed();
+        let settled = self.draft.target.api.is_of_frames();
+        let answered =
+            settled || response.reader.has_said() || self.reported().is_some() || self.has_missed();
         let named = response.facts.error_status.or_else(|| status_named(class));
         (!answered).then(|| Billing::of_status(named.unwrap_or(STATUS_UNNAMED)))
     }

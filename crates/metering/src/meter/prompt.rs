@@ -17,7 +17,7 @@ impl Meter {
     pub fn prompt_need(&self) -> PromptNeed {
         let settled = !matches!(self.prompt, PromptState::Waiting | PromptState::Early { .. });
         let reported = self.reported().is_some_and(|reported| reported.input.is_some());
-        if settled || reported || !self.is_computed() {
+        if settled || reported || !self.is_computed() || self.is_of_agent() {
             return PromptNeed::No;
         }
         if !self.request_ended {
@@ -26,7 +26,9 @@ impl Meter {
         let count =
             |model: Option<SmolStr>| model.map_or(PromptNeed::No, |model| PromptNeed::Count { model });
         match self.billing(self.ended) {
-            Billing::Nothing | Billing::MostLikelyNothing | Billing::Unmetered => PromptNeed::No,
+            Billing::Nothing | Billing::MostLikelyNothing | Billing::Unmetered | Billing::PerResponse => {
+                PromptNeed::No
+            }
             Billing::PerhapsPrompt | Billing::PerhapsBoth => count(self.counting_model()),
             Billing::Answered if self.ended.is_some() => count(self.counting_model()),
             Billing::Answered
@@ -81,7 +83,7 @@ impl Meter {
     pub fn prompt_sample(&self) -> Option<PromptSample> {
         let reported = self.reported()?.input?;
         let answered = self.status.is_some_and(|status| status.is_success());
-        let known = self.body.response.facts.rules.is_some() && self.is_computed();
+        let known = self.body.response.facts.rules.is_some() && self.is_computed() && !self.is_of_agent();
         let waiting =
             matches!(self.prompt, PromptState::Waiting | PromptState::Early { .. }) && self.request_ended;
         (answered && known && waiting).then(|| PromptSample { target: self.target(), reported })

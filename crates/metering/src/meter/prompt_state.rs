@@ -23,6 +23,8 @@ pub enum PromptNeed {
 pub(super) enum PromptState {
     Waiting,
     NotKept,
+    /// It came as a message of a session, and messages are not kept.
+    Unseen,
     /// There was no time to count it.
     Overloaded,
     /// Counted by this model's rules, for as long as the call is open.

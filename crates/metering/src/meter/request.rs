@@ -9,9 +9,11 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use smol_str::SmolStr;
 
 use super::decode::{Codings, ContentDecoder};
-use crate::chunk::{FormFacts, FormScan, RequestFacts, RequestScan, form_boundary};
+use crate::api::Api;
+use crate::chunk::{FormFacts, FormScan, RequestFacts, RequestScan, SIZE_CHARS_MAX, form_boundary};
 use crate::prompt::PromptCount;
 use crate::usage::Reason;
 
@@ -52,9 +54,9 @@ impl Representation {
         !self.codings.is_plain()
     }
 
-    /// Finds what a whole body says. Heavy: never on the data path.
-    pub fn facts(&self, body: &[Bytes]) -> RequestFacts {
-        let mut reader = RequestReader::new(self);
+    /// Finds what a whole body of a call to this API says. Heavy: never on the data path.
+    pub fn facts(&self, body: &[Bytes], api: Api) -> RequestFacts {
+        let mut reader = RequestReader::new(self, api);
         reader.left_bytes = usize::MAX;
         body.iter().for_each(|piece| reader.push(piece));
         reader.facts(true)
@@ -111,17 +113,12 @@ enum Scan {
     Form(Box<FormScan>),
 }
 
-impl Default for RequestReader {
-    fn default() -> RequestReader {
-        RequestReader::new(&Representation::default())
-    }
-}
-
 impl RequestReader {
-    pub(super) fn new(representation: &Representation) -> RequestReader {
+    pub(super) fn new(representation: &Representation, api: Api) -> RequestReader {
         let coded = representation.is_coded();
         RequestReader {
             scan: match &representation.content {
+                Content::Json if api.is_heard() => Scan::Json(RequestScan::counting_characters()),
                 Content::Json => Scan::Json(RequestScan::default()),
                 Content::Form(boundary) => Scan::Form(Box::new(FormScan::new(boundary))),
             },
@@ -190,10 +187,13 @@ fn facts_of_form(form: FormFacts) -> RequestFacts {
         Some(_) => None,
         None => form.complete.then_some(false),
     };
+    let short = |text: &SmolStr| text.len() <= SIZE_CHARS_MAX;
     RequestFacts {
         model: form.model,
         stream,
         n: form.n.and_then(|digits| digits.parse().ok()),
+        size: form.size.filter(short),
+        quality: form.quality.filter(short),
         complete: form.complete,
         ..RequestFacts::default()
     }
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn read(representation: &Representation, pieces: &[&[u8]]) -> (RequestFacts, bool) {
-        let mut reader = RequestReader::new(representation);
+        let mut reader = RequestReader::new(representation, Api::ChatCompletions);
         pieces.iter().for_each(|piece| reader.push(piece));
         (reader.facts(true), reader.is_unread())
     }
@@ -247,7 +247,7 @@ mod tests {
                 assert_eq!(read(&representation, &pieces), plain, "{codings} in pieces of {size}");
             }
             let pieces: Vec<Bytes> = coded.chunks(5).map(Bytes::copy_from_slice).collect();
-            assert_eq!(representation.facts(&pieces), plain.0, "{codings}");
+            assert_eq!(representation.facts(&pieces, Api::ChatCompletions), plain.0, "{codings}");
             assert_eq!(representation.decoded(&pieces).unwrap().concat(), body, "{codings}");
         }
     }
@@ -287,7 +287,7 @@ mod tests {
                     assert!(unread, "{codings}");
                     assert_eq!((facts.model.as_deref(), facts.stream), (found, None), "{codings}");
                 }
-                let facts = representation.facts(&[Bytes::from(coded)]);
+                let facts = representation.facts(&[Bytes::from(coded)], Api::ChatCompletions);
                 assert_eq!((facts.model.as_deref(), facts.stream), (Some("gpt-5"), Some(true)), "{codings}");
             }
         }
@@ -298,7 +298,7 @@ mod tests {
         let zeros = vec![b' '; 200 << 20];
         let (once, twice) = (gzip(&zeros), gzip(&gzip(&zeros)));
         for (codings, coded) in [("gzip", &once), ("gzip, gzip", &twice)] {
-            let mut reader = RequestReader::new(&json(codings));
+            let mut reader = RequestReader::new(&json(codings), Api::ChatCompletions);
             coded.chunks(64 << 10).for_each(|piece| reader.push(piece));
             assert!(reader.is_unread() && reader.decoder.is_none(), "{codings}");
             let reasons = json(codings).decoded(&[Bytes::copy_from_slice(coded)]).unwrap_err().reasons;
@@ -322,11 +322,19 @@ mod tests {
         let of = |stream: &str| {
             let body = format!(
                 "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n\u{1}\r\n--b\r\n\
-                 Content-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n{stream}--b--\r\n"
+                 Content-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n{stream}--b\r\n\
+                 Content-Disposition: form-data; name=\"size\"\r\n\r\n1024x1024\r\n--b\r\n\
+                 Content-Disposition: form-data; name=\"quality\"\r\n\r\n{long}\r\n--b--\r\n",
+                long = "x".repeat(33),
             );
             let form = representation("multipart/form-data; boundary=b", "");
             let facts = read(&form, &[body.as_bytes()]).0;
             assert_eq!((facts.model.as_deref(), facts.complete), (Some("whisper"), true));
+            assert_eq!(
+                (facts.size.as_deref(), facts.quality.as_deref()),
+                (Some("1024x1024"), None),
+                "one is too long"
+            );
             let coded = representation("multipart/form-data; boundary=b", "gzip");
             assert_eq!(read(&coded, &[&gzip(body.as_bytes())]).0, facts);
             facts.stream
@@ -348,7 +356,7 @@ mod tests {
                 let pieces: Vec<&[u8]> = bytes.chunks(size).collect();
                 let (facts, unread) = read(&representation, &pieces);
                 let whole: Vec<Bytes> = pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect();
-                prop_assert!(unread || facts == representation.facts(&whole));
+                prop_assert!(unread || facts == representation.facts(&whole, Api::ChatCompletions));
                 let _ = representation.decoded(&whole);
             }
         }

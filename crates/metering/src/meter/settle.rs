@@ -20,16 +20,22 @@ impl Meter {
     pub fn progress(&self) -> (Progress, Checks) {
         let (usage, checks) = self.assess(None);
         let progress = Progress {
+            agent: usage.target.agent,
             deployment: usage.target.deployment,
             model_requested: usage.target.model_requested,
             model: usage.target.model,
+            service_tier: usage.target.service_tier,
+            speed: usage.target.speed,
+            inference_geo: usage.target.inference_geo,
             response_id: usage.ids.response_id,
+            session_id: usage.ids.session_id,
             request: usage.request,
             tokens: usage.tokens,
             tools: usage.tools,
             units: usage.units,
             accounting: usage.accounting,
             stream: usage.stream,
+            deferral: self.deferral(),
         };
         (progress, checks)
     }
@@ -68,6 +74,7 @@ impl Meter {
         }
         let accounting = &mut usage.accounting;
         accounting.rules = SmolStr::new_static(RULES);
+        accounting.deferred = self.treatment.is_poll();
         accounting.drained = self.left.is_some_and(|left| left.drained);
         let answered = self.status.is_some_and(|status| status.is_success())
             && self.billing(ending) == Billing::Answered;
@@ -89,10 +96,9 @@ impl Meter {
             self.rules_model().filter(|_| counted).map(|model| SmolStr::new_static(model.encoding.as_str()));
         usage.tokens = self.tokens(&input, &output, &computed);
         if !self.blind && self.reports() {
-            let response = &self.body.response;
-            usage.tools = response.facts.charged.tools();
-            usage.units = response.facts.charged.units(response.is_whole_success());
+            usage.tools = self.body.response.facts.charged.tools();
         }
+        usage.units = self.units(ending);
         if let Some(reported) = self.reported() {
             usage.accounting.reported_input = reported.input;
             usage.accounting.reported_output = reported.output;

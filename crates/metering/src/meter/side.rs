@@ -35,6 +35,15 @@ impl SideNumber {
         self
     }
 
+    /// It is the sum of several usages, each of which may have been meant for all of the call.
+    pub(super) fn summed(mut self, is_sum: bool) -> SideNumber {
+        if is_sum {
+            self.quality = Quality::Estimated;
+            self.reasons.push(Reason::SeveralUsages);
+        }
+        self
+    }
+
     pub(super) fn unknown(reasons: Vec<Reason>) -> SideNumber {
         SideNumber { reasons, ..SideNumber::default() }
     }
@@ -54,6 +63,9 @@ impl SideNumber {
 pub(super) fn not_billed(billing: Billing) -> Option<SideNumber> {
     match billing {
         Billing::Nothing => Some(SideNumber::computed(Some(0), Quality::Exact, vec![Reason::NotBilled])),
+        Billing::PerResponse => {
+            Some(SideNumber::computed(Some(0), Quality::Exact, vec![Reason::BilledPerResponse]))
+        }
         Billing::MostLikelyNothing => {
             Some(SideNumber::computed(Some(0), Quality::Estimated, vec![Reason::NotBilled]))
         }

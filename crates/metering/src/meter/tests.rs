@@ -1,14 +1,18 @@
 //! The meter against exchanges of our own: every ending, shape, coding and split.
 
+mod agents;
 mod answers;
 mod cases;
 mod charged;
 pub(super) mod codings;
+mod deferred;
 mod early;
 mod fast_way;
 mod labels;
 mod logprobs;
 mod long;
+mod media;
+mod messages;
 mod plain;
 mod responses;
 

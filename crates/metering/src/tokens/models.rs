@@ -46,6 +46,7 @@ const UNCOUNTED: &[(&str, &str)] = &[
     ("whisper", "it writes down speech and is billed by the minute"),
     ("gpt-transcribe", "its vocabulary is not published"),
     ("tts-", "it speaks and is billed by the character"),
+    ("claude", "Anthropic does not publish it; only the service can count"),
     ("omni-moderation", "it is not billed"),
     ("text-moderation", "it is not billed"),
     ("model-router", "it passes calls on: its answers name the model that counts"),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{Accounting, Reporter, Target};
-use super::tokens::TokenTotals;
+use super::tokens::{TokenTotals, Units};
 use crate::caller::Caller;
 
 /// Totals of the rows since the boot's previous control event, and the state of its calls.
@@ -23,6 +23,9 @@ pub struct Control {
     pub events: u64,
     /// Their tokens; `null` counts as 0.
     pub tokens: TokenTotals,
+    /// Their units; absent is 0.
+    #[serde(default, skip_serializing_if = "Units::is_empty")]
+    pub units: Units,
     /// Calls since boot.
     pub accepted: u64,
     /// Of these: with a usage event.
@@ -33,6 +36,9 @@ pub struct Control {
     pub summed: u64,
     /// Events that the broker refused for good, since boot.
     pub refused: u64,
+    /// Announced work whose bill never came and is waited for no longer, since the boot's previous control event.
+    #[serde(default)]
+    pub deferred_expired: u64,
     /// The ledger could not store every event.
     pub degraded: bool,
     /// The boot's last control event.
@@ -53,6 +59,9 @@ pub struct Summary {
     pub calls: u64,
     /// Their tokens; `null` counts as 0.
     pub tokens: TokenTotals,
+    /// Their units; absent: none was known.
+    #[serde(default, skip_serializing_if = "Units::is_empty")]
+    pub units: Units,
     /// How the sums are known.
     pub accounting: Accounting,
     /// When they were made.

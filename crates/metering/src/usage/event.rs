@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use uuid::Uuid;
 
+use super::deferred::Deferral;
 use super::reason::Reason;
 use super::tokens::{Tokens, ToolTokens, Units};
 use super::vocabulary::{IncludeUsage, Injection, Outcome, Quality, Side, Source};
@@ -13,9 +14,6 @@ use crate::caller::Caller;
 
 /// Version of the event's `data`: MAJOR.MINOR, raised by a minor when a field is added.
 pub const SCHEMA_VERSION: &str = "1.1";
-
-/// `target.provider`: the OpenTelemetry `gen_ai.provider.name` of Azure OpenAI.
-pub const PROVIDER: &str = "azure.ai.openai";
 
 /// The `data` of one usage event: one call to the service, who made it and what it used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,9 +58,18 @@ pub struct Target {
     pub operation: Option<SmolStr>,
     /// Name of the upstream, or its host where it has no name.
     pub resource: SmolStr,
+    /// The Foundry project in the path, behind `api/projects`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<SmolStr>,
+    /// The Foundry agent that answers: the path names it, else the request, else the response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<SmolStr>,
     /// The deployment in the path, or the request's `model` where the path has none; in the service's own
     /// spelling, if that differs in case alone.
     pub deployment: Option<SmolStr>,
+    /// `x-apim-foundry-deployment`: the deployment that the gateway says it chose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_deployment: Option<SmolStr>,
     /// `x-ms-deployment-name`: the deployment that served the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deployment_served: Option<SmolStr>,
@@ -72,6 +79,12 @@ pub struct Target {
     /// The tier that the response names: it prices the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<SmolStr>,
+    /// The speed that the response names: it prices the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speed: Option<SmolStr>,
+    /// Where the response says that the model ran: it prices the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inference_geo: Option<SmolStr>,
     /// The model that the response names.
     pub model: Option<SmolStr>,
     /// The model that the request names.
@@ -98,6 +111,12 @@ pub struct Request {
     /// Choices in the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub choices: Option<u32>,
+    /// The size of an image or a video, which prices what has no tokens: the response names it, else the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<SmolStr>,
+    /// The quality of an image or a video, as `size`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<SmolStr>,
     /// Who asked for usage in the stream.
     pub include_usage: IncludeUsage,
     /// How asking for usage went, where it did not go as planned.
@@ -131,6 +150,10 @@ pub struct Accounting {
     /// The response was read on after its caller had left (`--on-client-disconnect drain`).
     #[serde(default, skip_serializing_if = "is_false")]
     pub drained: bool,
+    /// This is the bill of a call that another event announced. Other ledgers may have seen the same bill: readers
+    /// keep the first of a resource and a response's id.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub deferred: bool,
     /// Our number, where it was computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub computed_input: Option<u64>,
@@ -198,6 +221,9 @@ pub struct Ids {
     /// The response's `id`, such as `chatcmpl-...`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_id: Option<SmolStr>,
+    /// The id of a realtime session, `sess_...`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SmolStr>,
     /// `traceparent` of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<SmolStr>,
@@ -216,14 +242,24 @@ pub struct Reporter {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)] // what an older version did not store is not known
 pub struct Progress {
+    /// As in [`Target::agent`]: without one in the path it is known from the bodies.
+    pub agent: Option<SmolStr>,
     /// As in [`Target::deployment`]: without one in the path it is known from the request's body.
     pub deployment: Option<SmolStr>,
     /// As in [`Target::model_requested`].
     pub model_requested: Option<SmolStr>,
     /// As in [`Target::model`].
     pub model: Option<SmolStr>,
+    /// As in [`Target::service_tier`].
+    pub service_tier: Option<SmolStr>,
+    /// As in [`Target::speed`].
+    pub speed: Option<SmolStr>,
+    /// As in [`Target::inference_geo`].
+    pub inference_geo: Option<SmolStr>,
     /// As in [`Ids::response_id`].
     pub response_id: Option<SmolStr>,
+    /// As in [`Ids::session_id`].
+    pub session_id: Option<SmolStr>,
     /// The request, as far as it is known by now.
     pub request: Request,
     /// The numbers so far.
@@ -236,6 +272,9 @@ pub struct Progress {
     pub accounting: Accounting,
     /// The response so far.
     pub stream: Stream,
+    /// The work that goes on after the call, if the response tells of some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deferral: Option<Deferral>,
 }
 
 impl Usage {
@@ -243,10 +282,11 @@ impl Usage {
     /// Provider and operation follow from what the target's API is.
     pub fn draft(caller: Caller, target: Target) -> Usage {
         let operation = target.api.operation().map(SmolStr::new_static);
+        let provider = SmolStr::new_static(target.api.provider());
         Usage {
             schema_version: SmolStr::new_static(SCHEMA_VERSION),
             caller,
-            target: Target { provider: SmolStr::new_static(PROVIDER), operation, ..target },
+            target: Target { provider, operation, ..target },
             request: Request::default(),
             tokens: Tokens::default(),
             tools: Vec::new(),
@@ -262,15 +302,32 @@ impl Usage {
         }
     }
 
+    /// Makes it the draft of a session: each of its responses has an event of its own, and the session costs nothing
+    /// beside them, however it ends.
+    pub fn bill_per_response(&mut self) {
+        (self.tokens.input, self.tokens.output) = (Some(0), Some(0));
+        let accounting = &mut self.accounting;
+        (accounting.input_source, accounting.output_source) = (Source::Computed, Source::Computed);
+        (accounting.input_quality, accounting.output_quality) = (Quality::Exact, Quality::Exact);
+        (accounting.computed_input, accounting.computed_output) = (Some(0), Some(0));
+        accounting.add_reason(Side::Input, Reason::BilledPerResponse);
+        accounting.add_reason(Side::Output, Reason::BilledPerResponse);
+    }
+
     /// The event of a call whose process died: the draft made when it began, brought up to its
     /// last checkpoint. Its duration is not known.
     #[must_use]
     pub fn crashed(mut self, progress: Option<Progress>) -> Usage {
         if let Some(progress) = progress {
+            self.target.agent = progress.agent.or(self.target.agent);
             self.target.deployment = progress.deployment.or(self.target.deployment);
             self.target.model_requested = progress.model_requested;
             self.target.model = progress.model;
+            self.target.service_tier = progress.service_tier;
+            self.target.speed = progress.speed;
+            self.target.inference_geo = progress.inference_geo;
             self.ids.response_id = progress.response_id;
+            self.ids.session_id = progress.session_id.or(self.ids.session_id);
             self.request = progress.request;
             self.tokens = progress.tokens;
             self.tools = progress.tools;
@@ -280,10 +337,14 @@ impl Usage {
         }
         self.stream.outcome = Outcome::Crashed;
         let accounting = &mut self.accounting;
+        if accounting.reasons.iter().any(|reason| Reason::BilledPerResponse.is_in(reason)) {
+            return self; // its numbers are final from the beginning
+        }
         if accounting.output_source == Source::Computed {
             accounting.output_quality = Quality::LowerBound;
         }
-        if accounting.output_source != Source::Reported {
+        // A reported number may be a running total.
+        if accounting.output_source != Source::Reported || accounting.output_quality == Quality::LowerBound {
             accounting.add_reason(Side::Output, Reason::Crashed);
         }
         if accounting.input_source == Source::Unknown {

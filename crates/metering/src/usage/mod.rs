@@ -13,12 +13,14 @@
 //! | `tokens` | the numbers to charge by |
 //! | `vocabulary` | the words of events: outcomes, sources, qualities, and others |
 //! | `reason` | the words that say why a number is not exact |
+//! | `deferred` | work that goes on after its call, and whose bill follows |
 //! | `control` | the data of control events and summaries |
 //! | `envelope` | CloudEvents 1.0, around the data of any event |
 //! | `stored` | reading an event again, as it was stored or published |
 //! | `schema` | the JSON Schema of all of it |
 
 mod control;
+mod deferred;
 mod envelope;
 mod event;
 mod reason;
@@ -27,15 +29,15 @@ mod stored;
 mod tokens;
 mod vocabulary;
 
-pub use crate::api::Api;
+pub use crate::api::{Api, DeferredKind};
 pub use control::{Control, Summary, SummaryPeriod};
+pub use deferred::{Beginner, BillSeen, Deferral, DeferredId};
 pub use envelope::{CloudEvent, EventType, SPEC_VERSION};
 pub use event::{
-    Accounting, Ids, PROVIDER, Progress, Reporter, Request, SCHEMA_VERSION, Settled, Stream, Target, Timing,
-    Usage,
+    Accounting, Ids, Progress, Reporter, Request, SCHEMA_VERSION, Settled, Stream, Target, Timing, Usage,
 };
 pub use reason::Reason;
 pub use schema::SCHEMA;
 pub use stored::{StoredAccounting, StoredCaller, StoredData, StoredEvent, StoredTarget, StoredUsage};
-pub use tokens::{TokenClass, TokenTotals, Tokens, ToolTokens, Units};
+pub use tokens::{TokenClass, TokenTotals, Tokens, ToolTokens, Unit, Units};
 pub use vocabulary::{IncludeUsage, Injection, Outcome, Quality, RuleClass, Side, Source};

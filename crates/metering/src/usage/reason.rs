@@ -40,6 +40,14 @@ pub enum Reason {
     Unmetered,
     /// The service reports the usage of such calls, and it did not.
     NoUsage,
+    /// The work goes on after the call: its bill comes later, in an event of its own.
+    Deferred,
+    /// Each response of the session has an event of its own.
+    BilledPerResponse,
+    /// The call only opens a way that does not lead through the sidecar; what is used there is seen by the service alone.
+    UsageElsewhere,
+    /// The response reports usage more than once, and the numbers are added up.
+    SeveralUsages,
     /// The numbers that the service reports contradict each other.
     TotalDiffers,
     /// The service divided its numbers by the calls in the response, as it did for some months.

@@ -18,7 +18,7 @@ mod tests {
     use strum::VariantArray;
 
     use super::SCHEMA;
-    use crate::caller::{Caller, Trust};
+    use crate::caller::{Caller, TAGS_MAX, Trust};
     use crate::usage::*;
 
     fn part<'a>(schema: &'a Value, schema_root: &'a Value) -> &'a Value {
@@ -51,7 +51,8 @@ mod tests {
     }
 
     fn caller() -> Caller {
-        Caller { conflict: true, entra_app_id: Some("a".into()), ..Caller::unattributed(Trust::None) }
+        let tags = BTreeMap::from([("user".into(), "a".into())]);
+        Caller { conflict: true, entra_app_id: Some("a".into()), tags, ..Caller::unattributed(Trust::None) }
     }
 
     fn text() -> Option<SmolStr> {
@@ -60,14 +61,19 @@ mod tests {
 
     fn target() -> Target {
         Target {
-            provider: PROVIDER.into(),
+            provider: "azure.ai.openai".into(),
             api: Api::ChatCompletions,
             operation: text(),
             resource: "r".into(),
+            project: text(),
+            agent: text(),
             deployment: text(),
+            gateway_deployment: text(),
             deployment_served: text(),
             spillover_from: text(),
             service_tier: text(),
+            speed: text(),
+            inference_geo: text(),
             model: text(),
             model_requested: text(),
             region: text(),
@@ -80,6 +86,7 @@ mod tests {
             rules: "1".into(),
             tokenizer: text(),
             drained: true,
+            deferred: true,
             computed_input: Some(1),
             computed_output: Some(1),
             reported_input: Some(1),
@@ -101,6 +108,19 @@ mod tests {
             input_cached: Some(1),
             output_text: Some(1),
             output_image: Some(1),
+        }
+    }
+
+    fn units() -> Units {
+        Units {
+            audio_ms: Some(1),
+            video_ms: Some(1),
+            images: Some(1),
+            characters: Some(1),
+            pages: Some(1),
+            search_units: Some(1),
+            web_searches: Some(1),
+            web_fetches: Some(1),
         }
     }
 
@@ -178,6 +198,7 @@ mod tests {
         usage.accounting = accounting();
         usage.request.error_type = text();
         (usage.request.choices, usage.request.attempt) = (Some(1), Some(1));
+        (usage.request.size, usage.request.quality) = (text(), text());
         usage.request.injection = Some(Injection::Refused);
         usage.tokens = Tokens {
             input: Some(1),
@@ -201,13 +222,7 @@ mod tests {
             other: BTreeMap::from([("details.new".to_owned(), 1)]),
         };
         usage.tools.push(tool());
-        usage.units = Units {
-            audio_ms: Some(1),
-            images: Some(1),
-            pages: Some(1),
-            search_units: Some(1),
-            web_searches: Some(1),
-        };
+        usage.units = units();
         usage.stream.finish_reasons.push("stop".into());
         usage.timing = Timing {
             started_at: Some(Timestamp::UNIX_EPOCH),
@@ -221,6 +236,7 @@ mod tests {
             upstream_apim_request_id: text(),
             upstream_request_id: text(),
             response_id: text(),
+            session_id: text(),
             traceparent: text(),
         };
         let period = SummaryPeriod { from: "f".to_owned(), to: "t".to_owned() };
@@ -230,6 +246,7 @@ mod tests {
             target: target(),
             calls: 1,
             tokens: TokenTotals::default(),
+            units: units(),
             accounting: accounting(),
             period,
             reporter: Reporter::default(),
@@ -237,7 +254,7 @@ mod tests {
         for (event, name) in [
             (event(EventType::Usage, usage), "usage"),
             (event(EventType::Summary, summary), "summary"),
-            (event(EventType::Control, Control::default()), "control"),
+            (event(EventType::Control, Control { units: units(), ..Control::default() }), "control"),
         ] {
             same_fields("event", &event, &root, &root, false);
             same_fields(name, &event["data"], &root["$defs"][name], &root, true);
@@ -261,6 +278,8 @@ mod tests {
         has(&format!("{usage}/request/properties/include_usage"), words::<IncludeUsage>());
         has(&format!("{usage}/request/properties/injection"), words::<Injection>());
         has(&format!("{usage}/stream/properties/outcome"), words::<Outcome>());
+        let tags = root.pointer("/$defs/caller/properties/tags/description").unwrap();
+        assert!(tags.as_str().unwrap().starts_with(&format!("At most {TAGS_MAX} ")), "{tags}");
         // Reasons are added in minor versions, so the schema names but one, as an example.
         let reasons = &root["$defs"]["accounting"]["properties"]["reasons"];
         let example = format!("`{}`", Reason::ClientDisconnect.of(Side::Output));

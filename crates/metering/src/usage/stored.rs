@@ -10,12 +10,14 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
+use strum::VariantArray;
 
 use super::control::Control;
 use super::envelope::EventType;
 use super::event::{Ids, Reporter};
-use super::tokens::Tokens;
+use super::tokens::{Tokens, Units};
 use super::vocabulary::{Outcome, Quality};
+use crate::api::Api;
 
 /// The envelope of a stored event; its data is read by [`StoredEvent::data`].
 #[derive(Debug, Deserialize)]
@@ -65,6 +67,9 @@ pub struct StoredUsage {
     pub target: StoredTarget,
     /// The numbers to charge by.
     pub tokens: Tokens,
+    /// Things that are billed otherwise than by tokens.
+    #[serde(default)]
+    pub units: Units,
     /// How they are known.
     pub accounting: StoredAccounting,
     /// Identifiers that join the event to other logs.
@@ -90,6 +95,12 @@ pub struct StoredCaller {
 /// As in [`Target`](super::Target).
 #[derive(Debug, Deserialize)]
 pub struct StoredTarget {
+    /// The API, which a later version may have more of.
+    #[serde(default)]
+    pub api: SmolStr,
+    /// The upstream.
+    #[serde(default)]
+    pub resource: SmolStr,
     /// The deployment.
     pub deployment: Option<SmolStr>,
     /// The model that the response names.
@@ -109,6 +120,9 @@ pub struct StoredAccounting {
     pub reported_input: Option<u64>,
     /// The service's number, where it was reported.
     pub reported_output: Option<u64>,
+    /// It is the bill of a call that another event announced.
+    #[serde(default)]
+    pub deferred: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -156,7 +170,23 @@ impl<'a> StoredEvent<'a> {
     }
 }
 
+impl StoredUsage {
+    /// The work whose bill this is, by the names that are the same in every ledger that has seen the bill. A stream in
+    /// the background is its own bill, and another ledger may have met the same work when somebody looked at it.
+    pub fn bill_of(&self) -> Option<(&str, &str)> {
+        let own = || self.accounting.reported_output > Some(0) && self.target.may_defer();
+        let is_bill = self.accounting.deferred || own();
+        let id = self.ids.response_id.as_deref().filter(|_| is_bill)?;
+        Some((&self.target.resource, id))
+    }
+}
+
 impl StoredTarget {
+    /// A call of this API may begin work that goes on after it.
+    fn may_defer(&self) -> bool {
+        Api::VARIANTS.iter().any(|api| api.as_str() == self.api && api.defers().is_some())
+    }
+
     /// The model that the response names, or else the one that was asked for.
     pub fn any_model(&self) -> Option<&SmolStr> {
         self.model.as_ref().or(self.model_requested.as_ref())
@@ -200,6 +230,7 @@ mod tests {
             target: usage.target,
             calls: 3,
             tokens: TokenTotals { input: 5, output: 6 },
+            units: Units { pages: Some(7), ..Units::default() },
             accounting: usage.accounting,
             period: SummaryPeriod { from: String::new(), to: String::new() },
             reporter: usage.reporter,
@@ -208,7 +239,7 @@ mod tests {
         let Some(StoredData::Sum(sum, 3)) = StoredEvent::read(&body).unwrap().data() else {
             panic!("{body}")
         };
-        assert_eq!((sum.tokens.input, sum.tokens.output), (Some(5), Some(6)));
+        assert_eq!((sum.tokens.input, sum.tokens.output, sum.units.pages), (Some(5), Some(6), Some(7)));
 
         let control = Control { accepted: 9, ..Control::default() };
         let body = text(EventType::Control, &control);

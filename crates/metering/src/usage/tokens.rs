@@ -134,7 +134,7 @@ impl TokenTotals {
 /// Tokens of another model that a tool used inside the call. `None`: not said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolTokens {
-    /// `image_generation` or `svg`.
+    /// `image_generation`, `svg` or `advisor`.
     pub tool: SmolStr,
     /// The model, where the service names it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,9 +185,15 @@ pub struct Units {
     /// Milliseconds of audio that was heard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio_ms: Option<u64>,
+    /// Milliseconds of video that was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub video_ms: Option<u64>,
     /// Images that were read or made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<u64>,
+    /// Unicode scalar values of the text that was spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub characters: Option<u64>,
     /// Pages that were read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pages: Option<u64>,
@@ -197,11 +203,96 @@ pub struct Units {
     /// Searches of the web by a hosted tool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web_searches: Option<u64>,
+    /// Pages that a hosted tool fetched from the web.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_fetches: Option<u64>,
 }
 
 impl Units {
     /// Nothing is known.
     pub fn is_empty(&self) -> bool {
         *self == Units::default()
+    }
+
+    /// Adds others, as in sums: an unknown number counts as 0, and sums beyond what 64 bits hold stay at their
+    /// largest.
+    pub fn add(&mut self, more: &Units) {
+        for unit in Unit::VARIANTS {
+            if let Some(more) = unit.of(more) {
+                let sum = unit.slot(self);
+                *sum = Some(sum.unwrap_or(0).saturating_add(more));
+            }
+        }
+    }
+}
+
+/// A unit, by the name of its number in [`Units`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Unit {
+    /// Milliseconds of audio.
+    AudioMs,
+    /// Milliseconds of video.
+    VideoMs,
+    /// Images.
+    Images,
+    /// Characters of a text.
+    Characters,
+    /// Pages.
+    Pages,
+    /// Searches of a reranker.
+    SearchUnits,
+    /// Searches of the web.
+    WebSearches,
+    /// Pages fetched from the web.
+    WebFetches,
+}
+
+impl Unit {
+    /// The name that stands in events, metrics and reports.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// The number of this unit, where it is known.
+    pub fn of(self, units: &Units) -> Option<u64> {
+        let mut units = *units;
+        *self.slot(&mut units)
+    }
+
+    fn slot(self, units: &mut Units) -> &mut Option<u64> {
+        match self {
+            Unit::AudioMs => &mut units.audio_ms,
+            Unit::VideoMs => &mut units.video_ms,
+            Unit::Images => &mut units.images,
+            Unit::Characters => &mut units.characters,
+            Unit::Pages => &mut units.pages,
+            Unit::SearchUnits => &mut units.search_units,
+            Unit::WebSearches => &mut units.web_searches,
+            Unit::WebFetches => &mut units.web_fetches,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_unit_has_its_own_number_under_its_own_name() {
+        let mut sums = Units::default();
+        for (n, unit) in (1..).zip(Unit::VARIANTS) {
+            let one: Units = serde_json::from_value(serde_json::json!({ unit.as_str(): n })).unwrap();
+            assert_eq!(unit.of(&one), Some(n), "{unit:?}");
+            sums.add(&one);
+            sums.add(&one);
+            assert_eq!(unit.of(&sums), Some(2 * n));
+            *unit.slot(&mut sums) = Some(u64::MAX - 1);
+            sums.add(&one);
+            assert_eq!(unit.of(&sums), Some(u64::MAX));
+        }
+        let before = sums;
+        sums.add(&Units::default());
+        assert_eq!(sums, before);
     }
 }

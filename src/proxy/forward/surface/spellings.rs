@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Known surfaces, with and without a deployment.
-const PATHS: [&str; 16] = [
+const PATHS: [&str; 18] = [
     "openai/deployments/gpt-4o/chat/completions",
     "openai/deployments/GPT-4o.EU_x/chat/completions",
     "openai/deployments/deployments/chat/completions",
@@ -20,6 +20,8 @@ const PATHS: [&str; 16] = [
     "models/images/embeddings",
     "openai/v1/responses",
     "api/projects/p/openai/v1/responses/compact",
+    "api/projects/Pr-1/openai/deployments/gpt-4o/chat/completions",
+    "api/projects/Pr-1/agents/Clerk/endpoint/protocols/openai/responses",
     "openai/threads/t/runs",
     "openai/batches",
     "openai/images/generations:submit",
@@ -96,7 +98,8 @@ fn spelled() -> impl Strategy<Value = (&'static str, String)> {
         let segments = PATHS[path].split('/').enumerate();
         for ((at, segment), (between, behind, flips, some)) in segments.zip(choices) {
             text.push_str(if some & 1 == 1 { BETWEEN[between] } else { "/" });
-            let is_id = at > 0 && PATHS[path].split('/').nth(at - 1) == Some("deployments");
+            let before = PATHS[path].split('/').take(at).last();
+            let is_id = matches!(before, Some("deployments" | "projects" | "agents"));
             text.push_str(&if is_id { segment.to_owned() } else { flipped(segment, flips) });
             text.push_str(if some & 2 == 2 { BEHIND[behind] } else { "" });
         }
@@ -123,6 +126,7 @@ proptest! {
             (plain.api, plain.treatment, &plain.deployment, &plain.api_version),
             "{}", spelled
         );
+        prop_assert_eq!((&found.project, &found.agent), (&plain.project, &plain.agent), "{}", spelled);
         // Unless it is plain but for case and empty segments, that is told.
         let told = spelled.to_ascii_lowercase().split('/').filter(|s| !s.is_empty()).collect::<Vec<_>>().join("/");
         prop_assert_eq!(found.is_odd, told != path.to_ascii_lowercase() || path.contains("deployments/deployments"));
@@ -169,12 +173,17 @@ fn an_odd_path_is_never_free() {
         ("/openai/v1/responses/input_tokens/.", Api::Responses),
         ("/openai/v1/responses/r/%63ancel", Api::Responses),
         ("/openai/threads/t/runs/r%00", Api::Assistants),
+        ("/openai/v1/realtime/calls;x", Api::Realtime),
+        ("/openai/v1/./files", Api::Other),
+        ("/openai/threads/t%00", Api::Assistants),
     ] {
         let found = post(path);
         assert_eq!((found.api, found.treatment), (api, Treatment::ReportedOnly), "{path}");
     }
     // A reader that stops at a NUL makes a call of it.
-    for path in ["/v1/chat/completions%00/x/y", "/v1/chat/completions%3fx/y/z"] {
+    for path in
+        ["/v1/chat/completions%00/x/y", "/v1/chat/completions%3fx/y/z", "/v1/chat/completions%00/x/files"]
+    {
         assert_eq!(post(path).treatment, Treatment::Metered, "{path}");
     }
 }

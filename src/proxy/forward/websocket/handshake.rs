@@ -4,11 +4,14 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use smol_str::SmolStr;
 
-use crate::tee::{Accounts, Begin, Call, CallGuard, RunningCalls};
-use metering::api::SESSION;
-use metering::meter::Treatment;
+use super::tunnel;
+use crate::ledger::Ledger;
+use crate::tee::{Accounts, Begin, Call, CallGuard, ObservedSession, RunningCalls, SessionBegin};
+use metering::api::OTHER_SESSION;
+use metering::meter::{Treatment, served_fields};
 
 /// A handshake without a response yet. Its place in the ledger is reserved. Dropped, it is a call whose
 /// client has gone.
@@ -16,22 +19,42 @@ use metering::meter::Treatment;
 pub(crate) struct Handshake {
     /// `None`: it has its response.
     begin: Option<Box<Begin>>,
+    /// The session, if there is one, looks on at that of another connection.
+    is_observer: bool,
     accounts: Arc<Accounts>,
     live: Arc<RunningCalls>,
 }
 
 impl Handshake {
-    pub(crate) fn new(begin: Begin, accounts: Arc<Accounts>, live: Arc<RunningCalls>) -> Handshake {
-        Handshake { begin: Some(Box::new(begin)), accounts, live }
+    pub(crate) fn new(
+        begin: Begin,
+        is_observer: bool,
+        accounts: Arc<Accounts>,
+        live: Arc<RunningCalls>,
+    ) -> Handshake {
+        Handshake { begin: Some(Box::new(begin)), is_observer, accounts, live }
     }
 
-    /// The upstream has switched: a session begins.
-    pub(crate) fn switched(mut self) -> Option<CallGuard> {
-        if let Some(begin) = &mut self.begin {
-            begin.draft.target.api = SESSION.api;
-            begin.draft.target.operation = SESSION.api.operation().map(SmolStr::new_static);
+    /// The upstream has switched, with these fields as they came: a session begins. Its responses take their places
+    /// from the ledger.
+    pub(crate) fn switched(mut self, headers: &HeaderMap, ledger: &Ledger) -> Option<ObservedSession> {
+        let mut begin = *self.begin.take()?;
+        let draft = &mut begin.draft;
+        if begin.treatment != Treatment::PerResponse {
+            begin.treatment = OTHER_SESSION.treatment;
+            draft.target.api = OTHER_SESSION.api;
+            draft.target.operation = OTHER_SESSION.api.operation().map(SmolStr::new_static);
         }
-        self.call(Treatment::Unmetered)
+        let (client, server) = tunnel::frames(headers);
+        let begun = SessionBegin {
+            begin,
+            headers: served_fields(headers),
+            ledger: ledger.clone(),
+            is_observer: self.is_observer,
+            client,
+            server,
+        };
+        Some(ObservedSession::begin(begun, Arc::clone(&self.accounts), Arc::clone(&self.live)))
     }
 
     /// There is no session: nothing was asked that could be billed.

@@ -72,7 +72,11 @@ fn a_stream_may_be_asked_for_on_most_surfaces() {
     }
     let form = [("content-type", "multipart/form-data; boundary=b")];
     assert!(denies("/openai/v1/audio/transcriptions", &form));
-    assert!(!denies("/openai/v1/files", &form), "files are no requests");
+    assert!(!denies("/openai/v1/something-new", &form), "files are no requests");
+    assert!(
+        planned(policy, "/openai/v1/files", &form).is_empty()
+            && planned(policy, "/openai/v1/files", &[JSON]).is_empty()
+    );
     assert!(!denies("/openai/v1/embeddings", &[JSON]));
     // However they are called, and however the path is spelled.
     for kind in ["text/json", "text/plain", "application/x-ndjson", "application/octet-stream", "", "x"] {
@@ -83,8 +87,8 @@ fn a_stream_may_be_asked_for_on_most_surfaces() {
         }
     }
     assert!(denies("/v1/chat/completions", &form) && denies("/v1/files;x", &form));
-    assert!(planned(policy, "/openai/v1/files", &form).form, "but they must be forms");
-    assert!(!planned(Policy::default(), "/openai/v1/files", &form).form);
+    assert!(planned(policy, "/openai/v1/something-new", &form).form, "but they must be forms");
+    assert!(!planned(Policy::default(), "/openai/v1/something-new", &form).form);
     let get = |target: &str| Request::get(target).body(()).unwrap();
     for query in ["stream=false&stream=true", "Stream=true", "%73tream=1", "a&stream", "stream=falsely"] {
         assert!(streams_by_head(&get(&format!("/openai/v1/responses/r?{query}")), false), "{query}");

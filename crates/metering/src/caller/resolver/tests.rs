@@ -20,6 +20,7 @@ const DEFAULT: &str = "apim-subscription,entra-app,api-key";
 fn config(sources: &str, trust: HopTest) -> ResolverConfig {
     ResolverConfig {
         sources: sources.split(',').map(|s| s.parse().unwrap()).collect(),
+        tags: Vec::new(),
         trust,
         gateway_app_ids: vec!["the-gateway".to_owned()],
         user_ids: UserIds::Hash,
@@ -81,6 +82,9 @@ fn the_first_source_that_names_somebody_wins() {
     assert_eq!(caller.id_source, IdSource::ApiKey);
     assert!(caller.id.starts_with("key-") && caller.id.len() == 16, "{}", caller.id);
     assert!(!caller.id.contains("0123456789"));
+    let of_anthropic = [("x-api-key", "0123456789abcdef")];
+    assert_eq!(resolve_default(&of_anthropic), caller, "a key has two names");
+    assert_eq!(resolve_default(&[of_anthropic[0], ("api-key", "0123456789abcdef")]), caller);
 }
 
 #[test]
@@ -112,6 +116,8 @@ fn a_malformed_name_is_nobody_and_not_the_next_source() {
         &[("authorization", &token), ("authorization", &token), ("api-key", "k")],
         &[("authorization", &wrong), ("api-key", "k")],
         &[("api-key", "k"), ("api-key", "k")],
+        &[("api-key", "k"), ("x-api-key", "other")],
+        &[("x-api-key", "k"), ("x-api-key", "k")],
         &[("api-key", &long)],
     ] {
         let caller = resolve_default(bad);
@@ -254,6 +260,85 @@ fn a_configured_header_is_a_source_and_is_removed() {
     assert!(removed.contains(&HeaderName::from_static("x-team")) && removed.contains(&SHARED_SECRET));
 }
 
+/// The tags of a request with these headers, and the rest of its caller.
+fn tagged(tags: &str, trust: HopTest, pairs: &[(&str, &str)]) -> (Vec<(String, String)>, Caller) {
+    let tags = tags.split(',').map(|tag| tag.parse().unwrap()).collect();
+    let mut caller = resolve(ResolverConfig { tags, ..config(DEFAULT, trust) }, pairs);
+    let found = std::mem::take(&mut caller.tags).into_iter();
+    (found.map(|(name, value)| (name.to_string(), value.to_string())).collect(), caller)
+}
+
+#[test]
+fn a_tag_is_a_hash_unless_it_is_to_be_plain() {
+    let pairs = [("x-apim-subscription-id", "a"), ("x-user", "alice"), ("x-desk", " FX 7 ")];
+    let (tags, caller) = tagged("user=x-user,desk=x-desk:plain,none=x-none", HopTest::None, &pairs);
+    let hash = HashKey::new(b"test").tag("user", "alice");
+    assert_eq!(tags, [("desk".to_owned(), "FX 7".to_owned()), ("user".to_owned(), hash.to_string())]);
+    assert_eq!(caller, resolve_default(&pairs), "it names nobody");
+    let (again, _) = tagged("user=x-desk", HopTest::None, &[("x-desk", "alice")]);
+    assert_eq!(again[0].1, hash, "the header is no part of it");
+    let other = ResolverConfig { hash_key: HashKey::new(b"other"), ..config(DEFAULT, HopTest::None) };
+    let other = ResolverConfig { tags: vec!["user=x-user".parse().unwrap()], ..other };
+    assert_ne!(resolve(other, &pairs).tags["user"], hash);
+    let removed = Resolver::new(ResolverConfig {
+        tags: vec!["user=X-User".parse().unwrap()],
+        ..config(DEFAULT, HopTest::None)
+    });
+    assert!(removed.removed_headers().contains(&HeaderName::from_static("x-user")));
+}
+
+/// Whatever somebody chooses as key, id or tag, its digits are those of nothing else.
+#[test]
+fn no_hash_of_a_tag_is_that_of_a_caller() {
+    let key = HashKey::new(b"test");
+    let digits = |hash: SmolStr| hash.rsplit('-').next().unwrap().to_owned();
+    let tag = digits(key.tag("user", "alice"));
+    for chosen in ["alice", "user:alice", "tag:user:alice", "tag\\0user\\0alice", "taguseralice"] {
+        assert_ne!(digits(key.api_key(chosen)), tag);
+        assert_ne!(digits(key.person(chosen)), tag);
+    }
+    assert_ne!(digits(key.tag("user", "1")), digits(key.tag("manager", "1")));
+    assert_ne!(digits(key.tag("a", "bc")), digits(key.tag("ab", "c")));
+}
+
+#[test]
+fn a_malformed_tag_is_absent_and_changes_nothing_else() {
+    let long = "x".repeat(ID_BYTES_MAX + 1);
+    let fine = [("x-apim-subscription-id", "a"), ("x-desk", "FX")];
+    let desk = [("desk".to_owned(), "FX".to_owned())];
+    for bad in [
+        &[][..],
+        &[("x-user", "")],
+        &[("x-user", "  ")],
+        &[("x-user", "alice"), ("x-user", "alice")],
+        &[("x-user", "alice, bob")],
+        &[("x-user", "alice,")],
+        &[("x-user", "ali\tce")],
+        &[("x-user", "caf\u{e9}")],
+        &[("x-user", &long)],
+    ] {
+        let pairs = [&fine[..], bad].concat();
+        for tags in ["user=x-user,desk=x-desk:plain", "desk=x-desk:plain,user=x-user:plain"] {
+            let (tags, caller) = tagged(tags, HopTest::None, &pairs);
+            assert_eq!((tags.as_slice(), caller), (&desk[..], resolve_default(&fine)), "{bad:?}");
+        }
+    }
+    let longest = "x".repeat(ID_BYTES_MAX);
+    let (tags, _) = tagged("user=x-user:plain", HopTest::None, &[("x-user", &longest)]);
+    assert_eq!(tags[0].1, longest);
+}
+
+#[test]
+fn a_hop_without_the_secret_tags_nothing() {
+    let pairs = [("x-user", "alice"), ("x-tokenweir-auth", NEW)];
+    let tags = "user=x-user,plain=x-tag:plain";
+    assert_eq!(tagged(tags, secrets(NEW), &pairs).0.len(), 1);
+    for hop in [&pairs[..1], &[pairs[0], ("x-tokenweir-auth", OLD), ("x-tag", "t")]] {
+        let (tags, caller) = tagged(tags, secrets(NEW), hop);
+        assert_eq!((tags, caller), (vec![], Caller::unattributed(Trust::None)));
+    }
+}
+
 #[test]
 fn ids_of_people_stand_as_the_operator_wants() {
     let token = bearer(r#"{"azp":"app","tid":"tenant","oid":"object","scp":"s"}"#);
@@ -328,8 +413,10 @@ fn field() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
         "x-apim-subscription-id",
         "x-apim-user-id",
         "x-team",
+        "x-end-user",
         "authorization",
         "api-key",
+        "x-api-key",
         "x-tokenweir-auth",
     ]);
     let value = prop_oneof![
@@ -352,13 +439,20 @@ proptest! {
             map.append(*name, http::HeaderValue::from_bytes(value).unwrap());
         }
         let sources = "header:x-team,apim-subscription,entra-user,entra-app,client-cert,api-key";
-        let resolver = Resolver::new(config(sources, secrets(NEW)));
+        let tags = vec!["user=x-end-user".parse().unwrap(), "team=x-team:plain".parse().unwrap()];
+        let resolver = Resolver::new(ResolverConfig { tags, ..config(sources, secrets(NEW)) });
         let Resolved { caller, trusted, unattributed } = resolver.resolve(&map, &peer(), Timestamp::UNIX_EPOCH);
         prop_assert!(!caller.id.is_empty() && caller.id.len() <= ID_BYTES_MAX);
         prop_assert!(caller.id.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
         prop_assert_eq!(caller.id_source == IdSource::None, caller.id == UNATTRIBUTED);
         let given: Vec<_> = map.get_all(SHARED_SECRET).iter().collect();
         prop_assert_eq!(trusted, given == [NEW]);
+        let has_user = map.get_all("x-end-user").iter().count() == 1;
+        for (name, value) in &caller.tags {
+            prop_assert!(!value.is_empty() && value.len() <= ID_BYTES_MAX);
+            prop_assert!(value.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
+            prop_assert!(name == "team" || (has_user && value.starts_with("tag-") && value.len() == 16));
+        }
         prop_assert_eq!(unattributed.is_some(), caller.id == UNATTRIBUTED);
         prop_assert_eq!(unattributed == Some(UnattributedReason::Untrusted), !trusted);
         if !trusted {

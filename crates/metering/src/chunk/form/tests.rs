@@ -1,8 +1,6 @@
 //! The reader finds what a parser of the whole body does, however the body is cut and however long
 //! its files are.
 
-use std::time::Instant;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -210,35 +208,6 @@ fn parts_behind_a_file_of_two_hundred_megabytes() {
     }
     scan.push(b"\r\n--boundary-of-a-form\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--boundary-of-a-form--");
     assert_eq!(scan.facts().model.as_deref(), Some("m"));
-}
-
-/// Files go by at 4 GB/s and more; of many short runs one is not disturbed by whoever else is busy.
-#[test]
-fn a_file_costs_little() {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u8
-    };
-    let noise: Vec<u8> = (0..4 << 20).map(|_| next()).collect();
-    for (what, file) in [
-        ("noise", noise),
-        ("lines", "a line of sixty bytes, as a file of text has them, or so..\n".repeat(70_000).into()),
-        ("empty lines", vec![b'\n'; 4 << 20]),
-        ("zeros", vec![0; 4 << 20]),
-    ] {
-        let mut scan = FormScan::new(b"----WebKitFormBoundary7MA4YWxkTrZu0gW");
-        scan.push(b"------WebKitFormBoundary7MA4YWxkTrZu0gW\r\nContent-Disposition: form-data; name=f; filename=a\r\n\r\n");
-        let best = (0..20).map(|_| {
-            let began = Instant::now();
-            file.chunks(64 << 10).for_each(|piece| scan.push(piece));
-            began.elapsed()
-        });
-        let best = best.min().unwrap_or_default();
-        let speed = file.len() as f64 / 1e6 / best.as_secs_f64();
-        println!("{what}: {speed:.0} MB/s");
-        assert!(speed >= 500.0, "{what}: {speed:.0} MB/s");
-    }
 }
 
 proptest! {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::chunk::{AnthropicMessage, MessagesEvent};
 
 fn gist<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, bool) {
     let mut gist = Gist::default();
@@ -20,7 +21,7 @@ fn labels_ends_and_reports_are_copied_and_texts_are_not() {
         {"message":{"usage":{"a":1}},"finish_reason":"stop"}],"usage":{"a":1,"b":{"c":{"d":[1],"e":null}}},"b64_json":"AAA",
         "response":{"status":"completed","output":[{"text":"no"},7,{"type":"x","result":"AAA","svg_usage":{"model":"m","a":1}},["no"]],"model":"m","error":{"code":"c"}},"output":[],"created":12,
         "data":[[{}]],"error":"e","usage":null,"choices":{}} "#;
-    let expected = r#"{"id":"a\"b","object":"x","choices":[{"index":1,"finish_reason":null},{"finish_reason":"stop"}],"usage":{"a":1,"b":{"c":{"d":null,"e":null}}},"response":{"status":"completed","output":[{},null,{"type":"x","svg_usage":{"model":"m","a":1}},null],"model":"m","error":{"code":"c"}},"output":[],"created":12,"error":"e","usage":null,"choices":null}"#;
+    let expected = r#"{"id":"a\"b","object":"x","choices":[{"index":1,"finish_reason":null},{"finish_reason":"stop"}],"usage":{"a":1,"b":{"c":{"d":null,"e":null}}},"response":{"status":"completed","output":[{},null,{"type":"x","svg_usage":{"model":"m","a":1}},null],"model":"m","error":{"code":"c"}},"output":[],"created":12,"data":[null],"error":"e","usage":null,"choices":null}"#;
     assert_eq!(gist([json.as_bytes()]), (expected.to_owned(), true));
     assert_eq!(gist([expected.as_bytes()]), (expected.to_owned(), true));
     let mut gist = Gist::of(json.as_bytes());
@@ -183,18 +184,46 @@ fn document() -> impl Strategy<Value = Value> {
         "created",
         "item",
         "output_index",
+        "background",
+        "output_file_id",
+        "seconds",
+        "object",
+        "body",
         "svg_usage",
         "output_tokens",
         "tool_usage",
         "image_gen",
         "reasoning",
         "effort",
+        "agent_reference",
+        "agent",
+        "name",
+        "message",
+        "stop_reason",
+        "iterations",
+        "cache_creation",
+        "ephemeral_1h_input_tokens",
+        "data",
+        "size",
+        "quality",
+        "duration",
         "x\"y",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),
+        any::<bool>().prop_map(Into::into),
         (0..1000_u32).prop_map(Into::into),
-        prop::sample::select(vec!["stop", "", "a\"\\b", "response.completed", "é😀"]).prop_map(Into::into),
+        prop::sample::select(vec![
+            "stop",
+            "",
+            "a\"\\b",
+            "response.completed",
+            "é😀",
+            "message_start",
+            "text_delta",
+            "advisor_message"
+        ])
+        .prop_map(Into::into),
         Just(Value::String("long ".repeat(100))),
     ];
     let value = leaf.prop_recursive(5, 40, 5, move |inner| {
@@ -206,6 +235,22 @@ fn document() -> impl Strategy<Value = Value> {
         ]
     });
     value.prop_filter("bodies are objects", Value::is_object)
+}
+
+/// What the reader of Anthropic's Messages reads.
+fn read_as_message(document: &[u8]) -> String {
+    let label = |text: Option<crate::chunk::Text<'_>>| {
+        text.map(|text| text.lossy().into_owned()).filter(|text| text.len() < 256)
+    };
+    let said = |message: AnthropicMessage<'_>| {
+        let usage = message.usage().unwrap_or_default();
+        let labels = [message.stop_reason, usage.service_tier, usage.speed].map(label);
+        format!("{labels:?} {:?} {}", usage.cost, usage.implausible)
+    };
+    let event = MessagesEvent::parse(document).unwrap();
+    let started = event.started().map(|started| said(AnthropicMessage::parse(started).unwrap()));
+    let whole = said(AnthropicMessage::parse(document).unwrap());
+    format!("{:?} {started:?} {whole} {} {:?}", event.kind(), said(event.change().unwrap()), event.is_said())
 }
 
 /// The members that the readers of short documents read, but for texts.
@@ -226,11 +271,24 @@ fn read(document: &[u8]) -> String {
     };
     let inner = chunk.response().map(|inner| own(&inner));
     let end = (label(response.status), label(response.incomplete_reason), label(response.effort));
+    let agent = label(response.agent);
     let mut items = Vec::new();
     _ = response.items(|place, item| items.push(format!("{place} {:?} {:?}", item.kind, item.charges())));
     let event = crate::chunk::ResponsesEvent::parse(document).unwrap();
     let item = event.item().unwrap().map(|item| (event.item_index, item.kind, item.charges()));
-    format!("{} {inner:?} {ends:?} {end:?} {} {items:?} {item:?}", own(&chunk), response.has_output())
+    let messages = read_as_message(document);
+    let media = crate::chunk::Media::parse(document).unwrap();
+    let media = (label(media.size), label(media.quality), media.duration_ms, media.entries);
+    let work = crate::chunk::Work::parse(document).unwrap();
+    let work = ([work.object, work.status, work.output_file].map(label), work.length_ms, response.background);
+    let line = crate::chunk::BatchLine::parse(document).unwrap();
+    let body = line.body().unwrap().map(|body| own(&body));
+    format!(
+        "{messages} {media:?} {work:?} {} {body:?} {} {inner:?} {ends:?} {end:?} {agent:?} {} {items:?} {item:?}",
+        line.is_output,
+        own(&chunk),
+        response.has_output()
+    )
 }
 
 proptest! {
@@ -257,8 +315,15 @@ proptest! {
         let mut gist = Gist::default();
         bytes.chunks(size).for_each(|piece| gist.push(piece));
         let Ok(whole) = Chunk::parse(&bytes) else { return Ok(()) };
-        if gist.is_complete() && let Ok(chunk) = Chunk::parse(gist.read()) {
+        let complete = gist.is_complete();
+        let short = gist.read();
+        if complete && let Ok(chunk) = Chunk::parse(short) {
             let text = String::from_utf8_lossy(&bytes);
+            let agent = |document| {
+                let agent = crate::chunk::Response::parse(document).ok()?.agent?;
+                Some(agent.lossy().into_owned()).filter(|agent| agent.len() < 256)
+            };
+            prop_assert_eq!(agent(short), agent(&bytes), "{}", text);
             prop_assert_eq!(format!("{:?}", chunk.charges()), format!("{:?}", whole.charges()), "{}", text);
             prop_assert_eq!(chunk.failure(), whole.failure(), "{}", text);
         }

@@ -55,7 +55,16 @@ impl Charged {
             pages: units.pages.or(before.pages),
             search_units: units.search_units.or(before.search_units),
             web_searches: units.web_searches.or(before.web_searches),
+            web_fetches: units.web_fetches.or(before.web_fetches),
         };
+    }
+
+    /// All of its costs as they are by now, in place of those that were said before.
+    pub(super) fn replace(&mut self, tools: impl Iterator<Item = ToolCharge>, units: BilledUnits) {
+        let tools: Vec<_> =
+            tools.zip(0..).map(|(charge, place)| ToolChargeSaid { item: Some(place), charge }).collect();
+        let is_some = !tools.is_empty() || units != BilledUnits::default();
+        self.said = is_some.then(|| Box::new(ChargesSaid { tools, units }));
     }
 
     /// The event's `tools`: what each used with each of its models.
@@ -81,16 +90,24 @@ impl Charged {
         let final_word = |number: Option<u64>| number.filter(|number| *number > 0 || whole);
         Units {
             audio_ms: final_word(said.units.audio_ms),
+            video_ms: None,
+            characters: None,
             images: final_word(said.units.images),
             pages: final_word(said.units.pages),
             search_units: final_word(said.units.search_units),
             web_searches: final_word(said.units.web_searches),
+            web_fetches: final_word(said.units.web_fetches),
         }
     }
 
-    /// The service says that it bills the time of what was heard, and no tokens.
-    pub(crate) fn is_timed(&self) -> bool {
-        self.said.as_ref().is_some_and(|said| said.units.audio_ms.is_some())
+    /// The service says what it bills in place of tokens.
+    pub(crate) fn is_told_in_units(&self) -> bool {
+        let Some(BilledUnits { audio_ms, images, pages, search_units, .. }) =
+            self.said.as_ref().map(|said| said.units)
+        else {
+            return false;
+        };
+        [audio_ms, images, pages, search_units].iter().any(Option::is_some)
     }
 }
 
@@ -101,6 +118,7 @@ fn tool_tokens(charge: &ToolCharge) -> ToolTokens {
         tool: match charge.tool {
             ToolName::ImageGeneration => "image_generation",
             ToolName::Svg => "svg",
+            ToolName::Advisor => "advisor",
         }
         .into(),
         model: charge.model.as_deref().and_then(label),

@@ -4,8 +4,9 @@ use smol_str::SmolStr;
 
 use super::charged::Charged;
 use super::label::{label, set_label};
-use crate::api::{LastEvent, last_event};
-use crate::chunk::{Charges, Chunk, Failure, Reported};
+use super::work::SeenWork;
+use crate::api::{DeferredKind, LastEvent, last_event};
+use crate::chunk::{Charges, Chunk, Failure, Malformed, Reported, Response, Work};
 use crate::meter::error_words::status_named;
 use crate::prompt::{self, Model};
 use crate::tokens::Encoding;
@@ -17,7 +18,11 @@ pub(crate) struct ResponseFacts {
     pub(crate) model: Option<SmolStr>,
     /// The rules of that model; `None` if there is no name, or one that is not known.
     pub(crate) rules: Option<Model>,
+    /// The agent that gives it.
+    pub(crate) agent: Option<SmolStr>,
     pub(crate) service_tier: Option<SmolStr>,
+    pub(crate) speed: Option<SmolStr>,
+    pub(crate) inference_geo: Option<SmolStr>,
     /// Seconds since 1970.
     pub(crate) created: Option<u64>,
     /// The class of the error that ended it.
@@ -34,8 +39,18 @@ pub(crate) struct ResponseFacts {
     pub(crate) charged: Charged,
     /// Some usage was negative, fractional or beyond reason.
     pub(crate) implausible: bool,
-    /// `[DONE]`, or the API's own last event, has come.
+    /// The work that the response may tell of.
+    pub(crate) defers: Option<DeferredKind>,
+    /// Work that it tells of, which may go on after it.
+    pub(crate) work: Option<Box<SeenWork>>,
+    /// `[DONE]`, or the API's own last event, has come; where each result ends by itself, as many as were asked for.
     pub(crate) done: bool,
+    /// Results that have ended, where each does so by itself.
+    pub(crate) results: u64,
+    /// Results that were asked for, where that is known.
+    pub(crate) results_wanted: u64,
+    /// Results with a usage, of which `reported` is the sum.
+    pub(crate) usages: u64,
 }
 
 impl ResponseFacts {
@@ -48,8 +63,28 @@ impl ResponseFacts {
     pub(super) fn feed(&mut self, chunk: &Chunk<'_>) {
         self.labels(chunk);
         if let Some(charges) = chunk.charges() {
-            self.charge(&charges, 0, true);
+            self.charge(&charges, self.results, self.results == 0 || self.done);
         }
+    }
+
+    /// One of several results has ended, if the event's `type` says so: from here on each usage is another
+    /// result's.
+    pub(super) fn end_result(&mut self, chunk: &Chunk<'_>) {
+        let is_end = |kind: &[u8]| last_event(kind) == Some(LastEvent::EndedOne);
+        if chunk.kind.is_some_and(|kind| is_end(&kind.key())) {
+            self.results += 1;
+            self.done |= self.results >= self.results_wanted;
+        }
+    }
+
+    /// All has been said, and nothing counts that may follow.
+    pub(super) fn is_over(&self) -> bool {
+        self.done && self.results == 0
+    }
+
+    /// The numbers are the sums of several usages.
+    pub(crate) fn is_sum(&self) -> bool {
+        self.usages > 1
     }
 
     /// Its names and its error.
@@ -84,14 +119,38 @@ impl ResponseFacts {
     /// stands. `nothing_follows`: all of the text has come.
     pub(super) fn charge(&mut self, charges: &Charges, item: u64, nothing_follows: bool) {
         self.charged.add(charges, item);
-        let Some(reported) = charges.usage() else { return };
+        if let Some(reported) = charges.usage() {
+            self.report(reported, nothing_follows);
+        }
+    }
+
+    /// The usage that the response reports: the last usable word stands, or the sum of those of its results.
+    pub(super) fn report(&mut self, reported: Reported, nothing_follows: bool) {
         self.implausible |= reported.implausible;
         if reported.usable() {
-            self.reported = Some(reported);
+            match &mut self.reported {
+                Some(sum) if self.usages > 0 => sum.add(&reported),
+                slot => *slot = Some(reported),
+            }
+            self.usages += u64::from(self.results > 0);
             self.reported_last = nothing_follows;
         } else if reported.is_usage() && self.zeros.is_none() {
             self.zeros = Some(Box::new(reported));
         }
+    }
+
+    /// Takes in a response that may be made in the background. Once one says so, it is.
+    pub(super) fn see_response(&mut self, response: &Response<'_>) {
+        if response.background || self.work.is_some() {
+            self.work = SeenWork::of_response(response).or(self.work.take());
+        }
+    }
+
+    /// Takes in an object, if it is of the kind of work that the response may tell of.
+    pub(super) fn see_work(&mut self, object: &[u8]) -> Result<(), Malformed> {
+        let Some(kind) = self.defers else { return Ok(()) };
+        self.work = SeenWork::of_object(kind, &Work::parse(object)?).or(self.work.take());
+        Ok(())
     }
 
     /// Looks whether an event is the last one, as its `type` says. It may carry a response, with `usage`.
@@ -106,6 +165,6 @@ impl ResponseFacts {
         } else if last == Some(LastEvent::Failed) {
             self.fail(&chunk.failure());
         }
-        self.done |= last.is_some();
+        self.done |= matches!(last, Some(LastEvent::Ended | LastEvent::Failed));
     }
 }

@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use super::facts::ResponseFacts;
 use super::item::{SeenItems, TextPlace};
-use super::label::finish_label;
+use super::label::{finish_label, set_label};
 use super::shape::DeltaShape;
 use crate::chunk::{Chunk, EventKind, Malformed, Response, ResponsesEvent};
 
@@ -79,6 +79,8 @@ impl ItemsReader {
         if let Some(finish) = response.incomplete_reason.or(response.status).filter(|_| last) {
             self.finish = Some(finish_label(&finish.lossy()));
         }
+        facts.see_response(response);
+        set_label(&mut facts.agent, response.agent, false);
         if let Some(effort) = response.effort {
             self.thinks_not = *effort.key() == *b"none";
         }

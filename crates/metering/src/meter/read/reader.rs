@@ -5,15 +5,19 @@ use smol_str::SmolStr;
 use super::choices::ChoicesReader;
 use super::facts::ResponseFacts;
 use super::items::ItemsReader;
-use super::top_level::TopLevelReader;
+use super::messages::MessagesReader;
+use super::realtime::RealtimeReader;
+use super::top_level::{SeenMedia, TopLevelReader};
 use crate::api::BodyKind;
-use crate::chunk::{Chunk, EventKind, Gist, Malformed, ResponsesEvent};
+use crate::chunk::{Charges, Chunk, EventKind, Gist, Malformed, ResponsesEvent};
 
 /// The reader of one kind of body, with what it has found beside the facts.
 #[derive(Debug)]
 pub(crate) enum BodyReader {
     Choices(ChoicesReader),
     Items(ItemsReader),
+    Messages(MessagesReader),
+    Realtime(RealtimeReader),
     TopLevel(TopLevelReader),
 }
 
@@ -23,6 +27,8 @@ impl BodyReader {
         match kind {
             BodyKind::Choices => BodyReader::Choices(ChoicesReader::default()),
             BodyKind::Items => BodyReader::Items(ItemsReader::default()),
+            BodyKind::Messages => BodyReader::Messages(MessagesReader::default()),
+            BodyKind::Realtime => BodyReader::Realtime(RealtimeReader::default()),
             BodyKind::TopLevel => BodyReader::TopLevel(TopLevelReader::default()),
         }
     }
@@ -37,6 +43,8 @@ impl BodyReader {
         match self {
             BodyReader::Choices(reader) => reader.event(name, data, facts),
             BodyReader::Items(reader) => reader.event(name, data, facts),
+            BodyReader::Messages(reader) => reader.event(data, facts),
+            BodyReader::Realtime(reader) => reader.event(data, facts),
             BodyReader::TopLevel(reader) => reader.event(data, facts),
         }
     }
@@ -51,18 +59,45 @@ impl BodyReader {
         match self {
             BodyReader::Choices(reader) => reader.feed(chunk, facts),
             BodyReader::Items(reader) => reader.document(document, chunk, facts),
-            BodyReader::TopLevel(_) => {
+            BodyReader::Messages(reader) => reader.document(document, chunk, facts),
+            BodyReader::Realtime(_) => {
                 facts.feed(chunk);
                 Ok(())
             }
+            BodyReader::TopLevel(reader) => reader.document(document, chunk, facts),
         }
+    }
+
+    /// The part of a document that is cut or malformed, as far as it can be followed. Its choices and items are
+    /// not all there, and none is read; nor is a usage whose numbers are only right together.
+    pub(super) fn outline(&self, chunk: &Chunk<'_>, facts: &mut ResponseFacts) {
+        match self {
+            BodyReader::Messages(_) => facts.labels(chunk),
+            _ => facts.feed(chunk),
+        }
+    }
+
+    /// The usage at the very end of what is malformed further up.
+    pub(super) fn last_usage(&self, usage: &Charges, nothing_follows: bool, facts: &mut ResponseFacts) {
+        match self {
+            // Its names mean something else here.
+            BodyReader::Messages(_) => {}
+            _ => {
+                facts.charge(usage, 0, nothing_follows);
+            }
+        }
+    }
+
+    /// It takes one kind of body and no other: one that cannot be read is an error.
+    pub(super) fn is_selective(&self) -> bool {
+        !matches!(self, BodyReader::TopLevel(_))
     }
 
     /// Its texts are counted.
     pub(super) fn is_counted(&self) -> bool {
         match self {
             BodyReader::Choices(_) | BodyReader::Items(_) => true,
-            BodyReader::TopLevel(_) => false,
+            BodyReader::Messages(_) | BodyReader::Realtime(_) | BodyReader::TopLevel(_) => false,
         }
     }
 
@@ -81,6 +116,8 @@ impl BodyReader {
         match self {
             BodyReader::Choices(reader) => BodyReader::Choices(reader.skimming()),
             BodyReader::Items(reader) => BodyReader::Items(reader.skimming()),
+            BodyReader::Messages(reader) => BodyReader::Messages(reader.clone()),
+            BodyReader::Realtime(reader) => BodyReader::Realtime(reader.clone()),
             BodyReader::TopLevel(reader) => BodyReader::TopLevel(reader.clone()),
         }
     }
@@ -90,7 +127,7 @@ impl BodyReader {
         match self {
             BodyReader::Choices(reader) => reader.lose_unnamed(),
             BodyReader::Items(reader) => reader.items.lose_unnamed(),
-            BodyReader::TopLevel(_) => {}
+            BodyReader::Messages(_) | BodyReader::Realtime(_) | BodyReader::TopLevel(_) => {}
         }
     }
 
@@ -99,7 +136,7 @@ impl BodyReader {
         match self {
             BodyReader::Choices(reader) => reader.uncounted_bytes(),
             BodyReader::Items(reader) => reader.items.uncounted_bytes(),
-            BodyReader::TopLevel(_) => 0,
+            BodyReader::Messages(_) | BodyReader::Realtime(_) | BodyReader::TopLevel(_) => 0,
         }
     }
 
@@ -108,7 +145,7 @@ impl BodyReader {
         match self {
             BodyReader::Choices(reader) => reader.memory_bytes(),
             BodyReader::Items(reader) => reader.items.memory_bytes(),
-            BodyReader::TopLevel(_) => 0,
+            BodyReader::Messages(_) | BodyReader::Realtime(_) | BodyReader::TopLevel(_) => 0,
         }
     }
 
@@ -117,7 +154,7 @@ impl BodyReader {
         match self {
             BodyReader::Choices(reader) => reader.choices.is_empty(),
             BodyReader::Items(reader) => reader.items.is_empty(),
-            BodyReader::TopLevel(_) => true,
+            BodyReader::Messages(_) | BodyReader::Realtime(_) | BodyReader::TopLevel(_) => true,
         }
     }
 
@@ -126,6 +163,8 @@ impl BodyReader {
         match self {
             BodyReader::Choices(reader) => reader.has_begun(),
             BodyReader::Items(reader) => reader.items.has_begun(),
+            BodyReader::Messages(reader) => reader.has_begun,
+            BodyReader::Realtime(reader) => reader.has_begun,
             BodyReader::TopLevel(_) => false,
         }
     }
@@ -135,6 +174,8 @@ impl BodyReader {
         match self {
             BodyReader::Choices(reader) => reader.has_said(),
             BodyReader::Items(reader) => !reader.items.is_empty(),
+            BodyReader::Messages(reader) => reader.has_content,
+            BodyReader::Realtime(reader) => reader.has_begun,
             BodyReader::TopLevel(reader) => reader.progressed,
         }
     }
@@ -143,7 +184,21 @@ impl BodyReader {
     pub(super) fn finished(&self) -> bool {
         match self {
             BodyReader::Choices(reader) => reader.finished(),
-            BodyReader::Items(_) | BodyReader::TopLevel(_) => false,
+            BodyReader::Items(_)
+            | BodyReader::Messages(_)
+            | BodyReader::Realtime(_)
+            | BodyReader::TopLevel(_) => false,
+        }
+    }
+
+    /// The images, the sound or the video that it is about.
+    pub(crate) fn media(&self) -> Option<&SeenMedia> {
+        match self {
+            BodyReader::TopLevel(reader) => Some(&reader.media),
+            BodyReader::Choices(_)
+            | BodyReader::Items(_)
+            | BodyReader::Messages(_)
+            | BodyReader::Realtime(_) => None,
         }
     }
 
@@ -151,7 +206,10 @@ impl BodyReader {
     pub(crate) fn choice_count(&self) -> usize {
         match self {
             BodyReader::Choices(reader) => reader.choices.len(),
-            BodyReader::Items(_) | BodyReader::TopLevel(_) => 0,
+            BodyReader::Items(_)
+            | BodyReader::Messages(_)
+            | BodyReader::Realtime(_)
+            | BodyReader::TopLevel(_) => 0,
         }
     }
 
@@ -160,6 +218,8 @@ impl BodyReader {
         match self {
             BodyReader::Choices(reader) => reader.finish_reasons(),
             BodyReader::Items(reader) => reader.finish.iter().cloned().collect(),
+            BodyReader::Messages(reader) => reader.finish.iter().cloned().collect(),
+            BodyReader::Realtime(reader) => reader.finish.iter().cloned().collect(),
             BodyReader::TopLevel(_) => Vec::new(),
         }
     }
@@ -168,7 +228,10 @@ impl BodyReader {
     pub(crate) fn is_in_background(&self) -> bool {
         match self {
             BodyReader::Items(reader) => reader.is_in_background(),
-            BodyReader::Choices(_) | BodyReader::TopLevel(_) => false,
+            BodyReader::Choices(_)
+            | BodyReader::Messages(_)
+            | BodyReader::Realtime(_)
+            | BodyReader::TopLevel(_) => false,
         }
     }
 
@@ -177,7 +240,10 @@ impl BodyReader {
     pub(crate) fn usage_is_visible(&self, passes_all: bool) -> bool {
         match self {
             BodyReader::Choices(reader) => reader.usage_is_visible(passes_all),
-            BodyReader::Items(_) | BodyReader::TopLevel(_) => false,
+            BodyReader::Items(_)
+            | BodyReader::Messages(_)
+            | BodyReader::Realtime(_)
+            | BodyReader::TopLevel(_) => false,
         }
     }
 }

@@ -55,7 +55,7 @@ impl sse::Sink for EventSink<'_> {
     }
 
     fn part(&mut self, data: &[u8]) {
-        if !self.response.facts.done {
+        if !self.response.facts.is_over() {
             self.response.part(data);
         }
     }
@@ -76,10 +76,11 @@ impl sse::Sink for EventSink<'_> {
 impl ResponseReader {
     /// Nothing yet, of a response of this API.
     pub(crate) fn new(api: Api, status: StatusCode) -> ResponseReader {
+        let reader = BodyReader::of(api.body_kind());
         ResponseReader {
-            facts: ResponseFacts::default(),
-            reader: BodyReader::of(api.body_kind()),
-            expected: api.rules().is_some() && status.is_success(),
+            facts: ResponseFacts { defers: api.defers(), ..ResponseFacts::default() },
+            expected: (api.rules().is_some() || reader.is_selective()) && status.is_success(),
+            reader,
             unmarked: !api.has_end_marker(),
             gist: None,
             long: None,
@@ -145,7 +146,7 @@ impl ResponseReader {
     }
 
     fn event(&mut self, event: sse::Event<'_>, strict: bool) {
-        if self.facts.done {
+        if self.facts.is_over() {
             return;
         }
         self.events += 1;
@@ -175,7 +176,7 @@ impl ResponseReader {
 
     /// An event of which no more was held than its gist.
     fn long_event(&mut self, name: &[u8], gist: &mut Gist, strict: bool) {
-        if self.facts.done {
+        if self.facts.is_over() {
             return;
         }
         self.events += 1;
@@ -214,10 +215,10 @@ impl ResponseReader {
         }
     }
 
-    /// A stream has ended; `cleanly`: where its framing says. Where no event is known to be the last one,
-    /// that is its end.
+    /// A stream has ended; `cleanly`: where its framing says. Where no event is known to be the last one, that is its
+    /// end; so it is behind a result, of which a service may make fewer than were asked for.
     pub(crate) fn stream_ended(&mut self, cleanly: bool) {
-        self.whole |= cleanly && self.unmarked;
+        self.whole |= cleanly && (self.unmarked || self.facts.results > 0);
     }
 
     /// An event that is no JSON: what can be told of it nevertheless.
@@ -225,11 +226,12 @@ impl ResponseReader {
         self.parse_errors += 1;
         let usage = gist.last_usage();
         if let Ok(chunk) = Chunk::parse(gist.read()) {
+            self.facts.end_result(&chunk);
             self.facts.last_event(&chunk);
         }
         if let Some(usage) = usage {
             let nothing_follows = self.facts.done || self.reader.finished();
-            self.facts.charge(&usage, 0, nothing_follows);
+            self.reader.last_usage(&usage, nothing_follows, &mut self.facts);
         }
     }
 
@@ -247,10 +249,10 @@ impl ResponseReader {
         self.parse_errors += u64::from(cleanly && self.expected);
         let usage = gist.last_usage();
         if let Ok(chunk) = Chunk::parse(gist.read()) {
-            self.facts.feed(&chunk); // its choices are not all there: none is read
+            self.reader.outline(&chunk, &mut self.facts);
         }
         if let Some(usage) = usage {
-            self.facts.charge(&usage, 0, true);
+            self.reader.last_usage(&usage, true, &mut self.facts);
         }
     }
 

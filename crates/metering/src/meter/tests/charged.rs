@@ -12,7 +12,7 @@ fn chat(usage: &Value) -> Usage {
 }
 
 /// The qualities of both sides, and the reasons.
-fn labels(usage: &Usage) -> (Quality, Quality, Vec<&str>) {
+pub(super) fn labels(usage: &Usage) -> (Quality, Quality, Vec<&str>) {
     let accounting = &usage.accounting;
     let reasons = accounting.reasons.iter().map(SmolStr::as_str).collect();
     (accounting.input_quality, accounting.output_quality, reasons)

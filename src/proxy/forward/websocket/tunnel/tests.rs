@@ -1,7 +1,9 @@
 //! Every way in which a session ends, on sides that do what they are told, when they are told.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
+use std::rc::Rc;
 use std::task::Waker;
 
 use proptest::prelude::*;
@@ -91,20 +93,81 @@ impl AsyncWrite for Side {
     }
 }
 
-const FRAMED: Protocol = Protocol::WebSocket { extended: false };
+/// Looks at frames alone, a little in each turn, and says whether a response is open.
+#[derive(Debug)]
+struct Eyes {
+    frames: [Frames; 2],
+    responding: bool,
+    /// Bytes that it looks at in a turn.
+    bytes_per_turn: usize,
+    left_bytes: usize,
+    /// How the session ended, if it has.
+    ended: Rc<Cell<Option<Ending>>>,
+}
+
+impl Eyes {
+    fn framed() -> Eyes {
+        Eyes::of([Frames::of_client(None), Frames::of_server(None)])
+    }
+
+    fn of(frames: [Frames; 2]) -> Eyes {
+        let (bytes_per_turn, left_bytes) = (usize::MAX, usize::MAX);
+        Eyes { frames, responding: false, bytes_per_turn, left_bytes, ended: Rc::default() }
+    }
+}
+
+impl SessionWatch for Eyes {
+    fn frames(&self, side: SessionSide) -> &Frames {
+        &self.frames[side as usize]
+    }
+
+    fn is_responding(&self) -> bool {
+        self.responding
+    }
+
+    fn begin_turn(&mut self) {
+        self.left_bytes = self.bytes_per_turn;
+    }
+
+    fn is_turn_over(&self) -> bool {
+        self.left_bytes == 0
+    }
+
+    fn observe(&mut self, side: SessionSide, bytes: &[u8]) -> usize {
+        let seen = bytes.len().min(self.left_bytes);
+        self.left_bytes -= seen;
+        self.frames[side as usize].push(&bytes[..seen], &mut 0, &mut ())
+    }
+
+    fn end(mut self, last: [(SessionSide, &[u8]); 2], judge: impl FnOnce(&Self) -> Option<Ending>) {
+        for (side, bytes) in last {
+            self.frames[side as usize].push(bytes, &mut 0, &mut ());
+        }
+        self.ended.set(judge(&self));
+    }
+}
+
 const TURNS_MAX: usize = 10_000;
 
 /// Runs a session; how it ended, or `None` if it still runs, and what each side got.
-fn run(client: Side, upstream: Side, beyond: &[u8], protocol: Protocol) -> (Option<Ending>, Side, Side) {
-    let mut session = TunnelSession::new(client, upstream, &Bytes::copy_from_slice(beyond), protocol, None);
+fn run(client: Side, upstream: Side, beyond: &[u8], eyes: Eyes) -> (Option<Ending>, Side, Side) {
+    let ended = Rc::clone(&eyes.ended);
+    let mut session = TunnelSession::new(client, upstream, &Bytes::copy_from_slice(beyond), eyes);
     let mut cx = Context::from_waker(Waker::noop());
     let over = (0..TURNS_MAX).any(|_| Pin::new(&mut session).poll(&mut cx).is_ready());
     let (client, upstream) = (std::mem::take(&mut session.client), std::mem::take(&mut session.upstream));
-    (session.ended.filter(|_| over), client, upstream)
+    drop(session);
+    (ended.get().filter(|_| over), client, upstream)
 }
 
 fn ending(client: &[Say], upstream: &[Say]) -> Option<Ending> {
-    run(Side::saying(client), Side::saying(upstream), b"", FRAMED).0
+    run(Side::saying(client), Side::saying(upstream), b"", Eyes::framed()).0
+}
+
+/// The same, with a response left open.
+fn ending_within(client: &[Say], upstream: &[Say]) -> Option<Ending> {
+    let eyes = Eyes { responding: true, ..Eyes::framed() };
+    run(Side::saying(client), Side::saying(upstream), b"", eyes).0
 }
 
 fn bytes(bytes: &[u8]) -> Say {
@@ -153,6 +216,22 @@ fn the_first_end_that_means_something_says_how_a_session_ended() {
     }
 }
 
+/// A side that ends a session in which a response is open breaks that off, however politely.
+#[test]
+fn who_ends_a_session_with_a_response_open_has_broken_it_off() {
+    use Say::{Fin, Wait};
+    let (close, leave) = (bytes(b"\x88\x00"), bytes(b"\x88\x80\0\0\0\0"));
+    let (left, broke) = (Ending::ClientDisconnect, Ending::UpstreamError);
+    for (why, client, upstream, expected) in [
+        ("closed by the client", vec![leave.clone(), Wait, Fin], vec![Wait, close.clone(), Fin], left),
+        ("closed by the upstream", vec![Wait, Wait, leave, Fin], vec![close, Wait, Wait, Fin], broke),
+        ("the client's end", vec![Fin], vec![Wait, Wait, Fin], left),
+        ("the upstream's end", vec![Wait, Wait, Fin], vec![Fin], broke),
+    ] {
+        assert_eq!(ending_within(&client, &upstream), Some(expected), "{why}");
+    }
+}
+
 #[test]
 fn where_the_bytes_are_no_frames_only_a_reset_is_a_break() {
     use Say::{Fin, Reset, Wait};
@@ -163,14 +242,17 @@ fn where_the_bytes_are_no_frames_only_a_reset_is_a_break() {
         (vec![word.clone(), Reset], vec![word.clone()], Ending::ClientDisconnect),
         (vec![word.clone()], vec![word, Reset], Ending::UpstreamError),
     ] {
-        for protocol in [FRAMED, Protocol::Other] {
-            let ended = run(Side::saying(&client), Side::saying(&upstream), b"", protocol).0;
-            assert_eq!(ended, Some(expected), "{protocol:?}");
+        for eyes in [Eyes::framed(), Eyes::of([Frames::unreadable(), Frames::unreadable()])] {
+            let ended = run(Side::saying(&client), Side::saying(&upstream), b"", eyes).0;
+            assert_eq!(ended, Some(expected));
         }
     }
     // A close frame means nothing to another protocol.
     let upstream = Side::saying(&[bytes(b"\x88\x00"), Say::Reset]);
-    assert_eq!(run(Side::default(), upstream, b"", Protocol::Other).0, Some(Ending::UpstreamError));
+    assert_eq!(
+        run(Side::default(), upstream, b"", Eyes::of([Frames::unreadable(), Frames::unreadable()])).0,
+        Some(Ending::UpstreamError)
+    );
 }
 
 /// Writing to a side that has gone fails before its last words are read: they are passed on first.
@@ -182,23 +264,24 @@ fn the_last_words_of_a_side_that_takes_no_more_arrive() {
         Side::saying(std::slice::from_ref(&asked)),
         gone(&[bytes(b"\x81\x02hi"), bytes(close), Say::Reset]),
         b"",
-        FRAMED,
+        Eyes::framed(),
     );
     assert_eq!((ended, client.got), (Some(Ending::Eof), [&b"\x81\x02hi"[..], close].concat()));
     let (ended, client, _) = run(
         Side::saying(std::slice::from_ref(&asked)),
         gone(&[bytes(b"\x81\x02hi"), Say::Reset]),
         b"",
-        FRAMED,
+        Eyes::framed(),
     );
     assert_eq!((ended, &client.got[..]), (Some(Ending::UpstreamError), &b"\x81\x02hi"[..]));
     // It has nothing more to say.
-    assert_eq!(run(Side::saying(&[asked]), gone(&[]), b"", FRAMED).0, Some(Ending::UpstreamError));
+    assert_eq!(run(Side::saying(&[asked]), gone(&[]), b"", Eyes::framed()).0, Some(Ending::UpstreamError));
     let leave = bytes(b"\x88\x80\0\0\0\0");
-    let (ended, _, upstream) = run(gone(&[leave]), Side::saying(&[bytes(b"\x81\x02hi")]), b"", FRAMED);
+    let (ended, _, upstream) =
+        run(gone(&[leave]), Side::saying(&[bytes(b"\x81\x02hi")]), b"", Eyes::framed());
     assert_eq!((ended, &upstream.got[..]), (Some(Ending::Eof), &b"\x88\x80\0\0\0\0"[..]));
     assert_eq!(
-        run(gone(&[]), Side::saying(&[bytes(b"\x81\x02hi")]), b"", FRAMED).0,
+        run(gone(&[]), Side::saying(&[bytes(b"\x81\x02hi")]), b"", Eyes::framed()).0,
         Some(Ending::ClientDisconnect)
     );
 }
@@ -227,13 +310,15 @@ proptest! {
         mut client in says(), mut upstream in says(),
         beyond in prop::collection::vec(any::<u8>(), 0..20_000),
         sips in prop::option::of(2_000usize..9_000),
+        bytes_per_turn in prop_oneof![Just(usize::MAX), 500usize..5_000],
         resets: bool,
     ) {
         let expected = (said(&client), [&beyond[..], &said(&upstream)].concat());
         client.push(Say::Fin);
         upstream.push(if resets { Say::Reset } else { Say::Fin });
         let slow = |says: &[Say]| Side { sips, ..Side::saying(says) };
-        let (ended, client, upstream) = run(slow(&client), slow(&upstream), &beyond, FRAMED);
+        let eyes = Eyes { bytes_per_turn, ..Eyes::framed() };
+        let (ended, client, upstream) = run(slow(&client), slow(&upstream), &beyond, eyes);
         prop_assert!(ended.is_some());
         prop_assert!(client.got == expected.1, "all that the upstream said before it ended");
         if resets {

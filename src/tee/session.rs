@@ -1,0 +1,320 @@
+//! A WebSocket session: its own call, and one for each response in it, which has a place in the ledger of its own.
+//!
+//! Bytes are looked at when they have been passed on. What is not done in one turn is done in the next, before more
+//! is read from that side.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use metering::api::{TRANSCRIPTION, Treatment};
+use metering::frames::Frames;
+use metering::meter::{Ending, FramesRead, Representation, Rules, SessionNames};
+use metering::session::{BegunResponse, LaneNumber, Session, SessionSink};
+use metering::usage::Usage;
+use smol_str::SmolStr;
+
+use super::accounts::Accounts;
+use super::call::{Begin, Call, CallGuard};
+use super::response_ids::{ResponseClaim, ResponseKey};
+use super::running_calls::RunningCalls;
+use super::turn::Turn;
+use crate::ledger::Ledger;
+
+/// Bytes of messages, without compression, that are looked at before the task yields to others: at most a millisecond
+/// of the worst (short names and numbers). A message that is compressed a thousandfold takes many turns.
+const MESSAGE_BYTES_PER_TURN: usize = 64 * 1024;
+
+/// Bytes that may be looked at when the session is over: those that came last, not a bomb's.
+const LAST_BYTES_MAX: usize = 1 << 20;
+
+/// The two sides of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionSide {
+    /// The caller.
+    Client,
+    /// The service.
+    Server,
+}
+
+/// What a session begins with.
+#[derive(Debug)]
+pub struct SessionBegin {
+    /// Its own call; each of its responses begins like it.
+    pub begin: Begin,
+    /// The fields of the response that switched protocols that name what served it.
+    pub headers: HeaderMap,
+    /// The places of its responses are taken from here.
+    pub ledger: Ledger,
+    /// It looks on at another connection's session, and is told of the same responses.
+    pub is_observer: bool,
+    /// What the client sends.
+    pub client: Frames,
+    /// What the server sends.
+    pub server: Frames,
+}
+
+/// A session that runs. Dropped, it ends as interrupted.
+#[derive(Debug)]
+pub struct ObservedSession {
+    session: Session,
+    lanes: OpenResponses,
+    message_bytes: usize,
+    began: Instant,
+}
+
+/// The calls of the responses that are open, and what each new one begins with.
+#[derive(Debug)]
+struct OpenResponses {
+    open: Vec<OpenResponse>,
+    /// The session's own call, which ends after all of its responses.
+    own: Arc<OwnCall>,
+    draft: Arc<Usage>,
+    names: SessionNames,
+    rules: Rules,
+    treatment: Treatment,
+    began: Instant,
+    headers: HeaderMap,
+    ledger: Ledger,
+    is_observer: bool,
+    accounts: Arc<Accounts>,
+    running_calls: Arc<RunningCalls>,
+    turn: Turn,
+    /// The last turn was too short for what this response was shown.
+    unread: Option<LaneNumber>,
+}
+
+#[derive(Debug)]
+struct OpenResponse {
+    lane: LaneNumber,
+    call: CallGuard,
+    claim: Option<ResponseClaim>,
+}
+
+/// The call of the session itself. It ends when nobody holds it any more: each response does until it has settled.
+#[derive(Debug)]
+pub(super) struct OwnCall {
+    call: Option<CallGuard>,
+    ending: Mutex<Option<Ending>>,
+}
+
+impl Drop for OwnCall {
+    fn drop(&mut self) {
+        let ending = self.ending.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(call), Some(ending)) = (self.call.take(), ending) {
+            call.end(ending);
+        }
+    }
+}
+
+impl ObservedSession {
+    /// Begins a session: its own call begins with it.
+    pub fn begin(
+        begun: SessionBegin,
+        accounts: Arc<Accounts>,
+        running_calls: Arc<RunningCalls>,
+    ) -> ObservedSession {
+        let SessionBegin { mut begin, headers, ledger, is_observer, client, server } = begun;
+        let (draft, rules, began) = (begin.draft.clone(), begin.rules, begin.began);
+        let api = draft.target.api;
+        let kind = api.session_kind().filter(|_| begin.treatment == Treatment::PerResponse);
+        if kind.is_some() {
+            begin.draft.bill_per_response(); // also if no checkpoint of it is ever made
+        }
+        let call = Call::begin(begin, Arc::clone(&accounts), Arc::clone(&running_calls));
+        let own = Arc::new(OwnCall { call: Some(CallGuard::new(call)), ending: Mutex::new(None) });
+        let lanes = OpenResponses {
+            open: Vec::new(),
+            own,
+            draft: Arc::new(draft),
+            names: SessionNames::default(),
+            rules,
+            treatment: if api.rules().is_some() { Treatment::Metered } else { Treatment::ReportedOnly },
+            began,
+            headers,
+            ledger,
+            is_observer,
+            accounts,
+            running_calls,
+            turn: Turn::new(),
+            unread: None,
+        };
+        let session = Session::new(kind, client, server);
+        ObservedSession { session, lanes, message_bytes: MESSAGE_BYTES_PER_TURN, began }
+    }
+
+    /// The head of the response that switched protocols.
+    pub fn response_head(&self, status: StatusCode, headers: &HeaderMap) {
+        if let Some(call) = &self.lanes.own.call {
+            call.call().response_head(status, headers);
+        }
+    }
+
+    /// The frames of a side.
+    pub fn frames(&self, side: SessionSide) -> &Frames {
+        match side {
+            SessionSide::Client => self.session.client(),
+            SessionSide::Server => self.session.server(),
+        }
+    }
+
+    /// A response is open.
+    pub fn is_responding(&self) -> bool {
+        self.session.is_responding()
+    }
+
+    /// The task was polled again: there is new time.
+    pub fn begin_turn(&mut self) {
+        (self.message_bytes, self.lanes.turn) = (MESSAGE_BYTES_PER_TURN, Turn::new());
+        self.lanes.read_on();
+    }
+
+    /// Other tasks come first: the next turn is to be begun as soon as they are served.
+    pub fn is_turn_over(&self) -> bool {
+        self.message_bytes == 0 || self.lanes.turn.is_over() || self.lanes.unread.is_some()
+    }
+
+    /// The next bytes of a side. Returns how many were looked at: fewer if the turn is over.
+    pub fn observe(&mut self, side: SessionSide, bytes: &[u8]) -> usize {
+        if bytes.is_empty() || self.is_turn_over() {
+            return 0;
+        }
+        let mut budget = self.message_bytes;
+        let since = self.began.elapsed();
+        let taken = match side {
+            SessionSide::Client => self.session.from_client(bytes, &mut budget, since),
+            SessionSide::Server => self.session.from_server(bytes, &mut budget, since, &mut self.lanes),
+        };
+        // What is left is owed, even where the budget was not spent to the last byte.
+        self.message_bytes = if taken < bytes.len() { 0 } else { budget };
+        taken
+    }
+
+    /// Looks at the last bytes of both sides, and ends the session: its open responses first, then its own call.
+    /// `None`: it was interrupted.
+    pub fn end(mut self, last: [(SessionSide, &[u8]); 2], judge: impl FnOnce(&Self) -> Option<Ending>) {
+        for (side, bytes) in last {
+            (self.message_bytes, self.lanes.turn) = (LAST_BYTES_MAX, Turn::new());
+            self.lanes.unread = None;
+            self.observe(side, bytes);
+        }
+        let ending = judge(&self);
+        self.lanes.end_all(ending, self.session.frames_read());
+    }
+}
+
+impl OpenResponses {
+    /// Goes on with what the last turn was too short for.
+    fn read_on(&mut self) {
+        let Some(lane) = self.unread.take() else { return };
+        if let Some(open) = self.open.iter().find(|open| open.lane == lane)
+            && open.call.call().read_on(&mut self.turn)
+        {
+            self.unread = Some(lane);
+        }
+    }
+
+    fn call(&self, lane: LaneNumber) -> Option<&Arc<Call>> {
+        self.open.iter().find(|open| open.lane == lane).map(|open| open.call.call())
+    }
+
+    /// The draft of a response that begins.
+    fn draft(&self, response: &BegunResponse) -> Usage {
+        let mut draft = Usage::clone(&self.draft);
+        let began_at = draft.timing.started_at;
+        draft.timing.started_at = began_at.and_then(|at| at.checked_add(response.since).ok()).or(began_at);
+        draft.ids.session_id.clone_from(&self.names.id);
+        if response.is_transcription {
+            // Another model writes down what was heard, on Azure another deployment.
+            draft.target.operation = Some(SmolStr::new_static(TRANSCRIPTION));
+            let deployment = self.names.transcription_model.clone();
+            draft.target.deployment = deployment.or(draft.target.deployment.take());
+        } else {
+            draft.target.model.clone_from(&self.names.model);
+        }
+        draft
+    }
+
+    /// The fields of the head that a response would have had by HTTP.
+    fn headers(&self, response: &BegunResponse) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        let kind = if response.status.is_success() { "text/event-stream" } else { "application/json" };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers
+    }
+
+    /// Claims a response that another connection may be told of, too. `None`: that one has it.
+    fn claim(&self, response: &BegunResponse) -> Option<Option<ResponseClaim>> {
+        let Some(id) = &response.id else { return Some(None) };
+        let target = &self.draft.target;
+        let key = ResponseKey::new(&target.resource, &self.draft.caller.id, id);
+        self.accounts.response_ids.claim(key, self.is_observer).map(Some)
+    }
+
+    /// Ends what is open, and the session's own call as soon as all has settled.
+    fn end_all(mut self, ending: Option<Ending>, frames: FramesRead) {
+        let ending = ending.unwrap_or_else(|| self.accounts.interrupted());
+        for open in std::mem::take(&mut self.open) {
+            open.call.call().frames_read(frames);
+            open.call.end(ending);
+        }
+        if let Some(call) = &self.own.call {
+            call.call().frames_read(frames);
+        }
+        *self.own.ending.lock().unwrap_or_else(PoisonError::into_inner) = Some(ending);
+    }
+}
+
+impl SessionSink for OpenResponses {
+    fn named(&mut self, names: &SessionNames) {
+        let error = names.error.clone();
+        self.names = SessionNames { error, ..names.clone() };
+        if let Some(call) = &self.own.call {
+            call.call().named(names);
+        }
+    }
+
+    fn begin(&mut self, lane: LaneNumber, response: BegunResponse) -> bool {
+        let Some(claim) = self.claim(&response) else { return false };
+        let begin = Begin {
+            draft: self.draft(&response),
+            rules: self.rules,
+            slot: self.ledger.reserve(),
+            keep_prompt: false,
+            treatment: self.treatment,
+            representation: Representation::default(),
+            began: self.began + response.since,
+        };
+        let call = Call::begin(begin, Arc::clone(&self.accounts), Arc::clone(&self.running_calls));
+        call.followed_by(self.own.clone());
+        let headers = self.headers(&response);
+        call.asked(response.facts, response.request_bytes);
+        call.response_head(response.status, &headers);
+        self.open.push(OpenResponse { lane, call: CallGuard::new(call), claim });
+        true
+    }
+
+    fn show(&mut self, lane: LaneNumber, bytes: Bytes) {
+        let Some(call) = self.call(lane).map(Arc::clone) else { return };
+        if call.response_bytes(&bytes, &mut self.turn) {
+            self.unread = Some(lane);
+        }
+    }
+
+    fn left_out(&mut self, lane: LaneNumber) {
+        if let Some(call) = self.call(lane) {
+            call.left_out();
+        }
+    }
+
+    fn end(&mut self, lane: LaneNumber) {
+        let Some(at) = self.open.iter().position(|open| open.lane == lane) else { return };
+        let open = self.open.swap_remove(at);
+        if let Some(claim) = open.claim {
+            claim.settle();
+        }
+        open.call.end(Ending::Eof);
+    }
+}
