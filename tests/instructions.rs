@@ -64,7 +64,7 @@ fn a_delta_takes_so_many_instructions() {
     }
 }
 
-/// What a message of 4 KB of audio may take in a session, looked at on its way from the service: a quarter over the
+/// Instructions that a message of 4 KB of audio may take in a session, looked at on its way from the service: a quarter over the
 /// 11,226 that it took when this was written, which are less than a microsecond.
 const AUDIO_BOUND: f64 = 14_000.0;
 
@@ -84,7 +84,7 @@ const PIECE_BYTES: usize = 64 << 10;
 const FEW: u64 = 16;
 const MANY: u64 = 80;
 
-/// What a kilobyte of a file may take: a quarter over the 472, 465, 475 and 3,868 that it took when this was written.
+/// Instructions that a kilobyte of a file may take: a quarter over the 472, 465, 475 and 3,868 that it took when this was written.
 /// 500 MB/s leave 4,000 at two instructions a nanosecond.
 const FILE_BOUNDS: [(&str, f64); 4] =
     [("noise", 590.0), ("lines", 590.0), ("dashes", 590.0), ("nearly", 4_835.0)];
@@ -112,7 +112,7 @@ fn file(kind: &str) -> Vec<u8> {
             "a line of sixty bytes, as a file of text has them, or so..\n".repeat(PIECE_BYTES / 60).into()
         }
         "dashes" => "\n-".repeat(PIECE_BYTES / 2).into(),
-        // What looks most like the end of the file.
+        // These bytes look most like the end of the file.
         _ => "\n--boundary-of-a-forn".repeat(PIECE_BYTES / 21).into(),
     }
 }
@@ -136,7 +136,7 @@ fn instructions(api: Api, words: &str, deltas: u64) -> u64 {
     run("work", &[(API, api.as_str()), (DELTAS, &deltas.to_string()), (WORDS, words)])
 }
 
-/// What the process executes that runs a test of this file.
+/// Instructions that the process executes that runs a test of this file.
 fn run(test: &str, variables: &[(&str, &str)]) -> u64 {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);

@@ -12,7 +12,7 @@ use metering::usage::{Api, Source, Target, Usage};
 use serde_json::{Map, Value};
 use tokenweir_fuzz::{Cuts, spelled};
 
-/// What the first control characters stand for.
+/// The words that the first control characters stand for.
 const WORDS: [&str; 25] = [
     "{\"type\":\"message_start\",\"message\":{\"model\":\"claude-x\",\"usage\":{",
     "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{",
@@ -123,7 +123,7 @@ fn metered(stream: bool, pieces: &[&[u8]], bounds: Bounds, given_up: usize) -> U
     meter.settle(Ending::Eof)
 }
 
-/// What one usage, or one entry of its iterations, says.
+/// The numbers of one usage, or of one entry of its iterations.
 #[derive(Clone, Copy, Debug, Default)]
 struct Split([Option<u64>; 5]);
 

@@ -28,7 +28,7 @@ pub(super) async fn ask_and_wait(
         tokio::time::sleep(LOOK_INTERVAL).await;
         let Some(pass) = door.pass() else { continue };
         let looked = document(pass.addr, "GET", &target, headers, Value::Null).await;
-        // What a sidecar passed on as it was killed may not be in its ledger: the next one is asked again.
+        // A sidecar that was killed may have passed on what its ledger does not have, so the next one is asked again.
         let killed = door.was_killed(pass);
         match looked {
             _ if killed => {}

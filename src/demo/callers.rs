@@ -32,7 +32,7 @@ const CALL_MAX: Duration = Duration::from_secs(60);
 /// Enough of a response to have read some twenty events of it.
 const LEAVE_AFTER_BYTES: usize = 6_000;
 
-/// What a caller does with a fixture.
+/// The way in which a caller asks for a fixture.
 #[derive(Clone, Copy, Debug)]
 enum Manner {
     /// It asks for a response and reads it.

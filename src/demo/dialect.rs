@@ -41,7 +41,7 @@ impl Dialect {
         }
     }
 
-    /// What a caller asks there.
+    /// The body of the request for a fixture.
     pub(super) fn request_body(self, fixture: &Fixture, stream: bool, include_usage: bool) -> Vec<u8> {
         match self {
             Dialect::Chat => fixture.request_body(stream, include_usage),

@@ -99,7 +99,7 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    /// What has begun, through both doors.
+    /// Events that have been caused so far, through both doors.
     pub(super) fn sent(&self) -> u64 {
         self.doors.iter().map(TrafficGate::begun).sum()
     }

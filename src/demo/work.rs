@@ -14,7 +14,7 @@ pub(super) fn is_done(response: &Value) -> bool {
     response["status"] == DONE
 }
 
-/// What a caller asks there.
+/// The body of the request for a response in the background.
 pub(super) fn request_body(fixture: &Fixture) -> Value {
     json!({
         "model": fixture.deployment,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::bill::{BillInHand, DeferredNote};
-use super::queue::{EndedByCommit, Op};
+use super::op::{EndedByCommit, Op};
 use super::sums::Sum;
 use metering::usage::{Deferral, Progress, Settled, Usage};
 
@@ -224,7 +224,7 @@ impl Batch {
         self.control.is_some() || !self.bills.is_empty() || !self.notes.is_empty() || announces()
     }
 
-    /// What comes to its end with this batch, once it is committed.
+    /// The calls and bills that end with this batch, once it is committed.
     pub(super) fn ended(&self) -> EndedByCommit {
         EndedByCommit {
             calls: self.closed.len() as u64,

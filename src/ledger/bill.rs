@@ -1,4 +1,4 @@
-//! What the rest of the program tells the ledger of work that goes on after its call.
+//! The news of work that goes on after its call, as the rest of the program brings it to the ledger.
 
 use metering::usage::{Beginner, BillSeen, Deferral, DeferredId, Settled};
 use smol_str::SmolStr;
@@ -22,7 +22,7 @@ pub(super) struct BillInHand {
     pub(super) stored: Option<Box<Settled>>,
 }
 
-/// What is remembered of a call that has no event of its own, since it is in a sum.
+/// The work of a call that has no event of its own, since it is in a sum.
 #[derive(Clone, Debug)]
 pub(super) struct DeferredNote {
     pub(super) resource: SmolStr,

@@ -52,7 +52,7 @@ pub(super) const SESSION_BILL: &str = "session_bill";
 const OF_CALLS: Table = Table { name: DEFERRED, kept_ms: KEPT_MS };
 const OF_SESSIONS: Table = Table { name: SESSION_BILL, kept_ms: SESSION_KEPT_MS };
 
-/// What a table knows of some work.
+/// The state of some work, as a table knows it.
 #[derive(Debug)]
 pub(super) enum Known {
     No,
@@ -100,7 +100,7 @@ fn table(kind: DeferredKind) -> Table {
     if kind == DeferredKind::RealtimeResponse { OF_SESSIONS } else { OF_CALLS }
 }
 
-/// What is kept of who began the work: who pays, and with that the second keys if there is room for them.
+/// The text that is kept of who began the work: who pays, and the second keys if there is room for them.
 fn detail(beginner: &Beginner) -> Result<Option<String>, StoreError> {
     let fits = |detail: &String| detail.len() <= BEGINNER_BYTES_MAX;
     let whole = Some(serde_json::to_string(beginner)?).filter(fits);
@@ -125,7 +125,7 @@ pub(super) struct Deferrals<'a> {
 }
 
 impl Deferrals<'_> {
-    /// What is known of some work.
+    /// Looks up the state of some work.
     pub(super) fn find(&self, key: WorkKey<'_>) -> Result<Known, StoreError> {
         let row = self.row(key)?;
         Ok(match row {

@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `handle` | what the process holds: the ledger, a reserved place, a call that is open |
 //! | `options`, `stats`, `error` | how a ledger behaves, its counters, what can be wrong with it |
+//! | `op` | the news that goes through the queue, and the account of it that comes back |
 //! | `queue` | the bounded way from any thread to the writer, and the counters |
 //! | `batch` | operations turned into the rows of one transaction |
 //! | `quota` | how the room that a ledger may take is split |
@@ -54,6 +55,7 @@ mod handle;
 mod integrity;
 mod lock;
 mod log;
+mod op;
 mod options;
 mod own_reader;
 mod quarantine;

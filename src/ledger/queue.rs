@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::batch::Closed;
 use super::bill::{Bill, DeferredNote};
 use super::error::CloseError;
+use super::op::{EndedByCommit, Op, Pending};
 use super::quota::Quota;
 use super::stats::LedgerStats;
 use super::sums::{Sum, Sums};
@@ -39,33 +40,6 @@ const OPS_PER_SLOT: usize = 2;
 
 /// Checkpoints that may wait, per slot: a batch that is a second late is soon made up for.
 const CHECKPOINTS_PER_SLOT: usize = 2;
-
-/// One thing that happened to a call.
-#[derive(Debug)]
-pub(super) enum Op {
-    /// The draft is the call's own: most calls are over before it has to be written.
-    Open {
-        id: Uuid,
-        draft: Arc<Usage>,
-    },
-    Checkpoint(Vec<(Uuid, Progress)>),
-    Settle(Box<Settled>, Option<Deferral>),
-    /// Work was seen to be over. The slot is held for as long as it takes to find out whether that is news.
-    Bill(Box<Bill>),
-}
-
-/// The operations and marks that the writer stores next.
-#[derive(Debug, Default)]
-pub(super) struct Pending {
-    pub(super) ops: VecDeque<Op>,
-    /// Everything up to here is delivered or refused; 0 if that has not changed.
-    pub(super) mark: u64,
-    pub(super) refused: Vec<(u64, String)>,
-    /// Nothing more of any call will come: write the last control event.
-    pub(super) finish: bool,
-    /// Nothing at all will come.
-    pub(super) stop: bool,
-}
 
 #[derive(Debug, Default)]
 struct QueueState {
@@ -114,17 +88,6 @@ pub(super) struct Committed {
     pub(super) delivered_since_boot: u64,
     pub(super) refused: u64,
     pub(super) ended: bool,
-}
-
-/// What a commit brings to its end.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct EndedByCommit {
-    /// Calls that ran.
-    pub(super) calls: u64,
-    /// Bills that were news.
-    pub(super) billed: u64,
-    /// Slots of both, and of bills that were none.
-    pub(super) slots: usize,
 }
 
 /// How far the ledger has come for those who wait.

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::lock::DirLock;
-use super::queue::{Op, OpQueue, Pending};
+use super::op::{Op, Pending};
+use super::queue::OpQueue;
 use super::writer::Writer;
 use super::{DATABASE, LedgerOptions, LedgerReader};
 use metering::caller::{Caller, Trust};
@@ -75,6 +76,11 @@ impl Rig {
         let writer = self.writer.as_mut().unwrap();
         writer.step(work);
         assert!(writer.failing.is_none());
+    }
+
+    fn one_call(&mut self) {
+        let id = Uuid::now_v7();
+        self.store(Pending { ops: [open_op(id), settle_op(id)].into_iter().collect(), ..Pending::default() });
     }
 
     fn reader(&self) -> LedgerReader {
@@ -228,17 +234,13 @@ fn what_a_failed_sync_left_is_not_settled_while_a_reader_keeps_it_in_the_wal() {
 #[test]
 fn what_is_gone_with_a_failed_sync_leaves_a_gap_and_no_number_is_given_twice() {
     let mut rig = Rig::new();
-    let one_call = |rig: &mut Rig| {
-        let id = Uuid::now_v7();
-        rig.store(Pending { ops: [open_op(id), settle_op(id)].into_iter().collect(), ..Pending::default() });
-    };
     rig.start();
-    one_call(&mut rig);
+    rig.one_call();
     let (files, names) = (tempfile::tempdir().unwrap(), [DATABASE.to_owned(), format!("{DATABASE}-wal")]);
     for name in &names {
         std::fs::copy(rig.dir.path().join(name), files.path().join(name)).unwrap();
     }
-    one_call(&mut rig);
+    rig.one_call();
     let writer = rig.writer.as_mut().unwrap();
     writer.storage.syncer.fail_next();
     writer.storage.syncer.sync();
@@ -249,7 +251,7 @@ fn what_is_gone_with_a_failed_sync_leaves_a_gap_and_no_number_is_given_twice() {
     }
     writer.try_again();
     assert!(writer.failing.is_none());
-    one_call(&mut rig);
+    rig.one_call();
     // Its first event, the control event that ends the time of trouble, one more event, and the last control event.
     let sequences = |rig: &Rig| {
         let rows = rig.reader().after(0, 10).unwrap();
@@ -294,18 +296,14 @@ fn recovery_does_not_copy_the_wal_by_itself() {
 #[test]
 fn a_copy_in_doubt_is_made_again_once_nobody_has_the_ledger_open() {
     let mut rig = Rig::new();
-    let one_call = |rig: &mut Rig| {
-        let id = Uuid::now_v7();
-        rig.store(Pending { ops: [open_op(id), settle_op(id)].into_iter().collect(), ..Pending::default() });
-    };
     rig.start();
-    one_call(&mut rig);
+    rig.one_call();
     let database = rig.dir.path().join(DATABASE);
     let before = std::fs::read(&database).unwrap();
     let read_only = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let reader = rusqlite::Connection::open_with_flags(&database, read_only).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM event;").unwrap();
-    one_call(&mut rig);
+    rig.one_call();
     let writer = rig.writer.as_mut().unwrap();
     writer.storage.syncer.copy(Duration::ZERO);
     reader.execute_batch("COMMIT").unwrap();
@@ -320,7 +318,7 @@ fn a_copy_in_doubt_is_made_again_once_nobody_has_the_ledger_open() {
     drop(reader);
     writer.try_again();
     assert!(writer.failing.is_none());
-    one_call(&mut rig);
+    rig.one_call();
     let positions: Vec<_> = rig.reader().after(0, 10).unwrap().iter().map(|row| row.position).collect();
     assert_eq!(positions, [1, 2, 3, 4], "three calls, and the control event that ends the time of trouble");
     rig.writer = None;

@@ -39,7 +39,7 @@ pub enum SessionSide {
     Server,
 }
 
-/// What a session begins with.
+/// The handshake of a session, and what both sides agreed upon.
 #[derive(Debug)]
 pub struct SessionBegin {
     /// Its own call; each of its responses begins like it.
@@ -50,9 +50,9 @@ pub struct SessionBegin {
     pub ledger: Ledger,
     /// It looks on at another connection's session, and is told of the same responses.
     pub is_observer: bool,
-    /// What the client sends.
+    /// The frames that the client sends.
     pub client: Frames,
-    /// What the server sends.
+    /// The frames that the server sends.
     pub server: Frames,
 }
 
@@ -187,7 +187,7 @@ impl ObservedSession {
             SessionSide::Client => self.session.from_client(bytes, &mut budget, since),
             SessionSide::Server => self.session.from_server(bytes, &mut budget, since, &mut self.lanes),
         };
-        // What is left is owed, even where the budget was not spent to the last byte.
+        // The rest is owed, even where the budget was not spent to the last byte.
         self.message_bytes = if taken < bytes.len() { 0 } else { budget };
         taken
     }

@@ -134,7 +134,7 @@ fn a_sync_that_fails_once_is_never_taken_for_one_that_held() {
     fail_and_heal("one failed sync", fault(Op::Sync, "-wal", Kind::Error, 1), false);
 }
 
-/// What a copy that was overtaken has written is in the database, and no sync of it has been asked for yet.
+/// A copy that was overtaken has written into the database, and no sync of that has been asked for yet.
 #[test]
 fn pages_that_a_failed_sync_of_the_database_lost_are_copied_again() {
     let fault = |times| fault(Op::Sync, DATABASE, Kind::Error, times);

@@ -68,7 +68,7 @@ fn is_whole(usage: &Usage, of: &str) {
     assert_eq!(usage.stream.outcome, Outcome::Complete, "{of}");
 }
 
-/// What was reported until a stream was cut, and by what.
+/// The event has what was reported until the stream was cut, and says how it was.
 fn is_cut(usage: &Usage, outcome: Outcome) {
     assert_eq!((usage.tokens.input, usage.tokens.output), (Some(INPUT), Some(1)), "{:?}", usage.accounting);
     let accounting = &usage.accounting;

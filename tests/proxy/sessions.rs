@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{Rig, Script, Setup, Wire, eventually};
 
-/// What the service says and does after the handshake.
+/// The service after the handshake: what it says and does.
 type Service = Arc<dyn Fn(Wire) + Send + Sync>;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];

@@ -25,7 +25,7 @@ struct Call {
     answer: Value,
 }
 
-/// What the service sends.
+/// The response that the service sends.
 enum Answer {
     Whole(Value),
     Stream(Vec<Value>),

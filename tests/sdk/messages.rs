@@ -308,7 +308,7 @@ fn judge(call: &Call, event: &Usage) {
     }
 }
 
-/// What a usage costs: the input is all of the prompt, and iterations are summed.
+/// The cost of a usage: the input is all of the prompt, and iterations are summed.
 #[derive(Debug, PartialEq)]
 struct Numbers {
     input: u64,

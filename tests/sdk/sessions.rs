@@ -22,7 +22,7 @@ use super::support::sidecar::{Sidecar, verified};
 use super::support::{PATIENCE, fake_service, wait_for};
 use super::{SHARED_SECRET, events_by_caller, sidecar};
 
-/// What a key is hashed with (RFC 6455 1.3).
+/// The text that a key is hashed with (RFC 6455 1.3).
 const ACCEPT_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Responses that a client asks for; in the last one the service does what the model is named after.
@@ -47,7 +47,7 @@ impl Paused {
     }
 }
 
-/// What a service says in a session.
+/// The messages of a service in a session.
 trait Surface: Send + Sync + 'static {
     fn greeting(&self, model: &str) -> Option<Value>;
     /// A response: what comes before the moment at which it may end, and what comes behind.
@@ -55,7 +55,7 @@ trait Surface: Send + Sync + 'static {
     /// The members of the event's `tokens` that are not null.
     fn tokens(&self, number: u64) -> Value;
     fn api(&self) -> Api;
-    /// What is known of one that was cut: tokens of its output, and reasons beside the outcome.
+    /// The numbers of a response that was cut: tokens of its output, and reasons beside the outcome.
     fn cut(&self) -> (Option<u64>, &'static [&'static str]);
 }
 
@@ -215,7 +215,7 @@ fn service(surface: Arc<dyn Surface>) -> (SocketAddr, Pause) {
     (addr, Pause { begun, go_on })
 }
 
-/// What a client has received is what the service sent, of the last response so much.
+/// Holds that a client has received what the service sent, of the last response so much.
 fn received(told: &Value, surface: &dyn Surface, model: &str, ending: &str) {
     let mut sent = Vec::from_iter(surface.greeting(model));
     for number in 1..=RESPONSES {

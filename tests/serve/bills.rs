@@ -218,7 +218,7 @@ fn two_replicas_that_are_killed_between_polls_give_one_bill_for_each_id() {
 const OUTPUT_LINES: u64 = 800;
 const LINE_TEXT_BYTES: usize = 256 << 10;
 
-/// What the sidecar may hold of it.
+/// Bytes that the sidecar may hold of it.
 const OUTPUT_MEMORY_BYTES_MAX: usize = 16 << 20;
 
 fn line(number: u64) -> String {

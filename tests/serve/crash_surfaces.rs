@@ -88,7 +88,7 @@ struct Known {
 struct Found {
     whole: usize,
     crashed: usize,
-    /// What is so young that none of the ledger's promises covers it.
+    /// Sightings so young that none of the ledger's promises covers it.
     without_event: usize,
 }
 
@@ -152,7 +152,7 @@ impl Known {
     }
 }
 
-/// What an event is about. `None`: what was begun in a session just before the kill, and had no checkpoint.
+/// The item that an event is about. `None`: one that was begun in a session just before the kill, and had no checkpoint.
 fn item_of(data: &Value) -> Option<Item> {
     let ids = &data["ids"];
     let of = |name: &str| ids[name].as_str().unwrap_or_else(|| panic!("{name} of {data}"));

@@ -29,7 +29,7 @@ const WORDS: u64 = 12;
 /// Responses of a session at most.
 const RESPONSES_MAX: u64 = 5;
 
-/// What has an event of its own.
+/// A thing that has an event of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Surface {
     /// A stream that reports its usage.
@@ -62,7 +62,7 @@ use Surface::{
     SessionTranscription, Speech, Transcription, Video, VideoBill,
 };
 
-/// What callers begin.
+/// The surfaces that callers begin with.
 const CALLED: [Surface; 10] =
     [Chat, CountedChat, Surface::Messages, Images, Transcription, Speech, Background, Video, Batch, Session];
 
@@ -125,7 +125,7 @@ impl Item {
         (10 + self.number, 1_000 + self.number)
     }
 
-    /// What its event must say.
+    /// The cost that its event must say.
     pub(crate) fn cost(self) -> Cost {
         let (input, output) = self.tokens();
         let (input, output) = (Some(input), Some(output));

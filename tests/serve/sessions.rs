@@ -135,7 +135,7 @@ fn a_session_survives_kill_9_as_crashed_and_is_drained_by_sigterm() {
     let open = begun(&sidecar, &said);
     assert_eq!(sidecar.stop().0, Some(0));
     drop(open);
-    // What was settled stays; what was open has no number, and the session none of its own.
+    // Settled responses stay; one that was open has no number, and the session none of its own.
     let mut expected = Vec::new();
     for outcome in ["crashed", "client_disconnect", "shutdown"] {
         let response = one("complete", json!([7, 3]), "");

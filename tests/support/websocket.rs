@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 const TEXT: u8 = 0x81;
 const MASKED: u8 = 0x80;
-/// What says that two bytes of length follow.
+/// The length that says that two bytes of length follow.
 const LONGER: u8 = 126;
 
 /// A close frame of a service, and one of a client.

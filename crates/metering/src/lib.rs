@@ -34,7 +34,7 @@ pub mod prompt;
 // A value that was made from files, made again when the files change.
 pub mod reload;
 
-// What the messages of a WebSocket session mean: which responses it has, when each begins and ends.
+// The meaning of the messages of a WebSocket session: which responses it has, when each begins and ends.
 pub mod session;
 
 // Server-sent events: bytes in, events out, the same events for any split of the bytes.

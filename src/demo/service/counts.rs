@@ -1,4 +1,4 @@
-//! What the service has seen: it makes one bill for each.
+//! Counts the requests that the service has seen: it makes one bill for each.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

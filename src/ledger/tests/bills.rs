@@ -88,7 +88,7 @@ fn the_first_bill_is_charged_to_who_began_the_work_and_later_ones_are_none() {
     assert!(event.accounting.deferred);
     rig.killed();
     assert!(rig.bills([work()]).is_empty());
-    // What nobody announced here is billed here too, to whoever sees it.
+    // Work that was not announced here is billed here too, to whoever sees it.
     let events = rig.bills([BillSeen::Of(response("other")), BillSeen::Of(id(DeferredKind::Batch, "r"))]);
     assert_eq!(events.iter().map(|event| &*event.caller.id).collect::<Vec<_>>(), ["poll", "poll"]);
     rig.finish();

@@ -26,7 +26,7 @@ fn rig() -> Rig {
     Rig::start_with(&["--caller-trust", "shared-secret", "--caller-tags", TAGS], &ENVIRONMENT)
 }
 
-/// What a hop says, and the tags that its call must have.
+/// The fields that a hop sends, and the tags that its call must have.
 struct Case {
     what: &'static str,
     fields: Vec<u8>,
@@ -150,7 +150,7 @@ fn no_value_of_a_tag_leaks() {
         let (user, desk) = (format!("{HASHED}{n}"), format!("{PLAIN}{n}"));
         let fields = lines(&[SUB, ("x-end-user", &user), ("x-desk", &desk)]);
         assert_eq!(rig.call(&format!("call-{n}"), &fields), 200);
-        // What cannot be a tag is not quoted either.
+        // A value that cannot be a tag is not quoted either.
         let fields =
             lines(&[SUB, ("x-end-user", &format!("{user}, {user}")), ("x-desk", &format!("{desk},"))]);
         assert_eq!(rig.call(&format!("bad-{n}"), &fields), 200);
@@ -304,7 +304,7 @@ fn a_sum_has_no_tags() {
     }
 }
 
-/// What the answer of this rig says is never a tag's business.
+/// Tags change nothing of a response.
 #[test]
 fn an_answer_passes_as_it_is() {
     let rig = rig();

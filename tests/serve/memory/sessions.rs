@@ -78,7 +78,7 @@ fn look(pid: u32) -> usize {
     Memory::of(pid).anonymous_bytes
 }
 
-/// What a session of this target holds, in a process of its own.
+/// Bytes that a session of this target holds, in a process of its own.
 fn bytes_of_each(target: &str) -> usize {
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("ledger");

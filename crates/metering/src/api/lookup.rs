@@ -255,7 +255,7 @@ mod tests {
             let row = api.profile();
             let is_recorded = !row.recorded_as.is_empty();
             assert!(row.rules.is_none() || is_recorded, "{api:?}: `account` checks what is computed");
-            // What only sessions have is not recorded as exchanges.
+            // Sessions are not recorded as exchanges.
             let is_exchange = row.body != BodyKind::TopLevel && row.body != BodyKind::Realtime;
             assert!(!is_exchange || is_recorded, "{api:?}: `account` shows what is read");
             for name in row.recorded_as {

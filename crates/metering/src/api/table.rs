@@ -410,7 +410,7 @@ pub static OPERATIONS: &[Operation] = &[
     post("parse", Api::Ocr, ModelOrLast, ReportedOnly),
     post("rerank", Api::Rerank, ModelOrLast, ReportedOnly),
     post("embed", Api::Embeddings, ModelOrLast, ReportedOnly),
-    // What is kept for other calls costs nothing by the call. A usage that such a row hides is lost, so each is as
+    // Objects that are kept for other calls cost nothing by the call. A usage that such a row hides is lost, so each is as
     // long as the paths that are known.
     silent("files"),
     silent("uploads"),

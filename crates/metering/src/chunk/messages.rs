@@ -148,7 +148,7 @@ impl<'a> MessagesEvent<'a> {
         self.message
     }
 
-    /// What the event says of the message as a whole: its `delta`, with the `usage` beside it.
+    /// The part of the event that is about the message as a whole: its `delta`, with the `usage` beside it.
     ///
     /// # Errors
     /// [`Malformed`] if the delta is not JSON.
@@ -275,7 +275,7 @@ impl MessagesCost {
         advisors.map(charge).filter(|tool| tool.usage.usable())
     }
 
-    /// What is billed otherwise than by tokens.
+    /// The units that are billed otherwise than by tokens.
     pub fn units(&self) -> BilledUnits {
         BilledUnits {
             web_searches: self.web_searches,

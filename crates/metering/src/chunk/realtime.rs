@@ -45,7 +45,7 @@ pub struct RealtimeResponse<'a> {
     details: Option<&'a [u8]>,
 }
 
-/// What a session says of itself.
+/// The names that a session gives itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealtimeSession<'a> {
     /// `id`

@@ -19,9 +19,9 @@ pub struct Compression {
 /// The compression that was agreed upon, for each direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extensions {
-    /// What the client sends.
+    /// The compression of the messages that the client sends.
     pub client: Option<Compression>,
-    /// What the server sends.
+    /// The compression of the messages that the server sends.
     pub server: Option<Compression>,
 }
 

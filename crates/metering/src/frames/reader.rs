@@ -259,7 +259,7 @@ impl Frames {
     ) -> Result<usize, Corrupt> {
         let here = usize::try_from(self.payload_bytes).unwrap_or(usize::MAX).min(bytes.len());
         let is_control = self.head[0] & 0x0f >= CLOSE;
-        // What is not shown may still be referred to by what is compressed behind it.
+        // Bytes that are not shown are still in the window that later messages refer to.
         let is_read = self.reads && !is_control && (self.message.text || self.message.compressed);
         if !is_read {
             return Ok(here);

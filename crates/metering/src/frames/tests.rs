@@ -25,7 +25,7 @@ fn frame(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// What can be said of a direction after these bytes.
+/// The state of a direction after these bytes.
 fn after(frames: impl Fn() -> Frames, bytes: &[u8]) -> (bool, bool, bool) {
     let mut frames = frames();
     assert_eq!(frames.push(bytes, &mut 0, &mut ()), bytes.len(), "nothing is read, so nothing is spent");

@@ -153,7 +153,7 @@ impl Meter {
         self.prompt = PromptState::Unseen;
     }
 
-    /// What a session says of itself.
+    /// Takes in the names that a session gives itself.
     pub fn named(&mut self, names: &SessionNames) {
         let draft = Arc::make_mut(&mut self.draft);
         draft.target.model.clone_from(&names.model);

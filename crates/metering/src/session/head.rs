@@ -8,7 +8,7 @@ use crate::chunk::{JsonScanner, JsonSink, JsonToken};
 /// Longest name of a stream that is told apart.
 const STREAM_ID_BYTES_MAX: usize = 128;
 
-/// What a message is.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum MessageKind {
     /// The caller asks for a response.

@@ -29,7 +29,7 @@ impl Session {
     /// A session of these directions. `kind`: what its messages mean.
     pub fn new(kind: Option<SessionKind>, client: Frames, server: Frames) -> Session {
         match kind {
-            // What its caller sends says nothing that counts, and is not looked at.
+            // Its caller sends nothing that counts, so that side is not looked at.
             Some(SessionKind::Realtime) => {
                 let messages = Messages::Realtime(Box::default());
                 Session { client, server: server.reading(), messages }
@@ -42,12 +42,12 @@ impl Session {
         }
     }
 
-    /// What the client sends.
+    /// The frames that the client sends.
     pub fn client(&self) -> &Frames {
         &self.client
     }
 
-    /// What the server sends.
+    /// The frames that the server sends.
     pub fn server(&self) -> &Frames {
         &self.server
     }

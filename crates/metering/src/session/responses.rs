@@ -143,7 +143,7 @@ impl ResponsesMessages {
         let asked = self.requests.take(stream_id, StatusCode::OK);
         let begun = match asked {
             Some(begun) => begun,
-            // What costs something is never left out.
+            // A response that costs something is never left out.
             None if members.kind != MessageKind::More => unasked(None, since),
             None => return None,
         };

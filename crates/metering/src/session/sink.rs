@@ -1,4 +1,4 @@
-//! What is told of a session.
+//! The trait through which a session tells which responses begin and end in it, and shows what each is read from.
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ pub struct BegunResponse {
     pub since: Duration,
     /// The status that it would have by HTTP.
     pub status: StatusCode,
-    /// What was asked for, and in how many bytes.
+    /// The request that it answers, as its message says it.
     pub facts: RequestFacts,
-    /// Those bytes.
+    /// Bytes of that message.
     pub request_bytes: u64,
     /// It is what was heard and written down, by a model of its own.
     pub is_transcription: bool,

@@ -5,30 +5,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::deferral::DeferredId;
 use super::event::{Accounting, Usage};
 use super::reason::Reason;
 use super::tokens::{Tokens, Units};
 use super::vocabulary::{Quality, Side, Source};
-use crate::api::DeferredKind;
 use crate::caller::Caller;
-
-/// Names work among that of one resource.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct DeferredId {
-    /// Its kind.
-    pub kind: DeferredKind,
-    /// The id that the service gave it.
-    pub id: SmolStr,
-}
-
-/// How a call's event stands to the work that the call began.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deferral {
-    /// The work.
-    pub work: DeferredId,
-    /// The event is the bill; else it announces one.
-    pub billed: bool,
-}
 
 /// A look at work that another call began, and what it has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use uuid::Uuid;
 
-use super::deferred::Deferral;
+use super::deferral::Deferral;
 use super::reason::Reason;
 use super::tokens::{Tokens, ToolTokens, Units};
 use super::vocabulary::{IncludeUsage, Injection, Outcome, Quality, Side, Source};

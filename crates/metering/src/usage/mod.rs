@@ -13,6 +13,7 @@
 //! | `tokens` | the numbers to charge by |
 //! | `vocabulary` | the words of events: outcomes, sources, qualities, and others |
 //! | `reason` | the words that say why a number is not exact |
+//! | `deferral` | how an event stands to work that goes on after its call |
 //! | `deferred` | work that goes on after its call, and whose bill follows |
 //! | `control` | the data of control events and summaries |
 //! | `envelope` | CloudEvents 1.0, around the data of any event |
@@ -20,6 +21,7 @@
 //! | `schema` | the JSON Schema of all of it |
 
 mod control;
+mod deferral;
 mod deferred;
 mod envelope;
 mod event;
@@ -31,7 +33,8 @@ mod vocabulary;
 
 pub use crate::api::{Api, DeferredKind};
 pub use control::{Control, Summary, SummaryPeriod};
-pub use deferred::{Beginner, BillSeen, Deferral, DeferredId};
+pub use deferral::{Deferral, DeferredId};
+pub use deferred::{Beginner, BillSeen};
 pub use envelope::{CloudEvent, EventType, SPEC_VERSION};
 pub use event::{
     Accounting, Ids, Progress, Reporter, Request, SCHEMA_VERSION, Settled, Stream, Target, Timing, Usage,

@@ -237,7 +237,7 @@ fn document() -> impl Strategy<Value = Value> {
     value.prop_filter("bodies are objects", Value::is_object)
 }
 
-/// What the reader of Anthropic's Messages reads.
+/// The members that the reader of Anthropic's Messages reads, as a text.
 fn read_as_message(document: &[u8]) -> String {
     let label = |text: Option<crate::chunk::Text<'_>>| {
         text.map(|text| text.lossy().into_owned()).filter(|text| text.len() < 256)

@@ -53,7 +53,7 @@ impl BatchOutput {
             self.lines += 1;
             if self.read_line().is_none() {
                 self.unreadable += 1;
-                // What does not begin as an output does is none: the rest of a long file is not looked at.
+                // A file that does not begin as an output does is none, and the rest of it is not looked at.
                 self.is_other = self.lines == 1;
             }
         }

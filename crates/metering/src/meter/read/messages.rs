@@ -54,7 +54,7 @@ impl MessagesReader {
         Ok(())
     }
 
-    /// What is said of the message; `last`: as it ended. Before the last event its output is a running total, even
+    /// Takes in what is said of the message; `last`: as it ended. Before the last event its output is a running total, even
     /// where an event names a reason to stop: such events may come again.
     fn message(&mut self, message: &AnthropicMessage<'_>, last: bool, facts: &mut ResponseFacts) {
         if let Some(reason) = message.stop_reason {

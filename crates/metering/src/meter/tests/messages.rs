@@ -196,7 +196,7 @@ fn a_stream_that_is_cut_has_its_input_and_some_of_its_output() {
     }
 }
 
-/// What its last checkpoint knew, and all that prices it.
+/// A crashed call has the numbers of its last checkpoint, and all that prices it.
 #[test]
 fn a_message_that_a_crash_cuts_has_what_was_reported() {
     let mut meter = Meter::new(draft(Api::Messages), FREE);
