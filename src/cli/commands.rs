@@ -1,34 +1,12 @@
 //! The command line as clap sees it, generated from the table of settings.
 
-use std::path::PathBuf;
-use std::str::FromStr;
+use clap::{Arg, Command, value_parser};
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Arg, ArgAction, Command, value_parser};
-use strum::VariantNames;
-
+use super::arguments::{argument, config_file, input, named, one_of, option, switch, with_settings};
 use super::offline::{ExplainFor, SchemaOf};
 use super::subcommand::{Subcommand, examples_help};
-use crate::config::CONFIG_VARIABLE;
-use crate::config::settings::{
-    ADMIN_LISTEN, AnySetting, CONTROL_INTERVAL, END_OF_TURN, FLUSH_TIMEOUT, KAFKA_AUTH, KAFKA_BROKERS,
-    KAFKA_CONNECTION_STRING_FILE, KAFKA_ENTRA_SCOPE, KAFKA_PROPERTY, KAFKA_SASL_PASSWORD_FILE,
-    KAFKA_SASL_USERNAME, KAFKA_TOPIC, Kind, LEDGER, LEDGER_KEEP, LEDGER_MAX_BYTES, LEDGER_NETWORK_FS,
-    SETTINGS,
-};
-use crate::report::{Format, GroupBy, PRICES_HELP, VerdictFormat};
-
-/// Settings of the commands that read or publish a topic.
-const KAFKA: &[&AnySetting] = &[
-    KAFKA_BROKERS.any(),
-    KAFKA_TOPIC.any(),
-    KAFKA_AUTH.any(),
-    KAFKA_ENTRA_SCOPE.any(),
-    KAFKA_SASL_USERNAME.any(),
-    KAFKA_SASL_PASSWORD_FILE.any(),
-    KAFKA_CONNECTION_STRING_FILE.any(),
-    KAFKA_PROPERTY.any(),
-];
+use super::{drain, events, report, verify};
+use crate::config::settings::{ADMIN_LISTEN, END_OF_TURN, SETTINGS};
 
 /// The whole command line.
 pub(super) fn command() -> Command {
@@ -42,7 +20,7 @@ pub(super) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(
-            [serve(), demo(), events(), report(), verify(), drain(), account(), count(), check(), schema(), health()]
+            [serve(), demo(), events::command(), report::command(), verify::command(), drain::command(), account(), count(), check(), schema(), health()]
                 .map(with_examples),
         )
 }
@@ -52,10 +30,6 @@ fn with_examples(command: Command) -> Command {
     let before = command.get_after_help().map_or(String::new(), |text| format!("{text}\n\n"));
     let help = examples_help(command.get_name());
     command.after_help(before + &help)
-}
-
-fn named(command: Subcommand) -> Command {
-    Command::new(command.name())
 }
 
 fn serve() -> Command {
@@ -71,64 +45,6 @@ fn demo() -> Command {
                 .default_value("20")
                 .value_parser(value_parser!(u64).range(5..=600)),
         )
-}
-
-fn events() -> Command {
-    let command = named(Subcommand::Events).about("Stored events as JSON lines").arg(config_file());
-    with_settings(command, &[&LEDGER])
-        .arg(switch("follow", "Go on with new events until interrupted"))
-        .arg(switch("refused", "Only events that the broker refused for good; standard error says why"))
-}
-
-fn report() -> Command {
-    let command =
-        named(Subcommand::Report).about("Tokens by caller and model, from a ledger or from the topic");
-    let command = command.arg(config_file());
-    with_settings(with_settings(command, &[&LEDGER]), KAFKA)
-        .arg(
-            option("by", "KEYS", format!("Keys of the rows, separated by commas: {}", GroupBy::words()))
-                .default_value("caller,model"),
-        )
-        .arg(option("from", "TIME", "Only events at or after this instant or UTC day"))
-        .arg(option("to", "TIME", "Only events before this instant or UTC day"))
-        .arg(file("prices", "CSV of prices: adds cost, currency and unpriced_calls; see below"))
-        .after_help(PRICES_HELP)
-        .arg(
-            option("format", "FORMAT", "How rows are printed")
-                .default_value(<&str>::from(Format::default()))
-                .value_parser(one_of::<Format>()),
-        )
-}
-
-fn verify() -> Command {
-    let command = named(Subcommand::Verify)
-        .about("Prove that no event is missing, doubled, altered, refused or open; exit 3 if one is")
-        .after_help(
-            "Reads a ledger, a topic (--kafka-brokers) or FILE, and holds every event against its sequence and its control \
-             event. In a ledger or a topic, what retention took is not missing. A topic is read to the end that it has at the \
-             start; rows without a control event yet are told, and are no fault.\n\n\
-             Exit codes: 0 nothing was found, 1 the input could not be read, 3 something was found.",
-        )
-        .arg(input("JSON lines, as `tokenweir events` prints them; - is standard input"))
-        .arg(switch("allow-repeats", "Only count repeats with equal bytes: delivery is at least once"))
-        .arg(switch("allow-open", "A boot that still runs is no finding; one that was never closed is"))
-        .arg(switch("allow-cut", "FILE begins in the middle: what lies before its first event is not missing"))
-        .arg(option("format", "FORMAT", "How it is told").default_value(<&str>::from(VerdictFormat::default())).value_parser(one_of::<VerdictFormat>()))
-        .arg(config_file());
-    with_settings(with_settings(command, &[&LEDGER, &CONTROL_INTERVAL]), KAFKA)
-}
-
-fn drain() -> Command {
-    let command = named(Subcommand::Drain)
-        .about("Publish what a dead instance left; exit 0 only if nothing is left")
-        .after_help(
-            "Takes the ledger as `serve` does, settles the calls that were cut, and publishes until nothing is left, or until \
-             nothing was delivered for --flush-timeout. It may be killed and run again: events keep their ids and bytes.",
-        )
-        .arg(config_file());
-    let ledger: [&AnySetting; 5] =
-        [&LEDGER, &LEDGER_KEEP, &LEDGER_MAX_BYTES, &LEDGER_NETWORK_FS, &FLUSH_TIMEOUT];
-    with_settings(with_settings(command, &ledger), KAFKA)
 }
 
 fn account() -> Command {
@@ -204,61 +120,6 @@ fn health() -> Command {
         ))
         .arg(config_file());
     with_settings(command, &[&ADMIN_LISTEN])
-}
-
-fn with_settings(command: Command, settings: &[&AnySetting]) -> Command {
-    // In the order of the table.
-    let chosen = SETTINGS.iter().filter(|known| settings.iter().any(|setting| setting.name == known.name));
-    let chosen = chosen.copied();
-    chosen.filter_map(argument).fold(command, Command::arg)
-}
-
-/// The flag of a setting. Values are checked later, with those of the other layers.
-fn argument(setting: &'static AnySetting) -> Option<Arg> {
-    setting.flag()?;
-    let allowed = match setting.kind {
-        Kind::Path | Kind::Address => String::new(),
-        kind => format!(" [{}]", kind.allowed()),
-    };
-    let default = setting.default.map_or(String::new(), |value| format!(" [default: {value}]"));
-    let help = format!("{}{allowed}{default} [env: {}]", setting.help, setting.env());
-    let argument = option(setting.name, "VALUE", help);
-    Some(match setting.kind {
-        Kind::Repeated(_) | Kind::List(_) => argument.action(ArgAction::Append),
-        _ => argument,
-    })
-}
-
-fn option(name: &'static str, value: &'static str, help: impl Into<clap::builder::StyledStr>) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help)
-}
-
-fn switch(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-}
-
-/// A value that is one of the words of a `T`.
-fn one_of<T>() -> impl TypedValueParser<Value = T>
-where
-    T: VariantNames + FromStr<Err = strum::ParseError> + Clone + Send + Sync + 'static,
-{
-    PossibleValuesParser::new(T::VARIANTS)
-        .try_map(|word| word.parse::<T>().map_err(|error| error.to_string()))
-}
-
-/// A flag that names a file, for any bytes in its name.
-fn file(name: &'static str, help: impl Into<clap::builder::StyledStr>) -> Arg {
-    option(name, "FILE", help).value_parser(value_parser!(PathBuf))
-}
-
-fn config_file() -> Arg {
-    let help =
-        format!("Flat TOML with any of the settings; flags and environment win [env: {CONFIG_VARIABLE}]");
-    file("config", help)
-}
-
-fn input(help: &'static str) -> Arg {
-    Arg::new("file").value_name("FILE").value_parser(value_parser!(PathBuf)).help(help)
 }
 
 #[cfg(test)]

@@ -3,22 +3,29 @@
 //! | file | idea |
 //! |---|---|
 //! | `commands` | the command line as clap sees it |
+//! | `arguments` | the arguments that commands are built of |
 //! | `subcommand` | the commands, and lines that can be copied |
 //! | `failure` | what is said when a command fails, and its exit code |
 //! | `layers` | the settings of a command |
 //! | `output` | standard output, and files that are read |
 //! | `offline` | `account`, `count`, `schema` |
-//! | `readers` | `events`, `report`, `verify`, `drain` |
+//! | `inputs` | the ledger or the topic that a command reads |
+//! | `events`, `report`, `verify`, `drain` | each the command of its name |
 //! | `health` | `health` |
 
+mod arguments;
 mod commands;
+mod drain;
+mod events;
 mod failure;
 mod health;
+mod inputs;
 mod layers;
 mod offline;
 mod output;
-mod readers;
+mod report;
 mod subcommand;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -54,10 +61,10 @@ fn run_command(command: Subcommand, matches: &ArgMatches) -> Done {
     match command {
         Subcommand::Serve => run_serve(matches),
         Subcommand::Demo => run_demo(matches),
-        Subcommand::Events => readers::run_events(matches),
-        Subcommand::Report => readers::run_report(matches),
-        Subcommand::Verify => readers::run_verify(matches),
-        Subcommand::Drain => readers::run_drain(matches),
+        Subcommand::Events => events::run(matches),
+        Subcommand::Report => report::run(matches),
+        Subcommand::Verify => verify::run(matches),
+        Subcommand::Drain => drain::run(matches),
         Subcommand::Account => offline::run_account(matches),
         Subcommand::Count => offline::run_count(matches),
         Subcommand::Check => run_check(matches),

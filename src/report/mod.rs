@@ -10,32 +10,38 @@
 //! | `bills` | bills that more than one ledger has seen |
 //! | `verify` | the proof that nothing is missing |
 //! | `tally` | events added up by keys |
-//! | `prices` | what tokens cost |
-//! | `topic` | a topic from its beginning to its end |
+//! | `usage_event` | an event that counts |
+//! | `group_by` | the keys that it is added up by |
+//! | `columns` | the columns of numbers, and their sums |
+//! | `pricing` | the cost of it |
 //! | `render` | a tally as a table, CSV or JSON |
 //! | `drain` | publishing what a dead instance left |
 //! | `progress` | how far that has come |
 
 mod bills;
+mod columns;
 mod drain;
 mod error;
 mod events;
+mod group_by;
 mod input;
 mod instant;
-mod prices;
+mod pricing;
 mod progress;
 mod render;
 mod tally;
-mod topic;
+mod usage_event;
 mod verify;
 
+pub use columns::ReportSums;
 pub use drain::{DrainOptions, Drained, Draining, drain};
 pub use error::ReportError;
 pub use events::{EventsOptions, events};
+pub use group_by::GroupBy;
 pub use input::Input;
 pub use instant::parse_time;
-pub use prices::{Amount, PRICES_HELP, Prices};
+pub use pricing::{Amount, BilledPart, PRICES_HELP, PriceClass, Prices, billed_parts};
 pub use progress::Progress;
 pub use render::Format;
-pub use tally::{GroupBy, Report, ReportLine, ReportOptions, ReportSums, report};
+pub use tally::{Report, ReportLine, ReportOptions, report};
 pub use verify::{BootLine, BootState, Finding, FindingKind, Verdict, VerdictFormat, VerifyOptions, verify};

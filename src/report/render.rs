@@ -10,8 +10,9 @@ use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use serde_json::{Map, Value};
 use strum::{EnumString, IntoStaticStr, VariantNames};
 
+use super::columns::ReportSums;
 use super::error::ReportError;
-use super::tally::{Report, ReportLine, ReportSums};
+use super::tally::{Report, ReportLine};
 use metering::names;
 
 /// First key of the total line, and what it is where calls have no price.
@@ -156,7 +157,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::tally::GroupBy;
+    use super::super::group_by::GroupBy;
     use super::*;
 
     fn report() -> Report {

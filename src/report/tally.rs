@@ -1,75 +1,18 @@
 //! Events added up by keys.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::str::FromStr;
 
 use jiff::Timestamp;
-use strum::{IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use super::bills::{BillsSeen, repeats_text, unknown_text};
+use super::columns::ReportSums;
 use super::error::ReportError;
+use super::group_by::GroupBy;
 use super::input::{Events, Input};
-use super::prices::{Amount, Prices, Used, unpriced_text};
-use metering::usage::{EventType, Outcome, Quality, StoredData, StoredEvent, StoredUsage, TokenClass, Unit};
-
-/// `outcome` of calls that are only in a sum.
-const SUMMED: &str = "summed";
-
-/// A key by which usage is added up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-pub enum GroupBy {
-    /// `caller.id`
-    Caller,
-    /// `target.model`, or the model asked for where the response named none.
-    Model,
-    /// `target.deployment`
-    Deployment,
-    /// The UTC day of `time`.
-    Day,
-    /// `caller.department`
-    Department,
-    /// `caller.cost_center`
-    CostCenter,
-    /// `stream.outcome`
-    Outcome,
-}
-
-impl GroupBy {
-    /// The column's name.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-
-    /// Every column's name, for people.
-    pub fn words() -> String {
-        GroupBy::VARIANTS.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ")
-    }
-
-    fn of(self, event: &UsageEvent) -> String {
-        let (caller, target) = (&event.usage.caller, &event.usage.target);
-        let known = match self {
-            GroupBy::Caller => Some(caller.id.as_str()),
-            GroupBy::Model => target.any_model().map(|model| model.as_str()),
-            GroupBy::Deployment => target.deployment.as_deref(),
-            GroupBy::Day => return event.time.strftime("%Y-%m-%d").to_string(),
-            GroupBy::Department => caller.department.as_deref(),
-            GroupBy::CostCenter => caller.cost_center.as_deref(),
-            GroupBy::Outcome => Some(event.outcome.map_or(SUMMED, Outcome::as_str)),
-        };
-        known.unwrap_or_default().to_owned()
-    }
-}
-
-impl FromStr for GroupBy {
-    type Err = ReportError;
-
-    fn from_str(text: &str) -> Result<GroupBy, ReportError> {
-        let found = GroupBy::VARIANTS.iter().find(|key| key.as_str() == text);
-        found.copied().ok_or_else(|| ReportError::Key { given: text.to_owned(), known: GroupBy::words() })
-    }
-}
+use super::pricing::{Amount, Prices, Used, unpriced_text};
+use super::usage_event::UsageEvent;
+use metering::usage::{EventType, Outcome, StoredEvent};
 
 /// The report that is asked for.
 #[derive(Clone, Debug)]
@@ -96,71 +39,6 @@ pub fn report(options: &ReportOptions) -> Result<Report, ReportError> {
     let mut tally = Tally::new(options);
     Events::open(&options.input)?.each(|body, _| tally.add(body))?;
     Ok(tally.finish())
-}
-
-/// A column of numbers. Unknown numbers add nothing; `unknown_calls` says for how many calls.
-#[derive(Clone, Copy)]
-enum Column {
-    Calls,
-    Tokens(TokenClass),
-    /// Tokens of this quality.
-    Of(Quality),
-    UnknownCalls,
-    /// Units that are billed otherwise than by tokens.
-    Units(Unit),
-}
-
-const COLUMNS: [Column; 17] = [
-    Column::Calls,
-    Column::Tokens(TokenClass::Input),
-    Column::Tokens(TokenClass::InputCached),
-    Column::Tokens(TokenClass::Output),
-    Column::Tokens(TokenClass::OutputReasoning),
-    Column::Of(Quality::Exact),
-    Column::Of(Quality::LowerBound),
-    Column::Of(Quality::Estimated),
-    Column::UnknownCalls,
-    Column::Units(Unit::AudioMs),
-    Column::Units(Unit::VideoMs),
-    Column::Units(Unit::Images),
-    Column::Units(Unit::Characters),
-    Column::Units(Unit::Pages),
-    Column::Units(Unit::SearchUnits),
-    Column::Units(Unit::WebSearches),
-    Column::Units(Unit::WebFetches),
-];
-
-impl Column {
-    fn name(self) -> &'static str {
-        match self {
-            Column::Calls => "calls",
-            Column::Tokens(class) => class.as_str(),
-            Column::Of(quality) => quality.as_str(),
-            Column::UnknownCalls => "unknown_calls",
-            Column::Units(unit) => unit.as_str(),
-        }
-    }
-
-    /// The number that an event adds.
-    fn value(self, event: &UsageEvent) -> u64 {
-        match self {
-            Column::Calls => event.calls,
-            Column::Tokens(class) => class.of(&event.usage.tokens).unwrap_or(0),
-            Column::Of(quality) => event.tokens_of(quality),
-            Column::UnknownCalls => u64::from(event.is_unknown()) * event.calls,
-            Column::Units(unit) => unit.of(&event.usage.units).unwrap_or(0),
-        }
-    }
-}
-
-/// The sums of some events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReportSums {
-    numbers: [u64; COLUMNS.len()],
-    /// The cost of the tokens that have a price; 0 without prices.
-    pub cost: Amount,
-    /// Calls with tokens that have no price; 0 without prices.
-    pub unpriced_calls: u64,
 }
 
 /// One combination of keys.
@@ -198,96 +76,6 @@ impl Report {
     /// Says which models have no price, in one line; `None` if every call has one.
     pub fn unpriced_text(&self) -> Option<String> {
         unpriced_text(&self.unpriced)
-    }
-}
-
-impl ReportSums {
-    /// The columns' names, in order.
-    pub fn columns() -> impl Iterator<Item = &'static str> {
-        COLUMNS.into_iter().map(Column::name)
-    }
-
-    /// The columns' values, in the same order.
-    pub fn values(&self) -> [u64; COLUMNS.len()] {
-        self.numbers
-    }
-
-    /// The columns that a table for people leaves out: units of which there are none.
-    pub(super) fn left_out(&self) -> impl Iterator<Item = usize> {
-        let is_left_out = |(column, number): (Column, u64)| matches!(column, Column::Units(_)) && number == 0;
-        let columns = COLUMNS.into_iter().zip(self.numbers).enumerate();
-        columns.filter(move |(_, column)| is_left_out(*column)).map(|(place, _)| place)
-    }
-
-    /// The value of the column of that name.
-    pub fn get(&self, column: &str) -> Option<u64> {
-        ReportSums::columns().zip(self.values()).find(|(name, _)| *name == column).map(|(_, value)| value)
-    }
-
-    /// Sums for tests, whose other columns are 0.
-    #[cfg(test)]
-    pub(super) fn of<const N: usize>(values: [(&str, u64); N]) -> ReportSums {
-        let mut sums = ReportSums::default();
-        for (column, value) in values {
-            let place = ReportSums::columns().position(|name| name == column).unwrap();
-            sums.numbers[place] = value;
-        }
-        sums
-    }
-
-    /// Adds what a call costs, if that is known.
-    fn charge(&mut self, calls: u64, cost: Option<Amount>) {
-        match cost {
-            Some(cost) => self.cost.add(cost),
-            None => self.unpriced_calls += calls,
-        }
-    }
-
-    fn add(&mut self, event: &UsageEvent) {
-        for (number, column) in self.numbers.iter_mut().zip(COLUMNS) {
-            *number += column.value(event);
-        }
-    }
-}
-
-/// A call, or calls that are only in a sum.
-struct UsageEvent {
-    source: String,
-    id: Uuid,
-    time: Timestamp,
-    calls: u64,
-    /// `None`: they are only in a sum.
-    outcome: Option<Outcome>,
-    usage: StoredUsage,
-}
-
-impl UsageEvent {
-    /// `None` if it is not an event of tokenweir, or not whole.
-    fn read(stored: &StoredEvent<'_>) -> Option<UsageEvent> {
-        let (id, time) = (Uuid::parse_str(&stored.id).ok()?, stored.time?);
-        let (usage, outcome, calls) = match stored.data()? {
-            StoredData::Call(usage, outcome) => (usage, Some(outcome), 1),
-            StoredData::Sum(usage, calls) => (usage, None, calls),
-            StoredData::Control(_) => return None,
-        };
-        Some(UsageEvent { source: stored.source.to_string(), id, time, calls, outcome, usage })
-    }
-
-    /// Both numbers, each with its quality.
-    fn sides(&self) -> [(Option<u64>, Quality); 2] {
-        let (tokens, accounting) = (&self.usage.tokens, &self.usage.accounting);
-        [(tokens.input, accounting.input_quality), (tokens.output, accounting.output_quality)]
-    }
-
-    fn tokens_of(&self, quality: Quality) -> u64 {
-        let numbers = self.sides().into_iter().filter(|(_, known)| *known == quality);
-        numbers.filter_map(|(number, _)| number).sum()
-    }
-
-    /// Its input or its output is not known. In a summary an unknown number counts as 0; its quality still
-    /// says so.
-    fn is_unknown(&self) -> bool {
-        self.sides().iter().any(|(number, quality)| number.is_none() || *quality == Quality::Unknown)
     }
 }
 
@@ -405,6 +193,8 @@ impl Tally {
 mod tests {
     use super::super::instant::parse_time;
     use super::*;
+    use metering::usage::Unit;
+    use strum::VariantArray;
 
     fn options(by: &[GroupBy], from: Option<&str>, to: Option<&str>) -> ReportOptions {
         ReportOptions {

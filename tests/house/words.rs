@@ -58,19 +58,18 @@ const ON_THE_WIRE: (&[&str], &[&str]) = (
 );
 
 /// Words that mean something else below a path, each with its meaning there.
-const OTHER_MEANINGS: [(&str, &str, &str); 19] = [
+const OTHER_MEANINGS: [(&str, &str, &str); 18] = [
     ("absent", "crates/metering/src/caller/", "a label: no source named a caller"),
     ("call", "src/report/", "a plain word of a sentence"),
     ("call", "src/telemetry/log.rs", "the message of a call's line"),
-    ("calls", "src/report/tally.rs", "a column of the report"),
+    ("calls", "src/report/columns.rs", "a column of the report"),
     ("client", "src/proxy/", "a side of TLS"),
     ("complete", "src/report/render.rs", "a member of the report's JSON"),
     ("deferred", "src/ledger/", "a table of the ledger"),
     ("encoding", "crates/metering/src/tokens/", "a field in debug output"),
     ("file", "src/cli/", "the argument FILE"),
-    ("refused", "src/cli/commands.rs", "a flag of `events`"),
+    ("refused", "src/cli/events.rs", "a flag of `events`"),
     ("refused", "src/cli/health.rs", "a part of the system's message"),
-    ("refused", "src/cli/readers.rs", "that flag"),
     ("refused", "src/ledger/", "a table of the ledger"),
     ("refused", "src/report/verify/", "a kind of finding, and its column"),
     ("rejected", "src/proxy/", "a label: what became of an odd path"),

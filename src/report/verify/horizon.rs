@@ -13,8 +13,7 @@ use super::findings::FINDINGS_MAX;
 use super::options::VerifyOptions;
 use super::sequences::gaps;
 use crate::report::error::ReportError;
-use crate::report::input::{Events, LedgerEvents, READ_ROWS};
-use crate::report::topic::Topic;
+use crate::report::input::{Events, LedgerEvents, READ_ROWS, Topic};
 
 /// From where on nothing may be missing, and what a ledger says of its losses.
 #[derive(Debug, Default)]

@@ -41,6 +41,9 @@ pub use event::{
 };
 pub use reason::Reason;
 pub use schema::SCHEMA;
-pub use stored::{StoredAccounting, StoredCaller, StoredData, StoredEvent, StoredTarget, StoredUsage};
+pub use stored::{
+    StoredAccounting, StoredCaller, StoredData, StoredEvent, StoredRequest, StoredTarget, StoredTiming,
+    StoredUsage,
+};
 pub use tokens::{TokenClass, TokenTotals, Tokens, ToolTokens, Unit, Units};
 pub use vocabulary::{IncludeUsage, Injection, Outcome, Quality, RuleClass, Side, Source};

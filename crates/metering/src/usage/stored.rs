@@ -5,6 +5,7 @@
 //! read that some reader needs, and members that are not known are ignored.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use strum::VariantArray;
 use super::control::Control;
 use super::envelope::EventType;
 use super::event::{Ids, Reporter};
-use super::tokens::{Tokens, Units};
+use super::tokens::{Tokens, ToolTokens, Units};
 use super::vocabulary::{Outcome, Quality};
 use crate::api::Api;
 
@@ -65,8 +66,14 @@ pub struct StoredUsage {
     pub caller: StoredCaller,
     /// The deployment and model that were called.
     pub target: StoredTarget,
+    /// The HTTP request.
+    #[serde(default)]
+    pub request: StoredRequest,
     /// The numbers to charge by.
     pub tokens: Tokens,
+    /// Tokens of other models that were used inside the call; never part of `tokens`.
+    #[serde(default)]
+    pub tools: Vec<ToolTokens>,
     /// Things that are billed otherwise than by tokens.
     #[serde(default)]
     pub units: Units,
@@ -75,8 +82,13 @@ pub struct StoredUsage {
     /// Identifiers that join the event to other logs.
     #[serde(default)]
     pub ids: Ids,
+    /// When the call began.
+    #[serde(default)]
+    pub timing: StoredTiming,
     /// The process that wrote it.
     pub reporter: Reporter,
+    /// When the first call of a summary ended; `None` in the event of one call.
+    pub from: Option<Timestamp>,
     stream: Option<StoredStream>,
     calls: Option<u64>,
 }
@@ -90,6 +102,9 @@ pub struct StoredCaller {
     pub department: Option<SmolStr>,
     /// From the caller map.
     pub cost_center: Option<SmolStr>,
+    /// Second keys, by the names that `--caller-tags` gives them.
+    #[serde(default)]
+    pub tags: BTreeMap<SmolStr, SmolStr>,
 }
 
 /// As in [`Target`](super::Target).
@@ -101,8 +116,27 @@ pub struct StoredTarget {
     /// The upstream.
     #[serde(default)]
     pub resource: SmolStr,
+    /// OpenTelemetry `gen_ai.provider.name`.
+    #[serde(default)]
+    pub provider: SmolStr,
+    /// The Foundry project in the path.
+    pub project: Option<SmolStr>,
+    /// The Foundry agent that answers.
+    pub agent: Option<SmolStr>,
     /// The deployment.
     pub deployment: Option<SmolStr>,
+    /// The deployment that served the call.
+    pub deployment_served: Option<SmolStr>,
+    /// The deployment that could not.
+    pub spillover_from: Option<SmolStr>,
+    /// The tier that the response names: it prices the call.
+    pub service_tier: Option<SmolStr>,
+    /// The speed that the response names: it prices the call.
+    pub speed: Option<SmolStr>,
+    /// Where the response says that the model ran: it prices the call.
+    pub inference_geo: Option<SmolStr>,
+    /// `x-ms-region`.
+    pub region: Option<SmolStr>,
     /// The model that the response names.
     pub model: Option<SmolStr>,
     /// The model that the request names.
@@ -123,6 +157,25 @@ pub struct StoredAccounting {
     /// It is the bill of a call that another event announced.
     #[serde(default)]
     pub deferred: bool,
+}
+
+/// As in [`Request`](super::Request).
+#[derive(Debug, Default, Deserialize)]
+pub struct StoredRequest {
+    /// HTTP status given to the caller; 0 where there was none.
+    #[serde(default)]
+    pub status: u16,
+    /// The size of an image or a video, which prices what has no tokens.
+    pub size: Option<SmolStr>,
+    /// The quality of an image or a video, as `size`.
+    pub quality: Option<SmolStr>,
+}
+
+/// As in [`Timing`](super::Timing).
+#[derive(Debug, Default, Deserialize)]
+pub struct StoredTiming {
+    /// The request's head had arrived.
+    pub started_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -232,7 +285,10 @@ mod tests {
             tokens: TokenTotals { input: 5, output: 6 },
             units: Units { pages: Some(7), ..Units::default() },
             accounting: usage.accounting,
-            period: SummaryPeriod { from: String::new(), to: String::new() },
+            period: SummaryPeriod {
+                from: "2026-11-22T09:00:00.000Z".to_owned(),
+                to: "2026-11-22T09:15:04.812Z".to_owned(),
+            },
             reporter: usage.reporter,
         };
         let body = text(EventType::Summary, &summary);

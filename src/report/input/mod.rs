@@ -3,6 +3,8 @@
 //! Every pass shows the same events: those that were there when the input was opened. An event that arrives
 //! later is not shown; what retention takes away meanwhile is, if at all, only missing at the old end.
 
+mod topic;
+
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, copy};
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,13 +12,13 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::error::ReportError;
-use super::topic::Topic;
 use crate::ledger::LedgerReader;
 use crate::publish::KafkaConfig;
+use crate::report::error::ReportError;
+pub(in crate::report) use topic::Topic;
 
 /// Rows read from a ledger in one short transaction.
-pub(super) const READ_ROWS: usize = 512;
+pub(in crate::report) const READ_ROWS: usize = 512;
 
 /// Name of standard input.
 const STDIN: &str = "-";
@@ -40,7 +42,7 @@ pub enum Input {
 
 /// Where an event lies in its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EventOrigin {
+pub(in crate::report) enum EventOrigin {
     /// Its position in the ledger.
     Position(u64),
     /// Its partition of the topic.
@@ -50,23 +52,23 @@ pub(super) enum EventOrigin {
 }
 
 /// An input that is open.
-pub(super) enum Events {
+pub(in crate::report) enum Events {
     Ledger(LedgerEvents),
     Topic(Topic),
     Lines(File),
 }
 
 /// A ledger, as far as it had been written when it was opened.
-pub(super) struct LedgerEvents {
-    pub(super) reader: LedgerReader,
+pub(in crate::report) struct LedgerEvents {
+    pub(in crate::report) reader: LedgerReader,
     /// Position of the last event.
-    pub(super) last: u64,
+    pub(in crate::report) last: u64,
 }
 
 impl Events {
     /// Opens an input. Standard input, a pipe and the like are copied to a temporary file without a
     /// name first, since they cannot be read twice.
-    pub(super) fn open(input: &Input) -> Result<Events, ReportError> {
+    pub(in crate::report) fn open(input: &Input) -> Result<Events, ReportError> {
         Ok(match input {
             Input::Ledger(dir) => {
                 let reader = LedgerReader::open(dir)?;
@@ -82,7 +84,10 @@ impl Events {
     }
 
     /// Shows every event, given as it was stored, and every line that is not an event, as it is.
-    pub(super) fn each(&mut self, mut each: impl FnMut(&str, EventOrigin)) -> Result<(), ReportError> {
+    pub(in crate::report) fn each(
+        &mut self,
+        mut each: impl FnMut(&str, EventOrigin),
+    ) -> Result<(), ReportError> {
         match self {
             Events::Ledger(ledger) => {
                 ledger.each(|position, body| each(body, EventOrigin::Position(position)))

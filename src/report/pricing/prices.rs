@@ -1,19 +1,16 @@
-//! The cost of tokens: a file of prices, and exact arithmetic.
-//!
-//! Amounts are whole numbers of 10^-18 of the currency, so nothing is ever rounded. `HELP` says how
-//! the file looks.
+//! The cost of tokens, by a file of prices. [`PRICES_HELP`] says how the file looks.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use csv::StringRecord;
 use jiff::Timestamp;
 use strum::{Display, EnumString, VariantNames};
 
-use super::error::ReportError;
-use super::instant::parse_time;
+use super::amount::{Amount, PLACES};
+use crate::report::error::ReportError;
+use crate::report::instant::parse_time;
 use metering::caller::{WrongLines, records};
 use metering::names;
 
@@ -37,17 +34,10 @@ one without, then the longer model, then the later from. Calls without a price a
 models named on standard error, and the total says that it is incomplete. Unknown numbers cost nothing; \
 unknown_calls counts them. Nothing is rounded.";
 
-/// Decimal places of an amount.
-const PLACES: u32 = 18;
-
 /// Digits before the point of a price: below a million, so that 10^14 tokens fit.
 const WHOLE_DIGITS_MAX: usize = 6;
 
 const PER_TOKENS: &str = "1000000";
-
-/// Money, in 10^-18 of the currency.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Amount(u128);
 
 /// Every price.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,27 +65,11 @@ enum Pattern {
 
 /// The tokens of one event.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Used {
-    pub(super) input: u64,
+pub(in crate::report) struct Used {
+    pub(in crate::report) input: u64,
     /// Part of `input`.
-    pub(super) input_cached: u64,
-    pub(super) output: u64,
-}
-
-impl Amount {
-    pub(super) fn add(&mut self, other: Amount) {
-        self.0 = self.0.saturating_add(other.0);
-    }
-}
-
-impl fmt::Display for Amount {
-    /// Exactly, with at least two decimal places.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let one = 10_u128.pow(PLACES);
-        let places = format!("{:018}", self.0 % one);
-        let places = places.trim_end_matches('0');
-        write!(f, "{}.{places:0<2}", self.0 / one)
-    }
+    pub(in crate::report) input_cached: u64,
+    pub(in crate::report) output: u64,
 }
 
 impl Prices {
@@ -162,7 +136,13 @@ impl Prices {
     }
 
     /// The cost of a call; `None` if there is no price for it.
-    pub(super) fn cost(&self, model: &str, deployment: &str, time: Timestamp, used: Used) -> Option<Amount> {
+    pub(in crate::report) fn cost(
+        &self,
+        model: &str,
+        deployment: &str,
+        time: Timestamp,
+        used: Used,
+    ) -> Option<Amount> {
         let fitting = self.rows.iter().filter(|price| price.fits(model, deployment, time));
         let price =
             fitting.max_by_key(|price| (price.deployment.is_some(), price.model.length(), price.from))?;
@@ -316,7 +296,7 @@ fn unit(text: &str, zeros: usize) -> Option<u128> {
 }
 
 /// The models without a price, most calls first, for people; `None` if every call has one.
-pub(super) fn unpriced_text(unpriced: &BTreeMap<String, u64>) -> Option<String> {
+pub(in crate::report) fn unpriced_text(unpriced: &BTreeMap<String, u64>) -> Option<String> {
     const NAMED_MAX: usize = 10;
     let mut models: Vec<(&String, &u64)> = unpriced.iter().collect();
     models.sort_by_key(|(_, calls)| Reverse(**calls));

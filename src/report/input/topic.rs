@@ -9,8 +9,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::error::ReportError;
 use crate::publish::{Context, KafkaConfig, KafkaConfigError};
+use crate::report::error::ReportError;
 use metering::names;
 
 /// How long a broker may take to answer a question.
@@ -37,7 +37,7 @@ const POLL: Duration = Duration::from_millis(500);
 const AHEAD_KIB: &str = "16384";
 
 /// A topic that is open. Joins no group and commits nothing.
-pub(super) struct Topic {
+pub(in crate::report) struct Topic {
     consumer: BaseConsumer<Context>,
     name: String,
     /// The partitions that hold something, with the offset after their last message.
@@ -46,7 +46,7 @@ pub(super) struct Topic {
 
 impl Topic {
     /// Asks where the topic ends.
-    pub(super) fn open(config: &KafkaConfig) -> Result<Topic, ReportError> {
+    pub(in crate::report) fn open(config: &KafkaConfig) -> Result<Topic, ReportError> {
         if let Some(error) = config.check().into_iter().next() {
             return Err(error.into());
         }
@@ -64,7 +64,7 @@ impl Topic {
 
     /// Shows every message and its partition, in the order of each partition. Messages that are not
     /// text are shown as nothing.
-    pub(super) fn each(&self, mut each: impl FnMut(i32, &str)) -> Result<(), ReportError> {
+    pub(in crate::report) fn each(&self, mut each: impl FnMut(i32, &str)) -> Result<(), ReportError> {
         let mut ends = self.ends.clone();
         let mut list = TopicPartitionList::new();
         for partition in ends.keys() {
@@ -110,7 +110,7 @@ impl Topic {
     }
 
     /// The partitions whose beginning is gone.
-    pub(super) fn cut(&self) -> Result<Vec<i32>, ReportError> {
+    pub(in crate::report) fn cut(&self) -> Result<Vec<i32>, ReportError> {
         let mut cut = Vec::new();
         for partition in self.ends.keys().copied() {
             let (low, _) = self.consumer.fetch_watermarks(&self.name, partition, QUESTION)?;
