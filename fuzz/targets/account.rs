@@ -1,5 +1,5 @@
 //! `account` gives one line of JSON for each line, soon; and what the service reports does not leak
-//! into what is computed.
+//! into what is computed, of a call and of each response of a session.
 #![no_main]
 
 use std::time::{Duration, Instant};
@@ -24,7 +24,9 @@ fuzz_target!(|input: &[u8]| {
     if let Some((&kind, rest)) = input.split_first() {
         let middle = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
         let (request, answer) = (&rest[..middle], rest.get(middle + 1..).unwrap_or_default());
-        no_leak(kind, &String::from_utf8_lossy(request), &String::from_utf8_lossy(answer));
+        let (request, answer) = (String::from_utf8_lossy(request), String::from_utf8_lossy(answer));
+        no_leak(kind, &request, &answer);
+        no_leak_in_sessions(kind, &request, &answer);
     }
     assert!(begun.elapsed() < TIME_MAX);
 });
@@ -36,7 +38,17 @@ fn account(input: &[u8]) -> (Vec<Value>, u64) {
     let lines: Vec<Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
     assert_eq!(lines.len() as u64, summary.lines);
     assert!(summary.bad_lines <= summary.lines);
+    lines.iter().for_each(events_fit);
     (lines, summary.bad_lines)
+}
+
+/// A session has an event for each response and one of its own, each with its id.
+fn events_fit(line: &Value) {
+    let Some(responses) = line["responses"].as_array() else { return };
+    let events = line["events"].as_array().unwrap();
+    assert_eq!(events.len(), responses.len() + 1);
+    assert!(responses.iter().zip(events).all(|(response, event)| response["id"] == event["id"]));
+    assert_eq!(events.last(), Some(&line["event"]));
 }
 
 fn lines(input: &[u8]) {
@@ -89,4 +101,36 @@ fn computed(api: &str, stream: bool, request: &str, answer: &str, usage: &str) -
     let (mut lines, _) = account(line.as_bytes());
     let line = lines.remove(0);
     json!([line["computed"], line["input_quality"], line["output_quality"], line["reasons"]])
+}
+
+/// The same session with different words of the service, the texts being any.
+fn no_leak_in_sessions(kind: u8, asked: &str, answer: &str) {
+    let computed: Vec<Value> = USAGES.iter().map(|usage| computed_in_session(kind, asked, answer, usage)).collect();
+    for other in &computed[1..] {
+        assert_eq!(*other, computed[0]);
+    }
+}
+
+fn computed_in_session(kind: u8, asked: &str, answer: &str, usage: &str) -> Value {
+    let usage: Value = serde_json::from_str(usage).unwrap();
+    let api = if kind & 8 == 0 { "responses" } else { "realtime" };
+    let last = if kind & 16 == 0 { json!({"from": "server", "close": 1000}) } else { json!({"from": "client", "cut": true}) };
+    let text = |json: Value| json!({"from": "server", "text": json.to_string()});
+    let response = json!({"id": "r", "status": "completed", "model": "gpt-4o-2024-11-20", "usage": usage,
+        "output": [{"type": "message", "content": [{"type": "output_text", "text": answer}]}]});
+    let line = json!({"id": "x", "api": api, "response_kind": "frames", "frames": [
+        {"from": "client", "json": {"type": "response.create", "model": "gpt-4o", "input": asked}},
+        {"from": "client", "text": asked},
+        text(json!({"type": "response.created", "response": {"id": "r"}})),
+        text(json!({"type": "response.output_text.delta", "response_id": "r", "item_id": "m", "output_index": 0, "content_index": 0, "delta": answer})),
+        {"from": "server", "text": answer},
+        text(json!({"type": "response.completed", "response": response})),
+        text(json!({"type": "response.done", "response": response})),
+        last,
+    ]});
+    let (mut lines, bad) = account(line.to_string().as_bytes());
+    assert_eq!(bad, 0);
+    let line = lines.remove(0);
+    let computed = |line: &Value| json!([line["id"], line["computed"], line["input_quality"], line["output_quality"], line["reasons"]]);
+    json!([computed(&line), line["responses"].as_array().unwrap().iter().map(computed).collect::<Vec<_>>()])
 }

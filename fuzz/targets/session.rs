@@ -24,6 +24,7 @@ const WORDS: &[&str] = &[
     r#"{"type":"session.created","session":{"id":"s","model":"m"}}"#,
     r#""stream_id":"a","#,
     r#""sequence_number":1,"#,
+    r#"{"type":"response.output_audio.delta","response_id":"r","delta":"UklGUklGUklGUklGUklGUklGUklGUklGUklGUklGUklGUklGUklGUklG"}"#,
 ];
 
 /// All that was told, in order, the bytes of each response joined.

@@ -5,24 +5,42 @@ use clap::{Arg, Command, value_parser};
 use super::arguments::{argument, config_file, input, named, one_of, option, switch, with_settings};
 use super::offline::{ExplainFor, SchemaOf};
 use super::subcommand::{Subcommand, examples_help};
-use super::{drain, events, report, verify};
+use super::{close, drain, events, reconcile, report, verify};
 use crate::config::settings::{ADMIN_LISTEN, END_OF_TURN, SETTINGS};
 
-/// The whole command line.
-pub(super) fn command() -> Command {
+/// The command line: of the command that is typed, or whole where none is. A sidecar lives for months and holds what
+/// its start has touched, so it does not build what `report` and the others are asked for.
+pub(super) fn command(typed: Option<Subcommand>) -> Command {
+    let typed = typed.map(|typed| vec![typed]);
     Command::new("tokenweir")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Passes AI streams on untouched, counts their tokens, and publishes one usage event per call.")
         .after_help(format!(
-            "{}\n\nExit codes: 0 fine, 1 failed while running, 2 usage, 3 verify found something, 78 bad configuration.",
+            "{}\n\nExit codes: 0 fine, 1 failed while running, 2 usage, 3 verify, reconcile or close found something, 4 something of the \
+             input was left out or the range is not wholly there, 78 bad configuration.",
             examples_help("")
         ))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands(
-            [serve(), demo(), events::command(), report::command(), verify::command(), drain::command(), account(), count(), check(), schema(), health()]
-                .map(with_examples),
-        )
+        .subcommands(typed.unwrap_or_else(Subcommand::all).into_iter().map(subcommand).map(with_examples))
+}
+
+fn subcommand(command: Subcommand) -> Command {
+    match command {
+        Subcommand::Serve => serve(),
+        Subcommand::Demo => demo(),
+        Subcommand::Events => events::command(),
+        Subcommand::Report => report::command(),
+        Subcommand::Verify => verify::command(),
+        Subcommand::Reconcile => reconcile::command(),
+        Subcommand::Close => close::command(),
+        Subcommand::Drain => drain::command(),
+        Subcommand::Account => account(),
+        Subcommand::Count => count(),
+        Subcommand::Check => check(),
+        Subcommand::Schema => schema(),
+        Subcommand::Health => health(),
+    }
 }
 
 /// Every command ends with lines that can be copied.
@@ -51,7 +69,7 @@ fn account() -> Command {
     with_settings(
         named(Subcommand::Account)
             .about("Recompute usage from recorded exchanges, offline")
-            .after_help(ACCOUNT_HELP)
+            .after_help(account_help())
             .arg(config_file()),
         &[&END_OF_TURN],
     )
@@ -66,22 +84,38 @@ fn account() -> Command {
 }
 
 /// The lines that `account` reads and writes.
-const ACCOUNT_HELP: &str = "\
+fn account_help() -> String {
+    let apis = metering::account::api_names();
+    format!(
+        "\
 Each line is an exchange, a JSON object with
 
   id             a text that names it
-  api            chat, completions, embeddings, responses or messages
-  request        the body that was sent, as JSON
-  response_kind  json, or sse for a stream
+  api            {apis}
+  request        the body that was sent, as JSON: null if there was none, of a
+                 form its fields
+  response_kind  json, sse for a stream, frames for a WebSocket session, other
+                 for what is not read, such as sound
   response_body  the body that came back, as one text; what is no text goes into
                  response_body_base64 instead
 
-and, if they are known, azure (true or false), model, deployment, api_version and status. Other members are ignored. \
-`tokenweir schema exchange` is the JSON Schema of a line.
+and, if they are known, method and target (the path that was called, which tells operations of one API apart), azure \
+(true or false), model, deployment, api_version and status. Other members are ignored.
+
+In place of request and body, a session (api realtime or responses) has
+
+  frames         its messages in order, each {{\"from\": \"client\" or \"server\"}} with
+                 text, json or binary_base64; and ping, pong, close (a code) and
+                 cut (true: that side broke off)
+
+`tokenweir schema exchange` is the JSON Schema of a line, with examples.
 
 Each line gives one, in the same order: computed (what we would say had the service reported nothing), reported, the \
-quality of what is computed, and the event that `serve` would have written. A line that is no exchange gives id and \
-error, and exit code 1 at the end.";
+quality of what is computed, and the event that `serve` would have written (null if none). A session has responses, \
+with these numbers of each, and events, which are theirs and then its own; the id of the first is ID/1. A line that is \
+no exchange gives id and error, and exit code 1 at the end."
+    )
+}
 
 fn count() -> Command {
     named(Subcommand::Count)
@@ -128,12 +162,12 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        command().debug_assert();
+        command(None).debug_assert();
     }
 
     #[test]
     fn a_secret_has_no_flag() {
-        let help = command().find_subcommand_mut("serve").unwrap().render_long_help().to_string();
+        let help = command(None).find_subcommand_mut("serve").unwrap().render_long_help().to_string();
         assert!(help.contains("--kafka-sasl-password-file"));
         assert!(!help.contains("--kafka-sasl-password "), "{help}");
     }

@@ -13,7 +13,8 @@ use super::output::to_stdout;
 use super::subcommand::Subcommand;
 use crate::config;
 use crate::config::settings::{
-    AnySetting, FLUSH_TIMEOUT, KAFKA_BROKERS, LEDGER, LEDGER_KEEP, LEDGER_MAX_BYTES, LEDGER_NETWORK_FS,
+    AnySetting, CONTROL_HMAC_KEY_FILE, FLUSH_TIMEOUT, KAFKA_BROKERS, LEDGER, LEDGER_KEEP, LEDGER_MAX_BYTES,
+    LEDGER_NETWORK_FS,
 };
 use crate::ledger;
 use crate::report::{self, DrainOptions, Progress};
@@ -28,14 +29,21 @@ pub(super) fn command() -> Command {
              nothing was delivered for --flush-timeout. It may be killed and run again: events keep their ids and bytes.",
         )
         .arg(config_file());
-    let ledger: [&AnySetting; 5] =
-        [&LEDGER, &LEDGER_KEEP, &LEDGER_MAX_BYTES, &LEDGER_NETWORK_FS, &FLUSH_TIMEOUT];
+    let ledger: [&AnySetting; 6] = [
+        &LEDGER,
+        &LEDGER_KEEP,
+        &LEDGER_MAX_BYTES,
+        &LEDGER_NETWORK_FS,
+        &CONTROL_HMAC_KEY_FILE,
+        &FLUSH_TIMEOUT,
+    ];
     with_settings(with_settings(command, &ledger), KAFKA)
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Done {
     let mut values = values(matches)?;
     let config = config::publish_config(&mut values);
+    let control_key = config::control_key(&mut values);
     if config.is_none() && values.errors().is_empty() {
         values.error_in(
             &KAFKA_BROKERS,
@@ -54,6 +62,7 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
                 keep: values.get(&LEDGER_KEEP).unwrap_or_default(),
                 max_bytes: values.get(&LEDGER_MAX_BYTES).unwrap_or_default(),
                 network_fs: config::network_fs(&values),
+                control_key,
                 ..ledger::LedgerOptions::new(&dir)
             },
             config,

@@ -15,8 +15,10 @@ use metering::names;
 pub(super) const FAILED: u8 = 1;
 /// The command line was wrong.
 pub(super) const USAGE: u8 = 2;
-/// `verify` found something.
+/// `verify`, `reconcile` or `close` found something.
 pub(super) const FOUND: u8 = 3;
+/// Something of the input was left out, or the range is not wholly there.
+pub(super) const INCOMPLETE: u8 = 4;
 /// The configuration was wrong (`EX_CONFIG` of sysexits.h).
 pub(super) const BAD_CONFIG: u8 = 78;
 

@@ -1,8 +1,11 @@
-//! Where the events come from that a command reads: a ledger, or a topic.
+//! Where the events come from that a command reads: ledgers, a topic, files.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::arguments::{KAFKA, with_settings};
 use super::failure::Failure;
 use super::layers::checked;
 use crate::config::settings::{AnySetting, KAFKA_BROKERS, LEDGER};
@@ -10,34 +13,64 @@ use crate::config::{self, Origin, Values};
 use crate::ledger::{DATABASE, OpenError};
 use crate::report::{Input, ReportError};
 
-/// A ledger or a topic; a flag that names the one wins over settings that name the other. `or` says what
-/// else could be given.
-pub(super) fn input(values: &mut Values, or: &str) -> Result<Input, Failure> {
+/// The name of the argument FILE.
+const FILES: &str = "file";
+
+/// What could be given where nothing is.
+const OTHERS: &str = "; or a topic: --kafka-brokers; or FILE, or - for standard input";
+
+/// The arguments of a command that reads any inputs.
+pub(super) fn with_inputs(command: Command) -> Command {
+    let files = Arg::new(FILES)
+        .value_name("FILE")
+        .num_args(0..)
+        .value_parser(value_parser!(PathBuf))
+        .help(
+            "Events as JSON lines, as `tokenweir events` prints them, or Avro files of Event Hubs Capture, compressed with gzip \
+             or not; a folder of such files; - is standard input",
+        );
+    let command = with_settings(with_settings(command.arg(files), &[&LEDGER]), KAFKA);
+    command.mut_arg(LEDGER.any().name, |argument| argument.action(ArgAction::Append))
+}
+
+/// The inputs that flags and arguments name, all of them. If they name none, settings name a topic or else a ledger.
+pub(super) fn inputs(values: &mut Values, matches: &ArgMatches) -> Result<Vec<Input>, Failure> {
     let flag = |values: &Values, setting: &AnySetting| values.origin(setting) == Some(Origin::Flag);
-    if flag(values, &LEDGER) && flag(values, &KAFKA_BROKERS) {
-        return Err(Failure::usage("--ledger and --kafka-brokers: give one of them"));
-    }
+    let files = matches.get_many::<PathBuf>(FILES).into_iter().flatten().cloned().map(Input::Files);
+    let mut inputs: Vec<Input> = files.collect();
+    let is_named = !inputs.is_empty() || flag(values, &LEDGER);
     // Wrong settings of a topic that is not read do not matter.
-    let topic = if flag(values, &LEDGER) { None } else { config::publish_config(values) };
+    let is_topic = flag(values, &KAFKA_BROKERS) || !is_named;
+    let topic = if is_topic { config::publish_config(values) } else { None };
     checked(values)?;
-    match topic {
-        Some(config) => Ok(Input::Topic(config)),
-        None => Ok(Input::Ledger(ledger_dir(values, or)?)),
+    if flag(values, &LEDGER) {
+        for dir in values.texts(&LEDGER) {
+            inputs.push(Input::Ledger(ledger_at(values, Path::new(dir), OTHERS)?));
+        }
     }
+    inputs.extend(topic.map(Input::Topic));
+    if inputs.is_empty() {
+        inputs.push(Input::Ledger(ledger_dir(values, OTHERS)?));
+    }
+    Ok(inputs)
 }
 
 /// An error of the ledger names the setting; one that names the ledger by itself needs not.
 pub(super) fn of_ledger(values: &Values, error: ReportError) -> Failure {
     let named = matches!(error, ReportError::Open(OpenError::Locked { .. } | OpenError::NetworkFs { .. }));
-    let of_ledger = matches!(error, ReportError::Open(_) | ReportError::Read(_)) && !named;
+    let of_ledger =
+        matches!(error, ReportError::Open(_) | ReportError::Read(_) | ReportError::Ledger { .. }) && !named;
     let failure = Failure::from(error);
     if of_ledger { failure.of(&values.thing(&LEDGER)) } else { failure }
 }
 
 /// The directory of a ledger that is there; `or` says what else could be given.
 pub(super) fn ledger_dir(values: &Values, or: &str) -> Result<PathBuf, Failure> {
-    let dir = values.get(&LEDGER).unwrap_or_default();
-    let Some(problem) = no_ledger(&dir) else { return Ok(dir) };
+    ledger_at(values, &values.get(&LEDGER).unwrap_or_default(), or)
+}
+
+fn ledger_at(values: &Values, dir: &Path, or: &str) -> Result<PathBuf, Failure> {
+    let Some(problem) = no_ledger(dir) else { return Ok(dir.to_owned()) };
     let thing = values.thing(&LEDGER);
     if values.origin(&LEDGER) == Some(Origin::Default) {
         // No setting says where it is.

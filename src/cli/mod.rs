@@ -9,20 +9,26 @@
 //! | `layers` | the settings of a command |
 //! | `output` | standard output, and files that are read |
 //! | `offline` | `account`, `count`, `schema` |
-//! | `inputs` | the ledger or the topic that a command reads |
-//! | `events`, `report`, `verify`, `drain` | each the command of its name |
+//! | `inputs` | the ledgers, the topic and the files that a command reads |
+//! | `cost` | the files that cost comes from |
+//! | `focus` | the flags of FOCUS |
+//! | `events`, `report`, `verify`, `reconcile`, `close`, `drain` | each the command of its name |
 //! | `health` | `health` |
 
 mod arguments;
+mod close;
 mod commands;
+mod cost;
 mod drain;
 mod events;
 mod failure;
+mod focus;
 mod health;
 mod inputs;
 mod layers;
 mod offline;
 mod output;
+mod reconcile;
 mod report;
 mod subcommand;
 mod verify;
@@ -48,7 +54,8 @@ use subcommand::Subcommand;
 /// Runs the command that the arguments name; they come with the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let matches = match commands::command().try_get_matches_from(&arguments) {
+    let typed = arguments.get(1).and_then(|word| word.to_str()?.parse().ok());
+    let matches = match commands::command(typed).try_get_matches_from(&arguments) {
         Ok(matches) => matches,
         Err(error) => return failure::parsing(&error, &arguments),
     };
@@ -64,6 +71,8 @@ fn run_command(command: Subcommand, matches: &ArgMatches) -> Done {
         Subcommand::Events => events::run(matches),
         Subcommand::Report => report::run(matches),
         Subcommand::Verify => verify::run(matches),
+        Subcommand::Reconcile => reconcile::run(matches),
+        Subcommand::Close => close::run(matches),
         Subcommand::Drain => drain::run(matches),
         Subcommand::Account => offline::run_account(matches),
         Subcommand::Count => offline::run_count(matches),

@@ -1,11 +1,12 @@
-//! Standard output, and the files that commands read.
+//! Standard output, and the files that commands read and write.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ArgMatches;
+use uuid::Uuid;
 
 use super::failure::{Done, Failure};
 
@@ -20,6 +21,44 @@ pub(super) fn to_stdout<E: Into<anyhow::Error>>(
         Err(error) if is_full(&error) => Err(Failure::run(format!("standard output: {error:#}"))),
         done => done.map(|()| ExitCode::SUCCESS).map_err(Failure::from),
     }
+}
+
+/// Writes a file, which is there as a whole or not at all: a new one takes the place of the old one at the end.
+/// What is no file, such as a pipe, is written to as it is.
+pub(super) fn to_file<E: Into<anyhow::Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut io::BufWriter<File>) -> Result<(), E>,
+) -> Done {
+    let named = |error: anyhow::Error| Failure::run(format!("{}: {error:#}", path.display()));
+    let is_file = path.metadata().map_or(true, |found| found.is_file());
+    let target = if is_file { beside(path) } else { path.to_owned() };
+    let written = File::options().write(true).create(is_file).truncate(is_file).open(&target);
+    let written = written.map_err(Into::into).and_then(|file| {
+        let mut out = io::BufWriter::new(file);
+        write(&mut out).map_err(Into::into)?;
+        out.flush()?;
+        if is_file {
+            out.get_ref().sync_all()?;
+            fs::rename(&target, path)?;
+        }
+        Ok(())
+    });
+    if written.is_err() && is_file {
+        // What remains of it helps nobody, and may not be there at all.
+        let _ = fs::remove_file(&target);
+    }
+    written.map(|()| ExitCode::SUCCESS).map_err(named)
+}
+
+/// A name beside a file, on the same volume.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}", Uuid::new_v4()))
+}
+
+/// Standard output is a terminal.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
 }
 
 /// Only what is written can meet a full volume.

@@ -1,10 +1,10 @@
 //! The commands, and lines that can be copied: for `--help` and for errors of the command line. `tests/cli` runs
 //! those that need nothing but what is in the repository.
 
-use strum::{EnumString, IntoStaticStr, VariantNames};
+use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 /// A command of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(super) enum Subcommand {
     Serve,
@@ -12,6 +12,8 @@ pub(super) enum Subcommand {
     Events,
     Report,
     Verify,
+    Reconcile,
+    Close,
     Drain,
     Account,
     Count,
@@ -24,6 +26,11 @@ pub(super) enum Subcommand {
 const EXAMPLES: &[&str] = &["tokenweir demo", "tokenweir serve --upstream https://NAME.openai.azure.com"];
 
 impl Subcommand {
+    /// Every command, in the order of `--help`.
+    pub(super) fn all() -> Vec<Subcommand> {
+        <Subcommand as VariantArray>::VARIANTS.to_vec()
+    }
+
     /// The word that one types.
     pub(super) fn name(self) -> &'static str {
         self.into()
@@ -44,18 +51,30 @@ impl Subcommand {
             Subcommand::Report => &[
                 "tokenweir report --ledger /var/lib/tokenweir/ledger --by caller,day",
                 "tokenweir report --kafka-brokers localhost:9092 --prices prices.csv --format csv",
+                "tokenweir report archive/2026/11 --from 2026-11-01 --to 2026-12-01 --format json",
+                "tokenweir report --from 2026-11 --to 2026-12 --format html --out november.html",
             ],
             Subcommand::Verify => &[
                 "tokenweir verify --ledger /var/lib/tokenweir/ledger",
                 "tokenweir verify --kafka-brokers localhost:9092 --allow-open --allow-repeats",
                 "tokenweir events | tokenweir verify -",
             ],
+            Subcommand::Reconcile => &[
+                "tokenweir reconcile --ledger /var/lib/tokenweir/ledger --azure-metrics metrics.json",
+                "tokenweir reconcile events.jsonl --cost-export focus.csv.gz --tolerance 1% --format csv",
+            ],
+            Subcommand::Close => &[
+                "tokenweir close --month 2026-11 archive --prices prices.csv --out closed/2026-11",
+                "tokenweir close --month 2026-11 archive --prices prices.csv --rates rates.csv --out closed",
+            ],
             Subcommand::Drain => {
                 &["tokenweir drain --ledger /var/lib/tokenweir/ledger --kafka-brokers localhost:9092"]
             }
-            Subcommand::Account => {
-                &["tokenweir account --explain fixtures/account/exchange.jsonl", "tokenweir schema exchange"]
-            }
+            Subcommand::Account => &[
+                "tokenweir account --explain fixtures/account/exchange.jsonl",
+                "tokenweir account fixtures/account/session.jsonl",
+                "tokenweir schema exchange",
+            ],
             Subcommand::Count => &[
                 "echo 'Hello, world' | tokenweir count --model gpt-4o",
                 "tokenweir count --model gpt-4o FILE",

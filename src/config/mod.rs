@@ -36,4 +36,4 @@ pub use kafka::publish_config;
 pub use place::advice;
 pub use resolve::{CONFIG_VARIABLE, ConfigError, Origin, Values, unknown_variables};
 pub use schema::json_schema;
-pub use serve::{end_of_turn, network_fs, serve_config};
+pub use serve::{control_key, end_of_turn, network_fs, serve_config};

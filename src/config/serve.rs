@@ -5,14 +5,17 @@ use http::HeaderName;
 use super::choices::{EndOfTurn, NetworkFs, OnLedgerFailure};
 use super::kafka::publish_config;
 use super::resolve::Values;
+use super::setting::AnySetting;
 use super::settings::{
-    ADMIN_LISTEN, ANSWER_MEMORY, CONTROL_INTERVAL, DRAIN_TIMEOUT, DRIFT_SAMPLE, END_OF_TURN, FLUSH_TIMEOUT,
-    LEDGER, LEDGER_KEEP, LEDGER_MAX_BYTES, LEDGER_NETWORK_FS, LISTEN, MAX_CALLS, METRICS_PER_CALLER,
-    ON_LEDGER_FAILURE, PROMPT_MEMORY, SUBSCRIPTION_KEY_NAMES, THREADS, UPSTREAM,
+    ADMIN_LISTEN, ANSWER_MEMORY, CONTROL_HMAC_KEY, CONTROL_HMAC_KEY_FILE, CONTROL_INTERVAL, DRAIN_TIMEOUT,
+    DRIFT_SAMPLE, END_OF_TURN, FLUSH_TIMEOUT, LEDGER, LEDGER_KEEP, LEDGER_MAX_BYTES, LEDGER_NETWORK_FS,
+    LISTEN, MAX_CALLS, METRICS_PER_CALLER, ON_LEDGER_FAILURE, PROMPT_MEMORY, SUBSCRIPTION_KEY_NAMES, THREADS,
+    UPSTREAM,
 };
 use super::{identity, place, shown, tls, traffic};
 use crate::{ledger, proxy, serve};
 use metering::meter::Rules;
+use metering::usage::ControlKey;
 
 /// The configuration of `serve`, or `None` if something is wrong: then `values` holds the errors.
 pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
@@ -27,6 +30,7 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
     let listen_tls = tls::caller_tls(values);
     let https = values.list(&UPSTREAM).iter().any(|text| name_and_url(text).1.starts_with("https:"));
     let tls = tls::service_tls(values, https);
+    let control_key = control_key(values);
     ledger_place(values);
     if !values.errors().is_empty() {
         return None;
@@ -53,6 +57,7 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
             publishes: publish.is_some(),
             max_bytes: values.get(&LEDGER_MAX_BYTES)?,
             network_fs: network_fs(values),
+            control_key,
         },
         publish,
         caller: caller?,
@@ -62,6 +67,18 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
         drift_sample: values.get(&DRIFT_SAMPLE)?,
         flush_timeout: values.get(&FLUSH_TIMEOUT)?,
     })
+}
+
+/// The key that signs control events, for whoever writes or verifies them.
+pub fn control_key(values: &mut Values) -> Option<ControlKey> {
+    let text = values.secret(&CONTROL_HMAC_KEY, &CONTROL_HMAC_KEY_FILE)?;
+    if text.is_empty() {
+        let given = values.is_set(&CONTROL_HMAC_KEY);
+        let setting: &AnySetting = if given { &CONTROL_HMAC_KEY } else { &CONTROL_HMAC_KEY_FILE };
+        values.error_in(setting, "holds no key; make one: openssl rand -hex 32");
+        return None;
+    }
+    Some(ControlKey::new(text.as_bytes()))
 }
 
 /// Whether the ledger may lie on a file system of the network.

@@ -65,6 +65,10 @@ table! {
         "A ledger on NFS, SMB, FUSE and the like, whose locks and syncs may not hold.";
     CONTROL_INTERVAL: Duration = time("control-interval", seconds(1), DAY) or "60s",
         "How often control totals are written.";
+    CONTROL_HMAC_KEY_FILE: PathBuf = path("control-hmac-key-file"),
+        "File with a key (openssl rand -hex 32) that signs control events: with it, verify tells what was forged from what was damaged. Give every instance the same, and keep it from whoever can write to the topic or its archive.";
+    CONTROL_HMAC_KEY: String = secret("control-hmac-key"),
+        "The key that signs control events.";
     MAX_CALLS: usize = count("max-calls", 1, 1_000_000) or "65536",
         "Calls that the ledger tracks at once. Beyond it calls are forwarded and only summed.";
     ON_LEDGER_FAILURE: OnLedgerFailure = choice("on-ledger-failure") or "forward",

@@ -51,11 +51,9 @@ impl LedgerTally {
     /// The ledger cannot be read.
     pub(super) fn verify(&self) -> anyhow::Result<Verdict> {
         Ok(verify(&VerifyOptions {
-            input: Input::Ledger(self.dir.clone()),
             control_interval: CONTROL_INTERVAL,
-            allow_repeats: false,
             allow_open: true,
-            allow_cut: false,
+            ..VerifyOptions::new(vec![Input::Ledger(self.dir.clone())])
         })?)
     }
 

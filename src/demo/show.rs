@@ -183,7 +183,7 @@ impl Show {
     fn verdict(&mut self) -> anyhow::Result<bool> {
         let figures = self.figures()?;
         let tally = self.finance.tally();
-        let mut lines = table::table(&tally).to_string();
+        let mut lines = table::table(&tally).trim_end().to_owned();
         let mut holds = figures.agree();
         let checks = self.checks(&figures, &tally);
         for (holds_too, what) in checks.into_iter().chain([self.verified()?]) {

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table, presets};
 use strum::VariantArray;
 
 use super::tally::{CallerRow, TopicTally};
+use crate::report::{Importance, TextColumn, TextTable, terminal_columns};
 use metering::names;
 use metering::usage::{Quality, Side};
 
@@ -81,7 +81,7 @@ impl Screen {
             return self.say(&format!("{seconds:5.1} s  {counts}  {now}"));
         }
         // Without line wrap (DECAWM), so that a narrow terminal has as many lines as we count.
-        let picture = format!("\x1b[?7l{}\n{counts}\n{seconds:5.1} s  {now}\n\x1b[?7h", table(tally));
+        let picture = format!("\x1b[?7l{}{counts}\n{seconds:5.1} s  {now}\n\x1b[?7h", table(tally));
         let mut out = io::stdout().lock();
         self.clear(&mut out)?;
         out.write_all(picture.as_bytes())?;
@@ -106,18 +106,10 @@ impl Screen {
     }
 }
 
-/// The chargeback table.
-pub(super) fn table(tally: &TopicTally) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY);
-    let numbers = ["caller", "events"].into_iter().chain(Side::VARIANTS.iter().map(|side| side.as_str()));
-    table.set_header(numbers.chain(Quality::VARIANTS.iter().map(|quality| quality.as_str())));
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+/// The chargeback table, whose columns are named as those of `report` are.
+pub(super) fn table(tally: &TopicTally) -> String {
     let mut total = CallerRow::default();
-    for (caller, row) in tally.rows() {
-        table.add_row(cells(caller, row));
+    for (_, row) in tally.rows() {
         total.calls += row.calls;
         total.input += row.input;
         total.output += row.output;
@@ -125,15 +117,23 @@ pub(super) fn table(tally: &TopicTally) -> Table {
             *sum += calls;
         }
     }
-    table.add_row(cells("total", &total));
-    table
-}
-
-fn cells(caller: &str, row: &CallerRow) -> Vec<String> {
-    let numbers = [row.calls, row.input, row.output].into_iter().chain(row.qualities);
-    std::iter::once(names::shown(caller).into_owned())
-        .chain(numbers.map(|number| number.to_string()))
-        .collect()
+    let rows: Vec<(String, CallerRow)> =
+        tally.rows().map(|(caller, row)| (names::shown(caller).into_owned(), *row)).collect();
+    let names = rows.iter().map(|(caller, _)| caller.clone()).chain(["total".to_owned()]).collect();
+    let column =
+        |header: String, numbers, cells| TextColumn { header, numbers, importance: Importance::Kept, cells };
+    let mut columns = vec![column("caller".to_owned(), false, names)];
+    let mut number = |header: String, of: &dyn Fn(&CallerRow) -> u64| {
+        let cells = rows.iter().map(|(_, row)| row).chain([&total]).map(|row| of(row).to_string());
+        columns.push(column(header, true, cells.collect()));
+    };
+    number("calls".to_owned(), &|row| row.calls);
+    number(Side::Input.as_str().to_owned(), &|row| row.input);
+    number(Side::Output.as_str().to_owned(), &|row| row.output);
+    for (at, quality) in Quality::VARIANTS.iter().enumerate() {
+        number(format!("calls_{}", quality.as_str()), &|row| row.qualities[at]);
+    }
+    TextTable { columns }.text(terminal_columns())
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::syncer::Mark;
-use metering::usage::{Control, SCHEMA_VERSION, TokenTotals, Units};
+use metering::usage::{Control, ControlKey, RowHash, RowsDigest, SCHEMA_VERSION, TokenTotals, Units};
+use smol_str::SmolStr;
 
 /// The state of the log, as the last committed transaction left it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,18 @@ pub(super) struct BootTotals {
     pub(super) finished: bool,
     /// The rows that the next control event covers.
     pub(super) since: Since,
+    /// The ledger's previous control event, whichever boot it speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) previous: Option<PreviousControl>,
+}
+
+/// A control event, as far as the next one names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PreviousControl {
+    /// The boot of which it speaks.
+    pub(super) instance: Uuid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) digest: Option<RowsDigest>,
 }
 
 /// The rows since a boot's previous control event, controls excluded.
@@ -55,6 +68,34 @@ pub(super) struct Since {
     /// Bills that are waited for no longer.
     #[serde(default)]
     pub(super) deferred_expired: u64,
+    /// Of all of them; `None` if a version without digests has counted some, or there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) digest: Option<RowsDigest>,
+    /// The same by a key, whose id this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) keyed: Option<(SmolStr, RowsDigest)>,
+}
+
+impl Since {
+    /// Adds a row to the digests, which begin with the first one.
+    fn digest_row(&mut self, row: &RowHash, key: Option<&ControlKey>) {
+        if self.events == 0 {
+            self.digest = Some(RowsDigest::default());
+            self.keyed = key.map(|key| (key.id().clone(), RowsDigest::default()));
+        }
+        if let Some(digest) = &mut self.digest {
+            digest.add(row);
+        }
+        match (&mut self.keyed, key) {
+            (Some((id, digest)), Some(key)) if id == key.id() => digest.add_keyed(row, key),
+            (keyed, _) => *keyed = None, // another key has begun it
+        }
+    }
+
+    /// The digest that a control event says, which is that of no row where there is none.
+    fn said(&self) -> Option<RowsDigest> {
+        if self.events == 0 { Some(RowsDigest::default()) } else { self.digest }
+    }
 }
 
 impl Log {
@@ -106,12 +147,15 @@ impl BootTotals {
             degraded: false,
             finished: false,
             since: Since::default(),
+            previous: None,
         }
     }
 
     /// Counts a row that the next control event will cover.
-    pub(super) fn cover(&mut self, sequence: u64, tokens: TokenTotals, units: &Units) {
+    pub(super) fn cover(&mut self, row: CoveredRow<'_>, key: Option<&ControlKey>) {
+        let CoveredRow { sequence, hash, tokens, units } = row;
         let since = &mut self.since;
+        since.digest_row(&hash, key);
         since.first.get_or_insert(sequence);
         since.last = Some(sequence);
         since.events += 1;
@@ -120,7 +164,9 @@ impl BootTotals {
     }
 
     /// The control event that speaks of this boot now, with `open` calls still running.
-    pub(super) fn control(&self, open: u64, last: bool) -> Control {
+    pub(super) fn control(&self, open: u64, last: bool, key: Option<&ControlKey>) -> Control {
+        let (previous, keyed) = (self.previous.as_ref(), self.since.keyed.as_ref());
+        let keyed = keyed.filter(|(id, _)| key.is_some_and(|key| key.id() == id));
         Control {
             schema_version: SCHEMA_VERSION.to_owned(),
             instance: self.id.to_string(),
@@ -137,28 +183,100 @@ impl BootTotals {
             deferred_expired: self.since.deferred_expired,
             degraded: self.degraded,
             last,
+            digest: self.since.said().map(|digest| digest.to_string()),
+            previous_instance: previous.map(|previous| previous.instance.to_string()),
+            previous_digest: previous.and_then(|previous| Some(previous.digest?.to_string())),
+            keyed_digest: keyed.map(|(_, digest)| digest.to_string()),
+            // The seals come last, with the sequence.
+            ..Control::default()
         }
     }
+
+    /// What the next control event of this ledger says of the one that [`BootTotals::control`] makes now.
+    pub(super) fn as_previous(&self) -> PreviousControl {
+        PreviousControl { instance: self.id, digest: self.since.said() }
+    }
+
+    /// The ledger's last control event, of a boot that has written its last one.
+    pub(super) fn last_control(&self) -> PreviousControl {
+        let known = self.previous.clone().filter(|previous| previous.instance == self.id);
+        known.unwrap_or(PreviousControl { instance: self.id, digest: None }) // an older version wrote it
+    }
+}
+
+/// A row that a control event covers.
+pub(super) struct CoveredRow<'a> {
+    pub(super) sequence: u64,
+    pub(super) hash: RowHash,
+    pub(super) tokens: TokenTotals,
+    pub(super) units: &'a Units,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn cover(boot: &mut BootTotals, sequence: u64, key: Option<&ControlKey>) {
+        let units = Units { images: Some(2), ..Units::default() };
+        let hash = RowHash::of(&sequence.to_le_bytes());
+        boot.cover(
+            CoveredRow { sequence, hash, tokens: TokenTotals { input: 3, output: 4 }, units: &units },
+            key,
+        );
+    }
+
     /// The log of a ledger whose last process was of 1.0.
     #[test]
     fn a_log_without_units_is_read() {
         let mut log = Log::new(Uuid::nil());
-        let units = Units { images: Some(2), ..Units::default() };
-        log.boot.cover(1, TokenTotals { input: 3, output: 4 }, &units);
+        cover(&mut log.boot, 1, None);
         let mut stored = serde_json::to_value(&log).unwrap();
         assert_eq!(serde_json::from_value::<Log>(stored.clone()).unwrap(), log);
         let since = stored["boot"]["since"].as_object_mut().unwrap();
         assert!(since.remove("units").is_some());
         log.boot.since.units = Units::default();
         assert_eq!(serde_json::from_value::<Log>(stored).unwrap(), log);
-        log.boot.cover(2, TokenTotals::default(), &units);
-        log.boot.cover(3, TokenTotals::default(), &units);
-        assert_eq!(log.boot.control(0, true).units.images, Some(4));
+        cover(&mut log.boot, 2, None);
+        cover(&mut log.boot, 3, None);
+        assert_eq!(log.boot.control(0, true, None).units.images, Some(4));
+    }
+
+    /// Rows that were counted without a digest would be missing in one that began in their midst.
+    #[test]
+    fn a_period_that_an_older_version_began_has_no_digest_and_the_next_one_has() {
+        let mut log = Log::new(Uuid::nil());
+        cover(&mut log.boot, 1, None);
+        let mut stored = serde_json::to_value(&log).unwrap();
+        assert!(stored["boot"]["since"].as_object_mut().unwrap().remove("digest").is_some());
+        let mut log: Log = serde_json::from_value(stored).unwrap();
+        cover(&mut log.boot, 2, None);
+        assert_eq!(log.boot.control(0, false, None).digest, None);
+        assert_eq!(log.boot.as_previous().digest, None);
+        log.boot.since = Since::default();
+        assert_eq!(log.boot.control(0, false, None).digest, Some("0".repeat(32)));
+        cover(&mut log.boot, 4, None);
+        let digest = log.boot.control(0, false, None).digest;
+        assert!(digest.is_some() && digest != Some("0".repeat(32)));
+        assert_eq!(log.boot.as_previous().digest.map(|digest| digest.to_string()), digest);
+    }
+
+    #[test]
+    fn a_key_that_changes_within_a_period_leaves_it_without_a_keyed_digest() {
+        let (k, l) = (ControlKey::new(b"k"), ControlKey::new(b"l"));
+        for keys in [[Some(&k), Some(&l)], [None, Some(&k)], [Some(&k), None]] {
+            let mut boot = BootTotals::new(Uuid::nil());
+            cover(&mut boot, 1, keys[0]);
+            // A boot that has the other key, and writes the last control event of this one.
+            assert_eq!(boot.control(0, true, keys[1]).keyed_digest, None);
+            cover(&mut boot, 2, keys[1]);
+            assert!(keys.iter().all(|key| boot.control(0, true, *key).keyed_digest.is_none()));
+            assert!(boot.control(0, true, keys[1]).digest.is_some());
+        }
+        let mut boot = BootTotals::new(Uuid::nil());
+        cover(&mut boot, 1, Some(&k));
+        let stored = serde_json::to_string(&boot).unwrap();
+        let mut boot: BootTotals = serde_json::from_str(&stored).unwrap();
+        cover(&mut boot, 2, Some(&k));
+        assert!(boot.control(0, true, Some(&k)).keyed_digest.is_some());
     }
 }

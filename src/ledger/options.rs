@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use metering::usage::ControlKey;
+
 /// Name of the database within the ledger's directory.
 pub const DATABASE: &str = "ledger.sqlite3";
 
@@ -30,6 +32,8 @@ pub struct LedgerOptions {
     pub max_bytes: u64,
     /// The directory may lie on a network file system, whose locks and syncs may not hold.
     pub network_fs: bool,
+    /// Signs control events.
+    pub control_key: Option<ControlKey>,
 }
 
 impl LedgerOptions {
@@ -44,6 +48,7 @@ impl LedgerOptions {
             publishes: false,
             max_bytes: BYTES_MAX,
             network_fs: false,
+            control_key: None,
         }
     }
 }

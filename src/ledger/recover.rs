@@ -46,12 +46,16 @@ pub(super) fn recover(
     append.tx.execute_batch("DELETE FROM open; DELETE FROM progress;")?;
     append.log.swept = append.log.last;
     append.log.boot.degraded |= lost_one;
-    if previous.id != boot && !previous.finished {
+    if previous.id == boot {
+        append.log.boot.degraded |= was_degraded; // the ledger is new
+    } else if previous.finished {
+        append.log.boot.degraded |= was_degraded;
+        append.log.boot.previous = Some(previous.last_control());
+    } else {
         previous.settled += crashed;
         previous.degraded |= was_degraded;
-        append.control_event(previous.control(0, true))?;
-    } else {
-        append.log.boot.degraded |= was_degraded;
+        append.control_event(previous.control(0, true, append.key))?;
+        append.log.boot.previous = Some(previous.as_previous());
     }
     if stored_counts {
         append.log.mark = append.log.last;

@@ -28,6 +28,7 @@ use super::recover::recover;
 use super::retain::Retention;
 use super::store::Store;
 use super::syncer::{Mark, Syncer};
+use metering::usage::ControlKey;
 
 /// How often the ledger is measured, and after how many events at the latest: measuring costs as
 /// much as storing two of them.
@@ -59,6 +60,8 @@ pub(super) struct Storage {
     stored_counts: bool,
     /// The mark when this boot began.
     mark_before: u64,
+    /// Signs control events.
+    control_key: Option<ControlKey>,
     copies: CopyPlan,
     /// Events stored since the ledger was measured, and when to do it again.
     unmeasured: u64,
@@ -121,6 +124,7 @@ impl Storage {
             ballast,
             retention: Retention::new(options.keep, now),
             stored_counts,
+            control_key: options.control_key.clone(),
             copies: CopyPlan::default(),
             unmeasured: 0,
             measure_at: now,
@@ -247,7 +251,7 @@ impl Storage {
         #[cfg(test)]
         self.faults.before_open()?;
         let copier = self.copier_again()?;
-        let mut store = Store::open(&self.dir.join(DATABASE))?;
+        let mut store = Store::open(&self.dir.join(DATABASE), self.control_key.clone())?;
         let opened = store.bound(&self.quota).and_then(|()| store.settle_wal()).and_then(|()| store.log());
         let found = opened.map_err(|error| self.database(error))?;
         if store.source().map_err(|error| self.database(error))? != self.source {
@@ -463,7 +467,7 @@ struct Begun {
 fn begin(options: &LedgerOptions, quota: &Quota, boot: Uuid, was_degraded: bool) -> Result<Begun, OpenError> {
     let path = options.dir.join(DATABASE);
     let database = |error| OpenError::Database { path: path.clone(), error };
-    let mut store = Store::open(&path)?;
+    let mut store = Store::open(&path, options.control_key.clone())?;
     let source = store.source().map_err(database)?;
     // Recovery may go beyond the quota: the calls of a dead process are at most `slots`.
     let recovered = recover(&mut store, &source, boot, !options.publishes, was_degraded);

@@ -20,13 +20,13 @@ use super::batch::{Batch, ControlDue};
 use super::copier::WalFrames;
 use super::error::{OpenError, StoreError};
 use super::lock::{open_private, sync_dir};
-use super::log::Log;
+use super::log::{CoveredRow, Log};
 use super::quota::Quota;
 use super::schema::{self, Standing};
 use super::sql::{sql, unsigned};
 use super::sums::Sum;
 use super::{deferred, integrity, quarantine};
-use metering::usage::{CloudEvent, EventType, Settled, SummaryPeriod};
+use metering::usage::{CloudEvent, ControlKey, EventType, RowHash, Settled, TokenTotals, Units};
 
 /// Five events of 1.5 KiB fill a page of this size to nine tenths; 4 KiB pages hold two and waste
 /// a quarter.
@@ -53,6 +53,8 @@ pub(super) struct Store {
     deferred_max: u64,
     /// The WAL, to be synced by another thread.
     wal: Arc<File>,
+    /// Signs control events.
+    key: Option<ControlKey>,
 }
 
 /// Bytes of the database.
@@ -71,7 +73,7 @@ impl Store {
     /// # Errors
     /// [`OpenError::Newer`]; [`OpenError::Database`], of which [`OpenError::is_damage`] says whether
     /// the file is to blame; [`OpenError::Io`].
-    pub(super) fn open(path: &Path) -> Result<Store, OpenError> {
+    pub(super) fn open(path: &Path, key: Option<ControlKey>) -> Result<Store, OpenError> {
         if let Some(wal) = quarantine::move_orphan(path, Timestamp::now())? {
             tracing::error!(wal = %wal.display(), "a WAL without its database was moved aside");
         }
@@ -101,7 +103,7 @@ impl Store {
         }
         integrity::check(&db).map_err(database)?;
         let wal = open_wal(path)?;
-        Ok(Store { db, page_bytes: u64::from(PAGE_BYTES), deferred_max: u64::MAX, wal })
+        Ok(Store { db, page_bytes: u64::from(PAGE_BYTES), deferred_max: u64::MAX, wal, key })
     }
 
     /// The WAL: whoever syncs it makes durable what was committed before.
@@ -203,7 +205,8 @@ impl Store {
     pub(super) fn begin(&mut self, log: Log, source: &str) -> Result<Append<'_>, StoreError> {
         let tx = self.db.transaction()?;
         let (now, deferred_max) = (Timestamp::now(), self.deferred_max);
-        Ok(Append { tx, log, source: source.to_owned(), now, deferred_max, buffer: Vec::new() })
+        let (source, key) = (source.to_owned(), self.key.as_ref());
+        Ok(Append { tx, log, source, key, now, deferred_max, buffer: Vec::new() })
     }
 
     /// Writes a batch in one transaction and returns the log as it leaves it. With `stored_counts`
@@ -310,6 +313,7 @@ pub(super) struct Append<'a> {
     pub(super) tx: Transaction<'a>,
     pub(super) log: Log,
     source: String,
+    pub(super) key: Option<&'a ControlKey>,
     pub(super) now: Timestamp,
     pub(super) deferred_max: u64,
     buffer: Vec<u8>,
@@ -328,16 +332,30 @@ impl Append<'_> {
             usage,
         );
         event.traceparent.clone_from(&usage.ids.traceparent);
+        self.append_covered(number, event, usage.tokens.totals(), &usage.units)
+    }
+
+    /// Appends a row that the next control event covers.
+    fn append_covered<T: Serialize>(
+        &mut self,
+        number: Option<u64>,
+        event: CloudEvent<T>,
+        tokens: TokenTotals,
+        units: &Units,
+    ) -> Result<(), StoreError> {
         let sequence = self.append(number, event)?;
-        self.log.boot.cover(sequence, usage.tokens.totals(), &usage.units);
+        // The buffer holds the bytes that were stored last.
+        let hash = RowHash::of(&self.buffer);
+        self.log.boot.cover(CoveredRow { sequence, hash, tokens, units }, self.key);
         Ok(())
     }
 
     /// Appends a control event that speaks of the running boot, and begins the next period.
     fn control(&mut self, due: ControlDue) -> Result<(), StoreError> {
-        let control = self.log.boot.control(due.open, due.last);
+        let control = self.log.boot.control(due.open, due.last, self.key);
         self.control_event(control)?;
         let boot = &mut self.log.boot;
+        boot.previous = Some(boot.as_previous());
         (boot.since, boot.degraded, boot.finished) = (super::log::Since::default(), false, due.last);
         Ok(())
     }
@@ -348,23 +366,22 @@ impl Append<'_> {
         let time = Some(format!("{:.3}", self.now));
         let (id, boot) = (Uuid::now_v7().to_string(), self.log.boot.id.to_string());
         let event = CloudEvent::new(EventType::Control, &self.source, id, time, boot, control);
+        let event = event.with_sequence(self.log.boot.sequence + 1).sealed(self.key)?;
         self.append(None, event)?;
         Ok(())
     }
 
     fn sum(&mut self, sum: &Sum) -> Result<(), StoreError> {
         let data = sum.summary(self.log.boot.id);
-        let SummaryPeriod { to, .. } = &data.period;
         let event = CloudEvent::new(
             EventType::Summary,
             &self.source,
             sum.id.to_string(),
-            Some(to.clone()),
+            Some(data.period.to.clone()),
             sum.payer().to_owned(),
             data,
         );
-        let sequence = self.append(None, event)?;
-        self.log.boot.cover(sequence, sum.tokens, &sum.units);
+        self.append_covered(None, event, sum.tokens.totals(), &sum.units)?;
         self.log.boot.summed += sum.calls;
         Ok(())
     }

@@ -176,7 +176,7 @@ fn only_delivered_old_events_that_were_not_refused_go() {
     let ops = ids.iter().flat_map(|id| [open_op(*id), settle_op(*id)]).collect();
     rig.store(Pending { ops, ..Pending::default() });
     rig.store(Pending { mark: 6, refused: vec![(3, "too big".to_owned())], ..Pending::default() });
-    let mut store = super::store::Store::open(&rig.dir.path().join(DATABASE)).unwrap();
+    let mut store = super::store::Store::open(&rig.dir.path().join(DATABASE), None).unwrap();
     let later = Timestamp::now().as_millisecond() + 1;
     assert_eq!(store.retire(0, 6, later - 3_600_000, 512).unwrap(), 0, "all are young");
     assert_eq!(store.retire(0, 6, later, 4).unwrap(), 4, "no more than the limit");
@@ -203,7 +203,7 @@ fn what_is_not_delivered_stays_however_old_it_is_and_however_short_room_is() {
     let ops = ids.iter().flat_map(|id| [open_op(*id), settle_op(*id)]).collect();
     rig.store(Pending { ops, ..Pending::default() });
     rig.store(Pending { mark: 6, ..Pending::default() });
-    let mut store = super::store::Store::open(&rig.dir.path().join(DATABASE)).unwrap();
+    let mut store = super::store::Store::open(&rig.dir.path().join(DATABASE), None).unwrap();
     for short in [false, true] {
         let mut retention = super::retain::Retention::new(Duration::ZERO, Instant::now());
         std::thread::sleep(Duration::from_millis(2)); // all are old now
@@ -223,7 +223,7 @@ fn what_a_failed_sync_left_is_not_settled_while_a_reader_keeps_it_in_the_wal() {
     other.execute_batch("BEGIN; SELECT count(*) FROM event;").unwrap();
     let id = Uuid::now_v7();
     rig.store(Pending { ops: [open_op(id), settle_op(id)].into_iter().collect(), ..Pending::default() });
-    let store = super::store::Store::open(&path).unwrap();
+    let store = super::store::Store::open(&path, None).unwrap();
     assert!(matches!(store.settle_wal(), Err(super::StoreError::ReaderInWal)));
     other.execute_batch("COMMIT").unwrap();
     store.settle_wal().unwrap();

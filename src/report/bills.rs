@@ -1,8 +1,13 @@
 //! Bills that more than one ledger has seen: the first one stands.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
+use jiff::Timestamp;
+use smol_str::SmolStr;
+
+use super::usage_event::UsageEvent;
 use metering::usage::StoredUsage;
 
 /// Bills that are remembered to be told apart: some 24 bytes each, 400 MB. A later one counts as it comes.
@@ -12,6 +17,8 @@ const BILLS_MAX: usize = 16_000_000;
 #[derive(Debug, Default)]
 pub(super) struct BillsSeen {
     seen: HashSet<u128>,
+    /// The first of each bill, where that was looked for: when, and by which ledger.
+    first: HashMap<u128, (Timestamp, SmolStr)>,
     hashers: [RandomState; 2],
     /// Bills that were met before.
     pub(super) repeats: u64,
@@ -20,12 +27,42 @@ pub(super) struct BillsSeen {
 }
 
 impl BillsSeen {
+    /// Looks for the first of each bill, the one that counts in whatever order they come: the earliest, and of two
+    /// at once that of the ledger whose name is the smaller. A later one beyond the bound counts as it comes.
+    pub(super) fn look_for_first(&mut self, event: &UsageEvent) {
+        let Some(key) = self.key(&event.usage) else { return };
+        let (time, source) = (event.time, event.source.as_str());
+        let is_full = self.first.len() >= BILLS_MAX;
+        match self.first.entry(key) {
+            Entry::Occupied(mut first) if (time, source) < (first.get().0, first.get().1.as_str()) => {
+                first.insert((time, source.into()));
+            }
+            Entry::Vacant(first) if !is_full => {
+                first.insert((time, source.into()));
+            }
+            Entry::Occupied(_) | Entry::Vacant(_) => {}
+        }
+    }
+
+    /// The event is a bill, and another one of the same work counts.
+    pub(super) fn is_repeat(&mut self, event: &UsageEvent) -> bool {
+        let first = self.key(&event.usage).and_then(|key| self.first.get(&key));
+        let Some((time, source)) = first else { return self.repeats(&event.usage) };
+        let is_repeat = (*time, source.as_str()) != (event.time, event.source.as_str());
+        self.repeats += u64::from(is_repeat);
+        is_repeat
+    }
+
+    /// What stands for the work that is billed; `None`: it is no bill.
+    fn key(&self, usage: &StoredUsage) -> Option<u128> {
+        let work = usage.bill_of()?;
+        let [low, high] = self.hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(work)));
+        Some(high << 64 | low)
+    }
+
     /// The usage is a bill that was met before.
     pub(super) fn repeats(&mut self, usage: &StoredUsage) -> bool {
-        let Some(work) = usage.bill_of() else { return false };
-        let [low, high] =
-            [&self.hashers[0], &self.hashers[1]].map(|hasher| u128::from(hasher.hash_one(work)));
-        let key = high << 64 | low;
+        let Some(key) = self.key(usage) else { return false };
         if self.seen.contains(&key) {
             self.repeats += 1;
             return true;

@@ -1,6 +1,6 @@
 //! Why a program that reads a ledger or a topic failed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::ledger::{OpenError, ReadError};
 use crate::publish::{KafkaConfigError, StartError};
@@ -12,6 +12,14 @@ pub enum ReportError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// One of the ledgers cannot be read.
+    #[error("{}", ledger_text(dir, error))]
+    Ledger {
+        /// Its directory.
+        dir: PathBuf,
+        /// The error.
+        error: ReadError,
+    },
     /// The ledger cannot be taken.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -34,8 +42,38 @@ pub enum ReportError {
     #[error("output: {0}")]
     Output(#[from] std::io::Error),
     /// A time on the command line is neither an instant nor a day.
-    #[error("`{0}` is no time: give a day (2026-11-22) or an instant (2026-11-22T09:00:00Z)")]
+    #[error(
+        "`{0}` is no time: give a month (2026-11), a day (2026-11-22) or an instant (2026-11-22T09:00:00Z)"
+    )]
     Time(String),
+    /// A month on the command line is none.
+    #[error("`{0}` is no month: give one such as 2026-11")]
+    Month(String),
+    /// An input must be read more than once, and cannot be.
+    #[error("standard input can be read only once: give a file or a folder")]
+    InputOnce,
+    /// What was closed before cannot be gone on with.
+    #[error("{path}: {problem}")]
+    EarlierClose {
+        /// The folder, or a file in it.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A time zone on the command line is unknown.
+    #[error("`{given}` is no time zone of the IANA database{}", near.as_ref().map_or(String::from(", such as Europe/Berlin"), |near| format!("; did you mean {near}?")))]
+    TimeZone {
+        /// The name that was given.
+        given: String,
+        /// A zone whose name is like it.
+        near: Option<String>,
+    },
+    /// A key is there twice.
+    #[error("`{0}` is given twice")]
+    RepeatedKey(String),
+    /// A number is too large for the format.
+    #[error("{0}")]
+    TooLarge(String),
     /// A key on the command line is unknown.
     #[error("`{given}` is no key: {known}")]
     Key {
@@ -52,6 +90,39 @@ pub enum ReportError {
         /// The lines, and what is wrong with each.
         wrong: WrongLines,
     },
+    /// A file does not hold what it should.
+    #[error("{path} {problem}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, what stands there, and what is allowed.
+        problem: String,
+    },
+    /// A folder, or a database, is a ledger.
+    #[error("{0} is a ledger; give it as --ledger {0}")]
+    IsLedger(PathBuf),
+    /// There are more files than are read at once.
+    #[error("{path} is one of more than {max} files; give folders of fewer files, one after the other")]
+    TooManyFiles {
+        /// How many may be read.
+        max: usize,
+        /// The first beyond it.
+        path: PathBuf,
+    },
+    /// A sum is larger than its column can hold.
+    #[error("column `{column}`: the sum is larger than 64 bits can hold, at {place}")]
+    Overflow {
+        /// The column.
+        column: &'static str,
+        /// The event that was too much.
+        place: String,
+    },
+    /// There is nothing to expand.
+    #[error("there are no prices")]
+    NoPrices,
+    /// The flat table of prices would have too many rows.
+    #[error("the events have more than {0} combinations of deployment, model and what else prices depend on")]
+    Combinations(usize),
     /// A file cannot be read.
     #[error("{path}: {error}")]
     File {
@@ -60,6 +131,14 @@ pub enum ReportError {
         /// The error.
         error: std::io::Error,
     },
+}
+
+/// Some errors of reading a ledger name it by themselves.
+fn ledger_text(dir: &Path, error: &ReadError) -> String {
+    match error {
+        ReadError::Absent(_) | ReadError::Foreign(_) => error.to_string(),
+        error => format!("{}: {error}", dir.display()),
+    }
 }
 
 /// In words, once: the error's own source says the same again.

@@ -1,14 +1,14 @@
-//! Instants as people give them.
+//! Instants as people give them where no time zone is named.
 
 use jiff::Timestamp;
 
+use super::calendar::Calendar;
 use super::error::ReportError;
 
-/// The instant that a `--from` or `--to` means: RFC 3339, or a day, which begins at midnight UTC.
+/// The instant that a text means: RFC 3339, or a day or a month, which begin at midnight UTC.
 ///
 /// # Errors
-/// If it is neither.
+/// If it is none of these.
 pub fn parse_time(text: &str) -> Result<Timestamp, ReportError> {
-    let instant = text.parse().or_else(|_| format!("{text}T00:00:00Z").parse());
-    instant.map_err(|_| ReportError::Time(text.to_owned()))
+    Calendar::default().instant(text)
 }

@@ -4,44 +4,99 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `error` | why a program failed |
-//! | `instant` | instants as people give them |
+//! | `calendar` | days, weeks, months and hours of a time zone |
+//! | `instant` | instants as people give them where no time zone is named |
 //! | `input` | where events come from, as often as one likes |
 //! | `events` | stored events as JSON lines |
 //! | `bills` | bills that more than one ledger has seen |
 //! | `verify` | the proof that nothing is missing |
+//! | `reconcile` | our events held against Azure's own numbers |
 //! | `tally` | events added up by keys |
+//! | `seen` | which events were there before |
+//! | `numbers` | the sequence numbers of a boot, with fingerprints |
+//! | `omissions` | what is left out, by reason |
+//! | `coverage` | whether the range is wholly there |
+//! | `completeness` | what of all that is said |
 //! | `usage_event` | an event that counts |
+//! | `key_value` | the values of keys, and why there is none |
 //! | `group_by` | the keys that it is added up by |
-//! | `columns` | the columns of numbers, and their sums |
+//! | `columns` | the columns of numbers |
+//! | `sums` | the sums of a row |
+//! | `shares` | what an event adds to rows, as a whole and by class |
+//! | `rows` | adding up by some keys |
 //! | `pricing` | the cost of it |
-//! | `render` | a tally as a table, CSV or JSON |
+//! | `price_expansion` | prices as a flat table, for engines |
+//! | `money_text` | amounts of money for people |
+//! | `render` | a report as a table, CSV, JSON, Parquet or HTML |
+//! | `statement` | what a page of HTML says, and the page |
+//! | `focus` | a report as rows of FOCUS |
+//! | `close` | the close of a month |
+//! | `terminal` | the terminal that standard output is |
 //! | `drain` | publishing what a dead instance left |
 //! | `progress` | how far that has come |
 
 mod bills;
+mod calendar;
+mod close;
 mod columns;
+mod completeness;
+mod coverage;
 mod drain;
 mod error;
 mod events;
+mod focus;
 mod group_by;
 mod input;
 mod instant;
+mod key_value;
+mod money_text;
+mod numbers;
+mod omissions;
+mod price_expansion;
 mod pricing;
 mod progress;
+mod reconcile;
 mod render;
+mod rows;
+mod seen;
+mod shares;
+mod statement;
+mod sums;
 mod tally;
+mod terminal;
 mod usage_event;
 mod verify;
 
-pub use columns::ReportSums;
+pub use calendar::Calendar;
+pub use close::{CloseMonth, CloseOptions, CloseOutcome, CloseResult, close};
+pub use columns::columns_markdown;
+pub use completeness::{Completeness, Lack, LackReason};
 pub use drain::{DrainOptions, Drained, Draining, drain};
 pub use error::ReportError;
 pub use events::{EventsOptions, events};
+pub use focus::{BillingAccount, DOUBLE_COUNT, FocusOptions, FocusVersion};
 pub use group_by::GroupBy;
 pub use input::Input;
 pub use instant::parse_time;
-pub use pricing::{Amount, BilledPart, PRICES_HELP, PriceClass, Prices, billed_parts};
+pub use key_value::{KeyValue, MissingKey};
+pub use omissions::{OmissionReason, Omissions};
+pub use price_expansion::expand_prices;
+pub use pricing::{
+    Amount, BilledPart, CostFiles, CostSummary, Currency, EXPAND_HELP, FileVersions, PRICES_HELP, PTU_HELP,
+    PriceClass, PriceName, Prices, PtuCosts, RATES_HELP, Rates, Unpriced, UnpricedModel, billed_parts,
+    invoice_lines,
+};
 pub use progress::Progress;
-pub use render::Format;
-pub use tally::{Report, ReportLine, ReportOptions, report};
+pub use reconcile::{
+    Basis, Cause, Explained, METERS_HELP, Measure, Meters, OneSided, Quantity, ReconcileOptions,
+    ReconciledLine, ReconciledSums, Reconciliation, ReconciliationFormat, ResourceNames, Tolerance,
+    UnmatchedMeter, reconcile,
+};
+pub use render::{Format, Rendering};
+pub(crate) use render::{Importance, TextColumn, TextTable};
+pub use rows::{ReportLine, ReportView};
+pub use statement::{Statement, StatementTable};
+pub use sums::ReportSums;
+pub use tally::{Report, ReportOptions, report};
+pub use terminal::terminal_columns;
 pub use verify::{BootLine, BootState, Finding, FindingKind, Verdict, VerdictFormat, VerifyOptions, verify};

@@ -93,12 +93,16 @@ fn again_map(map: &Arc<caller::Reload<CallerMap>>) -> Reloadable {
     let read = move || {
         let before = map.current().callers();
         let changed = map.read_again().map_err(anyhow::Error::msg)?;
-        if changed {
-            tracing::info!(
-                callers = map.current().callers(),
+        let callers = map.current().callers();
+        if changed && callers < before {
+            // It may have been caught half-way through being written.
+            tracing::warn!(
+                callers,
                 callers_before = before,
-                "the caller map has changed"
+                "read again: the caller map names fewer callers than before"
             );
+        } else if changed {
+            tracing::info!(callers, callers_before = before, "the caller map has changed");
         }
         Ok(changed)
     };

@@ -65,6 +65,6 @@ pub use self::observer::{Observer, OverheadPhase};
 pub use self::pinned_bytes::{PinnedBytes, REQUEST_READ_BYTES_MAX, RESPONSE_READ_BYTES_MAX};
 pub use self::running_calls::RunningCalls;
 pub use self::sample_ratio::SampleRatio;
-pub use self::session::{ObservedSession, SessionBegin, SessionSide};
+pub use self::session::{ObservedSession, SessionBegin};
 pub use self::streams::StreamsByDeployment;
 pub use metering::meter::Left;

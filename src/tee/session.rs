@@ -7,14 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
-use metering::api::{TRANSCRIPTION, Treatment};
+use http::{HeaderMap, StatusCode};
+use metering::api::Treatment;
 use metering::frames::Frames;
 use metering::meter::{Ending, FramesRead, Representation, Rules, SessionNames};
-use metering::session::{BegunResponse, LaneNumber, Session, SessionSink};
-use metering::usage::Usage;
-use smol_str::SmolStr;
+use metering::session::{BegunResponse, LaneNumber, ResponseDrafts, Session, SessionSide, SessionSink};
 
 use super::accounts::Accounts;
 use super::call::{Begin, Call, CallGuard};
@@ -29,15 +26,6 @@ const MESSAGE_BYTES_PER_TURN: usize = 64 * 1024;
 
 /// Bytes that may be looked at when the session is over: those that came last, not a bomb's.
 const LAST_BYTES_MAX: usize = 1 << 20;
-
-/// The two sides of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionSide {
-    /// The caller.
-    Client,
-    /// The service.
-    Server,
-}
 
 /// The handshake of a session, and what both sides agreed upon.
 #[derive(Debug)]
@@ -71,12 +59,9 @@ struct OpenResponses {
     open: Vec<OpenResponse>,
     /// The session's own call, which ends after all of its responses.
     own: Arc<OwnCall>,
-    draft: Arc<Usage>,
-    names: SessionNames,
+    drafts: ResponseDrafts,
     rules: Rules,
-    treatment: Treatment,
     began: Instant,
-    headers: HeaderMap,
     ledger: Ledger,
     is_observer: bool,
     accounts: Arc<Accounts>,
@@ -128,12 +113,9 @@ impl ObservedSession {
         let lanes = OpenResponses {
             open: Vec::new(),
             own,
-            draft: Arc::new(draft),
-            names: SessionNames::default(),
+            drafts: ResponseDrafts::new(draft, headers),
             rules,
-            treatment: if api.rules().is_some() { Treatment::Metered } else { Treatment::ReportedOnly },
             began,
-            headers,
             ledger,
             is_observer,
             accounts,
@@ -220,36 +202,13 @@ impl OpenResponses {
         self.open.iter().find(|open| open.lane == lane).map(|open| open.call.call())
     }
 
-    /// The draft of a response that begins.
-    fn draft(&self, response: &BegunResponse) -> Usage {
-        let mut draft = Usage::clone(&self.draft);
-        let began_at = draft.timing.started_at;
-        draft.timing.started_at = began_at.and_then(|at| at.checked_add(response.since).ok()).or(began_at);
-        draft.ids.session_id.clone_from(&self.names.id);
-        if response.is_transcription {
-            // Another model writes down what was heard, on Azure another deployment.
-            draft.target.operation = Some(SmolStr::new_static(TRANSCRIPTION));
-            let deployment = self.names.transcription_model.clone();
-            draft.target.deployment = deployment.or(draft.target.deployment.take());
-        } else {
-            draft.target.model.clone_from(&self.names.model);
-        }
-        draft
-    }
-
-    /// The fields of the head that a response would have had by HTTP.
-    fn headers(&self, response: &BegunResponse) -> HeaderMap {
-        let mut headers = self.headers.clone();
-        let kind = if response.status.is_success() { "text/event-stream" } else { "application/json" };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers
-    }
-
     /// Claims a response that another connection may be told of, too. `None`: that one has it.
     fn claim(&self, response: &BegunResponse) -> Option<Option<ResponseClaim>> {
-        let Some(id) = &response.id else { return Some(None) };
-        let target = &self.draft.target;
-        let key = ResponseKey::new(&target.resource, &self.draft.caller.id, id);
+        let session = self.drafts.session();
+        // Only at a session of these APIs another connection can look on.
+        let id = response.id.as_ref().filter(|_| session.target.api.is_of_frames());
+        let Some(id) = id else { return Some(None) };
+        let key = ResponseKey::new(&session.target.resource, &session.caller.id, id);
         self.accounts.response_ids.claim(key, self.is_observer).map(Some)
     }
 
@@ -269,8 +228,7 @@ impl OpenResponses {
 
 impl SessionSink for OpenResponses {
     fn named(&mut self, names: &SessionNames) {
-        let error = names.error.clone();
-        self.names = SessionNames { error, ..names.clone() };
+        self.drafts.named(names);
         if let Some(call) = &self.own.call {
             call.call().named(names);
         }
@@ -279,17 +237,17 @@ impl SessionSink for OpenResponses {
     fn begin(&mut self, lane: LaneNumber, response: BegunResponse) -> bool {
         let Some(claim) = self.claim(&response) else { return false };
         let begin = Begin {
-            draft: self.draft(&response),
+            draft: self.drafts.draft(&response),
             rules: self.rules,
             slot: self.ledger.reserve(),
             keep_prompt: false,
-            treatment: self.treatment,
+            treatment: self.drafts.treatment(),
             representation: Representation::default(),
             began: self.began + response.since,
         };
         let call = Call::begin(begin, Arc::clone(&self.accounts), Arc::clone(&self.running_calls));
         call.followed_by(self.own.clone());
-        let headers = self.headers(&response);
+        let headers = self.drafts.headers(&response);
         call.asked(response.facts, response.request_bytes);
         call.response_head(response.status, &headers);
         self.open.push(OpenResponse { lane, call: CallGuard::new(call), claim });

@@ -4,6 +4,7 @@
 //! - `bounded`: bounds and backlogs change no reported number
 //! - `hidden`: streams whose callers did not ask for usage lose one event and nothing else
 //! - `mutated`: `account` never crashes, hangs or contradicts itself
+//! - `surfaces`: `account` reads every surface, sessions too
 //! - `tee`: every stream through the tee, byte by byte
 //!
 //! The recordings are read where they are: `TOKENWEIR_SHARED`, else `../shared` beside the crate.
@@ -15,6 +16,7 @@ mod hidden;
 mod mutated;
 #[path = "../support/mod.rs"]
 mod support;
+mod surfaces;
 mod tee;
 
 use bytes::Bytes;

@@ -1,13 +1,15 @@
 //! `account` never crashes, hangs or contradicts itself, whatever stands in a line.
 //!
-//! Exchanges of our own, of all four APIs, are changed in their bytes, in the values of the request
-//! and of the answer, and mixed with garbage.
+//! Exchanges of our own, of the four APIs that are counted, and sessions are changed in their bytes, in the values of
+//! the request, of the answer and of frames, and mixed with garbage.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use metering::account::{Explain, Options, run};
 use serde_json::{Value, json};
 
+use super::support::files::root;
 use super::support::random::Random;
 
 /// Lines in a run.
@@ -101,7 +103,11 @@ fn plain(api: &str) -> Value {
 }
 
 fn originals() -> Vec<Value> {
-    vec![chat(), responses(false), responses(true), plain("embeddings"), plain("completions")]
+    let mut originals =
+        vec![chat(), responses(false), responses(true), plain("embeddings"), plain("completions")];
+    let sessions = fs::read_to_string(root().join("fixtures/account/session.jsonl")).unwrap();
+    originals.extend(sessions.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+    originals
 }
 
 const MARKS: [&str; 18] = [
@@ -188,9 +194,10 @@ fn change_answer(body: &str, random: &mut Random) -> String {
 
 fn mutated(originals: &[Value], round: usize, random: &mut Random) -> String {
     let mut line = originals[round % originals.len()].clone();
-    let body = line["response_body"].as_str().unwrap().to_owned();
+    let body = line["response_body"].as_str().unwrap_or_default().to_owned();
     match round / originals.len() % 5 {
         0 => return change_bytes(&line.to_string(), random).replace('\n', " "),
+        1..=3 if line["frames"].is_array() => change_value(&mut line["frames"], random),
         1 => change_value(&mut line["request"], random),
         2 => line["response_body"] = change_bytes(&body, random).into(),
         3 => line["response_body"] = change_answer(&body, random).into(),
@@ -204,14 +211,17 @@ fn holds(output: &Value) -> bool {
     if output.get("error").is_some() {
         return true;
     }
-    ["input", "output"].iter().all(|side| {
-        let computed = &output["computed"][side];
-        let parts = output["explain"][side].as_array().unwrap();
-        let sum: i64 = parts.iter().map(|part| part["tokens"].as_i64().unwrap()).sum();
-        let quality = &output[format!("{side}_quality")];
-        computed.is_null() == (quality == "unknown")
-            && (computed.is_null() || parts.is_empty() || computed.as_i64() == Some(sum.max(0)))
-    })
+    let responses = output["responses"].as_array();
+    assert_eq!(responses.map(|responses| responses.len() + 1), output["events"].as_array().map(Vec::len));
+    responses.into_iter().flatten().all(holds)
+        && ["input", "output"].iter().all(|side| {
+            let computed = &output["computed"][side];
+            let parts = output["explain"][side].as_array().unwrap();
+            let sum: i64 = parts.iter().map(|part| part["tokens"].as_i64().unwrap()).sum();
+            let quality = &output[format!("{side}_quality")];
+            computed.is_null() == (quality == "unknown")
+                && (computed.is_null() || parts.is_empty() || computed.as_i64() == Some(sum.max(0)))
+        })
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use metering::usage::Reason;
 use tokenweir::config::settings;
+use tokenweir::report::Cause;
 use tokenweir::telemetry::Metrics;
 
 use crate::support::documents::check;
@@ -18,6 +19,7 @@ const README_LINES_MAX: usize = 150;
 /// The pages that a reader meets, from the root.
 fn pages() -> Vec<PathBuf> {
     let docs = fs::read_dir(root().join("docs")).unwrap().map(|page| page.unwrap().path());
+    let docs = docs.filter(|page| page.extension().is_some_and(|extension| extension == "md"));
     let docs = docs.map(|page| page.strip_prefix(root()).unwrap().to_owned());
     ["README.md", "ARCHITECTURE.md"].map(PathBuf::from).into_iter().chain(docs).collect()
 }
@@ -28,6 +30,8 @@ fn the_tables_are_the_codes_own() {
     check("metrics", &Metrics::new().unwrap().markdown());
     check("events", &Reason::markdown());
     check("traffic", &metering::api::markdown());
+    check("reconcile", &Cause::markdown());
+    check("reports", &tokenweir::report::columns_markdown());
 }
 
 #[test]

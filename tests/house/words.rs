@@ -58,21 +58,25 @@ const ON_THE_WIRE: (&[&str], &[&str]) = (
 );
 
 /// Words that mean something else below a path, each with its meaning there.
-const OTHER_MEANINGS: [(&str, &str, &str); 18] = [
+const OTHER_MEANINGS: [(&str, &str, &str); 22] = [
     ("absent", "crates/metering/src/caller/", "a label: no source named a caller"),
     ("call", "src/report/", "a plain word of a sentence"),
     ("call", "src/telemetry/log.rs", "the message of a call's line"),
+    ("calls", "src/demo/table.rs", "a column of the demo, as of the report"),
     ("calls", "src/report/columns.rs", "a column of the report"),
+    ("calls", "src/report/close/", "a member of the manifest of a close"),
     ("client", "src/proxy/", "a side of TLS"),
-    ("complete", "src/report/render.rs", "a member of the report's JSON"),
+    ("complete", "src/report/", "a member of the report's JSON"),
     ("deferred", "src/ledger/", "a table of the ledger"),
     ("encoding", "crates/metering/src/tokens/", "a field in debug output"),
     ("file", "src/cli/", "the argument FILE"),
     ("refused", "src/cli/events.rs", "a flag of `events`"),
     ("refused", "src/cli/health.rs", "a part of the system's message"),
     ("refused", "src/ledger/", "a table of the ledger"),
+    ("refused", "src/report/close/", "a member of the manifest of a close"),
     ("refused", "src/report/verify/", "a kind of finding, and its column"),
     ("rejected", "src/proxy/", "a label: what became of an odd path"),
+    ("unknown", "src/report/focus/", "a name where an event has none"),
     ("reported", "crates/metering/src/api/markdown.rs", "a cell of a table in docs"),
     ("timeout", "crates/metering/src/meter/", "an error code of the service"),
     ("timeout", "src/proxy/", "an error code of the service"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use metering::usage::EventType;
 use rusqlite::Connection;
 use tokenweir::ledger::{DATABASE, EventRow, Ledger, LedgerOptions, LedgerReader, OpenError, ReadError};
+use tokenweir::report::{FindingKind, Input, VerifyOptions, verify};
 
 use crate::script::{moved_aside, open_again};
 use crate::support::{call, check_completeness, eventually, options, stored};
@@ -65,6 +66,15 @@ fn a_ledger_of_every_version_opens_and_keeps_its_events_byte_for_byte() {
         }
         // Six, three crashed calls, the last control event of that boot and of this.
         assert_eq!(events.len(), 6 + OPEN.len() + 2);
+        let controls: Vec<_> = events[6..].iter().filter(|event| event.kind == EventType::Control).collect();
+        // The period that the older version began has rows of which it kept no digest.
+        assert!(controls[0].data["events"] != 0 && controls[0].data["digest"].is_null(), "version {version}");
+        assert!(controls[1].data["digest"].is_string(), "version {version}");
+        assert_eq!(controls[1].data["previous_instance"], controls[0].data["instance"]);
+        let verdict = verify(&VerifyOptions::new(vec![Input::Ledger(dir.path().to_owned())])).unwrap();
+        let findings: Vec<_> = verdict.findings.iter().map(|finding| finding.kind).collect();
+        assert_eq!(findings, [FindingKind::Refused], "version {version}: {:#?}", verdict.findings);
+        assert!(verdict.no_digest > 0);
         let refused = LedgerReader::open(dir.path()).unwrap().refused(0, 10).unwrap();
         assert_eq!((refused.len(), refused[0].row.position), (1, 2));
         assert!(moved_aside(dir.path()).is_empty());

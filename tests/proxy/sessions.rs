@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use flate2::{Compress, Compression, FlushCompress};
-use metering::usage::{Api, Outcome, Quality, Usage};
+use metering::account;
+use metering::usage::{Api, Outcome, Quality, Target, Usage};
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, Script, Setup, Wire, eventually};
@@ -411,4 +412,97 @@ fn a_bomb_delays_nobody_and_hides_nothing() {
     let events = events(&rig, 2);
     assert_eq!(numbers(&events[0]), (Some(7), Some(3)));
     is_session(&events[1], Api::Realtime, Outcome::Complete);
+}
+
+/// A frame of 32 MB, each way: it is passed on as it came, and what it says is known, wherever that stands in it.
+#[test]
+fn the_longest_frames_are_passed_on_and_read() {
+    let padding = "A".repeat(32 << 20);
+    let asked =
+        Sender::new(true).message(&json!({"input": padding, "model": "team-r", "type": "response.create"}));
+    let response = json!({"id": "w1", "status": "completed", "instructions": padding,
+        "usage": {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}});
+    let said = Sender::new(false).message(&json!({"response": response, "type": "response.completed"}));
+    let (asked, said): (Arc<[u8]>, Arc<[u8]>) = (asked.into(), said.into());
+    let (expected, answer) = (Arc::clone(&asked), Arc::clone(&said));
+    let service = move |mut wire: Wire| {
+        assert!(wire.take(expected.len()) == *expected, "the request is the same");
+        wire.send(&answer);
+        wire.send(Sender::new(false).close());
+        wire.rest();
+    };
+    let (rig, mut wire, _script) = session(|_| {}, "/openai/v1/responses", "", Arc::new(service));
+    wire.send(&asked);
+    assert!(wire.take(said.len()) == *said, "the response is the same");
+    wire.take(4);
+    wire.close();
+    let events = events(&rig, 2);
+    assert_eq!((numbers(&events[0]), events[0].stream.outcome), ((Some(7), Some(3)), Outcome::Complete));
+    assert_eq!(events[0].target.deployment.as_deref(), Some("team-r"));
+    assert_eq!(events[0].ids.response_id.as_deref(), Some("w1"));
+    is_session(&events[1], Api::Responses, Outcome::Complete);
+}
+
+/// `account` says of the frames of a session what the proxy says of the session itself: all but who called, when, and
+/// where.
+#[test]
+fn a_recorded_session_has_the_events_of_the_session() {
+    let recordings = include_str!("../../fixtures/account/session.jsonl");
+    for line in recordings.lines() {
+        let mut printed = Vec::new();
+        account::run(line.as_bytes(), &mut printed, &account::Options::default()).unwrap();
+        let printed: Value = serde_json::from_slice(&printed).unwrap();
+        let of_event = |event: &Value| serde_json::from_value(event["data"].clone()).unwrap();
+        let expected: Vec<Usage> = printed["events"].as_array().unwrap().iter().map(of_event).collect();
+        let line: Value = serde_json::from_str(line).unwrap();
+        let frames: Arc<[Value]> = line["frames"].as_array().unwrap().clone().into();
+        let target = match line["deployment"].as_str() {
+            Some(deployment) => format!("/openai/v1/realtime?model={deployment}"),
+            None => "/openai/v1/responses".to_owned(),
+        };
+        let theirs = Arc::clone(&frames);
+        let service: Service = Arc::new(move |wire| play(wire, "server", &theirs));
+        let (rig, wire, _script) = session(|_| {}, &target, "", service);
+        play(wire, "client", &frames);
+        let found = events(&rig, expected.len());
+        let told = |usage: &Usage| {
+            let Usage { caller, timing, reporter, .. } = expected[0].clone();
+            let target = Target { resource: Default::default(), ..usage.target.clone() };
+            format!("{:#?}", Usage { caller, timing, reporter, target, ..usage.clone() })
+        };
+        let sorted = |events: &[Usage]| {
+            let mut told: Vec<String> = events.iter().map(told).collect();
+            told.sort_unstable();
+            told.join("\n")
+        };
+        assert_eq!(sorted(&found), sorted(&expected), "{}", line["id"]);
+    }
+}
+
+/// Sends what one side of a recording says, and waits for what the other one does.
+fn play(mut wire: Wire, me: &str, frames: &[Value]) {
+    for frame in frames {
+        let mut sender = Sender::new(frame["from"] == "client");
+        if frame["cut"] == true {
+            match frame["from"] == me {
+                true => wire.reset(),
+                false => drop(wire.rest()),
+            }
+            return;
+        }
+        let bytes = match frame {
+            _ if frame.get("ping").is_some() => sender.frame(0x89, b""),
+            _ if frame.get("pong").is_some() => sender.frame(0x8a, b""),
+            _ if frame.get("close").is_some() => sender.close(),
+            _ if frame.get("text").is_some() => {
+                sender.message(&serde_json::from_str(frame["text"].as_str().unwrap()).unwrap())
+            }
+            _ => sender.message(&frame["json"]),
+        };
+        match frame["from"] == me {
+            true => wire.send(bytes),
+            false => assert_eq!(wire.take(bytes.len()), bytes),
+        }
+    }
+    wire.close();
 }

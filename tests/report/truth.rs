@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use metering::usage::{CloudEvent, EventType, Settled};
+use metering::usage::{CloudEvent, ControlKey, EventType, Settled};
 use proptest::prelude::*;
 use serde_json::Value;
 use tokenweir::ledger::{Ledger, LedgerOptions, LedgerReader};
@@ -38,8 +39,13 @@ pub(crate) fn life() -> impl Strategy<Value = Life> {
     })
 }
 
+/// The key that signs the control events of all these ledgers. Who does not have it reads them all the same.
+pub(crate) fn key() -> ControlKey {
+    ControlKey::new(b"the key of the tests")
+}
+
 pub(crate) fn frequent(dir: &Path) -> LedgerOptions {
-    LedgerOptions { control_interval: CONTROLS_EVERY, ..options(dir, true) }
+    LedgerOptions { control_interval: CONTROLS_EVERY, control_key: Some(key()), ..options(dir, true) }
 }
 
 /// Lives one boot in a directory; returns the directory in which the next one goes on.
@@ -112,14 +118,14 @@ pub(crate) fn a_truth() -> (tempfile::TempDir, Vec<String>) {
     truth(&[closed.clone(), killed.clone(), closed, killed])
 }
 
+/// The one of [`a_truth`] that tests which change nothing of it have together.
+pub(crate) fn the_truth() -> (&'static Path, &'static [String]) {
+    static TRUTH: LazyLock<(tempfile::TempDir, Vec<String>)> = LazyLock::new(a_truth);
+    (TRUTH.0.path(), &TRUTH.1)
+}
+
 pub(crate) fn all(input: Input) -> VerifyOptions {
-    VerifyOptions {
-        input,
-        control_interval: Duration::from_secs(60),
-        allow_repeats: false,
-        allow_open: false,
-        allow_cut: false,
-    }
+    VerifyOptions::new(vec![input])
 }
 
 pub(crate) fn file_of(lines: &[String]) -> tempfile::NamedTempFile {
@@ -131,7 +137,7 @@ pub(crate) fn file_of(lines: &[String]) -> tempfile::NamedTempFile {
 
 pub(crate) fn verdict(lines: &[String], change: impl FnOnce(&mut VerifyOptions)) -> Verdict {
     let file = file_of(lines);
-    let mut options = all(Input::Lines(file.path().to_owned()));
+    let mut options = all(Input::Files(file.path().to_owned()));
     change(&mut options);
     verify(&options).unwrap()
 }

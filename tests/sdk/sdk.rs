@@ -1,15 +1,14 @@
 //! The `openai` packages of two languages and the `anthropic` package of one: how each is installed, and the script that calls with its clients.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// pip and npm may have to fetch some 15 MB.
-const INSTALL_MAX: Duration = Duration::from_secs(300);
+use crate::support::packages::{Packages, run};
 
 /// About 170 calls, on a loaded machine.
 const CHECK_MAX: Duration = Duration::from_secs(240);
@@ -84,45 +83,23 @@ pub(crate) static ANTHROPIC: Sdk = Sdk {
 impl Sdk {
     /// `None`, noted for the test that asks, if it cannot be had.
     pub(crate) fn ready(&self) -> Option<Ready<'_>> {
-        let folder = self.installed.get_or_init(|| self.install()).as_deref();
+        let folder = self.installed.get_or_init(|| self.packages().installed()).as_deref();
         if folder.is_none() {
             crate::skip::test(format_args!("the SDK that {} calls with could not be installed", self.script));
         }
         folder.map(|folder| Ready { sdk: self, folder })
     }
 
-    /// Installs it where that was not done before.
-    fn install(&self) -> Option<PathBuf> {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(self.folder);
-        std::fs::create_dir_all(&folder).expect("a folder under target");
-        for name in self.pins.iter().chain([&self.script]).chain(self.steps) {
-            std::fs::copy(sources().join(name), folder.join(name)).expect("a copy");
+    fn packages(&self) -> Packages<'_> {
+        let scripts = [self.script].into_iter().chain(self.steps.iter().copied()).collect();
+        Packages {
+            sources: "tests/sdk",
+            folder: self.folder,
+            scripts,
+            pins: self.pins,
+            install: self.install,
         }
-        // Making an environment again takes seconds of CPU time, each time.
-        let pinned = self.pins.iter().map(|name| std::fs::read_to_string(folder.join(name)).expect("a pin"));
-        let (pinned, installed) = (pinned.collect::<String>(), folder.join("installed"));
-        if std::fs::read_to_string(&installed).is_ok_and(|text| text == pinned) {
-            return Some(folder);
-        }
-        for words in self.install {
-            let mut command = Command::new(words[0]);
-            command.args(&words[1..]).current_dir(&folder);
-            match run(command, INSTALL_MAX) {
-                Ok(output) if output.status.success() => {}
-                failed => {
-                    println!("`{}` failed: {failed:?}", words.join(" "));
-                    return None;
-                }
-            }
-        }
-        std::fs::write(installed, pinned).expect("a note");
-        Some(folder)
     }
-}
-
-/// `tests/sdk`.
-fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk")
 }
 
 /// One that is installed.
@@ -178,20 +155,4 @@ impl Ready<'_> {
         assert!(output.status.success(), "{script} {arguments:?}: {}\n{errors}", output.status);
         String::from_utf8(output.stdout).expect("text")
     }
-}
-
-/// Runs a command to its end, or kills it when `limit` is over.
-fn run(mut command: Command, limit: Duration) -> std::io::Result<Output> {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let id = child.id().to_string();
-    let (done, ended) = std::sync::mpsc::channel::<()>();
-    let watchdog = std::thread::spawn(move || {
-        if ended.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            let _ = Command::new("kill").args(["-KILL", &id]).status();
-        }
-    });
-    let output = child.wait_with_output();
-    drop(done);
-    let _ = watchdog.join();
-    output
 }

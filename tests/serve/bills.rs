@@ -200,13 +200,7 @@ fn two_replicas_that_are_killed_between_polls_give_one_bill_for_each_id() {
     .unwrap();
     let said = verified_together(&lines);
     assert!(said.contains("200 bills were seen by more than one ledger: each counts once"), "{said}");
-    let options = ReportOptions {
-        input: Input::Lines(lines),
-        by: vec![GroupBy::Model],
-        from: None,
-        to: None,
-        prices: None,
-    };
+    let options = ReportOptions::of(Input::Files(lines), vec![GroupBy::Model]);
     let report = report(&options).unwrap();
     let (input, output) =
         (0..WORKS as u64).map(tokens).fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1));

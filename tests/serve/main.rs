@@ -21,6 +21,8 @@
 //! - `reload`: SIGHUP reads the log level again
 //! - `wrk`: many requests on connections that are kept
 //! - `sessions`: WebSockets, in events, metrics and the report
+//! - `session_cost`: what a message of audio costs in one
+//! - `surface_cases`: calls of every surface, and the events that they must have
 //! - `soak`: many streams for long, and what is left of them
 //! - `syscalls`: system calls of a stream
 //! - `files`: few file descriptors, many callers, and the probes
@@ -30,6 +32,7 @@
 //! And what they share:
 //! - `mixed`, `oracle`: callers of every kind at once, and what the events must then say
 //! - `every_surface`: callers of every surface at once, and their service
+//! - `cpu`: time on the CPU, as the bench reads it
 //! - `crowd`: thousands of callers and their service, on one thread
 //! - `latency`: how long a chunk takes
 //! - `shim`, `volume`: a disk that is slow or fails, a volume that is full
@@ -40,6 +43,9 @@
 mod bills;
 mod burst;
 mod canary;
+#[allow(dead_code, reason = "the bench uses the rest")]
+#[path = "../../benches/e2e/cpu.rs"]
+mod cpu;
 mod crash;
 mod crash_message;
 mod crash_prompt;
@@ -62,12 +68,14 @@ mod outage;
 mod rate;
 mod reload;
 mod replay;
+mod session_cost;
 mod sessions;
 mod shim;
 mod shutdown;
 mod soak;
 #[path = "../support/mod.rs"]
 mod support;
+mod surface_cases;
 mod syscalls;
 mod tls;
 mod volume;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokenweir::ledger::LedgerReader;
 
 use super::http::{connect, get, read_head};
 use super::sidecar::{Sidecar, binary, usage_events, verified, wait_for};
@@ -43,8 +44,13 @@ fn greeting(said: &[&str]) -> Vec<u8> {
 
 /// A session that has begun, and whose service has said this.
 fn begun(sidecar: &Sidecar, said: &[&str]) -> BufReader<TcpStream> {
+    begun_by(HANDSHAKE, sidecar, said)
+}
+
+/// The same by another handshake.
+fn begun_by(handshake: &str, sidecar: &Sidecar, said: &[&str]) -> BufReader<TcpStream> {
     let mut wire = connect(sidecar.addr);
-    wire.get_mut().write_all(HANDSHAKE.as_bytes()).unwrap();
+    wire.get_mut().write_all(handshake.as_bytes()).unwrap();
     assert_eq!(read_head(&mut wire).unwrap().unwrap().status(), 101);
     let mut heard = vec![0; greeting(said).len()];
     wire.read_exact(&mut heard).unwrap();
@@ -111,6 +117,30 @@ fn a_session_and_its_responses_are_calls_of_their_own() {
     let report: Value = serde_json::from_slice(&report.stdout).unwrap();
     let line = report.as_array().map_or(&report["lines"][0], |lines| &lines[0]);
     assert_eq!((&line["calls"], &line["unknown_calls"]), (&json!(3), &json!(0)), "{report}");
+}
+
+/// A response that is killed before its first checkpoint is known by its id all the same.
+#[test]
+fn a_response_that_has_just_begun_crashes_with_its_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger");
+    let (said, service) = ([CREATED], service(&[CREATED]));
+    let of_responses = HANDSHAKE.replace("realtime?model=rt", "responses");
+    for handshake in [HANDSHAKE, &of_responses] {
+        let sidecar = Sidecar::start(service, &ledger, &[]);
+        let open = begun_by(handshake, &sidecar, &said);
+        // A checkpoint follows within a quarter of a second.
+        while LedgerReader::open(&ledger).unwrap().open_calls().unwrap() < 2 {
+            std::thread::yield_now();
+        }
+        sidecar.kill();
+        drop((open, sidecar));
+    }
+    assert_eq!(Sidecar::start(service, &ledger, &[]).stop().0, Some(0));
+    let events = usage_events(&ledger);
+    let ids: Vec<_> =
+        events.iter().filter_map(|event| event["data"]["ids"]["response_id"].as_str()).collect();
+    assert_eq!((events.len(), ids), (4, vec!["r2", "r2"]), "{events:?}");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use metering::caller::{Caller, IdSource, Trust};
 use metering::usage::{
-    Accounting, Api, CloudEvent, Ids, Quality, Reporter, Request, SCHEMA_VERSION, Settled, Source, Stream,
-    Target, Timing, Tokens, Units, Usage,
+    Accounting, Api, CloudEvent, Control, Ids, Quality, Reporter, Request, RowHash, RowsDigest,
+    SCHEMA_VERSION, SealState, Settled, Source, Stream, Target, Timing, Tokens, Units, Usage,
 };
 use serde_json::Value;
 use tokenweir::ledger::{Ledger, LedgerOptions, LedgerReader};
@@ -120,7 +120,10 @@ pub(crate) fn check_completeness(events: &[CloudEvent<Value>]) {
                 && (of("first_sequence")..=of("last_sequence")).contains(&sequence)
         });
         let (mut count, mut input, mut output) = (0, 0, 0);
+        let mut digest = RowsDigest::default();
         for event in covered {
+            // The bytes are the stored ones: nothing is rendered otherwise.
+            digest.add(&RowHash::of(serde_json::to_string(event).unwrap().as_bytes()));
             count += 1;
             input += event.data["tokens"]["input"].as_u64().unwrap_or(0);
             output += event.data["tokens"]["output"].as_u64().unwrap_or(0);
@@ -132,5 +135,28 @@ pub(crate) fn check_completeness(events: &[CloudEvent<Value>]) {
             "{}",
             control.data
         );
+        if let Some(said) = control.data["digest"].as_str() {
+            assert_eq!(said, digest.to_string(), "{}", control.data);
+        }
+    }
+    check_chain(events);
+}
+
+/// Each control event names the one before it in the ledger, and none but those of older versions is without seals.
+fn check_chain(events: &[CloudEvent<Value>]) {
+    let mut before: Option<&Value> = None;
+    for event in events.iter().filter(|event| event.kind.as_str().contains("control")) {
+        let data = &event.data;
+        if data["sha256"].is_string() {
+            let control: Control = serde_json::from_value(data.clone()).unwrap();
+            let body = serde_json::to_string(event).unwrap();
+            assert_eq!(control.hash_state(&body), SealState::Whole, "{body}");
+            // What retention took is not known here.
+            if let Some(before) = before {
+                assert_eq!(data["previous_instance"], before["instance"], "{data}");
+                assert_eq!(data["previous_digest"], before["digest"], "{data}");
+            }
+        }
+        before = Some(data);
     }
 }

@@ -22,6 +22,7 @@
 //! - `recordings`: recorded exchanges with the service's own bill
 //! - `certs`, `codings`, `random`: certificates, content codings, random numbers
 //! - `wait`, `turn`: waiting for others, and tests that must run alone
+//! - `packages`: packages of other languages, and scripts that need them
 //! - `skip`: which tests did not run, and why
 //! - `files`, `process`: the repository's own files, and what a process holds
 //! - `documents`, `schema`: blocks of the documents that code writes; whether an event fits the schema
@@ -38,6 +39,7 @@ pub(crate) mod http;
 pub(crate) mod kafka;
 pub(crate) mod ledger;
 pub(crate) mod messages;
+pub(crate) mod packages;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod recordings;

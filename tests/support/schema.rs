@@ -97,7 +97,14 @@ fn is(value: &Value, name: &str) -> bool {
 fn matches(pattern: &str, text: &str) -> bool {
     match pattern {
         "^[0-9]{20}$" => text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit()),
+        "^[0-9a-f]{12}$" => is_hex(text, 12),
+        "^[0-9a-f]{32}$" => is_hex(text, 32),
+        "^[0-9a-f]{64}$" => is_hex(text, 64),
         "^1\\.[0-9]+$" => text.strip_prefix("1.").is_some_and(|minor| minor.parse::<u32>().is_ok()),
         other => panic!("the schema has pattern {other:?}, which this test cannot read"),
     }
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }

@@ -14,7 +14,10 @@ use super::*;
 use crate::ledger::Bill;
 use crate::ledger::bill::DeferredNote;
 use crate::ledger::lock::DirLock;
-use metering::usage::{BillSeen, Deferral, DeferredId, DeferredKind, Summary, Units};
+use metering::usage::{
+    BillSeen, ControlKey, Deferral, DeferredId, DeferredKind, RowHash, RowsDigest, SealState,
+};
+use metering::usage::{Summary, Units};
 use smol_str::SmolStr;
 
 /// Calls that may be open at once: few, so that some find no slot.
@@ -250,7 +253,13 @@ impl World {
     }
 
     fn options(&self) -> LedgerOptions {
-        LedgerOptions { slots: SLOTS, max_bytes: self.max_bytes, ..options(self.dir.path(), true) }
+        let control_key = Some(ControlKey::new(b"k"));
+        LedgerOptions {
+            slots: SLOTS,
+            max_bytes: self.max_bytes,
+            control_key,
+            ..options(self.dir.path(), true)
+        }
     }
 
     fn start(&mut self) {
@@ -704,8 +713,9 @@ impl World {
             let summary: Summary = serde_json::from_value(event.data).unwrap();
             if summary.reporter.instance == self.boots[boot] {
                 let total = totals.entry(summary.caller.id.into()).or_default();
-                *total = (total.0 + summary.calls, total.1 + summary.tokens.output);
-                assert_eq!(summary.units.images.unwrap_or(0), summary.tokens.output, "units are summed too");
+                let output = summary.tokens.output.unwrap();
+                *total = (total.0 + summary.calls, total.1 + output);
+                assert_eq!(summary.units.images.unwrap_or(0), output, "units are summed too");
             }
         }
         totals
@@ -816,8 +826,37 @@ impl World {
         self.durable.extend(self.ids.iter().filter(ended));
     }
 
+    /// Each control event has the digests of its rows, names the one before it, and is sealed.
+    fn check_digests(&self) {
+        let key = ControlKey::new(b"k");
+        let mut since: HashMap<String, (RowsDigest, RowsDigest)> = HashMap::new();
+        let mut before: Option<Control> = None;
+        for body in self.seen.values() {
+            let event: CloudEvent<serde_json::Value> = serde_json::from_str(body).unwrap();
+            if event.kind != EventType::Control {
+                let boot = event.data["reporter"]["instance"].as_str().unwrap().to_owned();
+                let (digest, keyed) = since.entry(boot).or_default();
+                let row = RowHash::of(body.as_bytes());
+                digest.add(&row);
+                keyed.add_keyed(&row, &key);
+                continue;
+            }
+            let control: Control = serde_json::from_value(event.data).unwrap();
+            let (digest, keyed) = since.remove(&control.instance).unwrap_or_default();
+            assert_eq!(control.digest, Some(digest.to_string()), "{body}");
+            assert_eq!(control.keyed_digest, (control.events > 0).then(|| keyed.to_string()), "{body}");
+            let named = (control.previous_instance.as_ref(), control.previous_digest.as_ref());
+            let found = before.as_ref().map_or((None, None), |b| (Some(&b.instance), b.digest.as_ref()));
+            assert_eq!(named, found, "{body}");
+            assert_eq!(control.hash_state(body), SealState::Whole);
+            assert_eq!(control.hmac_state(body, &key), SealState::Whole);
+            before = Some(control);
+        }
+    }
+
     /// The invariants of all events at the end.
     fn check(&self) {
+        self.check_digests();
         for (position, body) in &self.topic {
             assert_eq!(self.seen.get(position), Some(body), "what was published is not in the ledger");
         }

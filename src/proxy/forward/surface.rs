@@ -64,14 +64,10 @@ pub(crate) fn classify(method: &Method, path: &str, query: Option<&str>, handsha
         None if is_odd => odd_route(method, operation),
         None => Route::of(method, operation),
     };
-    let treatment = match *method {
+    let treatment = match route.treatment.by_method(route.method, method) {
         // A session is no look at what another call began.
-        _ if handshake && route.treatment.is_poll() => Treatment::Silent,
-        _ if method == route.method => route.treatment,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE | Method::TRACE => Treatment::Silent,
-        // A call like this is not known; if there is one, what its response reports is taken.
-        _ if route.treatment == Treatment::Metered || route.treatment.is_poll() => Treatment::ReportedOnly,
-        _ => route.treatment,
+        treatment if handshake && treatment.is_poll() => Treatment::Silent,
+        treatment => treatment,
     };
     let polled = if treatment.is_poll() { Operation::of(method, operation).object(operation) } else { None };
     let in_query = || parameter(query, "deployment").or_else(|| parameter(query, "model"));
@@ -366,6 +362,7 @@ mod tests {
             ("responses/resp_1?stream=true&starting_after=4", Api::Responses, Treatment::Poll, "resp_1"),
             ("batches/batch_1", Api::Batch, Treatment::Poll, "batch_1"),
             ("videos/video_1", Api::Video, Treatment::Poll, "video_1"),
+            ("video/generations/jobs/task_1", Api::Video, Treatment::Poll, "task_1"),
             ("threads/t/runs/run_1", Api::Assistants, Treatment::Poll, "run_1"),
             ("files/file-2/content", Api::Batch, Treatment::PollOutput, "file-2"),
         ] {

@@ -1,33 +1,45 @@
-//! Where events come from, and reading them as often as one likes: a ledger, a topic, or lines.
+//! Where events come from, and reading them as often as one likes: ledgers, a topic, files.
 //!
-//! Every pass shows the same events: those that were there when the input was opened. An event that arrives
+//! Every pass shows the same events: those that were there when the inputs were opened. An event that arrives
 //! later is not shown; what retention takes away meanwhile is, if at all, only missing at the old end.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `origin` | where an event lies, to name it |
+//! | `ledger` | the events of a ledger |
+//! | `topic` | the events of a topic |
+//! | `files` | the events of files, folders and standard input |
+//! | `walk` | the files that arguments name |
+//! | `kind` | the kind of a file, by how it begins |
+//! | `lines` | JSON lines |
+//! | `capture` | Avro files of Event Hubs Capture |
+//! | `bar` | how far reading has come |
 
+mod bar;
+#[cfg(feature = "avro")]
+mod capture;
+mod files;
+mod kind;
+mod ledger;
+mod lines;
+mod origin;
 mod topic;
+mod walk;
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, copy};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use uuid::Uuid;
-
-use crate::ledger::LedgerReader;
 use crate::publish::KafkaConfig;
 use crate::report::error::ReportError;
+use crate::report::omissions::OmissionReason;
+use bar::ReadingBar;
+use files::FileEvents;
+
+pub(in crate::report) use ledger::LedgerEvents;
+pub(in crate::report) use origin::EventOrigin;
 pub(in crate::report) use topic::Topic;
 
 /// Rows read from a ledger in one short transaction.
 pub(in crate::report) const READ_ROWS: usize = 512;
-
-/// Name of standard input.
-const STDIN: &str = "-";
-
-/// Bytes of one line; an event is at most 1 MB, the limit of Event Hubs.
-const LINE_BYTES_MAX: u64 = 16 << 20;
-
-/// Only the owner reads usage.
-const FILE_MODE: u32 = 0o600;
 
 /// Where events come from.
 #[derive(Clone, Debug)]
@@ -36,116 +48,90 @@ pub enum Input {
     Ledger(PathBuf),
     /// A topic, from its beginning to the end seen at start.
     Topic(KafkaConfig),
-    /// Events as JSON lines, as `events` prints them; `-` is standard input.
-    Lines(PathBuf),
+    /// A file of events, a folder of such files, or `-`, which is standard input. Files are JSON lines, as `events`
+    /// prints them, or Avro as Event Hubs Capture writes it, either of them compressed with gzip or not.
+    Files(PathBuf),
 }
 
-/// Where an event lies in its input.
+/// How often events are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::report) enum EventOrigin {
-    /// Its position in the ledger.
-    Position(u64),
-    /// Its partition of the topic.
-    Partition(i32),
-    /// A line.
-    Line,
+pub(in crate::report) enum Passes {
+    One,
+    Several,
 }
 
-/// An input that is open.
-pub(in crate::report) enum Events {
-    Ledger(LedgerEvents),
-    Topic(Topic),
-    Lines(File),
-}
+/// Is shown each event as it was stored, or why what lies there is left out.
+pub(in crate::report) type EachEvent<'a> =
+    dyn FnMut(Result<&str, OmissionReason>, EventOrigin<'_>) -> Result<(), ReportError> + 'a;
 
-/// A ledger, as far as it had been written when it was opened.
-pub(in crate::report) struct LedgerEvents {
-    pub(in crate::report) reader: LedgerReader,
-    /// Position of the last event.
-    pub(in crate::report) last: u64,
+/// Inputs that are open.
+pub(in crate::report) struct Events {
+    pub(in crate::report) ledgers: Vec<LedgerEvents>,
+    pub(in crate::report) topics: Vec<Topic>,
+    files: Option<FileEvents>,
+    /// What was given twice.
+    pub(in crate::report) notes: Vec<String>,
+    bar: ReadingBar,
 }
 
 impl Events {
-    /// Opens an input. Standard input, a pipe and the like are copied to a temporary file without a
-    /// name first, since they cannot be read twice.
-    pub(in crate::report) fn open(input: &Input) -> Result<Events, ReportError> {
-        Ok(match input {
-            Input::Ledger(dir) => {
-                let reader = LedgerReader::open(dir)?;
-                let last = reader.last()?;
-                Events::Ledger(LedgerEvents { reader, last })
-            }
-            Input::Topic(config) => Events::Topic(Topic::open(config)?),
-            Input::Lines(path) if path.as_os_str() == STDIN => {
-                Events::Lines(spool(&mut std::io::stdin().lock())?)
-            }
-            Input::Lines(path) => Events::Lines(file(path)?),
-        })
-    }
-
-    /// Shows every event, given as it was stored, and every line that is not an event, as it is.
-    pub(in crate::report) fn each(
-        &mut self,
-        mut each: impl FnMut(&str, EventOrigin),
-    ) -> Result<(), ReportError> {
-        match self {
-            Events::Ledger(ledger) => {
-                ledger.each(|position, body| each(body, EventOrigin::Position(position)))
-            }
-            Events::Topic(topic) => {
-                topic.each(|partition, body| each(body, EventOrigin::Partition(partition)))
-            }
-            Events::Lines(file) => lines(file, |line| each(line, EventOrigin::Line)),
-        }
-    }
-}
-
-impl LedgerEvents {
-    fn each(&self, mut each: impl FnMut(u64, &str)) -> Result<(), ReportError> {
-        let mut after = 0;
-        loop {
-            let rows = self.reader.after(after, READ_ROWS)?;
-            for row in rows.iter().filter(|row| row.position <= self.last) {
-                each(row.position, &row.body);
-            }
-            match rows.last() {
-                Some(last) if last.position < self.last => after = last.position,
-                _ => return Ok(()),
+    /// Opens inputs.
+    ///
+    /// # Errors
+    /// If one of them cannot be opened.
+    pub(in crate::report) fn open(inputs: &[Input], passes: Passes) -> Result<Events, ReportError> {
+        let mut events = Events {
+            ledgers: Vec::new(),
+            topics: Vec::new(),
+            files: None,
+            notes: Vec::new(),
+            bar: ReadingBar::new(),
+        };
+        let mut files: Vec<&Path> = Vec::new();
+        for input in inputs {
+            match input {
+                Input::Ledger(dir) => events.ledger(dir)?,
+                Input::Topic(config) => events.topics.push(Topic::open(config)?),
+                Input::Files(path) => files.push(path),
             }
         }
+        if !files.is_empty() {
+            let mut files = FileEvents::open(files.into_iter(), passes)?;
+            events.notes.append(&mut files.take_notes());
+            events.files = Some(files);
+        }
+        Ok(events)
     }
-}
 
-/// Shows each line that is not empty. One that is no text, or too long, is shown as nothing.
-fn lines(file: &mut File, mut each: impl FnMut(&str)) -> Result<(), ReportError> {
-    file.rewind()?;
-    let mut reader = BufReader::new(file);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
+    fn ledger(&mut self, dir: &Path) -> Result<(), ReportError> {
+        if self.ledgers.iter().any(|ledger| ledger.dir == dir) {
+            self.notes.push(format!("ledger {} is given twice: it is read once", dir.display()));
             return Ok(());
         }
-        let text = std::str::from_utf8(&line).unwrap_or("?").trim_ascii();
-        if !text.is_empty() {
-            each(text);
-        }
+        self.ledgers.push(LedgerEvents::open(dir)?);
+        Ok(())
     }
-}
 
-fn file(path: &Path) -> Result<File, ReportError> {
-    let named = |error| ReportError::File { path: path.to_owned(), error };
-    let mut file = File::open(path).map_err(named)?;
-    if file.metadata().map_err(named)?.is_file() { Ok(file) } else { spool(&mut file) }
-}
+    /// Files are among the inputs.
+    pub(in crate::report) fn has_files(&self) -> bool {
+        self.files.is_some()
+    }
 
-/// Everything that a stream has to say, in a file that is gone when it is closed.
-fn spool(stream: &mut impl Read) -> Result<File, ReportError> {
-    let path: PathBuf = std::env::temp_dir().join(format!("tokenweir-{}", Uuid::new_v4()));
-    let named = |error| ReportError::File { path: path.clone(), error };
-    let options = OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(&path);
-    let mut file = options.map_err(named)?;
-    std::fs::remove_file(&path).map_err(named)?;
-    copy(stream, &mut file).map_err(named)?;
-    Ok(file)
+    /// Shows every event, given as it was stored, and whatever lies there and is none.
+    ///
+    /// # Errors
+    /// If a ledger or a topic cannot be read to its end, or `each` wants no more.
+    pub(in crate::report) fn each(&mut self, each: &mut EachEvent<'_>) -> Result<(), ReportError> {
+        for (number, ledger) in self.ledgers.iter().enumerate() {
+            ledger.each(number, &self.bar, each)?;
+        }
+        for topic in &self.topics {
+            topic.each(&self.bar, each)?;
+        }
+        if let Some(files) = &mut self.files {
+            files.each(&self.bar, each)?;
+        }
+        self.bar.finish();
+        Ok(())
+    }
 }

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::bar::ReadingBar;
+use super::{EachEvent, EventOrigin};
 use crate::publish::{Context, KafkaConfig, KafkaConfigError};
 use crate::report::error::ReportError;
+use crate::report::omissions::OmissionReason;
 use metering::names;
 
 /// How long a broker may take to answer a question.
@@ -62,9 +65,9 @@ impl Topic {
         Ok(Topic { consumer, name: config.topic.clone(), ends })
     }
 
-    /// Shows every message and its partition, in the order of each partition. Messages that are not
-    /// text are shown as nothing.
-    pub(in crate::report) fn each(&self, mut each: impl FnMut(i32, &str)) -> Result<(), ReportError> {
+    /// Shows every message, in the order of each partition.
+    pub(super) fn each(&self, bar: &ReadingBar, each: &mut EachEvent<'_>) -> Result<(), ReportError> {
+        bar.begin_events(&self.name, self.length()?);
         let mut ends = self.ends.clone();
         let mut list = TopicPartitionList::new();
         for partition in ends.keys() {
@@ -80,8 +83,8 @@ impl Topic {
                     // A message behind the end came after the topic was opened.
                     if let Some(end) = ends.get(&partition).copied() {
                         if message.offset() < end {
-                            let text = message.payload().and_then(|bytes| std::str::from_utf8(bytes).ok());
-                            each(partition, text.unwrap_or_default());
+                            show(&message, each)?;
+                            bar.advance(1);
                         }
                         if message.offset() + 1 >= end {
                             ends.remove(&partition);
@@ -109,6 +112,16 @@ impl Topic {
         Ok(())
     }
 
+    /// Messages between its beginning and its end.
+    fn length(&self) -> Result<u64, ReportError> {
+        let mut length = 0;
+        for (partition, end) in &self.ends {
+            let (low, _) = self.consumer.fetch_watermarks(&self.name, *partition, QUESTION)?;
+            length += u64::try_from(end - low).unwrap_or(0);
+        }
+        Ok(length)
+    }
+
     /// The partitions whose beginning is gone.
     pub(in crate::report) fn cut(&self) -> Result<Vec<i32>, ReportError> {
         let mut cut = Vec::new();
@@ -120,6 +133,15 @@ impl Topic {
         }
         Ok(cut)
     }
+}
+
+fn show(message: &BorrowedMessage<'_>, each: &mut EachEvent<'_>) -> Result<(), ReportError> {
+    let text = match message.payload() {
+        Some(bytes) => std::str::from_utf8(bytes).map_err(|_| OmissionReason::NotText),
+        None => Err(OmissionReason::NoBody),
+    };
+    let (partition, offset) = (message.partition(), message.offset());
+    each(text, EventOrigin::Topic { partition, offset, stamp_ms: message.timestamp().to_millis() })
 }
 
 /// The partitions that hold something, with the offset after their last message.

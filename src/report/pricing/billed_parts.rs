@@ -3,7 +3,7 @@
 //! The numbers of an event are totals with parts in them, and a service may report parts that overlap or exceed their
 //! total. Then cached input goes first, then what was written to the cache, audio and images; what is left is text.
 
-use metering::usage::{StoredUsage, Tokens, ToolTokens, Unit};
+use metering::usage::{Side, StoredUsage, Tokens, ToolTokens, Unit};
 use smol_str::SmolStr;
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
@@ -84,6 +84,44 @@ impl PriceClass {
     /// It counts tokens, not units.
     pub fn is_token(self) -> bool {
         self <= PriceClass::OutputImage
+    }
+
+    /// The number that its tokens are part of; `None`: it counts units.
+    pub fn side(self) -> Option<Side> {
+        let side = if self < PriceClass::OutputText { Side::Input } else { Side::Output };
+        self.is_token().then_some(side)
+    }
+
+    /// The unit that it counts; `None`: it counts tokens.
+    pub fn unit(self) -> Option<Unit> {
+        Unit::VARIANTS.iter().copied().find(|unit| PriceClass::of_unit(*unit) == self)
+    }
+
+    /// The class that it is a part of, whose price it has where it has none of its own.
+    pub(super) fn part_of(self) -> Option<PriceClass> {
+        match self {
+            PriceClass::InputCachedAudio | PriceClass::InputCachedImage => Some(PriceClass::InputCached),
+            PriceClass::InputCacheWriteLong => Some(PriceClass::InputCacheWrite),
+            _ => None,
+        }
+    }
+
+    /// The class of text whose price it has in a table that knows text only.
+    pub(super) fn text(self) -> Option<PriceClass> {
+        match self {
+            PriceClass::InputUncached
+            | PriceClass::InputCacheWrite
+            | PriceClass::InputCacheWriteLong
+            | PriceClass::InputAudio
+            | PriceClass::InputImage => Some(PriceClass::InputUncached),
+            PriceClass::InputCached | PriceClass::InputCachedAudio | PriceClass::InputCachedImage => {
+                Some(PriceClass::InputCached)
+            }
+            PriceClass::OutputText | PriceClass::OutputAudio | PriceClass::OutputImage => {
+                Some(PriceClass::OutputText)
+            }
+            _ => None,
+        }
     }
 
     fn of_unit(unit: Unit) -> PriceClass {

@@ -1,60 +1,73 @@
 //! From what was seen to what is wrong.
 
-use std::fmt::Write;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use metering::usage::{Unit, Units};
-use strum::VariantArray;
+use metering::usage::SealState;
 
-use super::boot_index::{BootIndex, BootRecord, ControlCounters, Period};
-use super::findings::{BootLine, BootState, Finding, FindingKind, Findings, Verdict, plural, run_text};
+use super::boot_index::{BootIndex, BootRecord};
+use super::digests::{self, Fault};
+use super::findings::{BootLine, BootState, Finding, FindingKind, Findings, Verdict, plural};
 use super::horizon::Horizon;
+use super::judged_part::JudgedPart;
 use super::options::VerifyOptions;
-use super::sequences::{any_within, gaps, length, runs};
-use crate::report::bills::{repeats_text, unknown_text};
+use super::period::{Period, SaidDigest};
+use super::sequences::{any_within, gaps, runs};
+use super::totals::{altered, contradictions, contradictions_within, excesses};
 
 /// A boot is open until its last control event is so many intervals old.
 const INTERVALS: u32 = 2;
 
-/// Runs of positions that are named.
-const RUNS_MAX: usize = 8;
-
 /// Judges everything.
-pub(super) fn judge(boots: &BootIndex, horizon: &Horizon, options: &VerifyOptions) -> Verdict {
-    let mut judge = Checker { boots, horizon, options, findings: Findings::default(), notes: Vec::new() };
+pub(super) fn judge(boots: &BootIndex<'_>, horizon: &Horizon, options: &VerifyOptions) -> Verdict {
+    let mut judge = Checker {
+        boots,
+        horizon,
+        options,
+        findings: Findings::default(),
+        notes: Vec::new(),
+        no_digest: 0,
+        re_rendered: 0,
+        beyond: 0,
+    };
     let mut order: Vec<usize> = (0..boots.all.len()).collect();
     order.sort_unstable_by_key(|index| (&boots.all[*index].source, &boots.all[*index].id));
-    let lines: Vec<BootLine> = order.into_iter().map(|index| judge.boot(index)).collect();
+    let mut oldest = HashMap::new();
+    for index in &order {
+        let boot = &boots.all[*index];
+        let has_events = !boot.is_traceless();
+        has_events.then(|| oldest.entry(boot.source.as_str()).or_insert(*index));
+    }
+    let lines: Vec<BootLine> = order
+        .into_iter()
+        .filter_map(|index| judge.boot(index, oldest.get(&*boots.all[index].source)))
+        .collect();
     judge.lost_positions();
     judge.one_id_two_sequences();
-    judge.refused();
+    judge.refused(&lines);
+    judge.expected_sources();
     judge.remarks(&lines);
-    let seen = boots.all.iter().map(|boot| boot.seen.len()).sum();
-    let (more, findings, notes) = (judge.findings.more, judge.findings.into_vec(), judge.notes);
-    Verdict {
-        complete: findings.is_empty(),
-        events: seen,
-        repeats: boots.messages - boots.foreign - seen,
-        repeated_bills: boots.bills.repeats,
-        foreign: boots.foreign,
-        boots: lines,
-        findings,
-        findings_more: more,
-        notes,
-    }
+    judge.verdict(lines)
 }
 
-struct Checker<'a> {
-    boots: &'a BootIndex,
-    horizon: &'a Horizon,
-    options: &'a VerifyOptions,
-    findings: Findings,
-    notes: Vec<String>,
+/// What is judged, and what was found so far.
+pub(super) struct Checker<'a> {
+    pub(super) boots: &'a BootIndex<'a>,
+    pub(super) horizon: &'a Horizon,
+    pub(super) options: &'a VerifyOptions,
+    pub(super) findings: Findings,
+    pub(super) notes: Vec<String>,
+    /// Control events without a digest.
+    pub(super) no_digest: u64,
+    /// Rows that were re-rendered, where that is no finding.
+    pub(super) re_rendered: u64,
+    /// Boots outside of the range.
+    pub(super) beyond: u64,
 }
 
 impl Checker<'_> {
-    fn find(
+    pub(super) fn find(
         &mut self,
         kind: FindingKind,
         boot: &BootRecord,
@@ -73,81 +86,203 @@ impl Checker<'_> {
         });
     }
 
-    fn boot(&mut self, index: usize) -> BootLine {
+    fn boot(&mut self, index: usize, oldest: Option<&usize>) -> Option<BootLine> {
         let boots = self.boots;
         let boot = &boots.all[index];
+        let Some(part) = JudgedPart::of(boot, index, self.options) else {
+            self.beyond += 1;
+            return None;
+        };
         let floor = self.horizon.floor(boot);
         if let Some(floor) = floor {
-            self.missing(index, floor);
-            self.periods(index, floor);
+            self.missing(boot, floor.max(part.first), part.last);
+            self.periods(index, floor, &part);
         }
-        self.copies(boot);
-        let state = self.state(boot, floor);
-        let last = boot.periods.last().map(|period| period.control).unwrap_or_default();
-        BootLine {
+        if floor == Some(1) && part.first == 1 {
+            self.boot_before(index, oldest == Some(&index));
+        }
+        self.copies(boot, &part);
+        let state = self.state(boot, floor, &part);
+        let judged = &boot.periods[part.periods.clone()];
+        let last = judged.last().map(|period| period.control).unwrap_or_default();
+        let (skipped, events) =
+            (boot.seen.rank(part.first - 1), boot.seen.range_cardinality(part.first..=part.last));
+        let nth = |n: u64| if events > 0 { boot.seen.select(skipped + n) } else { None };
+        Some(BootLine {
             source: boot.source.clone(),
             boot: boot.id.clone(),
             state,
-            events: boot.seen.len(),
-            first_sequence: boot.seen.min(),
-            last_sequence: boot.seen.max(),
+            events,
+            first_sequence: nth(0),
+            last_sequence: nth(events.saturating_sub(1)),
+            first: boot.began,
+            last_control: judged.iter().filter_map(|period| period.time).max(),
+            last_digest: judged.last().and_then(|period| period.proof.digest.said()),
             settled: last.settled,
             summed: last.summed,
             open: last.open,
             refused: last.refused,
-            degraded: boot.periods.iter().any(|period| period.control.degraded),
-            uncovered: if state == BootState::Open { boot.uncovered } else { 0 },
+            degraded: judged.iter().any(|period| period.control.degraded),
+            uncovered: if state == BootState::Open && part.has_tail { boot.uncovered } else { 0 },
+        })
+    }
+
+    fn verdict(self, lines: Vec<BootLine>) -> Verdict {
+        let Checker { boots, options, no_digest, .. } = self;
+        let seen: u64 = boots.all.iter().map(|boot| boot.seen.len()).sum();
+        let mut sources: Vec<String> = lines.iter().map(|line| line.source.clone()).collect();
+        sources.dedup();
+        let first = lines.iter().filter_map(|line| line.first).min();
+        let last = lines.iter().filter_map(|line| boots.latest(&line.source, &line.boot)).max();
+        let (more, findings, notes) = (self.findings.more, self.findings.into_vec(), self.notes);
+        Verdict {
+            complete: findings.is_empty(),
+            from: options.from,
+            to: options.to,
+            first: first.max(options.from.filter(|_| first.is_some())),
+            last: last.map(|last| options.to.map_or(last, |to| last.min(to))),
+            sources,
+            no_digest,
+            events: lines.iter().map(|line| line.events).sum(),
+            repeats: boots.messages - boots.foreign - seen,
+            repeated_bills: boots.bills.repeats,
+            foreign: boots.foreign,
+            boots: lines,
+            findings,
+            findings_more: more,
+            unread: false,
+            notes,
         }
     }
 
-    fn missing(&mut self, index: usize, floor: u64) {
-        let boot = &self.boots.all[index];
-        for run in gaps(&boot.seen, floor, last_expected(boot)) {
+    fn missing(&mut self, boot: &BootRecord, first: u64, last: u64) {
+        for run in gaps(&boot.seen, first, last) {
             self.find(FindingKind::Missing, boot, Some(run), run.1 - run.0 + 1, String::new());
         }
     }
 
+    /// A boot of which nothing is left, and which the next one names. What an input begins with may have followed
+    /// on others that never came to it.
+    fn boot_before(&mut self, index: usize, is_oldest: bool) {
+        let boots = self.boots;
+        let boot = &boots.all[index];
+        let Some(before) = boot.boot_before.as_ref().and_then(|(_, before)| before.as_ref()) else { return };
+        if *before == boot.id {
+            return self.last_control_gone(boot);
+        }
+        let known = boots.find(&boot.source, before).filter(|index| !boots.all[*index].is_traceless());
+        if let Some(before) = known {
+            return self.chain_of_boots(index, before);
+        }
+        let may_touch = self.options.from.zip(boot.began).is_none_or(|(from, began)| from < began);
+        if is_oldest || self.horizon.is_ragged || !may_touch {
+            let known = if is_oldest { "" } else { " here" };
+            return self.notes.push(format!(
+                "{} boot {} followed on boot {before}, of which nothing is{known} to be judged",
+                boot.source, boot.id
+            ));
+        }
+        let detail = format!("boot {before}, which ran before it, is gone as a whole");
+        self.find(FindingKind::Missing, boot, None, 1, detail);
+    }
+
+    /// The control event that the next boot wrote names one of this boot that is not there. If no sequence is missing, it
+    /// was the last event before the boot died.
+    fn last_control_gone(&mut self, boot: &BootRecord) {
+        let at = boot.last_expected() + 1;
+        let has_gap = !boot.seen.contains_range(self.horizon.floor(boot).unwrap_or(at)..at);
+        if !has_gap && boot.periods.first().is_some_and(|first| first.rows.outside == 0) {
+            let detail = "the control event that the next boot names".to_owned();
+            self.find(FindingKind::Missing, boot, Some((at, at)), 1, detail);
+        }
+    }
+
+    /// The last control event of the boot before, as the first one of this boot names it.
+    fn chain_of_boots(&mut self, index: usize, before: usize) {
+        let boots = self.boots;
+        let (boot, before) = (&boots.all[index], &boots.all[before]);
+        let is_final = |period: &&Period| period.control.is_final;
+        let Some((last, first)) = before.periods.last().filter(is_final).zip(boot.periods.first()) else {
+            return;
+        };
+        if let Some((kind, events, detail)) = digests::of_chain(last, first) {
+            self.find(kind, before, None, events, detail);
+        }
+    }
+
     /// Events that came more than once, with equal bytes or not.
-    fn copies(&mut self, boot: &BootRecord) {
-        for run in runs(&boot.altered) {
+    fn copies(&mut self, boot: &BootRecord, part: &JudgedPart) {
+        let within = |(first, last): (u64, u64)| {
+            let (first, last) = (first.max(part.first), last.min(part.last));
+            (first <= last).then_some((first, last))
+        };
+        for run in runs(&boot.altered).filter_map(within) {
             let detail = "different bodies under one sequence".to_owned();
             self.find(FindingKind::Altered, boot, Some(run), run.1 - run.0 + 1, detail);
         }
-        for run in runs(&boot.doubled).filter(|_| !self.options.allow_repeats) {
+        for run in runs(&boot.re_rendered).filter_map(within) {
+            let detail = "copies under one sequence, some of which were re-rendered".to_owned();
+            self.re_rendered(boot, Some(run), run.1 - run.0 + 1, detail);
+        }
+        for run in runs(&boot.doubled).filter(|_| !self.options.allow_repeats).filter_map(within) {
             self.find(FindingKind::Doubled, boot, Some(run), run.1 - run.0 + 1, String::new());
         }
     }
 
-    /// Each control event against the rows that it covers, and against itself.
-    fn periods(&mut self, index: usize, floor: u64) {
+    fn re_rendered(&mut self, boot: &BootRecord, run: Option<(u64, u64)>, events: u64, detail: String) {
+        if self.options.allow_re_rendered {
+            self.re_rendered += events;
+        } else {
+            self.find(FindingKind::ReRendered, boot, run, events, detail);
+        }
+    }
+
+    /// Each control event against the rows that it covers, against the one before it, and against itself.
+    fn periods(&mut self, index: usize, floor: u64, part: &JudgedPart) {
         let boot = &self.boots.all[index];
-        let (mut before, mut closed) = (ControlCounters::default(), 0);
+        let start = part.periods.start;
+        let (mut before, mut closed) = (start.checked_sub(1).map(|at| &boot.periods[at]), 0);
         if boot.seen.is_empty() {
             return self.traceless(index);
         }
-        for (at, period) in boot.periods.iter().enumerate() {
-            let from = if at == 0 { 1 } else { boot.periods[at - 1].sequence + 1 };
-            let to = if period.writer == index { period.sequence - 1 } else { last_expected(boot) };
-            let own = self.contradictions_within(period);
-            if period.writer != index && period.control.last.is_none() && period.outside > 0 {
+        let has_digests = digests::has_digests(boot, index);
+        for period in &boot.periods[part.periods.clone()] {
+            let from = before.map_or(1, |before| before.sequence + 1);
+            let is_own = period.writer == index;
+            let to = if is_own { period.sequence - 1 } else { boot.last_expected() };
+            if !is_own && period.control.last.is_none() && period.rows.outside > 0 {
                 // The event that covered the last rows came after them, and before the boot died.
-                let at = last_expected(boot) + 1;
+                let at = boot.last_expected() + 1;
                 let detail = "the control event of the rows before it".to_owned();
                 self.find(FindingKind::Missing, boot, Some((at, at)), 1, detail);
                 continue;
             }
-            let rows = match self.judgeable(boot, floor, from, to, period) {
-                Judgeable::Whole => contradictions(period, &before, self.crashed(index, period)),
-                Judgeable::Holes => excesses(period, &before),
-                Judgeable::No => String::new(),
-            };
-            for detail in [own, rows].into_iter().filter(|text| !text.is_empty()) {
-                let run = (from <= to).then_some((from, to));
-                self.find(FindingKind::Altered, boot, run, period.said.events, detail);
+            let mut faults = vec![digests::of_seals(period), contradictions_within(period)];
+            if is_own && has_digests {
+                faults.push(digests::of_absence(period));
             }
-            before = period.control;
+            let counters = before.map(|before| before.control).unwrap_or_default();
+            match self.judgeable(boot, floor, from, to, period) {
+                Judgeable::Whole => {
+                    let differ = contradictions(period, &counters, self.crashed(index, period));
+                    faults.extend([altered(period, differ), digests::of_rows(period)]);
+                    let chain = before.and_then(|before| digests::of_chain(before, period));
+                    let are_whole = before.is_some_and(digests::is_sealed) && digests::is_sealed(period);
+                    if chain.is_some() && !is_own && from > to && are_whole {
+                        self.last_control_gone(boot);
+                    } else {
+                        faults.push(chain);
+                    }
+                }
+                Judgeable::Holes => faults.push(altered(period, excesses(period, &counters))),
+                Judgeable::No => {}
+            }
+            self.no_digest += u64::from(period.proof.digest == SaidDigest::Absent);
+            self.faults(boot, (from <= to).then_some((from, to)), faults.into_iter().flatten().collect());
+            before = Some(period);
             closed += u32::from(period.control.is_final);
         }
+        self.unsigned(boot, &boot.periods[part.periods.clone()]);
         if closed > 1 {
             let detail = format!("{closed} control events call themselves the last one");
             self.find(FindingKind::Altered, boot, None, 0, detail);
@@ -156,6 +291,39 @@ impl Checker<'_> {
             let run = boot.periods.last().zip(boot.seen.max()).map(|(last, seen)| (last.sequence + 1, seen));
             let detail = "rows after the last control event".to_owned();
             self.find(FindingKind::Altered, boot, run, boot.uncovered, detail);
+        }
+    }
+
+    /// One finding of each kind for a control period.
+    fn faults(&mut self, boot: &BootRecord, run: Option<(u64, u64)>, faults: Vec<Fault>) {
+        // What is wrong is told once: as forged, if any of it is.
+        let worst =
+            faults.iter().map(|(kind, ..)| *kind).filter(|kind| *kind != FindingKind::ReRendered).max();
+        let (re_rendered, wrong): (Vec<Fault>, Vec<Fault>) =
+            faults.into_iter().partition(|(kind, ..)| *kind == FindingKind::ReRendered);
+        for (_, events, detail) in re_rendered {
+            self.re_rendered(boot, run, events, detail);
+        }
+        if let Some(worst) = worst {
+            let events = wrong.iter().map(|(_, events, _)| *events).max().unwrap_or(0);
+            let details: Vec<String> = wrong.into_iter().map(|(.., detail)| detail).collect();
+            self.find(worst, boot, run, events, details.join("; "));
+        }
+    }
+
+    /// Control events without a signature that can be checked, although there is a key.
+    fn unsigned(&mut self, boot: &BootRecord, judged: &[Period]) {
+        if self.options.control_key.is_none() {
+            return;
+        }
+        for (state, why) in
+            [(SealState::Absent, "no signature"), (SealState::OtherKey, "a signature by another key")]
+        {
+            let count = judged.iter().filter(|period| period.proof.hmac == state).count() as u64;
+            if count > 0 {
+                let detail = format!("{} with {why}", plural(count, "control event"));
+                self.find(FindingKind::Unsigned, boot, None, count, detail);
+            }
         }
     }
 
@@ -170,17 +338,6 @@ impl Checker<'_> {
                 format!("its last control event counts {told} calls, of which {gone} have no event here");
             self.find(FindingKind::Missing, boot, None, gone, detail);
         }
-    }
-
-    fn contradictions_within(&self, period: &Period) -> String {
-        let ControlCounters { accepted, settled, open, summed, .. } = period.control;
-        let sum = settled.saturating_add(open).saturating_add(summed);
-        if accepted == sum {
-            return String::new();
-        }
-        format!(
-            "its control event says {accepted} accepted, but {settled} settled + {open} open + {summed} summed"
-        )
     }
 
     /// How far the rows from `from` to `to` may be held against their control event.
@@ -203,7 +360,7 @@ impl Checker<'_> {
         if period.writer == index { 0 } else { self.boots.all[period.writer].crashed }
     }
 
-    fn state(&mut self, boot: &BootRecord, floor: Option<u64>) -> BootState {
+    fn state(&mut self, boot: &BootRecord, floor: Option<u64>, part: &JudgedPart) -> BootState {
         if boot.periods.iter().any(|period| period.control.is_final) {
             return BootState::Closed;
         }
@@ -222,118 +379,33 @@ impl Checker<'_> {
             }
             None => format!("no control event yet, {uncovered}"),
         };
-        if self.is_young(sign) {
-            if !self.options.allow_open {
-                self.find(FindingKind::Open, boot, None, boot.uncovered, detail);
-            }
-            return BootState::Open;
+        let state = if self.is_young(sign) { BootState::Open } else { BootState::NeverClosed };
+        if !part.has_tail {
+            return state; // what follows on the range is not judged
         }
-        self.find(FindingKind::NeverClosed, boot, None, boot.uncovered, detail);
-        BootState::NeverClosed
+        if state == BootState::NeverClosed {
+            self.find(FindingKind::NeverClosed, boot, None, boot.uncovered, detail);
+        } else if let Some((sign, as_of)) =
+            sign.zip(self.options.as_of).filter(|(sign, as_of)| self.is_old(*sign, *as_of))
+        {
+            let detail =
+                format!("it should still run, and said nothing from {sign:.3} to {as_of:.3}; {detail}");
+            self.find(FindingKind::Silent, boot, None, boot.uncovered, detail);
+        } else if !self.options.allow_open {
+            self.find(FindingKind::Open, boot, None, boot.uncovered, detail);
+        }
+        state
     }
 
     /// Less than two control intervals older than the newest event.
     fn is_young(&self, sign: Option<Timestamp>) -> bool {
-        let (Some(sign), Some(newest)) = (sign, self.boots.newest) else { return true };
-        let age = newest.duration_since(sign);
-        let age = Duration::try_from(age).unwrap_or(Duration::ZERO);
-        age < self.options.control_interval.saturating_mul(INTERVALS)
+        sign.zip(self.boots.newest).is_none_or(|(sign, newest)| !self.is_old(sign, newest))
     }
 
-    /// Positions of a ledger without an event, where gaps in the sequences do not say so already: the
-    /// boot that wrote there left no trace of it.
-    fn lost_positions(&mut self) {
-        let lost = length(self.horizon.lost.iter().copied());
-        let missing = self.findings.events(FindingKind::Missing);
-        if lost <= missing {
-            return;
-        }
-        let runs: Vec<String> =
-            self.horizon.lost.iter().take(RUNS_MAX).map(|(first, last)| run_text(*first, *last)).collect();
-        let more = if self.horizon.lost.len() > RUNS_MAX { " and others" } else { "" };
-        self.findings.add(Finding {
-            kind: FindingKind::Missing,
-            source: String::new(),
-            boot: String::new(),
-            first_sequence: None,
-            last_sequence: None,
-            events: lost - missing,
-            detail: format!("in all, the ledger holds nothing at positions {}{more}", runs.join(", ")),
-        });
-    }
-
-    fn one_id_two_sequences(&mut self) {
-        let boots = self.boots;
-        for pair in boots.sightings.windows(2) {
-            let (a, b) = (&pair[0], &pair[1]);
-            if (&a.source, &a.id) == (&b.source, &b.id) {
-                let other = &boots.all[a.boot];
-                let detail =
-                    format!("id {} stands also at sequence {} of boot {}", b.id, a.sequence, other.id);
-                self.find(
-                    FindingKind::Altered,
-                    &boots.all[b.boot],
-                    Some((b.sequence, b.sequence)),
-                    1,
-                    detail,
-                );
-            }
-        }
-        if boots.suspects_more > 0 {
-            self.notes.push(format!("{} more ids may stand under two sequences", boots.suspects_more));
-        }
-    }
-
-    /// Events that the broker refused: by name from a ledger, else as the control events count them.
-    fn refused(&mut self) {
-        for refused in &self.horizon.refused {
-            self.findings.add(Finding {
-                kind: FindingKind::Refused,
-                source: refused.source.clone(),
-                boot: refused.boot.clone(),
-                first_sequence: Some(refused.sequence),
-                last_sequence: Some(refused.sequence),
-                events: 1,
-                detail: format!("id {}: {}", refused.id, refused.reason),
-            });
-        }
-        if !self.horizon.refused.is_empty() {
-            return;
-        }
-        for boot in &self.boots.all {
-            let refused = boot.periods.last().map_or(0, |period| period.control.refused);
-            if refused > 0 {
-                let detail = "its ledger has them: `tokenweir events --refused`".to_owned();
-                self.find(FindingKind::Refused, boot, None, refused, detail);
-            }
-        }
-    }
-
-    fn remarks(&mut self, lines: &[BootLine]) {
-        let mut say = |text: String| self.notes.push(text);
-        if let Some(why) = &self.horizon.why {
-            say(format!("the beginning is not judged: {why}"));
-        }
-        let uncovered: u64 = lines.iter().map(|line| line.uncovered).sum();
-        if uncovered > 0 {
-            say(format!("not covered yet: {} without a control event so far", plural(uncovered, "event")));
-        }
-        let open: u64 = lines.iter().filter(|line| line.state == BootState::Open).map(|line| line.open).sum();
-        if open > 0 {
-            say(format!("{} open when the boot last said so", plural(open, "call")));
-        }
-        let degraded = lines.iter().filter(|line| line.degraded).count();
-        let summed: u64 = lines.iter().map(|line| line.summed).sum();
-        if degraded > 0 || summed > 0 {
-            let (boots, calls) = (plural(degraded as u64, "boot"), plural(summed, "call"));
-            say(format!("degraded: {boots} could not store every event at once; {calls} only in sums"));
-        }
-        let bills = &self.boots.bills;
-        repeats_text(bills.repeats).into_iter().chain(unknown_text(bills.unknown)).for_each(&mut say);
-        if self.boots.foreign > 0 {
-            let messages = plural(self.boots.foreign, "message");
-            say(format!("left out: {messages} not of tokenweir, or not whole"));
-        }
+    /// Two control intervals have passed between two instants.
+    fn is_old(&self, sign: Timestamp, now: Timestamp) -> bool {
+        let age = Duration::try_from(now.duration_since(sign)).unwrap_or(Duration::ZERO);
+        age >= self.options.control_interval.saturating_mul(INTERVALS)
     }
 }
 
@@ -344,59 +416,4 @@ enum Judgeable {
     Holes,
     /// Retention took rows, or some have two bodies.
     No,
-}
-
-/// The last sequence that a boot must have.
-fn last_expected(boot: &BootRecord) -> u64 {
-    let said = boot.periods.iter().filter_map(|period| period.control.last).max();
-    boot.seen.max().max(said).unwrap_or(0)
-}
-
-/// The counts of the rows, in the words and the order of the control event, each with the control event's own.
-fn numbers(
-    period: &Period,
-    before: &ControlCounters,
-) -> impl Iterator<Item = (&'static str, u64, u64)> + use<> {
-    let (said, found, control) = (period.said, period.found, period.control);
-    let counts = [
-        ("events", found.events, said.events),
-        ("input tokens", found.tokens.input, said.tokens.input),
-        ("output tokens", found.tokens.output, said.tokens.output),
-        ("calls settled", period.settled, control.settled.saturating_sub(before.settled)),
-        ("calls summed", period.summed, control.summed.saturating_sub(before.summed)),
-    ];
-    let sum = |unit: Unit, units: &Units| unit.of(units).unwrap_or(0);
-    let units = Unit::VARIANTS.iter();
-    let units = units.map(move |unit| (unit.as_str(), sum(*unit, &found.units), sum(*unit, &said.units)));
-    counts.into_iter().chain(units)
-}
-
-/// Where the rows and their control event differ.
-fn contradictions(period: &Period, before: &ControlCounters, crashed: u64) -> String {
-    let mut text = String::new();
-    for (what, found, said) in numbers(period, before) {
-        let found = if what == "calls settled" { found + crashed } else { found };
-        if found != said {
-            differ(&mut text, what, found, said);
-        }
-    }
-    if period.outside > 0 {
-        let separator = if text.is_empty() { "" } else { "; " };
-        let _ = write!(text, "{separator}{} rows are in no control event's range", period.outside);
-    }
-    text
-}
-
-/// Where the rows are more than their control event says, although some are missing.
-fn excesses(period: &Period, before: &ControlCounters) -> String {
-    let mut text = String::new();
-    for (what, found, said) in numbers(period, before).filter(|(_, found, said)| found > said) {
-        differ(&mut text, what, found, said);
-    }
-    text
-}
-
-fn differ(text: &mut String, what: &str, found: u64, said: u64) {
-    let separator = if text.is_empty() { "" } else { "; " };
-    let _ = write!(text, "{separator}{what}: rows {found}, control event {said}");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 /// Findings of one kind that are named; the others are only counted. They are some 200 bytes each.
@@ -15,25 +16,37 @@ pub enum FindingKind {
     Missing,
     /// Events are there more than once, with equal bytes.
     Doubled,
-    /// One id or one sequence has two bodies, or rows contradict the control event that covers them.
+    /// One id or one sequence has two bodies, rows are not those that were stored, or a control event is not.
     Altered,
+    /// The same, where a key proves that it was no accident.
+    Forged,
+    /// Events say what was stored, in other bytes: an engine has rendered them anew.
+    ReRendered,
+    /// Control events have no signature by the key that was given.
+    Unsigned,
     /// The broker refused events for good.
     Refused,
     /// A boot still runs, or did a moment ago.
     Open,
     /// A boot ended without its last control event.
     NeverClosed,
+    /// A boot that still runs, or a ledger of which there should be events, says nothing.
+    Silent,
 }
 
 impl FindingKind {
     /// Every kind, in the order in which they are told.
-    pub const ALL: [FindingKind; 6] = [
+    pub const ALL: [FindingKind; 10] = [
         FindingKind::Missing,
         FindingKind::Doubled,
         FindingKind::Altered,
+        FindingKind::Forged,
+        FindingKind::ReRendered,
+        FindingKind::Unsigned,
         FindingKind::Refused,
         FindingKind::Open,
         FindingKind::NeverClosed,
+        FindingKind::Silent,
     ];
 
     /// The word for it.
@@ -42,9 +55,13 @@ impl FindingKind {
             FindingKind::Missing => "missing",
             FindingKind::Doubled => "doubled",
             FindingKind::Altered => "altered",
+            FindingKind::Forged => "forged",
+            FindingKind::ReRendered => "re-rendered",
+            FindingKind::Unsigned => "unsigned",
             FindingKind::Refused => "refused",
             FindingKind::Open => "open",
             FindingKind::NeverClosed => "never closed",
+            FindingKind::Silent => "silent",
         }
     }
 }
@@ -77,12 +94,18 @@ pub struct BootLine {
     pub boot: String,
     /// How it ended.
     pub state: BootState,
-    /// Distinct events with its sequences, of every type.
+    /// Distinct events with its sequences that were judged, of every type.
     pub events: u64,
-    /// First sequence seen.
+    /// First sequence of these.
     pub first_sequence: Option<u64>,
-    /// Last sequence seen.
+    /// Last sequence of these.
     pub last_sequence: Option<u64>,
+    /// The time of its first event, judged or not.
+    pub first: Option<Timestamp>,
+    /// The time of the last control event that was judged.
+    pub last_control: Option<Timestamp>,
+    /// The digest in that control event, over the bytes of the rows that it covers.
+    pub last_digest: Option<String>,
     /// As its last control event says: calls with an event.
     pub settled: u64,
     /// Calls that are only in a summary.
@@ -127,7 +150,19 @@ impl BootState {
 pub struct Verdict {
     /// Nothing was found.
     pub complete: bool,
-    /// Distinct events.
+    /// The range that was asked for: only boots and control periods that touch it are judged.
+    pub from: Option<Timestamp>,
+    /// Its end, exclusive.
+    pub to: Option<Timestamp>,
+    /// From here on events were judged: the first one of the boots that are listed, or the range's beginning.
+    pub first: Option<Timestamp>,
+    /// Up to here.
+    pub last: Option<Timestamp>,
+    /// The ledgers that were judged.
+    pub sources: Vec<String>,
+    /// Control events without a digest, of older versions: who pays may have been altered in what they cover.
+    pub no_digest: u64,
+    /// Distinct events that were judged.
     pub events: u64,
     /// Copies of events beyond the first.
     pub repeats: u64,
@@ -135,12 +170,14 @@ pub struct Verdict {
     pub repeated_bills: u64,
     /// Messages that are no events of tokenweir, or not whole.
     pub foreign: u64,
-    /// Every boot, by source, oldest first.
+    /// Every boot that was judged, by source, oldest first.
     pub boots: Vec<BootLine>,
     /// The findings, by kind; at most 10,000 of each.
     pub findings: Vec<Finding>,
     /// Findings beyond those.
     pub findings_more: u64,
+    /// A file could not be read to its end, or not at all.
+    pub unread: bool,
     /// Remarks that are no faults.
     pub notes: Vec<String>,
 }

@@ -7,8 +7,19 @@ use roaring::RoaringTreemap;
 
 /// Runs of numbers from `from` to `to`, both included, that are not of the set.
 pub(super) fn gaps(set: &RoaringTreemap, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
-    let (mut numbers, mut next) = (set.iter(), from);
+    let mut numbers = set.iter();
     numbers.advance_to(from);
+    gaps_among(numbers, from, to)
+}
+
+/// Runs of numbers from `from` to `to`, both included, that are not among those, which are in order and not less than
+/// `from`.
+pub(in crate::report) fn gaps_among(
+    numbers: impl Iterator<Item = u64>,
+    from: u64,
+    to: u64,
+) -> impl Iterator<Item = (u64, u64)> {
+    let mut next = from;
     let end = std::iter::once(to.saturating_add(1));
     numbers.take_while(move |number| *number <= to).chain(end).filter_map(move |number| {
         let gap = (next < number).then(|| (next, number - 1));

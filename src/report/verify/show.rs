@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
+use jiff::Timestamp;
 use strum::{EnumString, IntoStaticStr, VariantNames};
 
 use super::findings::{BootLine, Finding, FindingKind, Verdict, plural, run_text};
@@ -55,6 +56,15 @@ impl Verdict {
         Ok(writeln!(out, "{}", self.result())?)
     }
 
+    /// The time that was judged: as it was asked for, else that of the events.
+    fn time(&self) -> String {
+        let text = |time: Option<Timestamp>| time.map_or("?".to_owned(), |time| format!("{time:.3}"));
+        if self.from.or(self.to).or(self.first).is_none() {
+            return String::new();
+        }
+        format!(", {} to {}", text(self.from.or(self.first)), text(self.to.or(self.last)))
+    }
+
     /// The last line.
     fn result(&self) -> String {
         let boots = plural(self.boots.len() as u64, "boot");
@@ -62,9 +72,11 @@ impl Verdict {
             0 => String::new(),
             repeats => format!(", {}", plural(repeats, "repeat")),
         };
-        let read = format!("{} of {boots}{repeats}", plural(self.events, "event"));
+        let sources = plural(self.sources.len() as u64, "source");
+        let read =
+            format!("{} of {boots} of {sources}{}{repeats}", plural(self.events, "event"), self.time());
         if self.events == 0 && self.complete {
-            return "nothing to verify: there are no events".to_owned();
+            return format!("nothing to verify: there are no events{}", self.time());
         }
         if self.complete {
             return format!("complete: {read}; none is missing, doubled, altered, refused or open");
@@ -80,7 +92,19 @@ impl Verdict {
 
 fn table(lines: &[BootLine]) -> Table {
     let mut table = Table::new();
-    let header = ["boot", "state", "events", "sequences", "settled", "summed", "open", "refused"];
+    let header = [
+        "boot",
+        "state",
+        "first",
+        "last control",
+        "events",
+        "sequences",
+        "settled",
+        "summed",
+        "open",
+        "refused",
+    ];
+    let time = |time: Option<Timestamp>| time.map_or("none".to_owned(), |time| format!("{time:.0}"));
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
     for line in lines {
         let run = line.first_sequence.zip(line.last_sequence);
@@ -88,12 +112,14 @@ fn table(lines: &[BootLine]) -> Table {
         let texts = [
             names::shown(&line.boot).into_owned(),
             line.state.as_str().to_owned(),
+            time(line.first),
+            time(line.last_control),
             line.events.to_string(),
             run.map_or("none".to_owned(), |(first, last)| run_text(first, last)),
         ];
         table.add_row(texts.into_iter().chain(numbers.map(|number| number.to_string())));
     }
-    for column in table.column_iter_mut().skip(2) {
+    for column in table.column_iter_mut().skip(4) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
@@ -103,8 +129,11 @@ fn amount(kind: FindingKind, found: &[&Finding]) -> String {
     let events: u64 = found.iter().map(|finding| finding.events).sum();
     match kind {
         FindingKind::Missing | FindingKind::Doubled | FindingKind::Refused => plural(events, "event"),
-        FindingKind::Altered => plural(found.len() as u64, "contradiction"),
+        FindingKind::ReRendered => plural(events, "event"),
+        FindingKind::Altered | FindingKind::Forged => plural(found.len() as u64, "contradiction"),
+        FindingKind::Unsigned => plural(events, "control event"),
         FindingKind::Open | FindingKind::NeverClosed => plural(found.len() as u64, "boot"),
+        FindingKind::Silent => plural(found.len() as u64, "boot or source"),
     }
 }
 
@@ -138,6 +167,9 @@ mod tests {
             events: 1,
             first_sequence: Some(1),
             last_sequence: Some(1),
+            first: None,
+            last_control: None,
+            last_digest: None,
             settled: 1,
             summed: 0,
             open: 0,

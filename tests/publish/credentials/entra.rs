@@ -28,13 +28,7 @@ fn events_are_delivered_with_a_token_and_the_topic_is_read_with_one() {
         rig.arrives(&broker);
         assert_eq!((publisher.stats().replaced, publisher.stats().token_failures), (0, 0));
         let asked = endpoint.requests().len();
-        let options = ReportOptions {
-            input: Input::Topic(config),
-            by: vec![GroupBy::Model],
-            from: None,
-            to: None,
-            prices: None,
-        };
+        let options = ReportOptions::of(Input::Topic(config), vec![GroupBy::Model]);
         assert_eq!(report(&options).unwrap().total.get("calls"), Some(200));
         assert_eq!(endpoint.requests().len(), asked + 1, "a reader asks for itself");
         rig.end(publisher);

@@ -66,7 +66,7 @@ fn drain_keeps_off_a_ledger_in_use_and_does_not_make_one() {
 
 fn report_of(input: Input) -> Report {
     let by = vec![GroupBy::Caller, GroupBy::Model, GroupBy::Day, GroupBy::Outcome];
-    report(&ReportOptions { input, by, from: None, to: None, prices: None }).unwrap()
+    report(&ReportOptions::of(input, by)).unwrap()
 }
 
 #[test]

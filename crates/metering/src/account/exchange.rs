@@ -1,79 +1,107 @@
-//! A recorded exchange, and its way through a meter.
+//! A recorded exchange, and its way through two meters: one that sees all, and one that is blind to what the service
+//! reported.
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, StatusCode};
-use smol_str::SmolStr;
 
-use super::line::{Line, ResponseKind};
+use super::accounted::{Accounted, Replayed};
+use super::line::{BodyFraming, Line, RecordedResponse};
 use super::output::Explanation;
+use super::session::RecordedSession;
+use crate::api::Treatment;
 use crate::caller::{Caller, Trust};
-use crate::meter::{Ending, Meter, PromptNeed, Rules, count_prompt};
-use crate::usage::{Api, Target, Usage};
+use crate::meter::{BillPart, Ending, Meter, PromptNeed, Rules, count_prompt};
+use crate::usage::{BillSeen, Target, Usage};
 
-/// A line that could be read.
-pub(super) struct Recording {
-    pub(super) id: String,
-    pub(super) api: Api,
-    azure: bool,
-    model: Option<SmolStr>,
-    api_version: Option<SmolStr>,
-    deployment: Option<SmolStr>,
-    status: StatusCode,
-    request: Bytes,
-    kind: ResponseKind,
-    response: Vec<u8>,
+/// Shows a line to the meters; an `end_of_turn` that is not said is that of the line.
+pub(super) fn replay(line: &Line<'_>, end_of_turn: Option<bool>) -> Replayed {
+    let rules = Rules { end_of_turn: end_of_turn.unwrap_or(line.azure) };
+    match &line.response {
+        RecordedResponse::Frames(frames) => {
+            RecordedSession::begin(draft(line), rules, line.model.clone(), line.status).run(frames)
+        }
+        RecordedResponse::Body { framing, bytes } => {
+            let request = line.request.map(|request| Bytes::copy_from_slice(request.get().as_bytes()));
+            let call = RecordedCall { line, request, framing: *framing, response: bytes };
+            Replayed { call: call.accounted(rules), responses: None }
+        }
+    }
 }
 
-impl Recording {
-    /// Reads a line; what is wrong with it, in words.
-    pub(super) fn parse(line: &[u8]) -> Result<Recording, String> {
-        let line = Line::parse(line)?;
-        Ok(Recording {
-            id: line.id,
-            api: line.api,
-            azure: line.azure,
-            model: line.model,
-            api_version: line.api_version,
-            deployment: line.deployment,
-            status: line.status,
-            request: Bytes::copy_from_slice(line.request.get().as_bytes()),
-            kind: line.kind,
-            response: line.response,
-        })
+/// The draft that `serve` makes of a call when it begins, as far as a recording has it.
+fn draft(line: &Line<'_>) -> Usage {
+    let target = Target {
+        api: line.api,
+        deployment: line.deployment.clone(),
+        api_version: line.api_version.clone(),
+        ..Target::default()
+    };
+    let mut draft = Usage::draft(Caller::unattributed(Trust::None), target);
+    if let Some(operation) = &line.operation {
+        draft.target.operation = operation.name().or(draft.target.operation);
+        draft.ids.response_id.clone_from(&operation.polled);
     }
+    draft
+}
 
-    /// Shows the exchange to a meter. `blind`: to one that does not look at what the service reported.
-    pub(super) fn replay(&self, end_of_turn: Option<bool>, blind: bool) -> (Usage, Explanation) {
-        let rules = Rules { end_of_turn: end_of_turn.unwrap_or(self.azure) };
-        let meter = Meter::new(self.draft(), rules).assuming(self.model.clone());
-        let mut meter = if blind { meter.blind() } else { meter };
-        meter.request_bytes(&self.request);
-        meter.request_end();
-        let content_type = HeaderValue::from_static(match self.kind {
-            ResponseKind::Json => "application/json",
-            ResponseKind::Sse => "text/event-stream",
-        });
-        meter.response_head(self.status, &HeaderMap::from_iter([(CONTENT_TYPE, content_type)]));
-        meter.response_bytes(&self.response, usize::MAX);
-        meter.end(Ending::Eof);
-        let mut input = Vec::new();
-        if let PromptNeed::Count { model } = meter.prompt_need() {
-            let count = count_prompt(self.api, std::slice::from_ref(&self.request), &model);
-            input = meter.prompt_counted(count);
-        }
-        let explanation = Explanation { input, output: meter.output_parts() };
-        (meter.settle(Ending::Eof), explanation)
-    }
+/// A call that came by HTTP.
+struct RecordedCall<'a> {
+    line: &'a Line<'a>,
+    request: Option<Bytes>,
+    framing: BodyFraming,
+    response: &'a [u8],
+}
 
-    /// The draft that `serve` makes of a call when it begins, as far as a recording has it.
-    fn draft(&self) -> Usage {
-        let target = Target {
-            api: self.api,
-            deployment: self.deployment.clone(),
-            api_version: self.api_version.clone(),
-            ..Target::default()
+impl RecordedCall<'_> {
+    fn accounted(&self, rules: Rules) -> Accounted {
+        let meter = || {
+            let meter = Meter::new(draft(self.line), rules).treated(self.treatment());
+            meter.assuming(self.line.model.clone())
         };
-        Usage::draft(Caller::unattributed(Trust::None), target)
+        let (seen, _) = self.shown_to(meter());
+        let event = has_event(&seen, self.treatment()).then(|| seen.settle(Ending::Eof));
+        let (blind, input) = self.shown_to(meter().blind());
+        let explanation = Explanation { input, output: blind.output_parts() };
+        Accounted { event, blind: blind.settle(Ending::Eof), explanation }
+    }
+
+    /// Without a target the API alone tells whose numbers the call has.
+    fn treatment(&self) -> Treatment {
+        self.line.operation.as_ref().map_or(Treatment::Metered, |operation| operation.treatment)
+    }
+
+    /// The meter when it has seen the call to its end, and the parts of the prompt if that had to be counted.
+    fn shown_to(&self, mut meter: Meter) -> (Meter, Vec<BillPart>) {
+        if let Some(request) = &self.request {
+            meter.request_bytes(request);
+        }
+        meter.request_end();
+        let content_type = HeaderValue::from_static(match self.framing {
+            BodyFraming::Json => "application/json",
+            BodyFraming::Sse => "text/event-stream",
+            BodyFraming::Other => "text/plain",
+        });
+        meter.response_head(self.line.status, &HeaderMap::from_iter([(CONTENT_TYPE, content_type)]));
+        meter.response_bytes(self.response, usize::MAX);
+        meter.end(Ending::Eof);
+        let mut parts = Vec::new();
+        if let PromptNeed::Count { model } = meter.prompt_need() {
+            let count = count_prompt(self.line.api, self.request.as_slice(), &model);
+            parts = meter.prompt_counted(count);
+        }
+        (meter, parts)
+    }
+}
+
+/// `serve` makes an event of such a call: of a look at another call's work only if it shows the bill.
+fn has_event(meter: &Meter, treatment: Treatment) -> bool {
+    match treatment {
+        Treatment::Silent => false,
+        Treatment::Poll | Treatment::PollOutput | Treatment::Cancel => match meter.bill() {
+            Some(BillSeen::Of(_) | BillSeen::ByCancel(_) | BillSeen::OfFile { .. }) => true,
+            Some(BillSeen::InFile { .. }) | None => false,
+        },
+        _ => true,
     }
 }

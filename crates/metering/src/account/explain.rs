@@ -4,10 +4,10 @@ use std::fmt::{self, Write as _};
 
 use smol_str::SmolStr;
 
-use super::output::{AccountedLine, BadLine};
+use super::output::{Account, AccountedLine, BadLine};
 use crate::meter::BillPart;
 use crate::names;
-use crate::usage::{Quality, Side};
+use crate::usage::{CloudEvent, Quality, Side, Usage};
 
 /// One side of an exchange.
 struct ExplainedSide<'a> {
@@ -18,10 +18,25 @@ struct ExplainedSide<'a> {
     parts: &'a [BillPart],
 }
 
-/// The account of one exchange for people to read: a line that names it, and a block for each side.
-pub(super) fn text(account: &AccountedLine) -> String {
-    let data = &account.event.data;
-    let mut out = format!("{}: {}", names::shown(&account.id), data.target.api.as_str());
+/// The account of one exchange for people to read: a line that names it, and a block for each side; then the same of
+/// each response of a session.
+pub(super) fn text(line: &AccountedLine) -> String {
+    let mut out = String::new();
+    block(&line.account, line.event.as_ref(), &mut out);
+    let responses = line.responses.as_deref().unwrap_or_default();
+    for (response, event) in responses.iter().zip(line.events.as_deref().unwrap_or_default()) {
+        block(response, Some(event), &mut out);
+    }
+    out
+}
+
+fn block(account: &Account, event: Option<&CloudEvent<Usage>>, out: &mut String) {
+    let id = names::shown(&account.id);
+    let Some(CloudEvent { data, .. }) = event else {
+        _ = writeln!(out, "{id}: no event");
+        return;
+    };
+    _ = write!(out, "{id}: {}", data.target.api.as_str());
     for name in [&data.target.model, &data.target.deployment].into_iter().flatten() {
         _ = write!(out, ", {}", names::shown(name));
     }
@@ -44,9 +59,8 @@ pub(super) fn text(account: &AccountedLine) -> String {
             parts: explanation.map_or(&[], |explanation| &explanation.output),
         },
     ] {
-        _ = side.write(&account.reasons, &mut out);
+        _ = side.write(&account.reasons, out);
     }
-    out
 }
 
 /// A line that is no exchange.

@@ -1,18 +1,17 @@
 //! One line of a recording: a JSON object, read member by member, so that all that is wrong with it is
 //! told at once. `exchange.schema.json` says the same for other programs; a test holds the two together.
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use http::StatusCode;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
+use http::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
+use strum::VariantArray;
 
+use super::frame::RecordedFrame;
+use super::member::{base64, given, missing, needed, not_allowed, value};
+use super::operation::RecordedOperation;
 use crate::usage::Api;
 
 /// JSON Schema of a line.
@@ -21,35 +20,41 @@ pub const EXCHANGE_SCHEMA: &str = include_str!("exchange.schema.json");
 /// A whole line that can be copied.
 pub const EXCHANGE_EXAMPLE: &str = r#"{"id": "1", "api": "chat", "azure": true, "request": {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}, "response_kind": "json", "response_body": "{\"choices\": [{\"message\": {\"content\": \"Hi\"}}]}"}"#;
 
-/// RFC 4648, section 4, with or without padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// Characters of a value that an error repeats.
-const SHOWN_CHARS_MAX: usize = 40;
-
 /// How the body of a response is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ResponseKind {
+pub(super) enum BodyFraming {
     Json,
     Sse,
+    /// Sound, subtitles: nothing is read of it.
+    Other,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) enum RecordedResponse<'a> {
+    Body {
+        framing: BodyFraming,
+        bytes: Vec<u8>,
+    },
+    /// Both sides of a session.
+    Frames(Vec<RecordedFrame<'a>>),
 }
 
 /// One exchange of the input, read and checked.
+#[derive(Debug)]
 pub(super) struct Line<'a> {
     pub(super) id: String,
     pub(super) api: Api,
+    /// `None`: its target is not known.
+    pub(super) operation: Option<RecordedOperation>,
     pub(super) azure: bool,
     pub(super) model: Option<SmolStr>,
     pub(super) api_version: Option<SmolStr>,
     pub(super) deployment: Option<SmolStr>,
     pub(super) status: StatusCode,
-    /// As it stands in the line: the order of its keys counts.
-    pub(super) request: &'a RawValue,
-    pub(super) kind: ResponseKind,
-    pub(super) response: Vec<u8>,
+    /// As it stands in the line: the order of its keys counts. `None`: nothing was sent.
+    pub(super) request: Option<&'a RawValue>,
+    pub(super) response: RecordedResponse<'a>,
 }
 
 /// The members as they stand. Others are ignored; `null` is as good as absent where a member may be.
@@ -59,6 +64,10 @@ struct Members<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "value")]
     api: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<&'a RawValue>,
+    #[serde(borrow)]
+    target: Option<&'a RawValue>,
     #[serde(borrow)]
     azure: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -77,11 +86,8 @@ struct Members<'a> {
     response_body: Option<&'a RawValue>,
     #[serde(borrow)]
     response_body_base64: Option<&'a RawValue>,
-}
-
-/// A value that is there, be it `null`.
-fn value<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(from).map(Some)
+    #[serde(borrow)]
+    frames: Option<&'a RawValue>,
 }
 
 impl<'a> Line<'a> {
@@ -92,92 +98,144 @@ impl<'a> Line<'a> {
         let id = needed(members.id, "id", "a text that names the exchange", &mut wrong);
         let api = needed::<String>(members.api, "api", &API_ALLOWED, &mut wrong)
             .and_then(|name| api(&name, &mut wrong));
+        let operation = members.operation(api, &mut wrong);
         let azure = given(members.azure, "azure", "true or false", &mut wrong);
         let model = given(members.model, "model", "a text", &mut wrong);
         let api_version = given(members.api_version, "api_version", "a text", &mut wrong);
         let deployment = given(members.deployment, "deployment", "a text", &mut wrong);
         let status = given(members.status, "status", STATUS_ALLOWED, &mut wrong);
         let status = status.map_or(Some(StatusCode::OK), |code| status_code(code, &mut wrong));
-        if members.request.is_none() {
-            wrong.push(missing("request", "the body that was sent, as JSON"));
-        }
-        let kind = needed::<String>(members.response_kind, "response_kind", KIND_ALLOWED, &mut wrong)
-            .and_then(|name| response_kind(&name, &mut wrong));
-        let response = response(&members, &mut wrong);
-        match (id, api, status, members.request, kind, response) {
-            (Some(id), Some(api), Some(status), Some(request), Some(kind), Some(response))
-                if wrong.is_empty() =>
-            {
-                let azure = azure.unwrap_or_default();
-                Ok(Line { id, api, azure, model, api_version, deployment, status, request, kind, response })
-            }
+        let response = members.response(api, &mut wrong);
+        let is_session = matches!(response, Some(RecordedResponse::Frames(_)));
+        let status = status.map(|status| if is_session { of_handshake(status) } else { status });
+        match (id, api, status, response) {
+            (Some(id), Some(api), Some(status), Some(response)) if wrong.is_empty() => Ok(Line {
+                id,
+                api,
+                operation,
+                azure: azure.unwrap_or_default(),
+                model,
+                api_version,
+                deployment,
+                status,
+                request: members.request.filter(|request| request.get() != "null"),
+                response,
+            }),
             _ => Err(wrong.join("; ")),
         }
     }
 }
 
-static API_ALLOWED: LazyLock<String> = LazyLock::new(|| {
-    let names: Vec<_> = Api::recorded_names().collect();
+impl<'a> Members<'a> {
+    /// The operation, if its target is known; it must be one of the API.
+    fn operation(&self, api: Option<Api>, wrong: &mut Vec<String>) -> Option<RecordedOperation> {
+        let name: Option<String> = given(self.method, "method", METHOD_ALLOWED, wrong);
+        let method = name.map_or(Some(Method::POST), |name| method(&name, wrong));
+        let target: String = given(self.target, "target", TARGET_ALLOWED, wrong)?;
+        let operation = RecordedOperation::of(&method?, &target);
+        if let (Some(api), Some(of_target)) = (api, operation.api)
+            && api != of_target
+        {
+            let name = of_target.recorded_name().unwrap_or_default();
+            wrong.push(format!("`target` is one of the API {name}, and `api` is another one"));
+        }
+        Some(operation)
+    }
+
+    fn response(&self, api: Option<Api>, wrong: &mut Vec<String>) -> Option<RecordedResponse<'a>> {
+        let kind = self.response_kind.and_then(|kind| serde_json::from_str::<String>(kind.get()).ok());
+        if kind.as_deref() == Some(FRAMES) {
+            return self.session(api, wrong);
+        }
+        if self.request.is_none() {
+            wrong.push(missing("request", "the body that was sent, as JSON"));
+        }
+        let framing = needed::<String>(self.response_kind, "response_kind", KIND_ALLOWED, wrong)
+            .and_then(|name| framing(&name, wrong));
+        if self.frames.is_some() {
+            wrong.push("`frames` are there; allowed: only with `response_kind` \"frames\"".to_owned());
+        }
+        let bytes = self.body(wrong);
+        Some(RecordedResponse::Body { framing: framing?, bytes: bytes? })
+    }
+
+    fn session(&self, api: Option<Api>, wrong: &mut Vec<String>) -> Option<RecordedResponse<'a>> {
+        if api.is_some_and(|api| api.session_kind().is_none()) {
+            wrong.push(format!(
+                "`response_kind` is \"frames\"; allowed: only with `api` {}",
+                *SESSIONS_ALLOWED
+            ));
+        }
+        if self.response_body.is_some() || self.response_body_base64.is_some() {
+            wrong.push("`response_body` is there; allowed: not with `response_kind` \"frames\"".to_owned());
+        }
+        let Some(frames) = self.frames else {
+            wrong.push(missing("frames", "the frames of both sides, in order"));
+            return None;
+        };
+        RecordedFrame::parse_all(frames, wrong).map(RecordedResponse::Frames)
+    }
+
+    fn body(&self, wrong: &mut Vec<String>) -> Option<Vec<u8>> {
+        match (self.response_body, self.response_body_base64) {
+            (Some(text), None) => {
+                given::<String>(Some(text), "response_body", BODY_ALLOWED, wrong).map(String::into_bytes)
+            }
+            (None, Some(coded)) => base64(coded, "response_body_base64", wrong),
+            (None, None) => {
+                wrong.push(missing("response_body", &format!("{BODY_ALLOWED} (or `response_body_base64`)")));
+                None
+            }
+            (Some(_), Some(_)) => {
+                wrong.push(
+                    "`response_body` and `response_body_base64` are both there; allowed: one of them"
+                        .to_owned(),
+                );
+                None
+            }
+        }
+    }
+}
+
+static API_ALLOWED: LazyLock<String> = LazyLock::new(|| names_of(|_| true));
+static SESSIONS_ALLOWED: LazyLock<String> = LazyLock::new(|| names_of(|api| api.session_kind().is_some()));
+const METHODS: [Method; 7] =
+    [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
+const METHOD_ALLOWED: &str = "GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS";
+const TARGET_ALLOWED: &str = "the path that was called, with its query or without";
+const FRAMES: &str = "frames";
+const KIND_ALLOWED: &str = "\"json\", \"sse\", \"frames\" or \"other\"";
+const STATUS_ALLOWED: &str = "100 to 999";
+const BODY_ALLOWED: &str = "the body that came back, as one text";
+
+/// The names that `api` may have, as people read them.
+pub fn api_names() -> &'static str {
+    &API_ALLOWED
+}
+
+/// The names of the APIs of which this is true.
+fn names_of(is_meant: impl Fn(&Api) -> bool) -> String {
+    let meant = Api::VARIANTS.iter().copied().filter(is_meant);
+    let names: Vec<_> = meant.filter_map(Api::recorded_name).collect();
     match names.as_slice() {
         [] => String::new(),
         [name] => (*name).to_owned(),
         [names @ .., last] => format!("{} or {last}", names.join(", ")),
     }
-});
-const KIND_ALLOWED: &str = "\"json\" or \"sse\"";
-const STATUS_ALLOWED: &str = "100 to 999";
-const BODY_ALLOWED: &str = "the body that came back, as one text";
-
-fn missing(name: &str, allowed: &str) -> String {
-    format!("`{name}` is missing: {allowed}")
-}
-
-/// A member that must be there; `None` with a reason in `wrong`.
-fn needed<T: DeserializeOwned>(
-    value: Option<&RawValue>,
-    name: &str,
-    allowed: &str,
-    wrong: &mut Vec<String>,
-) -> Option<T> {
-    if value.is_none() {
-        wrong.push(missing(name, allowed));
-    }
-    given(value, name, allowed, wrong)
-}
-
-/// A member that may be there; `None` if it is not, or with a reason in `wrong`.
-fn given<T: DeserializeOwned>(
-    value: Option<&RawValue>,
-    name: &str,
-    allowed: &str,
-    wrong: &mut Vec<String>,
-) -> Option<T> {
-    let value = value?;
-    let read = serde_json::from_str(value.get()).ok();
-    if read.is_none() {
-        wrong.push(not_allowed(name, value.get(), allowed));
-    }
-    read
-}
-
-fn not_allowed(name: &str, json: &str, allowed: &str) -> String {
-    let shown = match json.as_bytes().first() {
-        Some(b'{') => Cow::Borrowed("an object"),
-        Some(b'[') => Cow::Borrowed("an array"),
-        // No content, and no page of it.
-        _ if name.starts_with("response_body") => Cow::Borrowed("not a text"),
-        _ if json.chars().count() > SHOWN_CHARS_MAX => {
-            Cow::Owned(json.chars().take(SHOWN_CHARS_MAX).chain("..".chars()).collect())
-        }
-        _ => Cow::Borrowed(json),
-    };
-    format!("`{name}` is {shown}; allowed: {allowed}")
 }
 
 fn api(name: &str, wrong: &mut Vec<String>) -> Option<Api> {
     let found = Api::recorded_as(name);
     if found.is_none() {
         wrong.push(not_allowed("api", &format!("{name:?}"), &API_ALLOWED));
+    }
+    found
+}
+
+fn method(name: &str, wrong: &mut Vec<String>) -> Option<Method> {
+    let found = METHODS.into_iter().find(|method| method.as_str() == name);
+    if found.is_none() {
+        wrong.push(not_allowed("method", &format!("{name:?}"), METHOD_ALLOWED));
     }
     found
 }
@@ -190,41 +248,19 @@ fn status_code(code: u16, wrong: &mut Vec<String>) -> Option<StatusCode> {
     found
 }
 
-fn response_kind(name: &str, wrong: &mut Vec<String>) -> Option<ResponseKind> {
+/// The status of a handshake. A success is taken for a switch of protocols: there are frames.
+fn of_handshake(status: StatusCode) -> StatusCode {
+    if status.is_success() { StatusCode::SWITCHING_PROTOCOLS } else { status }
+}
+
+fn framing(name: &str, wrong: &mut Vec<String>) -> Option<BodyFraming> {
     match name {
-        "json" => return Some(ResponseKind::Json),
-        "sse" => return Some(ResponseKind::Sse),
+        "json" => return Some(BodyFraming::Json),
+        "sse" => return Some(BodyFraming::Sse),
+        "other" => return Some(BodyFraming::Other),
         _ => wrong.push(not_allowed("response_kind", &format!("{name:?}"), KIND_ALLOWED)),
     }
     None
-}
-
-fn response(members: &Members<'_>, wrong: &mut Vec<String>) -> Option<Vec<u8>> {
-    match (members.response_body, members.response_body_base64) {
-        (Some(text), None) => {
-            given::<String>(Some(text), "response_body", BODY_ALLOWED, wrong).map(String::into_bytes)
-        }
-        (None, Some(coded)) => {
-            let coded: String = given(Some(coded), "response_body_base64", "base64 in one text", wrong)?;
-            decode(&coded).map_err(|problem| wrong.push(problem)).ok()
-        }
-        (None, None) => {
-            wrong.push(missing("response_body", &format!("{BODY_ALLOWED} (or `response_body_base64`)")));
-            None
-        }
-        (Some(_), Some(_)) => {
-            wrong.push(
-                "`response_body` and `response_body_base64` are both there; allowed: one of them".to_owned(),
-            );
-            None
-        }
-    }
-}
-
-/// Base64 that may be broken into lines.
-fn decode(coded: &str) -> Result<Vec<u8>, String> {
-    let digits: String = coded.split_ascii_whitespace().collect();
-    BASE64.decode(digits).map_err(|error| format!("`response_body_base64` is no base64: {error}"))
 }
 
 /// Why a line is no JSON object, or one with a member twice.
@@ -262,26 +298,50 @@ mod tests {
     }
 
     #[test]
-    fn the_example_is_an_exchange() {
+    fn the_examples_are_exchanges() {
         assert_eq!(Line::parse(EXCHANGE_EXAMPLE.as_bytes()).map(|line| line.id).unwrap(), "1");
+        let schema: Value = serde_json::from_str(EXCHANGE_SCHEMA).unwrap();
+        for example in schema["examples"].as_array().unwrap() {
+            Line::parse(example.to_string().as_bytes()).unwrap();
+        }
     }
 
     #[test]
     fn all_that_is_wrong_is_told_at_once() {
+        let apis = "chat, completions, embeddings, responses, messages, images, audio, assistants, batch, realtime, \
+                    video, rerank, ocr or other";
+        let kinds = "\"json\", \"sse\", \"frames\" or \"other\"";
         assert_eq!(
             wrong("{}"),
-            "`id` is missing: a text that names the exchange; `api` is missing: chat, completions, embeddings, \
-             responses or messages; `request` is missing: the body that was sent, as JSON; `response_kind` is missing: \"json\" or \
-             \"sse\"; `response_body` is missing: the body that came back, as one text (or `response_body_base64`)"
+            format!(
+                "`id` is missing: a text that names the exchange; `api` is missing: {apis}; `request` is missing: the body \
+                 that was sent, as JSON; `response_kind` is missing: {kinds}; `response_body` is missing: the body that came \
+                 back, as one text (or `response_body_base64`)"
+            )
         );
         assert_eq!(
             wrong(
-                r#"{"id": 17, "api": "images", "azure": "yes", "model": {}, "status": 99, "request": 1, "response_kind": "text", "response_body": {"secret": 1}}"#
+                r#"{"id": 17, "api": "websocket", "method": "get", "target": 1, "azure": "yes", "model": {}, "status": 99, "request": 1, "response_kind": "text", "response_body": {"secret": 1}}"#
             ),
-            "`id` is 17; allowed: a text that names the exchange; `api` is \"images\"; allowed: chat, completions, \
-             embeddings, responses or messages; `azure` is \"yes\"; allowed: true or false; `model` is an object; allowed: a \
-             text; `status` is 99; allowed: 100 to 999; `response_kind` is \"text\"; allowed: \"json\" or \"sse\"; \
-             `response_body` is an object; allowed: the body that came back, as one text"
+            format!(
+                "`id` is 17; allowed: a text that names the exchange; `api` is \"websocket\"; allowed: {apis}; `method` is \
+                 \"get\"; allowed: GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS; `target` is 1; allowed: the path that was \
+                 called, with its query or without; `azure` is \"yes\"; allowed: true or false; `model` is an object; allowed: a text; `status` is 99; \
+                 allowed: 100 to 999; `response_kind` is \"text\"; allowed: {kinds}; `response_body` is an object; allowed: \
+                 the body that came back, as one text"
+            )
+        );
+        assert_eq!(
+            wrong(r#"{"id": "1", "api": "chat", "response_kind": "frames", "response_body": ""}"#),
+            "`response_kind` is \"frames\"; allowed: only with `api` responses or realtime; `response_body` is there; \
+             allowed: not with `response_kind` \"frames\"; `frames` is missing: the frames of both sides, in order"
+        );
+        assert_eq!(
+            wrong(
+                r#"{"id": "1", "api": "audio", "target": "/v1/images/edits", "request": {}, "response_kind": "sse", "response_body": "", "frames": []}"#
+            ),
+            "`target` is one of the API images, and `api` is another one; `frames` are there; allowed: only with \
+             `response_kind` \"frames\""
         );
     }
 
@@ -300,29 +360,16 @@ mod tests {
         assert!(Line::parse(b"{\"id\": \"\xff\"}").is_err());
     }
 
-    #[test]
-    fn a_body_may_be_base64() {
-        assert_eq!(decode("aGVsbG8h\naGk=").unwrap(), b"hello!hi");
-        assert_eq!(decode("aGk").unwrap(), b"hi");
-        assert!(decode("a").is_err() && decode("a-b_").is_err());
-    }
-
     /// Every member of a line that is whole, in turn taken away and replaced by other things: the schema
     /// says what the reader says.
     #[test]
     fn the_schema_and_the_reader_agree() {
         let schema: Value = serde_json::from_str(EXCHANGE_SCHEMA).unwrap();
-        let example: Value = serde_json::from_str(EXCHANGE_EXAMPLE).unwrap();
-        let mut whole = example.as_object().unwrap().clone();
-        for (name, value) in [
-            ("model", json!("m")),
-            ("status", json!(200)),
-            ("deployment", json!("d")),
-            ("api_version", json!("2024-10-21")),
-            ("stream", json!(true)),
-            ("azure", json!(false)),
-        ] {
-            whole.insert(name.to_owned(), value);
+        let mut wholes = schema["examples"].as_array().unwrap().clone();
+        for whole in &mut wholes {
+            let others = json!({"model": "m", "status": 200, "deployment": "d", "api_version": "2024-10-21", "stream": true,
+                "azure": false, "method": "POST", "target": "/v1/others"});
+            whole.as_object_mut().unwrap().extend(others.as_object().unwrap().clone());
         }
         let names: Vec<String> = schema["properties"].as_object().unwrap().keys().cloned().collect();
         let others = [
@@ -339,24 +386,39 @@ mod tests {
             json!("chat"),
             json!("chat/completions"),
             json!("images"),
+            json!("responses"),
+            json!("GET"),
+            json!("get"),
             json!("messages"),
             json!("sse"),
+            json!("frames"),
+            json!("other"),
+            json!([{"from": "server", "text": "a"}, {"from": "client", "close": 1000}]),
+            json!([{"from": "server"}]),
+            json!([{"from": "nobody", "ping": ""}]),
+            json!([{"from": "client", "json": null}, {"from": "client", "cut": true}]),
+            json!([{"from": "client", "cut": false}]),
+            json!([{"from": "client", "text": "a", "json": 1}]),
+            json!([{"from": "client", "close": -1}]),
+            json!([{"from": "client", "binary_base64": null}]),
+            json!([1]),
             json!("a"),
             json!([]),
             json!({}),
             json!("aGk="),
         ];
         let mut seen = [0, 0];
-        for name in &names {
+        for (whole, name) in wholes.iter().flat_map(|whole| names.iter().map(move |name| (whole, name))) {
             let absent = std::iter::once(None);
             for other in absent.chain(others.iter().map(Some)) {
-                let mut line = whole.clone();
+                let mut line = whole.as_object().unwrap().clone();
                 line.remove(name);
                 line.extend(other.map(|value| (name.clone(), value.clone())));
                 let text = serde_json::to_string(&line).unwrap();
                 let read = Line::parse(text.as_bytes()).is_ok();
-                // The schema does not say what base64 is made of.
-                if name == "response_body_base64" && other.is_some_and(Value::is_string) {
+                // The schema does not say what base64 is made of, nor which API a target is one of.
+                let is_open = ["response_body_base64", "target"].contains(&name.as_str());
+                if is_open && other.is_some_and(Value::is_string) {
                     continue;
                 }
                 assert_eq!(fits(&Value::Object(line), &schema), read, "{name}: {other:?}");
@@ -370,6 +432,7 @@ mod tests {
     fn fits(value: &Value, schema: &Value) -> bool {
         schema.as_object().unwrap().iter().all(|(word, rule)| match word.as_str() {
             "$schema" | "title" | "description" | "examples" | "contentEncoding" => true,
+            "items" => value.as_array().is_none_or(|items| items.iter().all(|item| fits(item, rule))),
             "type" => match rule {
                 Value::Array(names) => names.iter().any(|name| is(value, name.as_str().unwrap())),
                 name => is(value, name.as_str().unwrap()),
@@ -397,6 +460,7 @@ mod tests {
             "integer" => value.is_i64() || value.is_u64(),
             "string" => value.is_string(),
             "object" => value.is_object(),
+            "array" => value.is_array(),
             other => panic!("the test does not know the type `{other}`"),
         }
     }

@@ -6,9 +6,25 @@ use smol_str::SmolStr;
 use crate::meter::BillPart;
 use crate::usage::{CloudEvent, Quality, Usage};
 
-/// The account of one exchange.
+/// The line of an exchange.
 #[derive(Serialize)]
 pub(super) struct AccountedLine {
+    #[serde(flatten)]
+    pub(super) account: Account,
+    /// Those of a session's responses, in the order in which they ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) responses: Option<Vec<Account>>,
+    /// That of the call, or of the session itself. `None`: `serve` makes none of such a call.
+    pub(super) event: Option<CloudEvent<Usage>>,
+    /// All events of a session: those of its responses, then its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) events: Option<Vec<CloudEvent<Usage>>>,
+}
+
+/// The account of a call, or of one response of a session: all but its event.
+#[derive(Serialize)]
+pub(super) struct Account {
+    /// That of its event.
     pub(super) id: String,
     pub(super) computed: Sides,
     pub(super) reported: Option<ReportedTokens>,
@@ -17,7 +33,6 @@ pub(super) struct AccountedLine {
     pub(super) reasons: Vec<SmolStr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) explain: Option<Explanation>,
-    pub(super) event: CloudEvent<Usage>,
 }
 
 /// The two computed numbers.

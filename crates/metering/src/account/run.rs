@@ -1,13 +1,15 @@
-//! Lines in, lines out: each exchange goes through the meter twice.
+//! Lines in, lines out: each exchange goes through two meters.
 
 use std::io::{self, BufRead, Read, Write};
 
 use serde::Deserialize;
 
-use super::exchange::Recording;
+use super::accounted::{Accounted, Replayed};
+use super::exchange::replay;
 use super::explain;
-use super::output::{AccountedLine, BadLine, ReportedTokens, Sides};
-use crate::usage::{CloudEvent, EventType};
+use super::line::Line;
+use super::output::{Account, AccountedLine, BadLine, ReportedTokens, Sides};
+use crate::usage::{CloudEvent, EventType, Usage};
 
 /// Bytes of one line. A request with images has tens of megabytes.
 const LINE_BYTES_MAX: usize = 256 << 20;
@@ -108,20 +110,36 @@ fn id_of(line: &[u8]) -> Option<String> {
 }
 
 fn account(line: &[u8], options: &Options) -> Result<AccountedLine, String> {
-    let exchange = Recording::parse(line)?;
-    let (event, _) = exchange.replay(options.end_of_turn, false);
-    let (blind, explanation) = exchange.replay(options.end_of_turn, true);
-    let payer = event.caller.id.clone();
-    Ok(AccountedLine {
+    let line = Line::parse(line)?;
+    let Replayed { call, responses } = replay(&line, options.end_of_turn);
+    let (account, event) = told(line.id.clone(), call, options);
+    let Some(responses) = responses else {
+        return Ok(AccountedLine { account, responses: None, event, events: None });
+    };
+    let numbered = responses.into_iter().zip(1_u64..);
+    let (responses, events): (Vec<_>, Vec<_>) =
+        numbered.map(|(response, number)| told(format!("{}/{number}", line.id), response, options)).unzip();
+    let events = events.into_iter().flatten().chain(event.clone()).collect();
+    Ok(AccountedLine { account, responses: Some(responses), event, events: Some(events) })
+}
+
+/// An account as it is told, and its event, which has the same id.
+fn told(id: String, accounted: Accounted, options: &Options) -> (Account, Option<CloudEvent<Usage>>) {
+    let Accounted { event, blind, explanation } = accounted;
+    let account = Account {
+        id: id.clone(),
         computed: Sides { input: blind.tokens.input, output: blind.tokens.output },
-        reported: ReportedTokens::of(&event),
+        reported: event.as_ref().and_then(ReportedTokens::of),
         input_quality: blind.accounting.input_quality,
         output_quality: blind.accounting.output_quality,
         reasons: blind.accounting.reasons,
         explain: (options.explain != Explain::No).then_some(explanation),
-        event: CloudEvent::new(EventType::Usage, SOURCE, exchange.id.clone(), None, payer, event),
-        id: exchange.id,
-    })
+    };
+    let event = event.map(|event| {
+        let payer = event.caller.id.clone();
+        CloudEvent::new(EventType::Usage, SOURCE, id, None, payer, event)
+    });
+    (account, event)
 }
 
 #[cfg(test)]

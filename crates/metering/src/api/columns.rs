@@ -1,5 +1,6 @@
 //! The values that stand in the columns of the table, where a new API seldom needs another one.
 
+use http::Method;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
@@ -33,6 +34,20 @@ impl Treatment {
     /// The call asks for work that another one began.
     pub fn is_poll(self) -> bool {
         matches!(self, Treatment::Poll | Treatment::PollOutput | Treatment::Cancel)
+    }
+
+    /// The treatment of a call by this method, where this one is that of a row for `listed`.
+    #[must_use]
+    pub fn by_method(self, listed: &Method, method: &Method) -> Treatment {
+        match *method {
+            _ if method == listed => self,
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE | Method::TRACE => {
+                Treatment::Silent
+            }
+            // A call like this is not known; if there is one, what its response reports is taken.
+            _ if self == Treatment::Metered || self.is_poll() => Treatment::ReportedOnly,
+            _ => self,
+        }
     }
 }
 
@@ -73,14 +88,14 @@ impl DeferredKind {
         self.into()
     }
 
-    /// The `object` that the service calls it.
-    pub fn object(self) -> &'static str {
+    /// What the service calls it in its `object`.
+    pub fn objects(self) -> &'static [&'static str] {
         match self {
-            DeferredKind::Response => "response",
-            DeferredKind::Batch => "batch",
-            DeferredKind::Video => "video",
-            DeferredKind::Run => "thread.run",
-            DeferredKind::RealtimeResponse => "realtime.response",
+            DeferredKind::Response => &["response"],
+            DeferredKind::Batch => &["batch"],
+            DeferredKind::Video => &["video", "video.generation.job"],
+            DeferredKind::Run => &["thread.run"],
+            DeferredKind::RealtimeResponse => &["realtime.response"],
         }
     }
 }
@@ -126,6 +141,8 @@ pub(super) enum UsageAt {
     Throughout,
     /// In the document; there is no stream.
     Document,
+    /// In the object of the work, once it is over: the call that begins the work does not know it.
+    Later,
     /// Nowhere in the bytes of the response.
     Nowhere,
     /// Perhaps as `usage`, as in other APIs.

@@ -135,9 +135,9 @@ impl Api {
         PROFILES.iter().find(|profile| profile.recorded_as.contains(&name)).map(|profile| profile.api)
     }
 
-    /// The names that APIs have in recorded exchanges, without their other spellings.
-    pub fn recorded_names() -> impl Iterator<Item = &'static str> {
-        PROFILES.iter().filter_map(|profile| profile.recorded_as.first().copied())
+    /// The name that it has in recorded exchanges, without its other spellings.
+    pub fn recorded_name(self) -> Option<&'static str> {
+        self.profile().recorded_as.first().copied()
     }
 }
 
@@ -254,10 +254,9 @@ mod tests {
         for api in Api::VARIANTS {
             let row = api.profile();
             let is_recorded = !row.recorded_as.is_empty();
-            assert!(row.rules.is_none() || is_recorded, "{api:?}: `account` checks what is computed");
-            // Sessions are not recorded as exchanges.
-            let is_exchange = row.body != BodyKind::TopLevel && row.body != BodyKind::Realtime;
-            assert!(!is_exchange || is_recorded, "{api:?}: `account` shows what is read");
+            // A session of which nothing is understood is no recording.
+            let is_read = row.usage != UsageAt::Nowhere;
+            assert_eq!(is_read, is_recorded, "{api:?}: `account` shows what is read");
             for name in row.recorded_as {
                 assert_eq!(Api::recorded_as(name), Some(*api), "{name} is one API's");
             }

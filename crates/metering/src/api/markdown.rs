@@ -93,10 +93,12 @@ fn profile(row: &Profile) -> [String; 5] {
         Streaming::Unknown => "perhaps".to_owned(),
     };
     let usage = match row.usage {
+        UsageAt::End if row.streaming == Streaming::Frames => "in the event that ends each response",
         UsageAt::End => "in the document, in the last event of a stream",
         UsageAt::EndIfAsked => "in the document, in a stream if it is asked for",
         UsageAt::Throughout => "in the document, in a stream from its beginning on",
         UsageAt::Document => "in the document",
+        UsageAt::Later => "in the object of the work, once it is over",
         UsageAt::Nowhere => "nowhere",
         UsageAt::Unknown => "perhaps in the response",
     };

@@ -166,7 +166,7 @@ pub(super) static PROFILES: [Profile; Api::VARIANTS.len()] = [
         body: BodyKind::Choices,
         rules: Some(RuleSet::Chat),
         read_on: true,
-        recorded_as: &["chat", "chat/completions"],
+        recorded_as: &["chat", "chat/completions", "chat_completions"],
         exact: "what is reported; else what proven rules count",
         unseen: "reasoning that is not shown, prompts and searches of the service's own",
         ..UNKNOWN
@@ -193,7 +193,7 @@ pub(super) static PROFILES: [Profile; Api::VARIANTS.len()] = [
         rules: Some(RuleSet::Embeddings),
         read_on: true,
         recorded_as: &["embeddings"],
-        exact: "what is reported; else the prompt",
+        exact: "what is reported; else a prompt of text",
         unseen: "images that are embedded, if they are not reported",
         ..UNKNOWN
     },
@@ -213,7 +213,7 @@ pub(super) static PROFILES: [Profile; Api::VARIANTS.len()] = [
         read_on: true,
         recorded_as: &["responses"],
         exact: "what is reported; else what proven rules count",
-        unseen: "reasoning that is not shown, prompts that it keeps, searches in files, containers",
+        unseen: "reasoning that is not shown, prompts that it keeps, searches in files, containers; the cost of work in the background that nobody looks at",
         ..UNKNOWN
     },
     Profile {
@@ -238,8 +238,9 @@ pub(super) static PROFILES: [Profile; Api::VARIANTS.len()] = [
         usage: UsageAt::End,
         billed_by: TokensOrImages,
         read_on: true,
+        recorded_as: &["images"],
         exact: "what is reported; the number of images",
-        unseen: "tokens of a stream that is cut; whether several usages are to be added up",
+        unseen: "tokens of a stream that is cut, and of a model that reports none; whether several usages are to be added up",
         ..UNKNOWN
     },
     Profile {
@@ -249,8 +250,9 @@ pub(super) static PROFILES: [Profile; Api::VARIANTS.len()] = [
         usage: UsageAt::End,
         billed_by: TokensOrSeconds,
         read_on: true,
+        recorded_as: &["audio"],
         exact: "what is reported; the characters that are to be spoken",
-        unseen: "seconds of a recording whose text comes as `text`, `srt` or `vtt`",
+        unseen: "seconds of a recording whose response does not name them: `text`, `srt`, `vtt`, and a translation as `json`; tokens of speech that comes as sound",
         ..UNKNOWN
     },
     Profile {
@@ -259,9 +261,20 @@ pub(super) static PROFILES: [Profile; Api::VARIANTS.len()] = [
         ends: &[DONE],
         usage: UsageAt::End,
         defers: Some(DeferredKind::Run),
+        unseen: "the cost of a run that nobody looks at when it is over",
+        recorded_as: &["assistants"],
         ..UNKNOWN
     },
-    Profile { api: Api::Batch, streaming: Never, defers: Some(DeferredKind::Batch), ..UNKNOWN },
+    Profile {
+        api: Api::Batch,
+        streaming: Never,
+        usage: UsageAt::Later,
+        defers: Some(DeferredKind::Batch),
+        exact: "what the object of the batch reports; else the sum over the lines of its output",
+        unseen: "the cost of a batch that nobody looks at when it is over, or whose output alone names it and nobody fetches as a whole",
+        recorded_as: &["batch"],
+        ..UNKNOWN
+    },
     Profile {
         api: Api::Realtime,
         streaming: Frames,
@@ -270,14 +283,19 @@ pub(super) static PROFILES: [Profile; Api::VARIANTS.len()] = [
         body: BodyKind::Realtime,
         session: Some(SessionKind::Realtime),
         billed_by: TokensAndSeconds,
-        unseen: "all that goes by WebRTC or SIP, which lead round every gateway",
+        unseen: "a response that is cut; all that goes by WebRTC or SIP, which lead round every gateway",
+        recorded_as: &["realtime"],
         ..UNKNOWN
     },
     Profile {
         api: Api::Video,
         streaming: Never,
+        usage: UsageAt::Later,
         billed_by: Seconds,
         defers: Some(DeferredKind::Video),
+        exact: "the seconds of a video that is done",
+        unseen: "a video that nobody looks at when it is done",
+        recorded_as: &["video"],
         ..UNKNOWN
     },
     Profile {
@@ -285,9 +303,21 @@ pub(super) static PROFILES: [Profile; Api::VARIANTS.len()] = [
         streaming: Never,
         usage: UsageAt::Document,
         billed_by: SearchUnits,
+        exact: "the search units that are reported",
+        unseen: "search units that are not reported",
+        recorded_as: &["rerank"],
         ..UNKNOWN
     },
-    Profile { api: Api::Ocr, streaming: Never, usage: UsageAt::Document, billed_by: Pages, ..UNKNOWN },
+    Profile {
+        api: Api::Ocr,
+        streaming: Never,
+        usage: UsageAt::Document,
+        billed_by: Pages,
+        exact: "the pages that are reported",
+        unseen: "pages that are not reported",
+        recorded_as: &["ocr"],
+        ..UNKNOWN
+    },
     Profile {
         api: Api::Websocket,
         streaming: Frames,
@@ -296,7 +326,7 @@ pub(super) static PROFILES: [Profile; Api::VARIANTS.len()] = [
         unseen: "all that its frames carry",
         ..UNKNOWN
     },
-    UNKNOWN,
+    Profile { recorded_as: &["other"], ..UNKNOWN },
 ];
 
 /// Each row stands where its API is found.
@@ -382,6 +412,7 @@ pub static OPERATIONS: &[Operation] = &[
     poll(Method::POST, "batches/*/cancel", Api::Batch, Cancel),
     poll(Method::GET, "files/*/content", Api::Batch, PollOutput),
     poll(Method::GET, "videos/*", Api::Video, Poll),
+    poll(Method::GET, "video/generations/jobs/*", Api::Video, Poll),
     poll(Method::GET, "threads/*/runs/*", Api::Assistants, Poll),
     // The work of a call that has its own event is broken off, and what it used so far is said again.
     on_object("threads/*/runs/*/cancel", Nowhere, Unmetered),

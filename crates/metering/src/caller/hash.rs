@@ -77,7 +77,7 @@ impl HashKey {
 }
 
 /// The hex digits of these bytes; of a call's way to its payer, formatting them was a tenth.
-pub(super) fn hex(bytes: &[u8]) -> impl Iterator<Item = char> {
+pub(crate) fn hex(bytes: &[u8]) -> impl Iterator<Item = char> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)].into())
 }

@@ -1,18 +1,17 @@
 //! The caller map: which department and cost centre a caller belongs to, from when on.
 //!
-//! A row is in force from `from` on, until `to` or the caller's next row. Which one counts is a
-//! matter of when the call began, so a change of today does not move what was used yesterday.
+//! A row is in force from `from` on, until `to`, for ever if that is empty; two rows of one caller must not be in
+//! force at once. Which one counts is a matter of when the call began, so a change of today does not move what was
+//! used yesterday.
 
 use std::collections::{BTreeMap, HashMap};
 
 use csv::StringRecord;
 use jiff::Timestamp;
-use ring::digest::{SHA256, digest};
 use smol_str::SmolStr;
 
-use super::hash::hex;
 use super::identity::Caller;
-use super::lines::{WrongLines, records};
+use super::lines::{WrongLines, records, version};
 use super::reload::FromFile;
 
 /// How the file looks, in one line.
@@ -24,8 +23,6 @@ const ROWS_MAX: usize = 500_000;
 const CALLER_BYTES_MAX: usize = super::fields::ID_BYTES_MAX;
 /// Characters of a cost centre or department; an event has both, and has to stay small.
 const NAME_CHARS_MAX: usize = 64;
-/// Hex digits of a version: enough to tell files apart.
-const VERSION_BYTES: usize = 6;
 
 /// Departments and cost centres by caller.
 #[derive(Debug)]
@@ -35,10 +32,19 @@ pub struct CallerMap {
     rows: HashMap<SmolStr, Vec<MapRow>>,
 }
 
+/// Where a caller belongs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallerPlace {
+    /// The cost centre; `None`: the map names none.
+    pub cost_center: Option<SmolStr>,
+    /// The department; `None`: the map names none.
+    pub department: Option<SmolStr>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct MapRow {
     from: Option<Timestamp>,
-    /// Exclusive; `None`: until the next row.
+    /// Exclusive; `None`: for ever.
     to: Option<Timestamp>,
     cost_center: Option<SmolStr>,
     department: Option<SmolStr>,
@@ -49,13 +55,24 @@ impl CallerMap {
     /// Adds what is known of the caller, as of then, and which map says so.
     pub(super) fn place(&self, caller: &mut Caller, at: Timestamp) {
         caller.map_version = Some(self.version.clone());
-        let Some(rows) = self.rows.get(&caller.id) else { return };
-        let begun = rows.partition_point(|row| row.from.is_none_or(|from| from <= at));
-        let row = begun.checked_sub(1).and_then(|last| rows.get(last));
-        if let Some(row) = row.filter(|row| row.to.is_none_or(|to| at < to)) {
+        if let Some(row) = self.row(&caller.id, at) {
             caller.cost_center.clone_from(&row.cost_center);
             caller.department.clone_from(&row.department);
         }
+    }
+
+    /// Where a caller belonged then; `at` is when the call began.
+    pub fn place_of(&self, caller: &str, at: Timestamp) -> CallerPlace {
+        let row = self.row(caller, at);
+        let of = |column: fn(&MapRow) -> &Option<SmolStr>| row.and_then(|row| column(row).clone());
+        CallerPlace { cost_center: of(|row| &row.cost_center), department: of(|row| &row.department) }
+    }
+
+    fn row(&self, caller: &str, at: Timestamp) -> Option<&MapRow> {
+        let rows = self.rows.get(caller)?;
+        let begun = rows.partition_point(|row| row.from.is_none_or(|from| from <= at));
+        let row = rows.get(begun.checked_sub(1)?)?;
+        row.to.is_none_or(|to| at < to).then_some(row)
     }
 
     /// The beginning of the SHA-256 of the file, in hex: `sha256sum FILE`.
@@ -69,8 +86,7 @@ impl CallerMap {
     }
 
     fn read(text: &str) -> Result<CallerMap, WrongLines> {
-        let hash = digest(&SHA256, text.as_bytes());
-        let version = hex(&hash.as_ref()[..VERSION_BYTES]).collect();
+        let version = version(text);
         let mut wrong = WrongLines::default();
         let mut records = records(text);
         let (line, header) = records
@@ -141,8 +157,8 @@ fn check_order(caller: &str, one: &MapRow, next: &MapRow) -> Result<(), (u64, St
     if one.from == next.from {
         return Err((later, format!("has the caller {caller:?} and the from of line {first}")));
     }
-    if one.to.zip(next.from).is_some_and(|(to, from)| to > from) {
-        return Err((later, format!("overlaps line {first} of caller {caller:?}")));
+    if one.to.is_none_or(|to| next.from.is_none_or(|from| to > from)) {
+        return Err((later, format!("overlaps line {first} of caller {caller:?}; an empty to is for ever")));
     }
     Ok(())
 }
@@ -237,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_row_that_was_in_force_when_the_call_began_counts() {
-        let map = map("a,,,CC-0,Retail\n\
+        let map = map("a,,2026-02-01,CC-0,Retail\n\
              a,2026-03-01,,CC-1,Retail\n\
              # a comment\n\
              a,2026-02-01,2026-02-10,CC-2,\n\
@@ -304,6 +320,8 @@ mod tests {
             ("a,2026-01-01,2026-03-01,CC,\na,2026-02-01,,CC,", 3, "overlaps line 2"),
             ("a,2026-02-01,,CC,\na,2026-01-01,2026-02-02,CC,", 3, "overlaps line 2"),
             ("a,,2026-02-02,CC,\na,2026-02-01,,CC,", 3, "overlaps line 2"),
+            ("a,2026-01-01,,CC,D\na,2026-06-01,,CC2,D", 3, "an empty to is for ever"),
+            ("a,2026-06-01,,CC,D\na,,,CC2,D", 3, "overlaps line 2"),
             ("a,2026-02-30,,CC,", 2, "from is \"2026-02-30\"; allowed: a UTC day"),
             ("a,,tomorrow,CC,", 2, "to is \"tomorrow\""),
             ("a,2026-02-01,2026-02-01,CC,", 2, "to is not after from"),
@@ -333,9 +351,9 @@ mod tests {
     }
 
     proptest! {
-        /// Against the plain reading: of the rows that have begun, the last, if it has not ended.
+        /// Against the plain reading: the row that has begun and has not ended.
         #[test]
-        fn it_is_the_last_row_that_began(
+        fn it_is_the_row_that_is_in_force(
             starts in prop::collection::btree_set(0_i64..50, 1..8),
             lengths in prop::collection::vec(prop::option::of(1_i64..20), 8),
             at in -5_i64..80,
@@ -345,17 +363,19 @@ mod tests {
             let mut text = HEADER.to_owned();
             let mut expected = None;
             for (n, start) in starts.iter().enumerate() {
-                let next = starts.get(n + 1).copied().unwrap_or(i64::MAX);
-                let end = lengths[n].map(|length| start + length).filter(|end| *end <= next);
+                let next = starts.get(n + 1).copied();
+                let end = lengths[n].map(|length| start + length).filter(|end| next.is_none_or(|next| *end <= next)).or(next);
                 text += &format!("\na,{},{},CC-{n},", second(*start), end.map(|end| second(end).to_string()).unwrap_or_default());
-                if (*start..end.unwrap_or(next)).contains(&at) {
+                if (*start..end.unwrap_or(i64::MAX)).contains(&at) {
                     expected = Some(format_smolstr!("CC-{n}"));
                 }
             }
             let mut lines: Vec<&str> = text.lines().collect();
             lines[1..].reverse(); // their order in the file does not matter
             let map = CallerMap::parse(&lines.join("\n")).unwrap();
-            prop_assert_eq!(placed(&map, "a", &second(at).to_string()).0, expected);
+            prop_assert_eq!(placed(&map, "a", &second(at).to_string()).0, expected.clone());
+            let place = CallerPlace { cost_center: expected, department: None };
+            prop_assert_eq!(map.place_of("a", second(at)), place);
         }
     }
 }

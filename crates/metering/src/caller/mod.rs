@@ -37,10 +37,11 @@ mod trust;
 
 pub use certificate::Certificate;
 pub use fields::{ATTEMPT, GATEWAY_DEPLOYMENT, REQUEST_ID, api_key_headers, gateway_headers, name_in};
+pub(crate) use hash::hex;
 pub use hash::{HashKey, SecretError};
 pub use identity::{Caller, IdSource, Trust, UNATTRIBUTED};
-pub use lines::{WrongLines, records};
-pub use map::{CallerMap, MAP_COLUMNS};
+pub use lines::{WrongLines, records, version};
+pub use map::{CallerMap, CallerPlace, MAP_COLUMNS};
 pub use network::{Network, ParseNetworkError};
 pub use peer::Peer;
 pub use reload::{FromFile, Reload};

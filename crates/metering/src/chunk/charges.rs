@@ -18,7 +18,7 @@ const MODEL_BYTES_MAX: usize = 128;
 #[derive(Clone, Debug, Default)]
 pub struct Charges {
     usage: Option<UsageReader>,
-    /// `meta.billed_units`, which has tokens under the same names.
+    /// `meta.billed_units`, or `usage.billed_units` of Cohere's chats, which have tokens under the same names.
     billed: Option<UsageReader>,
     duration: Duration,
     tools: Vec<Tool>,
@@ -116,7 +116,7 @@ impl Charges {
     fn open(&mut self, path: &[&[u8]]) {
         match path {
             [b"usage"] => (self.usage, self.duration) = (Some(UsageReader::default()), Duration::default()),
-            [b"meta", b"billed_units"] => self.billed = Some(UsageReader::default()),
+            [b"meta" | b"usage", b"billed_units"] => self.billed = Some(UsageReader::default()),
             _ => {
                 if let Some((name, [])) = tool_at(path) {
                     self.tools.retain(|tool| tool.name != name);
@@ -134,18 +134,11 @@ impl Charges {
         let number = Value::Number(digits).whole();
         match path {
             [b"usage", b"seconds"] => self.duration.ms = milliseconds(digits),
+            [b"usage_info", b"pages_processed"] => self.units.pages = self.units.pages.max(number),
+            [b"meta" | b"usage", b"billed_units", rest @ ..] => self.billed_unit(rest, number),
             [b"usage", rest @ ..] => {
                 if let Some(usage) = &mut self.usage {
                     usage.set(rest, number);
-                }
-            }
-            [b"usage_info", b"pages_processed"] => self.units.pages = self.units.pages.max(number),
-            [b"meta", b"billed_units", b"pages"] => self.units.pages = self.units.pages.max(number),
-            [b"meta", b"billed_units", b"images"] => self.units.images = number,
-            [b"meta", b"billed_units", b"search_units"] => self.units.search_units = number,
-            [b"meta", b"billed_units", rest @ ..] => {
-                if let Some(billed) = &mut self.billed {
-                    billed.set(rest, number);
                 }
             }
             [b"tool_usage", b"web_search", b"num_requests"] => self.units.web_searches = number,
@@ -154,6 +147,19 @@ impl Charges {
                     && let Some(tool) = self.tool(name)
                 {
                     tool.usage.set(rest, number);
+                }
+            }
+        }
+    }
+
+    fn billed_unit(&mut self, path: &[&[u8]], number: Option<u64>) {
+        match path {
+            [b"pages"] => self.units.pages = self.units.pages.max(number),
+            [b"images"] => self.units.images = number,
+            [b"search_units"] => self.units.search_units = number,
+            _ => {
+                if let Some(billed) = &mut self.billed {
+                    billed.set(path, number);
                 }
             }
         }
@@ -305,6 +311,11 @@ mod tests {
         let units = billed.units();
         assert_eq!((units.search_units, units.images, units.pages), (Some(2), Some(1), Some(4)));
         assert_eq!(billed.usage().unwrap().input, Some(3));
+        let chat = charges(
+            r#"{"usage":{"billed_units":{"input_tokens":9,"output_tokens":8},"tokens":{"input_tokens":90,"output_tokens":80}}}"#,
+        );
+        let usage = chat.usage().unwrap();
+        assert_eq!((usage.input, usage.output), (Some(9), Some(8)), "what is billed, not what was read");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! and each `usage` are copied as they stand, all their levels, in their order; texts, tool calls,
 //! images, vectors and unknown members are passed over.
 
-use memchr::{memchr2, memmem};
+use memchr::{memchr, memchr2, memmem};
 
 use super::charges::Charges;
 use super::chat::Chunk;
@@ -92,6 +92,12 @@ impl Gist {
     /// It is `[DONE]` and no document.
     pub fn is_done_marker(&self) -> bool {
         self.done == Some(DONE.len())
+    }
+
+    /// The `type` of the document, if that is the first of its members of which anything is copied, and it has come.
+    pub fn kind_ahead(&self) -> Option<&[u8]> {
+        let rest = self.copy.out.strip_prefix(b"{\"type\":\"")?;
+        rest.get(..memchr(b'"', rest)?)
     }
 
     /// `output` had elements, whose texts are left out.
@@ -222,7 +228,8 @@ impl GistPlace {
                 Some(Wanted::Label)
             }
             // Work that goes on: see [`super::Work`].
-            (GistPlace::Response, b"background" | b"output_file_id" | b"seconds") => Some(Wanted::Label),
+            (GistPlace::Response, b"background" | b"output_file_id") => Some(Wanted::Label),
+            (GistPlace::Response, b"seconds" | b"n_seconds" | b"n_variants") => Some(Wanted::Label),
             (GistPlace::Response, b"output_index" | b"response_id" | b"item_id") => Some(Wanted::Label),
             (GistPlace::Response, b"size" | b"quality" | b"duration") => Some(Wanted::Label),
             (GistPlace::Response, b"data") => Some(Wanted::Array(GistPlace::Entries)),

@@ -56,6 +56,23 @@ pub struct RealtimeSession<'a> {
     pub transcription_model: Option<Text<'a>>,
 }
 
+impl RealtimeEventKind {
+    /// The kind of an event of this `type`.
+    pub fn of(name: &[u8]) -> RealtimeEventKind {
+        match name {
+            // A session that only transcribes has the longer names, in the preview.
+            b"session.created" | b"transcription_session.created" => RealtimeEventKind::Session,
+            b"session.updated" | b"transcription_session.updated" => RealtimeEventKind::Session,
+            b"response.created" => RealtimeEventKind::Created,
+            b"response.done" => RealtimeEventKind::Done,
+            b"conversation.item.input_audio_transcription.completed" => RealtimeEventKind::Transcribed,
+            b"error" => RealtimeEventKind::Error,
+            kind if kind.starts_with(b"response.") && kind.ends_with(b".delta") => RealtimeEventKind::Delta,
+            _ => RealtimeEventKind::Other,
+        }
+    }
+}
+
 impl<'a> RealtimeEvent<'a> {
     /// Reads one event.
     ///
@@ -76,20 +93,8 @@ impl<'a> RealtimeEvent<'a> {
 
     /// Its kind, by its `type`.
     pub fn kind(&self) -> RealtimeEventKind {
-        let Some(kind) = self.kind else { return RealtimeEventKind::Other };
-        match &*kind.key() {
-            // A session that only transcribes has the longer names, in the preview.
-            b"session.created" | b"transcription_session.created" => RealtimeEventKind::Session,
-            b"session.updated" | b"transcription_session.updated" => RealtimeEventKind::Session,
-            b"response.created" => RealtimeEventKind::Created,
-            b"response.done" => RealtimeEventKind::Done,
-            b"conversation.item.input_audio_transcription.completed" => RealtimeEventKind::Transcribed,
-            b"error" => RealtimeEventKind::Error,
-            kind if kind.starts_with(b"response.") && kind.ends_with(b".delta") => RealtimeEventKind::Delta,
-            _ => RealtimeEventKind::Other,
-        }
+        self.kind.map_or(RealtimeEventKind::Other, |kind| RealtimeEventKind::of(&kind.key()))
     }
-
     /// The response that it carries.
     pub fn response(&self) -> Option<RealtimeResponse<'a>> {
         let mut response = RealtimeResponse::default();

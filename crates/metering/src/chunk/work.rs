@@ -14,7 +14,8 @@ pub struct Work<'a> {
     pub status: Option<Text<'a>>,
     /// `output_file_id` of a batch.
     pub output_file: Option<Text<'a>>,
-    /// `seconds` of a video, as a number or as a text, in milliseconds.
+    /// `seconds` of a video, as a number or as a text, or the `n_seconds` of all `n_variants` that an older job
+    /// makes, in milliseconds.
     pub length_ms: Option<u64>,
 }
 
@@ -24,21 +25,27 @@ impl<'a> Work<'a> {
     /// # Errors
     /// [`Malformed`] if `object` is no JSON object.
     pub fn parse(object: &'a [u8]) -> Result<Work<'a>, Malformed> {
-        let mut work = Work::default();
+        let (mut work, mut of_each_ms, mut variants) = (Work::default(), None, None);
         members(object, |key, value| match key {
             b"object" => work.object = value.text(),
             b"status" => work.status = value.text(),
             b"output_file_id" => work.output_file = value.text(),
-            b"seconds" => {
-                work.length_ms = match value {
-                    Value::Number(digits) => milliseconds(digits),
-                    Value::Text(text) => milliseconds(&text.key()),
-                    _ => None,
-                }
-            }
+            b"seconds" => work.length_ms = length_ms(value),
+            b"n_seconds" => of_each_ms = length_ms(value),
+            b"n_variants" => variants = value.whole(),
             _ => {}
         })?;
+        let of_all = |of_each_ms: u64| of_each_ms.saturating_mul(variants.unwrap_or(1));
+        work.length_ms = work.length_ms.or(of_each_ms.map(of_all));
         Ok(work)
+    }
+}
+
+fn length_ms(seconds: Value<'_>) -> Option<u64> {
+    match seconds {
+        Value::Number(digits) => milliseconds(digits),
+        Value::Text(text) => milliseconds(&text.key()),
+        _ => None,
     }
 }
 
@@ -100,6 +107,15 @@ mod tests {
             let json = format!(r#"{{"seconds":{seconds},"output_file_id":null}}"#);
             let work = Work::parse(json.as_bytes()).unwrap();
             assert_eq!((work.length_ms, work.output_file.is_some()), (expected, false), "{json}");
+        }
+        for (job, expected) in [
+            (r#"{"n_seconds":5,"n_variants":2}"#, Some(10_000)),
+            (r#"{"n_seconds":5}"#, Some(5_000)),
+            (r#"{"n_variants":2}"#, None),
+            (r#"{"n_seconds":5,"n_variants":2,"seconds":"8"}"#, Some(8_000)),
+            (r#"{"n_seconds":300000000,"n_variants":18446744073709551615}"#, Some(u64::MAX)),
+        ] {
+            assert_eq!(Work::parse(job.as_bytes()).unwrap().length_ms, expected, "{job}");
         }
         assert!(Work::parse(b"[]").is_err());
     }

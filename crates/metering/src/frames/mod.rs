@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `reader` | one direction: where its frames begin and end, and the text messages in them |
 //! | `extensions` | the compression that a handshake agreed upon |
+//! | `write` | frames as a sender writes them |
 //! | `inflate` | the compressed messages of one direction, in bounded memory |
 
 mod extensions;
@@ -14,6 +15,8 @@ mod inflate;
 mod reader;
 #[cfg(test)]
 pub(crate) mod tests;
+mod write;
 
 pub use extensions::{Compression, Extensions};
 pub use reader::{Frames, MessageSink};
+pub use write::{FrameKind, frame};

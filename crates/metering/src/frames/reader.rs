@@ -7,7 +7,7 @@ use super::extensions::Compression;
 use super::inflate::{Corrupt, Inflater};
 
 /// The first two bytes, an extended length of eight, a masking key of four.
-const HEAD_BYTES_MAX: usize = 14;
+pub(super) const HEAD_BYTES_MAX: usize = 14;
 
 /// Longest payload of a control frame (RFC 6455 5.5).
 const CONTROL_BYTES_MAX: u8 = 125;
@@ -17,9 +17,9 @@ const UNMASKED_BYTES: usize = 1024;
 
 /// Opcodes (RFC 6455 5.2); from 8 on they are of control frames.
 const CONTINUATION: u8 = 0;
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
+pub(super) const TEXT: u8 = 1;
+pub(super) const BINARY: u8 = 2;
+pub(super) const CLOSE: u8 = 8;
 const PONG: u8 = 10;
 
 /// The bit of a frame that says that its message is compressed (RFC 7692 6).

@@ -16,8 +16,10 @@ impl Meter {
     /// The service's word, if it counts.
     pub(super) fn reported(&self) -> Option<&Reported> {
         let response = &self.body.response;
-        // Zeros everywhere are no word, but where something else may be billed, and the response is whole.
-        let counts = self.draft.target.api.may_use_no_tokens() && response.is_whole_success();
+        // Zeros everywhere are no word, but where something else is or may be billed, and the response is whole.
+        let in_units =
+            || self.draft.target.api.may_use_no_tokens() || response.facts.charged.is_told_in_units();
+        let counts = response.is_whole_success() && in_units();
         let zeros = response.facts.zeros.as_deref().filter(|_| counts);
         response.facts.reported.as_ref().or(zeros).filter(|_| !self.blind && self.reports())
     }
@@ -159,7 +161,7 @@ impl Meter {
             // Where nothing could be known.
             () if !self.reports() => vec![Reason::Unmetered],
             // It told of something else.
-            () if self.body.response.facts.charged.is_told_in_units() => vec![],
+            () if !self.blind && self.body.response.facts.charged.is_told_in_units() => vec![],
             () if self.video_ms().is_some() => vec![],
             () => vec![Reason::NoUsage],
         })

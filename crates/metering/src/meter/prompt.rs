@@ -17,7 +17,9 @@ impl Meter {
     pub fn prompt_need(&self) -> PromptNeed {
         let settled = !matches!(self.prompt, PromptState::Waiting | PromptState::Early { .. });
         let reported = self.reported().is_some_and(|reported| reported.input.is_some());
-        if settled || reported || !self.is_computed() || self.is_of_agent() {
+        // Of work that goes on after its call only the service tells the cost, even if it ends with the call.
+        let of_work = !self.blind && self.work().is_some();
+        if settled || reported || !self.is_computed() || self.is_of_agent() || of_work {
             return PromptNeed::No;
         }
         if !self.request_ended {

@@ -43,6 +43,11 @@ impl Lanes {
         known.next().map(|lane| lane.number)
     }
 
+    /// A first delta of each has been shown.
+    pub(super) fn all_have_begun(&self) -> bool {
+        self.open.iter().all(|lane| lane.has_begun)
+    }
+
     /// The only one that is open.
     pub(super) fn only(&self) -> Option<LaneNumber> {
         match &self.open[..] {

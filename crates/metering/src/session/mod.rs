@@ -7,6 +7,8 @@
 //! |---|---|
 //! | `observer` | a session: its two directions, and what its messages mean |
 //! | `sink` | what is told of a session |
+//! | `drafts` | what each of its responses begins with |
+//! | `first_end` | how it ended |
 //! | `realtime` | the messages of the Realtime API |
 //! | `responses` | the events of the Responses API |
 //! | `requests` | the messages of a caller that ask for responses |
@@ -14,7 +16,9 @@
 //! | `head` | the few members of a message that say what it is |
 //! | `event` | a message as an event of a stream |
 
+mod drafts;
 mod event;
+mod first_end;
 mod head;
 mod lanes;
 mod observer;
@@ -26,5 +30,7 @@ mod sink;
 #[cfg(test)]
 mod tests;
 
+pub use drafts::ResponseDrafts;
+pub use first_end::{FirstEnd, SessionSide};
 pub use observer::Session;
 pub use sink::{BegunResponse, LaneNumber, SessionSink};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use memchr::memchr;
 use smol_str::SmolStr;
 
 use super::event::EventWriter;
@@ -14,10 +15,18 @@ use crate::meter::{SessionNames, label};
 /// Memory that is kept from one message to the next: a response's usage with all its details has a kilobyte.
 const KEPT_BYTES: usize = 2 << 10;
 
+/// The beginning of a message, in which it says what it is: its `type` and the id of the event come first. Most of a
+/// session are deltas, and after the first of a response nothing is read of them.
+const BEGINNING_BYTES: usize = 128;
+
 /// A session so far.
 #[derive(Debug, Default)]
 pub(super) struct RealtimeMessages {
     message: Gist,
+    /// Bytes of the beginning of the message that have come.
+    begun_bytes: usize,
+    /// The rest of the message is passed over, or not, once its beginning is whole.
+    passes_over: Option<bool>,
     lanes: Lanes,
     names: SessionNames,
     writer: EventWriter,
@@ -31,11 +40,38 @@ impl RealtimeMessages {
 
     /// More of a message.
     pub(super) fn push(&mut self, text: &[u8]) {
-        self.message.push(text);
+        // Most messages come whole, and begin with their type: then no gist is needed to know it.
+        if self.begun_bytes == 0 && text.len() > BEGINNING_BYTES && self.says_nothing_new(kind_in_front(text))
+        {
+            (self.begun_bytes, self.passes_over) = (BEGINNING_BYTES, Some(true));
+            return;
+        }
+        let (beginning, rest) = text.split_at(text.len().min(BEGINNING_BYTES - self.begun_bytes));
+        self.message.push(beginning);
+        self.begun_bytes += beginning.len();
+        if rest.is_empty() {
+            return;
+        }
+        // Asked where the beginning ends, so that it makes no difference in what pieces the message comes.
+        let passes_over =
+            self.passes_over.unwrap_or_else(|| self.says_nothing_new(self.message.kind_ahead()));
+        self.passes_over = Some(passes_over);
+        if !passes_over {
+            self.message.push(rest);
+        }
+    }
+
+    /// A message of this type is a delta, and of each response that is open one has been shown.
+    fn says_nothing_new(&self, kind: Option<&[u8]>) -> bool {
+        kind.map(RealtimeEventKind::of) == Some(RealtimeEventKind::Delta) && self.lanes.all_have_begun()
     }
 
     /// The message is whole, `since` the session began.
     pub(super) fn end_message(&mut self, since: Duration, sink: &mut impl SessionSink) {
+        let (passes_over, _) = (self.passes_over.take(), std::mem::take(&mut self.begun_bytes));
+        if passes_over == Some(true) {
+            return self.message.restart();
+        }
         let mut message = std::mem::take(&mut self.message);
         if message.is_complete() {
             self.read(message.read(), since, sink);
@@ -112,6 +148,17 @@ impl RealtimeMessages {
         sink.show(lane, self.writer.finish());
         self.writer.clear();
     }
+}
+
+/// The type of a message that begins with it, or with the id of the event and then with it.
+fn kind_in_front(text: &[u8]) -> Option<&[u8]> {
+    let members = text.get(..BEGINNING_BYTES)?.strip_prefix(b"{")?;
+    let members = match members.strip_prefix(b"\"event_id\":\"") {
+        Some(id) => id.get(memchr(b'"', id)?..)?.strip_prefix(b"\",")?,
+        None => members,
+    };
+    let name = members.strip_prefix(b"\"type\":\"")?;
+    name.get(..memchr(b'"', name)?)
 }
 
 fn name(text: Option<Text<'_>>) -> Option<SmolStr> {

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use smol_str::SmolStr;
 
 use super::event::EventWriter;
 use super::head::{HeadMembers, MessageHead, MessageKind};
 use super::lanes::Lanes;
 use super::requests::{Requests, unasked};
-use super::sink::{LaneNumber, SessionSink};
+use super::sink::{BegunResponse, LaneNumber, SessionSink};
 use crate::chunk::{Chunk, Gist};
 use crate::meter::{SessionNames, label, status_named};
 
@@ -147,7 +148,14 @@ impl ResponsesMessages {
             None if members.kind != MessageKind::More => unasked(None, since),
             None => return None,
         };
+        let begun = BegunResponse { id: self.response_id(), ..begun };
         self.lanes.begin(begun, members.stream_id.clone(), sink)
+    }
+
+    /// The id of the response in the message that is held, if that is whole.
+    fn response_id(&self) -> Option<SmolStr> {
+        let chunk = Chunk::parse(self.event.text()).ok()?;
+        label(&chunk.response()?.id?.lossy())
     }
 
     /// An error ends a response that is open; or it is what became of a request; or it is the session's.

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::{Api, Treatment};
+use crate::api::Api;
 use crate::caller::{Caller, Trust};
 use crate::frames::tests::Writer;
 use crate::frames::{Extensions, Frames};
@@ -19,7 +18,7 @@ use crate::usage::{Outcome, Quality, Source, Target, Usage};
 
 /// A meter for each response.
 struct Metered {
-    api: Api,
+    drafts: ResponseDrafts,
     open: BTreeMap<LaneNumber, Meter>,
     settled: Vec<Usage>,
     names: SessionNames,
@@ -28,8 +27,15 @@ struct Metered {
 
 impl Metered {
     fn new(api: Api) -> Metered {
-        let names = SessionNames::default();
-        Metered { api, open: BTreeMap::new(), settled: Vec::new(), names, begun: Vec::new() }
+        let target = Target { api, ..Target::default() };
+        let session = Usage::draft(Caller::unattributed(Trust::None), target);
+        Metered {
+            drafts: ResponseDrafts::new(session, HeaderMap::new()),
+            open: BTreeMap::new(),
+            settled: Vec::new(),
+            names: SessionNames::default(),
+            begun: Vec::new(),
+        }
     }
 
     /// Ends what is open.
@@ -45,21 +51,14 @@ impl Metered {
 impl SessionSink for Metered {
     fn named(&mut self, names: &SessionNames) {
         self.names = names.clone();
+        self.drafts.named(names);
     }
 
     fn begin(&mut self, lane: LaneNumber, response: BegunResponse) -> bool {
-        self.begun.push((response.id.map(Into::into), response.since));
-        let mut target = Target { api: self.api, model: self.names.model.clone(), ..Target::default() };
-        if response.is_transcription {
-            target.model = None;
-            target.deployment = self.names.transcription_model.clone();
-        }
-        let treatment = if self.api.rules().is_some() { Treatment::Metered } else { Treatment::ReportedOnly };
-        let mut meter =
-            Meter::new(Usage::draft(Caller::unattributed(Trust::None), target), Rules { end_of_turn: true })
-                .treated(treatment);
-        let kind = if response.status.is_success() { "text/event-stream" } else { "application/json" };
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        let draft = self.drafts.draft(&response);
+        self.begun.push((draft.ids.response_id.clone().map(Into::into), response.since));
+        let mut meter = Meter::new(draft, Rules { end_of_turn: true }).treated(self.drafts.treatment());
+        let headers = self.drafts.headers(&response);
         meter.asked(response.facts, response.request_bytes);
         meter.response_head(response.status, &headers);
         assert!(self.open.insert(lane, meter).is_none(), "a number is one response's");
@@ -172,10 +171,43 @@ fn realtime() -> Vec<Said> {
         says(CREATED),
         says(DELTA),
         says(DELTA),
+        long_delta("r1"),
         says(DONE),
         says(CREATED.replace("r1", "r2")),
-        says(DELTA.replace("r1", "r2")),
+        long_delta("r2"),
     ]
+}
+
+/// A delta of four kilobytes, which says first what it is.
+fn long_delta(id: &str) -> Said {
+    says(format!(
+        r#"{{"event_id":"event_B2uoU7VOt6AAITsPRPJ9n","type":"response.output_audio.delta","response_id":"{id}","item_id":"i","delta":"{}"}}"#,
+        "UklG".repeat(1_000)
+    ))
+}
+
+/// Of each response the first delta is shown, however long it is and whatever else is open.
+#[test]
+fn the_first_delta_of_each_response_is_shown() {
+    let mut session =
+        Session::new(Api::Realtime.session_kind(), Frames::of_client(None), Frames::of_server(None));
+    let (mut sink, mut writer) = (Metered::new(Api::Realtime), Writer::new(false, false, false));
+    let mut begun = |said: &Said| {
+        session.from_server(&writer.text(&said.text), &mut usize::MAX.clone(), Duration::ZERO, &mut sink);
+        let open: Vec<bool> = sink.open.values().map(Meter::first_token_seen).collect();
+        open
+    };
+    assert_eq!(begun(&says(CREATED)), [false]);
+    assert_eq!(begun(&long_delta("r1")), [true]);
+    assert_eq!(begun(&long_delta("r1")), [true]);
+    assert_eq!(begun(&says(CREATED.replace("r1", "r2"))), [true, false]);
+    assert_eq!(begun(&long_delta("r1")), [true, false]);
+    assert_eq!(begun(&respelled(&long_delta("r1"), true, false)), [true, false]);
+    assert_eq!(begun(&long_delta("r2")), [true, true]);
+    // A long message that is no delta is read, whatever is open.
+    let done = DONE.replace("Teal.", &"Teal. ".repeat(1_000));
+    assert_eq!(begun(&says(done)), [true]);
+    assert_eq!(numbers(&sink.settled[0]), (Some(900), Some(300)));
 }
 
 #[test]
@@ -440,7 +472,7 @@ fn a_response_begins_with_its_request() {
     let second = Duration::from_secs(1);
     session.from_client(&client.text(ASK), &mut budget, second);
     session.from_server(&server.text(&begun("w1").text), &mut budget, second * 5, &mut sink);
-    assert_eq!(sink.begun, [(None, second)]);
+    assert_eq!(sink.begun, [(Some("w1".to_owned()), second)]);
     let mut sink = Metered::new(Api::Realtime);
     let mut session =
         Session::new(Api::Realtime.session_kind(), Frames::of_client(None), Frames::of_server(None));

@@ -204,7 +204,7 @@ pub struct Timing {
 }
 
 /// Identifiers that join this event to other people's logs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ids {
     /// API Management's `context.RequestId`, from `x-apim-request-id`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -230,7 +230,7 @@ pub struct Ids {
 }
 
 /// Which process says so.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reporter {
     /// The boot: a UUID made at each start.
     pub instance: SmolStr,

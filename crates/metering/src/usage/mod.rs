@@ -16,17 +16,25 @@
 //! | `deferral` | how an event stands to work that goes on after its call |
 //! | `deferred` | work that goes on after its call, and whose bill follows |
 //! | `control` | the data of control events and summaries |
+//! | `digest` | digests of rows, which add up in any order |
+//! | `seal` | the seals of a control event |
 //! | `envelope` | CloudEvents 1.0, around the data of any event |
 //! | `stored` | reading an event again, as it was stored or published |
+//! | `fault` | why a text is no event that can be read |
+//! | `rendering` | an event that was rendered anew, in the writer's own form |
 //! | `schema` | the JSON Schema of all of it |
 
 mod control;
 mod deferral;
 mod deferred;
+mod digest;
 mod envelope;
 mod event;
+mod fault;
 mod reason;
+mod rendering;
 mod schema;
+mod seal;
 mod stored;
 mod tokens;
 mod vocabulary;
@@ -35,12 +43,16 @@ pub use crate::api::{Api, DeferredKind};
 pub use control::{Control, Summary, SummaryPeriod};
 pub use deferral::{Deferral, DeferredId};
 pub use deferred::{Beginner, BillSeen};
+pub use digest::{ControlKey, RowHash, RowsDigest};
 pub use envelope::{CloudEvent, EventType, SPEC_VERSION};
 pub use event::{
     Accounting, Ids, Progress, Reporter, Request, SCHEMA_VERSION, Settled, Stream, Target, Timing, Usage,
 };
+pub use fault::EventFault;
 pub use reason::Reason;
+pub use rendering::as_written;
 pub use schema::SCHEMA;
+pub use seal::SealState;
 pub use stored::{
     StoredAccounting, StoredCaller, StoredData, StoredEvent, StoredRequest, StoredTarget, StoredTiming,
     StoredUsage,

@@ -124,6 +124,21 @@ mod tests {
         }
     }
 
+    fn control() -> Control {
+        let text = || Some("a".to_owned());
+        Control {
+            units: units(),
+            digest: text(),
+            previous_instance: text(),
+            previous_digest: text(),
+            key_id: text(),
+            keyed_digest: text(),
+            sha256: text(),
+            hmac: text(),
+            ..Control::default()
+        }
+    }
+
     /// Names of a struct's members as serde knows them, set or not.
     struct Names<'a>(&'a mut Vec<&'static str>);
 
@@ -166,7 +181,7 @@ mod tests {
             ("caller", members::<Caller>(), &usage["caller"]),
             ("target", members::<Target>(), &usage["target"]),
             ("request", members::<Request>(), &usage["request"]),
-            ("tokens", members::<Tokens>(), &usage["tokens"]),
+            ("tokens", members::<Tokens>(), &root["$defs"]["tokens"]),
             ("tools", members::<ToolTokens>(), &usage["tools"]["items"]),
             ("units", members::<Units>(), &usage["units"]),
             ("accounting", members::<Accounting>(), &usage["accounting"]),
@@ -239,13 +254,14 @@ mod tests {
             session_id: text(),
             traceparent: text(),
         };
-        let period = SummaryPeriod { from: "f".to_owned(), to: "t".to_owned() };
+        let period = SummaryPeriod { hour: Some("h".to_owned()), from: "f".to_owned(), to: "t".to_owned() };
         let summary = Summary {
             schema_version: SCHEMA_VERSION.to_owned(),
             caller: caller(),
             target: target(),
             calls: 1,
-            tokens: TokenTotals::default(),
+            tokens: usage.tokens.clone(),
+            tools: vec![tool()],
             units: units(),
             accounting: accounting(),
             period,
@@ -254,7 +270,7 @@ mod tests {
         for (event, name) in [
             (event(EventType::Usage, usage), "usage"),
             (event(EventType::Summary, summary), "summary"),
-            (event(EventType::Control, Control { units: units(), ..Control::default() }), "control"),
+            (event(EventType::Control, control()), "control"),
         ] {
             same_fields("event", &event, &root, &root, false);
             same_fields(name, &event["data"], &root["$defs"][name], &root, true);

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 use strum::VariantArray;
@@ -16,9 +16,10 @@ use strum::VariantArray;
 use super::control::Control;
 use super::envelope::EventType;
 use super::event::{Ids, Reporter};
+use super::reason::Reason;
 use super::tokens::{Tokens, ToolTokens, Units};
 use super::vocabulary::{Outcome, Quality};
-use crate::api::Api;
+use crate::api::{Api, DeferredKind};
 
 /// The envelope of a stored event; its data is read by [`StoredEvent::data`].
 #[derive(Debug, Deserialize)]
@@ -49,7 +50,7 @@ pub struct StoredEvent<'a> {
 }
 
 /// The data of a stored event.
-#[derive(Debug)]
+#[derive(Debug, Hash)]
 pub enum StoredData {
     /// One call.
     Call(StoredUsage, Outcome),
@@ -60,7 +61,7 @@ pub enum StoredData {
 }
 
 /// The usage of calls, as far as it is read again.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Hash, Deserialize)]
 pub struct StoredUsage {
     /// Who pays.
     pub caller: StoredCaller,
@@ -94,7 +95,7 @@ pub struct StoredUsage {
 }
 
 /// As in [`Caller`](crate::caller::Caller).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Hash, Deserialize)]
 pub struct StoredCaller {
     /// The billing key.
     pub id: SmolStr,
@@ -108,7 +109,7 @@ pub struct StoredCaller {
 }
 
 /// As in [`Target`](super::Target).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Hash, Deserialize)]
 pub struct StoredTarget {
     /// The API, which a later version may have more of.
     #[serde(default)]
@@ -144,7 +145,7 @@ pub struct StoredTarget {
 }
 
 /// As in [`Accounting`](super::Accounting).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Hash, Deserialize)]
 pub struct StoredAccounting {
     /// How far `tokens.input` can be trusted.
     pub input_quality: Quality,
@@ -157,10 +158,13 @@ pub struct StoredAccounting {
     /// It is the bill of a call that another event announced.
     #[serde(default)]
     pub deferred: bool,
+    /// The work goes on after the call, and its bill is another event: the reasons say so.
+    #[serde(default, rename = "reasons", deserialize_with = "announces_bill")]
+    pub announces_bill: bool,
 }
 
 /// As in [`Request`](super::Request).
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Hash, Deserialize)]
 pub struct StoredRequest {
     /// HTTP status given to the caller; 0 where there was none.
     #[serde(default)]
@@ -172,13 +176,13 @@ pub struct StoredRequest {
 }
 
 /// As in [`Timing`](super::Timing).
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Hash, Deserialize)]
 pub struct StoredTiming {
     /// The request's head had arrived.
     pub started_at: Option<Timestamp>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Hash, Deserialize)]
 struct StoredStream {
     outcome: Outcome,
 }
@@ -200,6 +204,14 @@ impl<'a> StoredEvent<'a> {
     /// The position in the boot's sequence.
     pub fn sequence(&self) -> Option<u64> {
         self.sequence.as_ref()?.parse().ok()
+    }
+
+    /// The boot whose sequence the event carries.
+    pub fn boot<'b>(&'b self, data: &'b StoredData) -> &'b str {
+        match data {
+            StoredData::Control(_) => &self.subject,
+            StoredData::Call(usage, _) | StoredData::Sum(usage, _) => &usage.reporter.instance,
+        }
     }
 
     /// The data; `None` if it is not of tokenweir, or not whole.
@@ -235,9 +247,31 @@ impl StoredUsage {
 }
 
 impl StoredTarget {
+    fn defers(&self) -> Option<DeferredKind> {
+        Api::VARIANTS.iter().find(|api| api.as_str() == self.api)?.defers()
+    }
+
     /// A call of this API may begin work that goes on after it.
     fn may_defer(&self) -> bool {
-        Api::VARIANTS.iter().any(|api| api.as_str() == self.api && api.defers().is_some())
+        self.defers().is_some()
+    }
+
+    /// The call is a batch, or the bill of one.
+    pub fn is_batch(&self) -> bool {
+        self.defers() == Some(DeferredKind::Batch)
+    }
+
+    /// The tier that prices the call: a batch is one, whatever tier its responses name. `None`: the response names none.
+    pub fn priced_tier(&self) -> Option<&str> {
+        match self.defers() {
+            Some(batch @ DeferredKind::Batch) => Some(batch.as_str()),
+            _ => self.service_tier.as_deref(),
+        }
+    }
+
+    /// The deployment whose price counts: where a call spilled over, the one that served it.
+    pub fn priced_deployment(&self) -> Option<&str> {
+        self.deployment_served.as_deref().or(self.deployment.as_deref())
     }
 
     /// The model that the response names, or else the one that was asked for.
@@ -246,13 +280,20 @@ impl StoredTarget {
     }
 }
 
+/// One of the reasons says that the work goes on after the call. Of the others nothing is kept.
+fn announces_bill<'de, D: Deserializer<'de>>(reasons: D) -> Result<bool, D::Error> {
+    let reasons = Vec::<SmolStr>::deserialize(reasons)?;
+    let word = |reason: &SmolStr| reason.rsplit(':').next() == Some(Reason::Deferred.as_str());
+    Ok(reasons.iter().any(word))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::caller::{Caller, Trust};
-    use crate::usage::{CloudEvent, Summary, SummaryPeriod, Target, TokenTotals, Usage};
+    use crate::usage::{CloudEvent, Summary, SummaryPeriod, Target, Usage};
 
     fn text(kind: EventType, data: &impl serde::Serialize) -> String {
         let time = Some("2026-11-22T09:15:04.812Z".to_owned());
@@ -282,10 +323,12 @@ mod tests {
             caller: usage.caller,
             target: usage.target,
             calls: 3,
-            tokens: TokenTotals { input: 5, output: 6 },
+            tokens: Tokens { input: Some(5), output: Some(6), input_cached: Some(4), ..Tokens::default() },
+            tools: Vec::new(),
             units: Units { pages: Some(7), ..Units::default() },
             accounting: usage.accounting,
             period: SummaryPeriod {
+                hour: Some("2026-11-22T09:00:00Z".to_owned()),
                 from: "2026-11-22T09:00:00.000Z".to_owned(),
                 to: "2026-11-22T09:15:04.812Z".to_owned(),
             },
@@ -296,6 +339,7 @@ mod tests {
             panic!("{body}")
         };
         assert_eq!((sum.tokens.input, sum.tokens.output, sum.units.pages), (Some(5), Some(6), Some(7)));
+        assert_eq!(sum.tokens.input_cached, Some(4));
 
         let control = Control { accepted: 9, ..Control::default() };
         let body = text(EventType::Control, &control);
@@ -303,6 +347,23 @@ mod tests {
             panic!("{body}")
         };
         assert_eq!(*read, control);
+    }
+
+    #[test]
+    fn the_reasons_say_that_a_bill_comes_later() {
+        for (reasons, announces) in [
+            (json!([]), false),
+            (json!(["output:client_disconnect"]), false),
+            (json!(["input:deferred", "output:deferred"]), true),
+        ] {
+            let mut data = serde_json::to_value(usage()).unwrap();
+            data["accounting"]["reasons"] = reasons;
+            let body = text(EventType::Usage, &data);
+            let Some(StoredData::Call(call, _)) = StoredEvent::read(&body).unwrap().data() else {
+                panic!("{body}")
+            };
+            assert_eq!((call.accounting.announces_bill, call.target.is_batch()), (announces, false));
+        }
     }
 
     /// A version to come may add members and words that no reader here needs.

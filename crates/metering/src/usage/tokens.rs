@@ -9,7 +9,7 @@ use strum::{IntoStaticStr, VariantArray};
 use super::vocabulary::Side;
 
 /// The numbers to charge by: what the service reported where it did, else what was computed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tokens {
     /// All prompt tokens, cached ones included.
     pub input: Option<u64>,
@@ -68,10 +68,53 @@ pub struct Tokens {
     pub other: BTreeMap<String, u64>,
 }
 
+/// Names of [`Tokens::other`] that a sum of calls keeps, as many as a call's own: those first in their order.
+const OTHER_MAX: usize = 16;
+
+/// Adds in a sum of calls, where an unknown number counts as 0; beyond 64 bits it stays at its largest.
+fn add_known(sum: &mut Option<u64>, more: Option<u64>) {
+    if let Some(more) = more {
+        *sum = Some(sum.unwrap_or(0).saturating_add(more));
+    }
+}
+
 impl Tokens {
     /// The numbers to add to sums, in which an unknown number counts as 0.
     pub fn totals(&self) -> TokenTotals {
         TokenTotals { input: self.input.unwrap_or(0), output: self.output.unwrap_or(0) }
+    }
+
+    /// Adds those of another call, class by class.
+    pub fn add(&mut self, more: &Tokens) {
+        for (sum, more) in [
+            (&mut self.input, more.input),
+            (&mut self.output, more.output),
+            (&mut self.total, more.total),
+            (&mut self.input_cached, more.input_cached),
+            (&mut self.input_cached_text, more.input_cached_text),
+            (&mut self.input_cached_audio, more.input_cached_audio),
+            (&mut self.input_cached_image, more.input_cached_image),
+            (&mut self.input_cache_write, more.input_cache_write),
+            (&mut self.input_cache_write_long, more.input_cache_write_long),
+            (&mut self.input_audio, more.input_audio),
+            (&mut self.input_image, more.input_image),
+            (&mut self.input_text, more.input_text),
+            (&mut self.output_reasoning, more.output_reasoning),
+            (&mut self.output_audio, more.output_audio),
+            (&mut self.output_image, more.output_image),
+            (&mut self.output_text, more.output_text),
+            (&mut self.output_prediction_accepted, more.output_prediction_accepted),
+            (&mut self.output_prediction_rejected, more.output_prediction_rejected),
+        ] {
+            add_known(sum, more);
+        }
+        for (name, tokens) in &more.other {
+            let sum = self.other.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*tokens);
+        }
+        while self.other.len() > OTHER_MAX {
+            self.other.pop_last();
+        }
     }
 }
 
@@ -115,7 +158,7 @@ impl TokenClass {
 }
 
 /// Sums of tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TokenTotals {
     /// Prompt tokens.
     pub input: u64,
@@ -132,7 +175,7 @@ impl TokenTotals {
 }
 
 /// Tokens of another model that a tool used inside the call. `None`: not said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ToolTokens {
     /// `image_generation`, `svg` or `advisor`.
     pub tool: SmolStr,
@@ -161,25 +204,37 @@ pub struct ToolTokens {
 }
 
 impl ToolTokens {
+    /// Adds those of another call, as [`Tokens::add`] does.
+    pub fn add_call(&mut self, more: &ToolTokens) {
+        for (sum, more) in self.numbers_with(more) {
+            add_known(sum, more);
+        }
+    }
+
     /// Adds what the same tool used with the same model again. A number that one of
     /// them lacks is not known of both.
     pub fn add(&mut self, again: &ToolTokens) {
-        for (sum, more) in [
-            (&mut self.input, again.input),
-            (&mut self.output, again.output),
-            (&mut self.input_text, again.input_text),
-            (&mut self.input_image, again.input_image),
-            (&mut self.input_cached, again.input_cached),
-            (&mut self.output_text, again.output_text),
-            (&mut self.output_image, again.output_image),
-        ] {
+        for (sum, more) in self.numbers_with(again) {
             *sum = sum.zip(more).map(|(sum, more)| sum + more);
         }
+    }
+
+    /// Each number, with that of another.
+    fn numbers_with(&mut self, other: &ToolTokens) -> [(&mut Option<u64>, Option<u64>); 7] {
+        [
+            (&mut self.input, other.input),
+            (&mut self.output, other.output),
+            (&mut self.input_text, other.input_text),
+            (&mut self.input_image, other.input_image),
+            (&mut self.input_cached, other.input_cached),
+            (&mut self.output_text, other.output_text),
+            (&mut self.output_image, other.output_image),
+        ]
     }
 }
 
 /// Units that are billed otherwise than by tokens. `None`: not known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Units {
     /// Milliseconds of audio that was heard.
@@ -277,6 +332,77 @@ impl Unit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Each member of a struct of numbers is set in turn, by its name.
+    fn adds<T: serde::de::DeserializeOwned + Serialize>(whole: &T, add: impl Fn(&mut T, &T)) {
+        let whole = serde_json::to_value(whole).unwrap();
+        for (name, number) in whole.as_object().unwrap().iter().filter(|(_, value)| value.is_u64()) {
+            let mut base = whole.clone();
+            let members = base.as_object_mut().unwrap();
+            members
+                .iter_mut()
+                .filter(|(_, value)| value.is_u64())
+                .for_each(|(_, value)| *value = serde_json::Value::Null);
+            let nothing = base.clone();
+            base[name] = number.clone();
+            let one: T = serde_json::from_value(base).unwrap();
+            let mut sum: T = serde_json::from_value(nothing).unwrap();
+            add(&mut sum, &one);
+            add(&mut sum, &one);
+            let sum = serde_json::to_value(&sum).unwrap();
+            assert_eq!(sum[name].as_u64(), Some(2 * number.as_u64().unwrap()), "{name}");
+            let others = sum.as_object().unwrap().iter().filter(|(other, _)| *other != name);
+            assert!(others.into_iter().all(|(_, value)| !value.is_u64()), "{name}: {sum}");
+        }
+    }
+
+    #[test]
+    fn each_class_is_summed_under_its_own_name() {
+        let one = Some(7);
+        let tokens = Tokens {
+            input: one,
+            output: one,
+            total: one,
+            input_cached: one,
+            input_cached_text: one,
+            input_cached_audio: one,
+            input_cached_image: one,
+            input_cache_write: one,
+            input_cache_write_long: one,
+            input_audio: one,
+            input_image: one,
+            input_text: one,
+            output_reasoning: one,
+            output_audio: one,
+            output_image: one,
+            output_text: one,
+            output_prediction_accepted: one,
+            output_prediction_rejected: one,
+            other: BTreeMap::new(),
+        };
+        adds(&tokens, Tokens::add);
+        let tool = ToolTokens {
+            tool: "svg".into(),
+            model: None,
+            input: one,
+            output: one,
+            input_text: one,
+            input_image: one,
+            input_cached: one,
+            output_text: one,
+            output_image: one,
+        };
+        adds(&tool, ToolTokens::add_call);
+        let other = |name: String| Tokens { other: BTreeMap::from([(name, 3)]), ..Tokens::default() };
+        let mut sum = Tokens::default();
+        for n in (0..2 * OTHER_MAX).chain(0..OTHER_MAX) {
+            sum.add(&other(format!("{n:02}")));
+        }
+        assert_eq!((sum.other.len(), sum.other["00"]), (OTHER_MAX, 6));
+        sum.other.insert("00".to_owned(), u64::MAX);
+        sum.add(&other("00".to_owned()));
+        assert_eq!(sum.other["00"], u64::MAX);
+    }
 
     #[test]
     fn each_unit_has_its_own_number_under_its_own_name() {

@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::direction::{Direction, FramedDirection};
 use super::watch::SessionWatch;
 use crate::proxy::fields::has_token;
-use crate::tee::{ObservedSession, SessionSide};
+use crate::tee::ObservedSession;
 use metering::frames::{Extensions, Frames};
-use metering::meter::Ending;
+use metering::session::{FirstEnd, SessionSide};
 
 /// A tunnel to be run by the task of its connection, so that it is drained and ended like one.
 pub(crate) type Tunnel = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -78,29 +78,6 @@ struct TunnelSession<C, U, W: SessionWatch> {
     watch: Option<W>,
 }
 
-/// The first end that means something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FirstEnd {
-    side: SessionSide,
-    /// That side broke it off.
-    broken: bool,
-}
-
-impl FirstEnd {
-    fn of(side: SessionSide, broken: bool) -> FirstEnd {
-        FirstEnd { side, broken }
-    }
-
-    /// How the session ended. `responding`: a response is left open.
-    fn ending(self, responding: bool) -> Ending {
-        match self.side {
-            _ if !self.broken && !responding => Ending::Eof,
-            SessionSide::Client => Ending::ClientDisconnect,
-            SessionSide::Server => Ending::UpstreamError,
-        }
-    }
-}
-
 impl<C, U, W: SessionWatch> TunnelSession<C, U, W> {
     fn new(client: C, upstream: U, beyond: &Bytes, watch: W) -> TunnelSession<C, U, W> {
         let (up, down) = (Direction::new(&Bytes::new()), Direction::new(beyond));
@@ -129,13 +106,13 @@ impl<'a> BothDirections<'a> {
         let unsaid = down.has_finished() && up.frames.is_readable() && down.frames.is_readable();
         let gone = down.direction.was_reset() || up.direction.was_refused() || unsaid;
         if up.frames.is_closed() {
-            Some(FirstEnd::of(SessionSide::Client, false))
+            Some(FirstEnd::closed_by(SessionSide::Client))
         } else if down.frames.is_closed() {
-            Some(FirstEnd::of(SessionSide::Server, false))
+            Some(FirstEnd::closed_by(SessionSide::Server))
         } else if up.has_broken() || down.direction.was_refused() {
-            Some(FirstEnd::of(SessionSide::Client, true))
+            Some(FirstEnd::broken_by(SessionSide::Client))
         } else if down.is_cut() || (gone && !hung_up) {
-            Some(FirstEnd::of(SessionSide::Server, true))
+            Some(FirstEnd::broken_by(SessionSide::Server))
         } else {
             None
         }
@@ -144,7 +121,7 @@ impl<'a> BothDirections<'a> {
     /// How a session has ended that is over without a sign: the side that has finished has, the caller first.
     fn judge_over(&self) -> FirstEnd {
         let side = if self.up.has_finished() { SessionSide::Client } else { SessionSide::Server };
-        FirstEnd::of(side, false)
+        FirstEnd::closed_by(side)
     }
 }
 
@@ -200,7 +177,7 @@ impl<C, U, W: SessionWatch> Drop for TunnelSession<C, U, W> {
         watch.end(last, |watch| {
             let both = BothDirections::of(up, down, watch);
             let hung_up = both.up.has_finished() && !both.down.frames.is_open() && !watch.is_responding();
-            let over = hung_up.then(|| FirstEnd::of(SessionSide::Client, false));
+            let over = hung_up.then(|| FirstEnd::closed_by(SessionSide::Client));
             let end = ended.or_else(|| both.judge()).or(over)?;
             Some(end.ending(watch.is_responding()))
         });

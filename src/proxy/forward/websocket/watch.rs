@@ -2,8 +2,9 @@
 
 use metering::frames::Frames;
 use metering::meter::Ending;
+use metering::session::SessionSide;
 
-use crate::tee::{ObservedSession, SessionSide};
+use crate::tee::ObservedSession;
 
 /// Looks at the bytes of both sides, and is told at the end how the session ended.
 pub(super) trait SessionWatch {

@@ -187,6 +187,8 @@ fn document() -> impl Strategy<Value = Value> {
         "background",
         "output_file_id",
         "seconds",
+        "n_seconds",
+        "n_variants",
         "object",
         "body",
         "svg_usage",

@@ -37,7 +37,8 @@ impl SeenWork {
 
     /// An object of this kind; `None` if it is something else.
     pub(super) fn of_object(kind: DeferredKind, work: &Work<'_>) -> Option<Box<SeenWork>> {
-        work.object.filter(|object| &*object.key() == kind.object().as_bytes())?;
+        let object = work.object?.key();
+        kind.objects().iter().find(|name| name.as_bytes() == &*object)?;
         Some(Box::new(SeenWork {
             kind,
             state: WorkState::of(&work.status?.key()),
@@ -57,7 +58,7 @@ impl WorkState {
     /// A status that is not known is none of the last ones.
     fn of(status: &[u8]) -> WorkState {
         match status {
-            b"completed" => WorkState::Completed,
+            b"completed" | b"succeeded" => WorkState::Completed,
             b"failed" | b"incomplete" | b"cancelled" | b"expired" => WorkState::Ended,
             _ => WorkState::GoesOn,
         }

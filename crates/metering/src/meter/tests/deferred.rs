@@ -44,8 +44,7 @@ impl<'a> Answer<'a> {
         }
         meter.end(self.ending);
         let (deferral, bill) = (meter.deferral(), meter.bill());
-        let is_ordinary = deferral.as_ref().is_some_and(|deferral| deferral.billed);
-        if !is_ordinary {
+        if deferral.is_some() || bill.is_some() {
             assert_eq!(meter.prompt_need(), PromptNeed::No, "a prompt of work is let go of");
         }
         (meter.settle(self.ending), deferral, bill)
@@ -224,6 +223,21 @@ fn a_video_is_billed_by_its_length() {
     assert_eq!(reasons(&usage), ["input:no_usage", "output:no_usage"]);
     assert_eq!(poll(&video("in_progress", "8")).2, None);
     assert_eq!(poll(&video("completed", "8").replace("\"video\"", "\"list\"")).2, None);
+    // Of an older job each variant is a video.
+    let job = |status: &str| {
+        format!(
+            r#"{{"object":"video.generation.job","id":"task_1","status":"{status}","model":"sora","n_variants":2,"n_seconds":5}}"#
+        )
+    };
+    let (begun, deferral, _) = Answer::of(Api::Video, Treatment::ReportedOnly, &job("preprocessing")).run();
+    let work = id(DeferredKind::Video, "task_1");
+    assert_eq!(
+        (begun.units.video_ms, deferral),
+        (None, Some(Deferral { work: work.clone(), billed: false }))
+    );
+    let (usage, _, bill) = poll(&job("succeeded"));
+    assert_eq!((usage.units.video_ms, bill), (Some(10_000), Some(BillSeen::Of(work))));
+    assert_eq!((poll(&job("running")).2, poll(&job("cancelled")).0.units.video_ms), (None, None));
 }
 
 #[test]

@@ -250,6 +250,11 @@ fn what_is_told_in_units_is_told() {
     assert_eq!(labels(&silent).2, ["input:no_usage", "output:no_usage"]);
     let embedded = document(Api::Embeddings, "{}", &json!({"meta": {"billed_units": {"input_tokens": 3}}}));
     assert_eq!((embedded.tokens.input, embedded.tokens.output), (Some(3), Some(0)));
+    // Beside something that is billed a zero is a word.
+    let shown = json!({"meta": {"billed_units": {"input_tokens": 0, "images": 3}}});
+    let shown = document(Api::Embeddings, "{}", &shown);
+    assert_eq!((shown.tokens.input, shown.units.images), (Some(0), Some(3)));
+    assert_eq!(labels(&shown), (Quality::Exact, Quality::Exact, vec![]));
 }
 
 #[test]

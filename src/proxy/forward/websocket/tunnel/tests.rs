@@ -6,6 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::Waker;
 
+use metering::meter::Ending;
 use proptest::prelude::*;
 use tokio::io::ReadBuf;
 
