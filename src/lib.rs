@@ -6,7 +6,7 @@
 //! one call in the order in which it reaches them, and what each module never does.
 #![forbid(unsafe_code)]
 
-// The port for operators: `/livez`, `/readyz` and `/metrics`.
+// The port for operators: `/livez`, `/readyz`, `/metrics` and the live page.
 pub mod admin;
 
 // The command line: each command, its help, its errors and its exit code.
@@ -30,7 +30,7 @@ pub mod proxy;
 // From the ledger to the topic: one thread, an idempotent producer, and a mark that only moves past what arrived.
 pub mod publish;
 
-// The programs that read a ledger or a topic: `events`, `report`, `verify` and `drain`.
+// The programs that read a ledger or a topic: `events`, `report`, `verify`, `drain`, `top` and `tail`.
 pub mod report;
 
 // `tokenweir serve`: all parts put together, started in order and stopped in the opposite order.
@@ -39,5 +39,5 @@ pub mod serve;
 // A body that yields the same frames, shows them to the meter, and settles the call once.
 pub mod tee;
 
-// Metrics and log lines for operators, each declared once.
+// Metrics, log lines and live sums for operators, each declared once.
 pub mod telemetry;

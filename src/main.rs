@@ -3,6 +3,10 @@
 
 use std::process::ExitCode;
 
+use tokenweir::telemetry::BuildInfo;
+
 fn main() -> ExitCode {
-    tokenweir::cli::run(std::env::args_os())
+    // Here and not in the library: only this crate is compiled again for another commit.
+    let (commit, committed_s, compiler) = build_stamp::build_stamp!();
+    tokenweir::cli::run(std::env::args_os(), BuildInfo { commit, committed_s, compiler })
 }

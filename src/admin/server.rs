@@ -14,12 +14,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use super::deadline::{CONNECTION_TIMEOUT, Deadline};
 use super::limits::{PendingConnections, RequestReceived, SCRAPES_MAX, ScrapePermits};
+use super::page::READERS_MAX;
 use super::pages::{Pages, is_long, respond, too_many};
-
-/// From its acceptance to its last byte a connection has so long, reading and writing included: Prometheus
-/// gives up a scrape after ten seconds (`scrape_timeout`), a probe of Kubernetes after one.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Room for the head of a request; a larger one gets 431. No probe and no scraper sends a tenth of it, and it
 /// is held for each connection that waits.
@@ -33,8 +31,8 @@ const BACKLOG_CONNECTIONS: u32 = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// File descriptors of the port besides those of connections that have not sent their request: its own, those of
-/// scrapes, and of a few that are being closed.
-pub const FILES_BESIDE_PENDING: usize = SCRAPES_MAX + 4;
+/// scrapes, of those who listen to the live page, and of a few that are being closed.
+pub const FILES_BESIDE_PENDING: usize = SCRAPES_MAX + READERS_MAX + 4;
 
 /// A listener for [`serve`].
 ///
@@ -50,6 +48,9 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 /// Serves the listener until the task is dropped. At most so many connections wait to send their request.
 pub async fn serve(listener: TcpListener, pages: Arc<Pages>, pending_max: usize) {
     let (mut pending, scrapes) = (PendingConnections::new(pending_max), ScrapePermits::default());
+    if let Ok(live) = &pages.page {
+        tokio::spawn(Arc::clone(live).sample());
+    }
     loop {
         let (socket, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -70,12 +71,14 @@ pub async fn serve(listener: TcpListener, pages: Arc<Pages>, pending_max: usize)
 /// One connection: one request, one response.
 async fn connection(socket: TcpStream, pages: Arc<Pages>, received: RequestReceived, scrapes: ScrapePermits) {
     // The permit of a scrape is free again when its connection has ended, and not before.
-    let permit = Mutex::new(None);
+    let (permit, deadline) = (Mutex::new(None), Deadline::from_now());
     let service = service_fn(|request| {
         received.set();
         let taken = if is_long(&request) { scrapes.permit() } else { None };
-        let response =
-            if is_long(&request) && taken.is_none() { too_many() } else { respond(&pages, &request) };
+        let response = match is_long(&request) && taken.is_none() {
+            true => too_many("too many scrapes at once\n"),
+            false => respond(&pages, &request, &deadline),
+        };
         *permit.lock().unwrap_or_else(PoisonError::into_inner) = taken;
         std::future::ready(Ok::<_, Infallible>(response))
     });
@@ -85,6 +88,8 @@ async fn connection(socket: TcpStream, pages: Arc<Pages>, received: RequestRecei
         .max_buf_size(HEAD_BYTES_MAX)
         .keep_alive(false);
     // A peer that breaks off, or is too slow, is of no interest.
-    let _ =
-        tokio::time::timeout(CONNECTION_TIMEOUT, http.serve_connection(TokioIo::new(socket), service)).await;
+    tokio::select! {
+        _ = http.serve_connection(TokioIo::new(socket), service) => {}
+        () = deadline.over() => {}
+    }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 use strum::VariantNames;
 
 use super::subcommand::Subcommand;
@@ -40,17 +40,38 @@ pub(super) fn with_settings(command: Command, settings: &[&AnySetting]) -> Comma
 /// The flag of a setting. Values are checked later, with those of the other layers.
 pub(super) fn argument(setting: &'static AnySetting) -> Option<Arg> {
     setting.flag()?;
+    let (value, hint) = value_of(setting);
     let allowed = match setting.kind {
-        Kind::Path | Kind::Address => String::new(),
+        // The name of the value says it.
+        Kind::Path | Kind::Address | Kind::Repeated(_) => String::new(),
         kind => format!(" [{}]", kind.allowed()),
     };
     let default = setting.default.map_or(String::new(), |value| format!(" [default: {value}]"));
     let help = format!("{}{allowed}{default} [env: {}]", setting.help, setting.env());
-    let argument = option(setting.name, "VALUE", help);
+    let argument = Arg::new(setting.name).long(setting.name).value_name(value).value_hint(hint).help(help);
+    let argument = argument.help_heading(setting.heading);
     Some(match setting.kind {
         Kind::Repeated(_) | Kind::List(_) => argument.action(ArgAction::Append),
         _ => argument,
     })
+}
+
+/// The name of a setting's value in `--help`, and what a shell may complete it by.
+fn value_of(setting: &AnySetting) -> (&'static str, ValueHint) {
+    let name = match setting.kind {
+        Kind::Address => "HOST:PORT",
+        Kind::Choice(_) => "WORD",
+        Kind::Count(..) => "NUMBER",
+        Kind::Time(..) => "TIME",
+        Kind::Size(..) => "SIZE",
+        Kind::Share => "PERCENT",
+        Kind::Path if setting.name.ends_with("-file") => return ("FILE", ValueHint::FilePath),
+        Kind::Path => return ("DIR", ValueHint::DirPath),
+        Kind::Text(_) | Kind::Secret => "TEXT",
+        Kind::List(_) => "LIST",
+        Kind::Repeated(note) => note,
+    };
+    (name, ValueHint::Other)
 }
 
 pub(super) fn option(

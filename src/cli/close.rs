@@ -22,7 +22,7 @@ use crate::report::{
     VerifyOptions,
 };
 
-/// What a close is, for `--help`.
+/// Says for `--help` what a close is.
 const CLOSE_HELP: &str = "\
 Writes the folder --out: statements/ with a CSV, a Parquet file and a page of HTML for each department, departments.csv \
 with what each pays, usage.csv with every line, focus.csv with the charges, and manifest.json with the verdict of the \
@@ -114,12 +114,12 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
     })
 }
 
-/// What has become of it, on standard output; what there is to know, on standard error.
+/// Tells how it ended on standard output, and what there is to know on standard error.
 fn tell(result: &CloseResult, options: &CloseOptions) -> Done {
     let warn = |text: &str| failure::warn(Subcommand::Close, text);
     let report = &result.report;
     let said = [report.unpriced_text(), report.repeated_bills_text()].into_iter().flatten();
-    said.chain(report.completeness.texts()).for_each(|text| warn(&text));
+    said.chain(report.completeness.texts("manifest.json counts them by reason")).for_each(|text| warn(&text));
     report.cost.notes.iter().chain(&report.cost.versions.text()).for_each(|note| warn(note));
     if !result.verdict.complete {
         warn(&format!("not proven: {}; `tokenweir verify` names each finding", result.proof));

@@ -1,19 +1,28 @@
 //! The command line as clap sees it, generated from the table of settings.
 
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+
 use clap::{Arg, Command, value_parser};
 
 use super::arguments::{argument, config_file, input, named, one_of, option, switch, with_settings};
 use super::offline::{ExplainFor, SchemaOf};
 use super::subcommand::{Subcommand, examples_help};
-use super::{close, drain, events, reconcile, report, verify};
-use crate::config::settings::{ADMIN_LISTEN, END_OF_TURN, SETTINGS};
+use super::{close, drain, events, generated, reconcile, report, verify, watch};
+use crate::config::settings::{ADMIN_LISTEN, END_OF_TURN, LISTEN, SETTINGS};
+use crate::telemetry::BuildInfo;
+use crate::{ledger, publish};
 
 /// The command line: of the command that is typed, or whole where none is. A sidecar lives for months and holds what
 /// its start has touched, so it does not build what `report` and the others are asked for.
 pub(super) fn command(typed: Option<Subcommand>) -> Command {
+    let command = match typed {
+        Some(_) => Command::new("tokenweir"),
+        None => Command::new("tokenweir").long_version(long_version()),
+    };
     let typed = typed.map(|typed| vec![typed]);
-    Command::new("tokenweir")
-        .version(env!("CARGO_PKG_VERSION"))
+    command
+        .version(BuildInfo::VERSION)
         .about("Passes AI streams on untouched, counts their tokens, and publishes one usage event per call.")
         .after_help(format!(
             "{}\n\nExit codes: 0 fine, 1 failed while running, 2 usage, 3 verify, reconcile or close found something, 4 something of the \
@@ -25,10 +34,29 @@ pub(super) fn command(typed: Option<Subcommand>) -> Command {
         .subcommands(typed.unwrap_or_else(Subcommand::all).into_iter().map(subcommand).map(with_examples))
 }
 
+/// What `--version` says; `-V` says the first line.
+fn long_version() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| {
+        let build = BuildInfo::get();
+        format!(
+            "{}\ncommit {} of {}\n{}\nlibrdkafka {}, SQLite {}",
+            BuildInfo::VERSION,
+            build.commit(),
+            build.committed_at(),
+            if build.compiler.is_empty() { "rustc unknown" } else { build.compiler },
+            publish::library_version(),
+            ledger::library_version(),
+        )
+    })
+}
+
 fn subcommand(command: Subcommand) -> Command {
     match command {
         Subcommand::Serve => serve(),
         Subcommand::Demo => demo(),
+        Subcommand::Top => watch::top_command(),
+        Subcommand::Tail => watch::tail_command(),
         Subcommand::Events => events::command(),
         Subcommand::Report => report::command(),
         Subcommand::Verify => verify::command(),
@@ -40,6 +68,8 @@ fn subcommand(command: Subcommand) -> Command {
         Subcommand::Check => check(),
         Subcommand::Schema => schema(),
         Subcommand::Health => health(),
+        Subcommand::Completions => generated::completions_command(),
+        Subcommand::Man => generated::man_command(),
     }
 }
 
@@ -51,18 +81,54 @@ fn with_examples(command: Command) -> Command {
 }
 
 fn serve() -> Command {
-    let command = named(Subcommand::Serve).about("Forward calls and record what they use").arg(config_file());
+    let command = named(Subcommand::Serve)
+        .about("Forward calls and record what they use")
+        .next_line_help(true)
+        .arg(config_file());
     SETTINGS.iter().copied().filter_map(argument).fold(command, Command::arg)
 }
 
+/// Says what a terminal and a folder are used for.
+const DEMO_HELP: &str = "\
+At a terminal, keys break and mend the broker (b), hang up a caller (h), forge a call (f), kill a sidecar with kill -9 (k) \
+and start it again (r), or end the demo early (q); what they did stands in the proof. Colours are left out where NO_COLOR \
+is set or TERM is dumb. The ledgers of the last run stay in the temporary folder (TMPDIR) until the next one; the demo ends \
+with commands that read them. It exits with 1 if a number differs.";
+
 fn demo() -> Command {
     named(Subcommand::Demo)
-        .about("See it all work on this machine: service, callers, outage, kill -9, proof")
+        .about("See it all work on this machine: service, callers, outage, kill -9, bill, proof")
+        .after_help(DEMO_HELP)
         .arg(
-            option("seconds", "SECONDS", "How long the callers call")
-                .default_value("20")
+            option("seconds", "SECONDS", "How long the callers call [default: 20; 120 with --page]")
                 .value_parser(value_parser!(u64).range(5..=600)),
         )
+        .arg(switch("page", "Serve the live page of a sidecar meanwhile, and say where"))
+        .arg(
+            switch(
+                "service-only",
+                "Run only the service, which answers as Azure OpenAI does, to try `serve` with",
+            )
+            .conflicts_with_all(["seconds", "page"]),
+        )
+        .arg(
+            option(LISTEN.any().name, "ADDR", "Where that service listens; on loopback")
+                .default_value("127.0.0.1:8081")
+                .requires("service-only")
+                .value_parser(loopback),
+        )
+}
+
+/// An address of this machine: the service asks for no key that means anything.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let addr: SocketAddr = text.parse().map_err(|_| "it is an address and a port, such as 127.0.0.1:8081")?;
+    match addr.ip().is_loopback() {
+        true => Ok(addr),
+        false => {
+            Err("it is for this machine alone: give an address of loopback, such as 127.0.0.1:8081"
+                .to_owned())
+        }
+    }
 }
 
 fn account() -> Command {
@@ -125,10 +191,16 @@ fn count() -> Command {
 }
 
 fn check() -> Command {
-    let command = named(Subcommand::Check).about("Check a configuration; all errors at once");
+    let command =
+        named(Subcommand::Check).about("Check a configuration; all errors at once").next_line_help(true);
     let command = command
         .arg(config_file())
-        .arg(switch("print", "Print the settings in force and where they come from"));
+        .arg(switch("print", "Print the settings in force and where they come from"))
+        .arg(switch(
+            "connect",
+            "Try everything that a start needs: each service (TCP, TLS, its certificate), the brokers, the login and the topic, \
+             the ledger's place, the ports. Nothing is sent, made or kept; exit 1 if something fails",
+        ));
     SETTINGS.iter().copied().filter_map(argument).fold(command, Command::arg)
 }
 

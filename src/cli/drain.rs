@@ -17,9 +17,9 @@ use crate::config::settings::{
     LEDGER_NETWORK_FS,
 };
 use crate::ledger;
-use crate::report::{self, DrainOptions, Progress};
+use crate::report::{self, DrainOptions, DrainProgress};
 use crate::telemetry;
-use crate::telemetry::log::LogLevel;
+use crate::telemetry::log::{LogFormat, LogLevel};
 
 pub(super) fn command() -> Command {
     let command = named(Subcommand::Drain)
@@ -54,8 +54,8 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
     checked(&values)?;
     let Some(config) = config else { return Err(Failure::config(values.errors())) };
     let dir = ledger_dir(&values, "")?;
-    let mut progress = Progress::default();
-    let _lines = telemetry::log::init(LogLevel::Warn);
+    let mut progress = DrainProgress::default();
+    let _lines = telemetry::log::init(LogLevel::Warn, LogFormat::Auto);
     let drained = report::drain(
         &DrainOptions {
             ledger: ledger::LedgerOptions {

@@ -5,7 +5,7 @@ use clap::{ArgMatches, Command};
 use super::arguments::{one_of, option, switch};
 use crate::report::{BillingAccount, FocusOptions, FocusVersion};
 
-/// What the rows are, for `--help`.
+/// Says for `--help` what the rows are.
 pub(super) const FOCUS_HELP: &str = "\
 Rows of FOCUS, the FinOps Open Cost and Usage Specification, share out cost that the provider's own cost export has \
 already: whoever adds both up counts it twice. There is one row for each day of UTC, caller, department, deployment, \

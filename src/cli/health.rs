@@ -32,9 +32,15 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
     Err(Failure::run(format!("{url} answered {status}")))
 }
 
-/// The page of the admin port that the configuration names, and what names it. Nothing else of the
-/// configuration matters: a sidecar that runs is alive, even if its file is wrong by now.
+/// The page of the admin port that the configuration names, and what names it.
 fn configured(values: &Values) -> Result<(String, String), Failure> {
+    let (url, thing) = admin_url(values, "/livez")?;
+    Ok((format!("{url}/livez"), thing))
+}
+
+/// The admin port that the configuration names, and what names it; `page`: what of it could be given as a URL. Nothing
+/// else of the configuration matters: a sidecar that runs is alive, even if its file is wrong by now.
+pub(super) fn admin_url(values: &Values, page: &str) -> Result<(String, String), Failure> {
     let thing = values.thing(&ADMIN_LISTEN);
     let address = match values.get(&ADMIN_LISTEN) {
         Some(address) if !values.file_is_broken() && !values.is_wrong(&ADMIN_LISTEN) => address,
@@ -47,10 +53,12 @@ fn configured(values: &Values) -> Result<(String, String), Failure> {
         }
     };
     if address.port() == 0 {
-        let problem = "port 0 is a free one, which only the start line of `serve` names; give --url http://host:port/livez";
+        let problem = format!(
+            "port 0 is a free one, which only the start line of `serve` names; give --url http://host:port{page}"
+        );
         return Err(Failure::usage(format!("{thing}: {problem}")).alone());
     }
-    Ok((format!("http://{}/livez", reachable(address)), thing))
+    Ok((format!("http://{}", reachable(address)), thing))
 }
 
 /// Where an address can be reached from this machine: a port that is open on every interface is also

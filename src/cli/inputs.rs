@@ -16,7 +16,7 @@ use crate::report::{Input, ReportError};
 /// The name of the argument FILE.
 const FILES: &str = "file";
 
-/// What could be given where nothing is.
+/// Where no input is given, one of these could be.
 const OTHERS: &str = "; or a topic: --kafka-brokers; or FILE, or - for standard input";
 
 /// The arguments of a command that reads any inputs.

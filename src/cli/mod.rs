@@ -13,16 +13,21 @@
 //! | `cost` | the files that cost comes from |
 //! | `focus` | the flags of FOCUS |
 //! | `events`, `report`, `verify`, `reconcile`, `close`, `drain` | each the command of its name |
+//! | `watch` | `top` and `tail` |
 //! | `health` | `health` |
+//! | `connect` | `check --connect` |
+//! | `generated` | `completions` and `man` |
 
 mod arguments;
 mod close;
 mod commands;
+mod connect;
 mod cost;
 mod drain;
 mod events;
 mod failure;
 mod focus;
+mod generated;
 mod health;
 mod inputs;
 mod layers;
@@ -32,18 +37,22 @@ mod reconcile;
 mod report;
 mod subcommand;
 mod verify;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ArgMatches;
 
-use crate::config::settings::{LEDGER, LOG_LEVEL, SETTINGS};
-use crate::config::{self, Values};
+use crate::config::settings::{LEDGER, LISTEN, LOG_FORMAT, LOG_LEVEL, SETTINGS};
+use crate::config::{self, SettingTexts, Values};
 use crate::ledger::OpenError;
-use crate::telemetry::log::LogLevel;
+use crate::serve::Rereading;
+use crate::telemetry::BuildInfo;
+use crate::telemetry::log::{LogFormat, LogLevel};
 use crate::{demo, serve, telemetry};
 use failure::{Done, FAILED, Failure, USAGE};
 use layers::{checked, unknown_variables, values};
@@ -51,8 +60,10 @@ use metering::names;
 use output::to_stdout;
 use subcommand::Subcommand;
 
-/// Runs the command that the arguments name; they come with the program's own name first.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Runs the command that the arguments name; they come with the program's own name first. `build` is what the program
+/// was built from.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, build: BuildInfo) -> ExitCode {
+    build.set();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let typed = arguments.get(1).and_then(|word| word.to_str()?.parse().ok());
     let matches = match commands::command(typed).try_get_matches_from(&arguments) {
@@ -68,6 +79,8 @@ fn run_command(command: Subcommand, matches: &ArgMatches) -> Done {
     match command {
         Subcommand::Serve => run_serve(matches),
         Subcommand::Demo => run_demo(matches),
+        Subcommand::Top => watch::run_top(matches),
+        Subcommand::Tail => watch::run_tail(matches),
         Subcommand::Events => events::run(matches),
         Subcommand::Report => report::run(matches),
         Subcommand::Verify => verify::run(matches),
@@ -79,6 +92,8 @@ fn run_command(command: Subcommand, matches: &ArgMatches) -> Done {
         Subcommand::Check => run_check(matches),
         Subcommand::Schema => offline::run_schema(matches),
         Subcommand::Health => health::run(matches),
+        Subcommand::Completions => generated::run_completions(matches, commands::command(None)),
+        Subcommand::Man => generated::run_man(matches, commands::command(None)),
     }
 }
 
@@ -91,7 +106,8 @@ fn run_serve(matches: &ArgMatches) -> Done {
         warn_of_variables(Subcommand::Serve);
         return Err(Failure::config(values.errors()));
     };
-    let _lines = telemetry::log::init(values.get(&LOG_LEVEL).unwrap_or(LogLevel::Info));
+    let level = values.get(&LOG_LEVEL).unwrap_or(LogLevel::Info);
+    let _lines = telemetry::log::init(level, values.get(&LOG_FORMAT).unwrap_or(LogFormat::Auto));
     telemetry::log::hush_panics();
     if let Err(error) = hidden {
         tracing::warn!(%error, "a core dump of this process may hold prompts and secrets: the system does not let it forbid one");
@@ -99,8 +115,9 @@ fn run_serve(matches: &ArgMatches) -> Done {
     for variable in unknown_variables() {
         tracing::warn!("{variable}");
     }
-    let again = matches.clone();
-    serve::run(config, move || read_again(&again)).map_err(|error| of_ledger(&values, error))?;
+    let (again, at_start) = (matches.clone(), values.texts_of_all());
+    let run = serve::run(config, move || read_again(&again, &at_start));
+    run.map_err(|error| of_ledger(&values, error))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -116,13 +133,19 @@ fn of_ledger(values: &Values, error: anyhow::Error) -> Failure {
     if unnamed { failure.of(&values.thing(&LEDGER)) } else { failure }
 }
 
-/// The log level that file and environment ask for now. All of the file must be right; what the
-/// files hold that it names is not looked at: they are read again for themselves.
-fn read_again(matches: &ArgMatches) -> anyhow::Result<LogLevel> {
+/// The log level that file and environment ask for now, and which other settings they change. All of the file must be
+/// right; what the files hold that it names is not looked at: they are read again for themselves.
+fn read_again(matches: &ArgMatches, at_start: &SettingTexts) -> anyhow::Result<Rereading> {
     let read = || {
         let values = values(matches)?;
         checked(&values)?;
-        Ok(values.get(&LOG_LEVEL).unwrap_or(LogLevel::Info))
+        let now = values.texts_of_all();
+        let changed = SETTINGS.iter().filter(|setting| at_start.get(setting.name) != now.get(setting.name));
+        let needs_restart = changed.filter(|setting| setting.name != LOG_LEVEL.name);
+        Ok(Rereading {
+            log_level: values.get(&LOG_LEVEL).unwrap_or(LogLevel::Info),
+            needs_restart: needs_restart.map(|setting| setting.key()).collect(),
+        })
     };
     read().map_err(|failure: Failure| anyhow::anyhow!(failure.message))
 }
@@ -142,6 +165,9 @@ fn run_check(matches: &ArgMatches) -> Done {
     for warning in config.warnings() {
         failure::warn(Subcommand::Check, &format!("warning: {warning}"));
     }
+    if matches.get_flag("connect") {
+        return connect::run(&config);
+    }
     to_stdout(|out| if matches.get_flag("print") { print(&values, out) } else { writeln!(out, "ok") })
 }
 
@@ -157,7 +183,15 @@ fn print(values: &Values, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn run_demo(matches: &ArgMatches) -> Done {
-    let seconds = matches.get_one::<u64>("seconds").copied().unwrap_or_default();
-    let options = demo::Options::new(Duration::from_secs(seconds))?;
+    if matches.get_flag("service-only") {
+        let listen = matches.get_one::<SocketAddr>(LISTEN.any().name).copied();
+        let listen = listen.ok_or_else(|| Failure::usage("--service-only needs --listen"))?;
+        demo::run_service(listen)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let page = matches.get_flag("page");
+    let usual = if page { demo::DURATION_WITH_PAGE } else { demo::DURATION };
+    let duration = matches.get_one::<u64>("seconds").map_or(usual, |seconds| Duration::from_secs(*seconds));
+    let options = demo::Options { page, ..demo::Options::new(duration)? };
     Ok(if demo::run(&options)? { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

@@ -24,7 +24,7 @@ pub(super) fn to_stdout<E: Into<anyhow::Error>>(
 }
 
 /// Writes a file, which is there as a whole or not at all: a new one takes the place of the old one at the end.
-/// What is no file, such as a pipe, is written to as it is.
+/// A pipe, or anything else that is no file, is written to as it is.
 pub(super) fn to_file<E: Into<anyhow::Error>>(
     path: &Path,
     write: impl FnOnce(&mut io::BufWriter<File>) -> Result<(), E>,
@@ -44,7 +44,7 @@ pub(super) fn to_file<E: Into<anyhow::Error>>(
         Ok(())
     });
     if written.is_err() && is_file {
-        // What remains of it helps nobody, and may not be there at all.
+        // The rest of it helps nobody, and may not be there at all.
         let _ = fs::remove_file(&target);
     }
     written.map(|()| ExitCode::SUCCESS).map_err(named)

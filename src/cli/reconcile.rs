@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, ArgMatches, Command};
 
-use super::arguments::{config_file, file, named, one_of, option};
+use super::arguments::{config_file, file, named, one_of, option, switch};
 use super::failure::{self, Done, FOUND, Failure, INCOMPLETE};
 use super::inputs::{inputs, of_ledger, with_inputs};
 use super::layers::values;
@@ -46,11 +46,12 @@ pub(super) fn command() -> Command {
                 .default_value(<&str>::from(ReconciliationFormat::default()))
                 .value_parser(one_of::<ReconciliationFormat>()),
         )
+        .arg(switch("wide", "Show every column of a table, and every name whole, whatever the terminal's width"))
         .arg(config_file());
     with_inputs(command)
 }
 
-/// What the files are, and what the exit code means.
+/// Says for `--help` what the files are, and what the exit code means.
 const FILES_HELP: &str = "\
 Files may be compressed with gzip. Only time that Azure's files cover is compared, by UTC day. The metrics:
 
@@ -96,11 +97,15 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
         inputs: inputs(&mut values, matches)?,
     };
     let reconciliation = report::reconcile(&options).map_err(|error| of_files(error, &options, &values))?;
-    for text in reconciliation.completeness.texts() {
+    for text in reconciliation.completeness.texts("--format json names them") {
         failure::warn(Subcommand::Reconcile, &text);
     }
     let format = matches.get_one::<ReconciliationFormat>("format").copied().unwrap_or_default();
-    to_stdout(|out| reconciliation.write(format, out))?;
+    let columns = report::terminal_columns().filter(|_| !matches.get_flag("wide"));
+    to_stdout(|out| match format {
+        ReconciliationFormat::Table => reconciliation.write_table(columns, out),
+        ReconciliationFormat::Csv | ReconciliationFormat::Json => reconciliation.write(format, out),
+    })?;
     let is_fine = reconciliation.is_within() && !reconciliation.lines.is_empty();
     Ok(match (is_fine, reconciliation.completeness.is_whole()) {
         (false, _) => ExitCode::from(FOUND),

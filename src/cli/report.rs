@@ -22,7 +22,7 @@ use crate::report::{
 
 const EXPAND: &str = "expand";
 
-/// What the rows of a report are, for `--help`.
+/// Says for `--help` what the rows of a report are.
 const ROWS_HELP: &str = "\
 Every event counts once, by its time: when the numbers of the call became final. By class, an event has a share in \
 the row of each class that it used, as price tables name them, and counts among the calls of each of these rows; \
@@ -109,7 +109,7 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
     for note in report.cost.notes.iter().chain(&report.cost.versions.text()) {
         failure::warn(Subcommand::Report, note);
     }
-    for text in report.completeness.texts() {
+    for text in report.completeness.texts("--format json names them") {
         failure::warn(Subcommand::Report, &text);
     }
     if rendering.format == Format::Focus {
@@ -160,7 +160,7 @@ fn keys(matches: &ArgMatches, format: Format) -> Result<Vec<GroupBy>, Failure> {
     }
 }
 
-/// What is to be written. A terminal is not sent what it cannot show.
+/// Reads how the report is written. A terminal is not sent what it cannot show.
 fn rendering(matches: &ArgMatches) -> Result<Rendering, Failure> {
     let format = matches.get_one::<Format>("format").copied().unwrap_or_default();
     let to_stdout = matches.get_one::<PathBuf>("out").is_none();

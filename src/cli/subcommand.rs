@@ -9,6 +9,8 @@ use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 pub(super) enum Subcommand {
     Serve,
     Demo,
+    Top,
+    Tail,
     Events,
     Report,
     Verify,
@@ -20,6 +22,8 @@ pub(super) enum Subcommand {
     Check,
     Schema,
     Health,
+    Completions,
+    Man,
 }
 
 /// The examples of the program itself.
@@ -43,10 +47,20 @@ impl Subcommand {
                 "tokenweir serve --upstream https://NAME.openai.azure.com",
                 "tokenweir serve --config /etc/tokenweir.toml",
             ],
-            Subcommand::Demo => &["tokenweir demo --seconds 20"],
+            Subcommand::Demo => &[
+                "tokenweir demo --seconds 20",
+                "tokenweir demo --page",
+                "tokenweir demo --service-only --listen 127.0.0.1:8081",
+            ],
+            Subcommand::Top => &["tokenweir top", "tokenweir top --url http://localhost:9464 --once"],
+            Subcommand::Tail => &[
+                "tokenweir tail",
+                "tokenweir tail --ledger /var/lib/tokenweir/ledger --format json",
+                "tokenweir tail --kafka-brokers localhost:9092",
+            ],
             Subcommand::Events => &[
                 "tokenweir events --ledger /var/lib/tokenweir/ledger",
-                "tokenweir events --ledger /var/lib/tokenweir/ledger --follow",
+                "tokenweir events --ledger /var/lib/tokenweir/ledger --tail 10 --follow",
             ],
             Subcommand::Report => &[
                 "tokenweir report --ledger /var/lib/tokenweir/ledger --by caller,day",
@@ -82,12 +96,20 @@ impl Subcommand {
             Subcommand::Check => &[
                 "tokenweir check --config /etc/tokenweir.toml --print",
                 "tokenweir check --upstream https://NAME.openai.azure.com",
+                "tokenweir check --config /etc/tokenweir.toml --connect",
             ],
             Subcommand::Schema => {
                 &["tokenweir schema event", "tokenweir schema config", "tokenweir schema exchange"]
             }
             Subcommand::Health => {
                 &["tokenweir health", "tokenweir health --url http://127.0.0.1:9464/readyz"]
+            }
+            Subcommand::Completions => &[
+                "tokenweir completions bash > /etc/bash_completion.d/tokenweir",
+                "tokenweir completions fish > ~/.config/fish/completions/tokenweir.fish",
+            ],
+            Subcommand::Man => {
+                &["tokenweir man > /usr/local/share/man/man1/tokenweir.1", "tokenweir man serve | man -l -"]
             }
         }
     }

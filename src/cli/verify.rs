@@ -38,6 +38,7 @@ pub(super) fn command() -> Command {
         .arg(option("to", "TIME", "Judge up to this instant or UTC day, exclusive"))
         .arg(file("expect-sources", "File with the ledgers of which there must be events, one source a line"))
         .arg(option("format", "FORMAT", "How it is told").default_value(<&str>::from(VerdictFormat::default())).value_parser(one_of::<VerdictFormat>()))
+        .arg(switch("wide", "Show every column of a table, and every name whole, whatever the terminal's width"))
         .arg(config_file());
     with_inputs(with_settings(command, &[&CONTROL_INTERVAL, &CONTROL_HMAC_KEY_FILE]))
 }
@@ -63,7 +64,11 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
         ..VerifyOptions::new(inputs)
     });
     let verdict = verdict.map_err(|error| of_ledger(&values, error))?;
-    to_stdout(|out| verdict.write(format, out))?;
+    let columns = report::terminal_columns().filter(|_| !matches.get_flag("wide"));
+    to_stdout(|out| match format {
+        VerdictFormat::Table => verdict.write_table(columns, out),
+        VerdictFormat::Json => verdict.write(format, out),
+    })?;
     Ok(match verdict.complete {
         false => ExitCode::from(FOUND),
         true if verdict.unread => ExitCode::from(INCOMPLETE),

@@ -4,9 +4,10 @@
 use strum::{IntoStaticStr, VariantArray, VariantNames};
 
 use super::kind::OneOf;
+use crate::admin::AdminPage;
 use crate::proxy::ApiKey;
 use crate::telemetry::PerCaller;
-use crate::telemetry::log::LogLevel;
+use crate::telemetry::log::{LogCalls, LogFormat, LogLevel};
 use metering::caller::UserIds;
 
 /// A ledger on a file system of the network.
@@ -119,11 +120,14 @@ pub enum EndOfTurn {
     Billed,
 }
 
+impl OneOf for AdminPage {}
 impl OneOf for ApiKey {}
 impl OneOf for CallerTrust {}
 impl OneOf for EndOfTurn {}
 impl OneOf for IncludeUsageMode {}
 impl OneOf for KafkaAuth {}
+impl OneOf for LogCalls {}
+impl OneOf for LogFormat {}
 impl OneOf for LogLevel {}
 impl OneOf for NetworkFs {}
 impl OneOf for OnClientDisconnect {}

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::choices::KafkaAuth;
+use super::placeholder;
 use super::resolve::Values;
 use super::setting::{AnySetting, Setting};
 use super::settings::{
@@ -10,6 +11,7 @@ use super::settings::{
     KAFKA_PROPERTY, KAFKA_SASL_PASSWORD, KAFKA_SASL_PASSWORD_FILE, KAFKA_SASL_USERNAME, KAFKA_TOPIC,
     SETTINGS,
 };
+use super::shown;
 use crate::publish::{Auth, KafkaConfig, Secret, TokenSource};
 
 /// Where events go, or `None` if they are not published or something is wrong: then `values`
@@ -35,6 +37,14 @@ pub fn publish_config(values: &mut Values) -> Option<KafkaConfig> {
         auth: auth.clone().unwrap_or_default(),
         properties,
     };
+    for broker in &brokers {
+        let host = broker.rsplit_once(':').map_or(broker.as_str(), |(host, _)| host);
+        if let Some(placeholder) = placeholder::placeholder(host) {
+            let broker = shown::word(broker);
+            let problem = format!("{broker} is not filled in: {}", placeholder::problem(placeholder));
+            values.error_in(&KAFKA_BROKERS, problem);
+        }
+    }
     for error in config.check() {
         match SETTINGS.iter().find(|setting| setting.key() == error.key) {
             // Told already, with its cause.

@@ -12,6 +12,7 @@
 //! | `hint` | the value that was probably meant |
 //! | `shown` | the part of a refused value that an error may repeat |
 //! | `serve`, `traffic`, `identity`, `kafka`, `tls` | from settings to what the programs take |
+//! | `placeholder` | hosts of examples that were never filled in |
 //! | `place` | whether a ledger can lie in its directory |
 //! | `schema` | the JSON Schema of the file |
 
@@ -22,6 +23,7 @@ mod identity;
 mod kafka;
 mod kind;
 mod place;
+mod placeholder;
 mod resolve;
 mod schema;
 mod serve;
@@ -34,6 +36,6 @@ pub mod value;
 
 pub use kafka::publish_config;
 pub use place::advice;
-pub use resolve::{CONFIG_VARIABLE, ConfigError, Origin, Values, unknown_variables};
+pub use resolve::{CONFIG_VARIABLE, ConfigError, Origin, SettingTexts, Values, unknown_variables};
 pub use schema::json_schema;
 pub use serve::{control_key, end_of_turn, network_fs, serve_config};

@@ -50,6 +50,9 @@ struct GivenSetting {
     values: Vec<SettingValue>,
 }
 
+/// The texts of settings, by their names.
+pub type SettingTexts = BTreeMap<&'static str, Vec<String>>;
+
 /// The settings as given, each from its highest layer, and what was wrong with them.
 #[derive(Debug, Default)]
 pub struct Values {
@@ -195,6 +198,12 @@ impl Values {
     /// The texts of a setting, as they were given.
     pub fn texts(&self, setting: &AnySetting) -> &[String] {
         self.given.get(setting.name).map_or(&[], |given| &given.texts)
+    }
+
+    /// The texts of every setting that is no secret: those stand in the environment, which does not change.
+    pub fn texts_of_all(&self) -> SettingTexts {
+        let open = SETTINGS.iter().filter(|setting| !setting.is_secret());
+        open.map(|setting| (setting.name, self.texts(setting).to_vec())).collect()
     }
 
     /// It has a value, its own or the default.

@@ -7,12 +7,12 @@ use super::kafka::publish_config;
 use super::resolve::Values;
 use super::setting::AnySetting;
 use super::settings::{
-    ADMIN_LISTEN, ANSWER_MEMORY, CONTROL_HMAC_KEY, CONTROL_HMAC_KEY_FILE, CONTROL_INTERVAL, DRAIN_TIMEOUT,
-    DRIFT_SAMPLE, END_OF_TURN, FLUSH_TIMEOUT, LEDGER, LEDGER_KEEP, LEDGER_MAX_BYTES, LEDGER_NETWORK_FS,
-    LISTEN, MAX_CALLS, METRICS_PER_CALLER, ON_LEDGER_FAILURE, PROMPT_MEMORY, SUBSCRIPTION_KEY_NAMES, THREADS,
-    UPSTREAM,
+    ADMIN_LISTEN, ADMIN_PAGE, ANSWER_MEMORY, CONTROL_HMAC_KEY, CONTROL_HMAC_KEY_FILE, CONTROL_INTERVAL,
+    DRAIN_TIMEOUT, DRIFT_SAMPLE, END_OF_TURN, FLUSH_TIMEOUT, LEDGER, LEDGER_KEEP, LEDGER_MAX_BYTES,
+    LEDGER_NETWORK_FS, LISTEN, LOG_CALLS, MAX_CALLS, METRICS_PER_CALLER, ON_LEDGER_FAILURE, PROMPT_MEMORY,
+    SUBSCRIPTION_KEY_NAMES, THREADS, UPSTREAM,
 };
-use super::{identity, place, shown, tls, traffic};
+use super::{identity, place, placeholder, shown, tls, traffic};
 use crate::{ledger, proxy, serve};
 use metering::meter::Rules;
 use metering::usage::ControlKey;
@@ -49,6 +49,7 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
             policy: traffic::policy(values)?,
         },
         admin_listen: values.get(&ADMIN_LISTEN)?,
+        admin_page: values.get(&ADMIN_PAGE)?,
         ledger: ledger::LedgerOptions {
             dir: values.get(&LEDGER)?,
             slots: values.get(&MAX_CALLS)?,
@@ -66,6 +67,7 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
         answer_memory_bytes: values.get(&ANSWER_MEMORY)?,
         drift_sample: values.get(&DRIFT_SAMPLE)?,
         flush_timeout: values.get(&FLUSH_TIMEOUT)?,
+        log_calls: values.get(&LOG_CALLS)?,
     })
 }
 
@@ -146,6 +148,9 @@ fn upstream(text: &str, end_of_turn: Option<bool>) -> Result<proxy::Upstream, St
     }
     // api.openai.com does not bill the token that ends a turn; Azure does.
     let host = url.split_once("://").map_or(url, |(_, rest)| rest).split([':', '/']).next().unwrap_or("");
+    if let Some(placeholder) = placeholder::placeholder(host) {
+        return Err(format!("is not filled in: {}", placeholder::problem(placeholder)));
+    }
     let end_of_turn = end_of_turn.unwrap_or(!host.eq_ignore_ascii_case("api.openai.com"));
     proxy::Upstream::new(name.map(str::to_owned), url, Rules { end_of_turn })
         .map_err(|error| format!("is not allowed: {error}; allowed: [NAME=]http(s)://host[:port]"))

@@ -19,6 +19,8 @@ pub struct AnySetting {
     pub kind: Kind,
     /// The value where none is given.
     pub default: Option<&'static str>,
+    /// The group that it belongs to, as a heading.
+    pub heading: &'static str,
     /// One sentence.
     pub help: &'static str,
 }
@@ -68,7 +70,7 @@ impl<T> Setting<T> {
     }
 
     const fn new(name: &'static str, kind: Kind) -> Setting<T> {
-        Setting { any: AnySetting { name, kind, default: None, help: "" }, read_as: PhantomData }
+        Setting { any: AnySetting { name, kind, default: None, heading: "", help: "" }, read_as: PhantomData }
     }
 
     /// The value where none is given, written as a flag would have it.
@@ -77,9 +79,9 @@ impl<T> Setting<T> {
         Setting { any, read_as: PhantomData }
     }
 
-    /// The sentence in `--help` and in the documents.
-    pub(super) const fn help(self, help: &'static str) -> Setting<T> {
-        let any = AnySetting { help, ..self.any };
+    /// Its group, and its sentence in `--help` and in the documents.
+    pub(super) const fn help(self, heading: &'static str, help: &'static str) -> Setting<T> {
+        let any = AnySetting { heading, help, ..self.any };
         Setting { any, read_as: PhantomData }
     }
 }

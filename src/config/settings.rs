@@ -12,10 +12,11 @@ use super::choices::{
 };
 pub use super::kind::Kind;
 pub use super::setting::{AnySetting, Setting};
+use crate::admin::AdminPage;
 use crate::proxy::ApiKey;
 use crate::tee::SampleRatio;
 use crate::telemetry::PerCaller;
-use crate::telemetry::log::LogLevel;
+use crate::telemetry::log::{LogCalls, LogFormat, LogLevel};
 use metering::caller::UserIds;
 
 const fn seconds(n: u64) -> Duration {
@@ -26,21 +27,22 @@ const TEN_YEARS: Duration = seconds(3_650 * 86_400);
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
 
-/// Makes a constant of each row, and the list of them all.
+/// Makes a constant of each row, and the list of them all. A heading stands above the rows of its group.
 macro_rules! table {
-    ($($constant:ident: $type:ty = $kind:ident($($argument:expr),+) $(or $default:literal)?, $help:literal;)+) => {
-        $(
+    ($(#$heading:literal $($constant:ident: $type:ty = $kind:ident($($argument:expr),+) $(or $default:literal)?, $help:literal;)+)+) => {
+        $($(
             #[doc = $help]
             pub const $constant: Setting<$type> =
-                Setting::<$type>::$kind($($argument),+)$(.default_text($default))?.help($help);
-        )+
+                Setting::<$type>::$kind($($argument),+)$(.default_text($default))?.help($heading, $help);
+        )+)+
 
         /// Every setting, in the order in which people meet them.
-        pub const SETTINGS: &[&AnySetting] = &[$($constant.any()),+];
+        pub const SETTINGS: &[&AnySetting] = &[$($($constant.any()),+),+];
     };
 }
 
 table! {
+    # "Service and ports"
     UPSTREAM: Vec<String> = repeated("upstream", "[NAME=]http(s)://host[:port]"),
         "The service to forward to. With a NAME the first path segment picks it and is removed; several need names.";
     LISTEN: SocketAddr = address("listen") or "127.0.0.1:8080",
@@ -53,8 +55,12 @@ table! {
         "PEM file with the roots of client certificates; with it every connection must present one (mTLS). Read again when it changes: connections that new roots do not cover end behind their present answer.";
     ADMIN_LISTEN: SocketAddr = address("admin-listen") or "127.0.0.1:9464",
         "Where /livez, /readyz and /metrics answer.";
+    ADMIN_PAGE: AdminPage = choice("admin-page") or "auto",
+        "The live page, / on the admin port: callers, tokens, quality, ledger and Kafka, as it happens. It names callers, so auto has it only where the admin port is on loopback.";
     METRICS_PER_CALLER: PerCaller = choice("metrics-per-caller") or "off",
         "Adds a metric with the tokens of each department of the caller map, or of each caller: 500 at most, then other.";
+
+    # "Ledger"
     LEDGER: PathBuf = path("ledger") or "./tokenweir-ledger",
         "Directory of the ledger. One process at a time; keep it on a disk that outlives the process.";
     LEDGER_KEEP: Duration = time("ledger-keep", seconds(60), TEN_YEARS) or "7d",
@@ -73,6 +79,8 @@ table! {
         "Calls that the ledger tracks at once. Beyond it calls are forwarded and only summed.";
     ON_LEDGER_FAILURE: OnLedgerFailure = choice("on-ledger-failure") or "forward",
         "What a call gets that the ledger has no room for: forwarded and summed, or 503 with Retry-After.";
+
+    # "Kafka"
     KAFKA_BROKERS: Vec<String> = list("kafka-brokers", "host:port[,host:port..]"),
         "Kafka or Event Hubs. Without it nothing is published and the ledger keeps the events.";
     KAFKA_TOPIC: String = text("kafka-topic", "a topic name") or "ai-usage",
@@ -93,6 +101,8 @@ table! {
         "The Event Hubs connection string.";
     KAFKA_PROPERTY: Vec<String> = repeated("kafka-property", "key=value"),
         "Any other librdkafka property. Secrets are refused, and what would break the delivery promise, send a login without TLS or leave a broker unverified.";
+
+    # "Callers"
     CALLER_SOURCES: Vec<String> = list("caller-sources", "apim-subscription | header:NAME[:whole] | entra-app | entra-user | client-cert | api-key, in order") or "apim-subscription,entra-app,api-key",
         "Where the caller's id comes from; the first that names one wins. A list in a header names nobody; with :whole commas are part of the name.";
     CALLER_TAGS: Vec<String> = list("caller-tags", "NAME=HEADER[:plain], 8 at most"),
@@ -123,12 +133,16 @@ table! {
         "Entra applications that are the gateway itself and never a caller.";
     SUBSCRIPTION_KEY_NAMES: Vec<String> = list("subscription-key-names", "header and query names") or "Ocp-Apim-Subscription-Key,subscription-key",
         "The gateway's own keys: removed from headers and query before the call goes on.";
+
+    # "TLS to the service"
     UPSTREAM_CA_FILE: PathBuf = path("upstream-ca-file"),
         "PEM file with the roots to trust instead of the system's.";
     UPSTREAM_CERT_FILE: PathBuf = path("upstream-cert-file"),
         "PEM file with the certificate chain that is shown to a service that asks for one.";
     UPSTREAM_KEY_FILE: PathBuf = path("upstream-key-file"),
         "PEM file with its private key.";
+
+    # "What touches traffic"
     INCLUDE_USAGE: IncludeUsageMode = choice("include-usage") or "observe",
         "inject: streams that did not ask for usage ask for it, and the event that answers is taken out of the stream.";
     ON_CLIENT_DISCONNECT: OnClientDisconnect = choice("on-client-disconnect") or "abort",
@@ -145,6 +159,8 @@ table! {
         "What a request gets whose path two services may read in two ways (an escape of what needs none, a dot segment, ;, a backslash, a control character, two deployments): forwarded as it is and metered, with the reason odd_path, or 400.";
     MAX_INSPECT: usize = memory("max-inspect", 1 << 10, 64 * MIB) or "1MiB",
         "How much of a request body --streaming deny and --include-usage inject wait for. Longer ones are refused by the former and left alone by the latter.";
+
+    # "Limits and times"
     MAX_CONNECTIONS: usize = count("max-connections", 1, 1_000_000) or "20000",
         "Connections of callers at once; more wait to be accepted. Each takes a file descriptor, and one more upstream; a start and check warn of a limit (ulimit -n) that is too low, and then as many are taken as it is enough for.";
     MAX_IN_FLIGHT: usize = count("max-in-flight", 1, 1_000_000) or "20000",
@@ -167,6 +183,8 @@ table! {
         "Silence within an answer; then the call is broken off. 0s: no limit, since a model may think for minutes.";
     TCP_KEEPALIVE: Duration = time("tcp-keepalive", seconds(1), seconds(7200)) or "60s",
         "Idle time after which TCP probes the peer, both sides. Azure's load balancers cut silent connections after 4 minutes.";
+
+    # "Counting"
     PROMPT_MEMORY: usize = memory("prompt-memory", 0, TIB) or "256MiB",
         "Memory for request bodies that are kept to be counted; 0 keeps none. Over it the input is null, reason prompt_not_kept. One caller gets 15 of 16 parts at most, and so of --answer-memory.";
     ANSWER_MEMORY: usize = memory("answer-memory", 0, TIB) or "32MiB",
@@ -175,6 +193,8 @@ table! {
         "Share of the calls with reported usage whose prompt is counted as well, to see whether the rules still hold.";
     END_OF_TURN: EndOfTurn = choice("end-of-turn") or "auto",
         "Whether the service bills the token that ends a turn. auto: not at api.openai.com, else yes.";
+
+    # "Process and log"
     THREADS: usize = count("threads", 1, 64) or "1",
         "Network threads. One carries tens of thousands of chunks a second.";
     DRAIN_TIMEOUT: Duration = time("drain-timeout", Duration::ZERO, DAY) or "300s",
@@ -183,6 +203,10 @@ table! {
         "After the streams: how long events may take to be delivered.";
     LOG_LEVEL: LogLevel = choice("log-level") or "info",
         "How much is logged. Content and credentials never are.";
+    LOG_FORMAT: LogFormat = choice("log-format") or "auto",
+        "How lines are written: JSON for programs, text for people. auto: text on a terminal, else JSON.";
+    LOG_CALLS: LogCalls = choice("log-calls") or "on",
+        "Whether each call has a line at level info. sampled: the first call, and then one of 100.";
 }
 
 /// The setting of that name.
@@ -190,10 +214,18 @@ pub fn find(name: &str) -> Option<&'static AnySetting> {
     SETTINGS.iter().copied().find(|setting| setting.name == name)
 }
 
-/// The settings as a table in Markdown.
+/// The settings as tables in Markdown, one for each group.
 pub fn markdown() -> String {
-    let mut table = String::from("| flag | default | allowed | what it does |\n|---|---|---|---|\n");
+    let mut table = String::new();
+    let mut heading = "";
     for setting in SETTINGS {
+        if setting.heading != heading {
+            let gap = if heading.is_empty() { "" } else { "\n" };
+            heading = setting.heading;
+            table.push_str(&format!(
+                "{gap}## {heading}\n\n| flag | default | allowed | what it does |\n|---|---|---|---|\n"
+            ));
+        }
         let name = setting.flag().unwrap_or_else(|| format!("{} (environment only)", setting.env()));
         let allowed = setting.kind.allowed().replace('|', "\\|");
         let default = setting.default.map_or(String::new(), |d| format!("`{d}`"));

@@ -1,9 +1,10 @@
-//! Eleven callers, each with a way of its own to make accounting hard.
+//! Eleven callers, each with a way of its own to make accounting hard, and whoever forges a call when a key asks for it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::background;
@@ -13,6 +14,7 @@ use super::dialect::Dialect;
 use super::fixtures::{Fixture, Fixtures};
 use super::paced::Random;
 use super::traffic::{DOOR_POLL, Traffic, TrafficGate, TrafficPass};
+use metering::caller::UNATTRIBUTED;
 
 /// The secret that the gateway of the demo adds. It guards a loopback port for some seconds.
 pub(super) const SHARED_SECRET: &str = "the-secret-of-the-demo-gateway";
@@ -45,9 +47,11 @@ enum Manner {
 
 /// How a caller makes its calls.
 #[derive(Clone, Copy, Debug)]
-struct Habit {
+pub(super) struct Habit {
     /// `x-apim-subscription-id`.
-    id: &'static str,
+    pub(super) id: &'static str,
+    /// What makes it hard to account for, in words for whoever watches.
+    pub(super) about: &'static str,
     /// The hop proves that it is the gateway.
     trusted: bool,
     manner: Manner,
@@ -61,6 +65,7 @@ struct Habit {
 
 const STREAMS: Habit = Habit {
     id: "",
+    about: "",
     trusted: true,
     manner: Manner::Call,
     dialect: Dialect::Chat,
@@ -70,59 +75,90 @@ const STREAMS: Habit = Habit {
     fixtures: &[],
 };
 
-const HABITS: [Habit; 11] = [
-    // Asks for usage: the service's numbers win.
+pub(super) const HABITS: [Habit; 11] = [
     Habit {
         id: "claims-desk",
+        about: "asks for usage: the service's own numbers count",
         include_usage: true,
         fixtures: &["claim-summary", "review-note", "leave-carry-over"],
         ..STREAMS
     },
-    // Never asks for usage: the numbers are computed.
-    Habit { id: "hr-helpdesk", fixtures: &["leave-carry-over", "tea-house", "boathouse-draft"], ..STREAMS },
-    // Hangs up early.
-    Habit { id: "legal-drafts", leaves: true, fixtures: &["boathouse-draft"], ..STREAMS },
-    // Claims to be another caller, without the gateway's secret.
-    Habit { id: FORGED_ID, trusted: false, fixtures: &["library-hours", "boathouse-draft"], ..STREAMS },
-    // Tools: one call, several in one turn, text after a result.
-    Habit { id: "field-service", fixtures: &["work-order", "two-parts", "parts-found"], ..STREAMS },
-    // Not streamed.
+    Habit {
+        id: "hr-helpdesk",
+        about: "never asks for usage: its tokens are computed",
+        fixtures: &["leave-carry-over", "tea-house", "boathouse-draft"],
+        ..STREAMS
+    },
+    Habit {
+        id: "legal-drafts",
+        about: "hangs up early: at least what went by counts",
+        leaves: true,
+        fixtures: &["boathouse-draft"],
+        ..STREAMS
+    },
+    Habit {
+        id: FORGED_ID,
+        about: "is only named by a forger without the secret",
+        trusted: false,
+        fixtures: &["library-hours", "boathouse-draft"],
+        ..STREAMS
+    },
+    Habit {
+        id: "field-service",
+        about: "calls tools, several at once too",
+        fixtures: &["work-order", "two-parts", "parts-found"],
+        ..STREAMS
+    },
     Habit {
         id: "night-batch",
+        about: "does not stream",
         stream: false,
         fixtures: &["night-report", "two-slogans", "claim-summary"],
         ..STREAMS
     },
-    // Two choices, refusals, bursts.
-    Habit { id: "research-lab", fixtures: &["two-slogans", "refused-record", "night-report"], ..STREAMS },
-    // Claude: only the service knows its numbers, and some of the input comes from a cache.
+    Habit {
+        id: "research-lab",
+        about: "asks for two answers at once, and is refused",
+        fixtures: &["two-slogans", "refused-record", "night-report"],
+        ..STREAMS
+    },
     Habit {
         id: "code-review",
+        about: "asks Claude, which reads some input from a cache",
         dialect: Dialect::Messages,
         fixtures: &["review-note", "tea-house", "library-hours"],
         ..STREAMS
     },
-    // In the background: the bill comes later, and is charged to whoever asked.
     Habit {
         id: "tender-review",
+        about: "has answers made in the background, billed later",
         manner: Manner::Background,
         fixtures: &["tea-house", "night-report", "library-hours"],
         ..STREAMS
     },
-    // Realtime: a session, and two responses in it.
     Habit {
         id: "phone-line",
+        about: "holds realtime sessions of two responses each",
         manner: Manner::Session,
         fixtures: &["library-hours", "leave-carry-over"],
         ..STREAMS
     },
-    // Broken streams, 429, a blocked prompt.
     Habit {
         id: "web-shop",
+        about: "meets broken streams, 429s and blocked prompts",
         fixtures: &["parcel-cut", "shop-busy", "library-hours", "prompt-blocked"],
         ..STREAMS
     },
 ];
+
+/// What is special about a caller, in words for whoever watches.
+pub(super) fn about(caller: &str) -> &'static str {
+    match HABITS.iter().find(|habit| habit.id == caller && habit.trusted) {
+        Some(habit) => habit.about,
+        None if caller == UNATTRIBUTED => "the forger's calls: nobody is charged for them",
+        None => "",
+    }
+}
 
 /// Starts all callers; they end when the traffic is over and their last responses are in.
 pub(super) fn start(traffic: &Arc<Traffic>, fixtures: &Arc<Fixtures>) -> JoinSet<()> {
@@ -144,22 +180,35 @@ async fn call_in_turn(habit: Habit, seed: u64, traffic: Arc<Traffic>, fixtures: 
     let mut turn = seed as usize;
     while !traffic.is_over() {
         turn += 1;
-        let doors = [&traffic.doors[turn % 2], &traffic.doors[(turn + 1) % 2]];
-        let entered = doors.into_iter().find_map(|door| Some((door, door.enter()?)));
-        let Some((door, pass)) = entered else {
+        let Some((door, pass)) = traffic.enter(turn) else {
             tokio::time::sleep(DOOR_POLL).await;
             continue;
         };
         let Some(fixture) = asked.next() else { return };
-        traffic.open.fetch_add(1, Ordering::SeqCst);
-        let called = tokio::time::timeout(CALL_MAX, call(habit, fixture, door, pass)).await;
-        if called != Ok(CallVerdict::Fine) {
-            traffic.harmed.fetch_add(1, Ordering::SeqCst);
-        }
-        traffic.open.fetch_sub(1, Ordering::SeqCst);
+        let call_id = format!("{}-{seed}-{turn}", habit.id);
+        let door = &traffic.doors[door];
+        Call { habit, fixture, call_id: &call_id, traffic: &traffic, door, pass }.make().await;
         let pause = Duration::from_millis(random.below(PAUSE_MS_MAX).into());
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Forges one call now, with the forger's habit. False: both doors are shut.
+pub(super) fn forge(
+    lanes: &mut JoinSet<()>,
+    call_id: String,
+    traffic: &Arc<Traffic>,
+    fixtures: &Arc<Fixtures>,
+) -> bool {
+    let Some(habit) = HABITS.into_iter().find(|habit| !habit.trusted) else { return false };
+    let Some((door, pass)) = traffic.enter(lanes.len()) else { return false };
+    let (traffic, fixtures) = (traffic.clone(), fixtures.clone());
+    lanes.spawn(async move {
+        let Some(fixture) = habit.fixtures.iter().find_map(|name| fixtures.named(name)) else { return };
+        let door = &traffic.doors[door];
+        Call { habit, fixture, call_id: &call_id, traffic: &traffic, door, pass }.make().await;
+    });
+    true
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,29 +217,67 @@ enum CallVerdict {
     Harmed,
 }
 
-async fn call(habit: Habit, fixture: &Fixture, door: &TrafficGate, pass: TrafficPass) -> CallVerdict {
-    let secret = if habit.trusted { SHARED_SECRET } else { "a-guess" };
-    let headers = [("x-apim-subscription-id", habit.id), ("x-tokenweir-auth", secret)];
-    let fine = match habit.manner {
-        Manner::Call => return call_once(habit, fixture, &headers, door, pass).await,
-        Manner::Background => background::ask_and_wait(fixture, &headers, door, pass).await,
-        Manner::Session => conversation::hold(fixture, &headers, door, pass).await,
-    };
-    if fine { CallVerdict::Fine } else { CallVerdict::Harmed }
+/// One call that has begun.
+struct Call<'a> {
+    habit: Habit,
+    fixture: &'a Fixture,
+    /// `x-ms-client-request-id`, by which its event is found again.
+    call_id: &'a str,
+    traffic: &'a Traffic,
+    door: &'a TrafficGate,
+    pass: TrafficPass,
 }
 
-async fn call_once(
-    habit: Habit,
-    fixture: &Fixture,
-    headers: &[(&str, &str)],
-    door: &TrafficGate,
-    pass: TrafficPass,
-) -> CallVerdict {
-    let Habit { dialect, stream, include_usage, .. } = habit;
-    let leave_after_bytes = habit.leaves.then_some(LEAVE_AFTER_BYTES);
-    let ask = CallRequest { fixture, dialect, stream, include_usage, leave_after_bytes };
-    let answer = ask.send(pass.addr, headers).await;
-    judge(answer.ending, &ask, door.was_killed(pass))
+impl Call<'_> {
+    /// Makes the call, and counts it as open meanwhile, and as harmed if it was.
+    async fn make(&self) {
+        self.traffic.open.fetch_add(1, Ordering::SeqCst);
+        if tokio::time::timeout(CALL_MAX, self.verdict()).await != Ok(CallVerdict::Fine) {
+            self.traffic.harmed.fetch_add(1, Ordering::SeqCst);
+        }
+        self.traffic.open.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    async fn verdict(&self) -> CallVerdict {
+        let Call { habit, fixture, call_id, door, pass, .. } = *self;
+        let secret = if habit.trusted { SHARED_SECRET } else { "a-guess" };
+        let headers = [
+            ("x-apim-subscription-id", habit.id),
+            ("x-tokenweir-auth", secret),
+            ("x-ms-client-request-id", call_id),
+        ];
+        let fine = match habit.manner {
+            Manner::Call => return self.once(&headers).await,
+            Manner::Background => background::ask_and_wait(fixture, &headers, door, pass).await,
+            Manner::Session => conversation::hold(fixture, &headers, door, pass).await,
+        };
+        if fine { CallVerdict::Fine } else { CallVerdict::Harmed }
+    }
+
+    async fn once(&self, headers: &[(&str, &str)]) -> CallVerdict {
+        let Call { habit, fixture, door, pass, .. } = *self;
+        let Habit { dialect, stream, include_usage, .. } = habit;
+        let leave_after_bytes = habit.leaves.then_some(LEAVE_AFTER_BYTES);
+        let may_be_hung_up = stream && habit.trusted && !habit.leaves && fixture.error.is_none();
+        let (place, hung_up) = may_be_hung_up.then(|| self.traffic.streams.enter(self.call_id)).unzip();
+        let begun = place.as_ref().map(|place| &*place.begun);
+        let ask = CallRequest { fixture, dialect, stream, include_usage, leave_after_bytes, begun };
+        tokio::select! {
+            answer = ask.send(pass.addr, headers) => judge(answer.ending, &ask, door.was_killed(pass)),
+            () = told(hung_up) => CallVerdict::Fine,
+        }
+    }
+}
+
+/// Waits until somebody hangs up.
+async fn told(hung_up: Option<oneshot::Receiver<()>>) {
+    let is_hung_up = match hung_up {
+        Some(hung_up) => hung_up.await.is_ok(),
+        None => false,
+    };
+    if !is_hung_up {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Whether the client got what the service gave.
@@ -229,7 +316,14 @@ mod tests {
 
     fn streamed(fixture: &Fixture) -> CallRequest<'_> {
         let dialect = Dialect::Chat;
-        CallRequest { fixture, dialect, stream: true, include_usage: false, leave_after_bytes: None }
+        CallRequest {
+            fixture,
+            dialect,
+            stream: true,
+            include_usage: false,
+            leave_after_bytes: None,
+            begun: None,
+        }
     }
 
     #[test]

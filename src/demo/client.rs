@@ -1,6 +1,7 @@
 //! Exchanges over plain HTTP/1.1 connections, and how a call went.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::header::HOST;
@@ -75,6 +76,8 @@ pub(super) struct CallRequest<'a> {
     pub(super) include_usage: bool,
     /// The client leaves once it has so many bytes of the response.
     pub(super) leave_after_bytes: Option<usize>,
+    /// Set when the response's body begins.
+    pub(super) begun: Option<&'a AtomicBool>,
 }
 
 /// How a call went, as its client saw it.
@@ -130,6 +133,9 @@ impl CallRequest<'_> {
             let Ok(frame) = frame else {
                 return CallAnswer { ending: CallEnding::Broken, body: bytes.freeze() };
             };
+            if let Some(begun) = self.begun {
+                begun.store(true, Ordering::Relaxed);
+            }
             bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]));
             if self.leave_after_bytes.is_some_and(|limit| bytes.len() >= limit) {
                 return CallAnswer { ending: CallEnding::Left, body: bytes.freeze() };

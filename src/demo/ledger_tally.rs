@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::sidecar::CONTROL_INTERVAL;
 use crate::ledger::LedgerReader;
-use crate::report::{Input, Verdict, VerifyOptions, verify};
 use metering::usage::{EventType, StoredEvent};
 
 /// Rows of one read; a demo has some hundreds.
@@ -43,18 +41,6 @@ impl LedgerTally {
         let reader = LedgerReader::open(&self.dir)?;
         let stored = self.read(&reader)?;
         Ok((stored, reader.open_calls()?))
-    }
-
-    /// The verdict of `tokenweir verify` on the ledger, whose sidecar still runs.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub(super) fn verify(&self) -> anyhow::Result<Verdict> {
-        Ok(verify(&VerifyOptions {
-            control_interval: CONTROL_INTERVAL,
-            allow_open: true,
-            ..VerifyOptions::new(vec![Input::Ledger(self.dir.clone())])
-        })?)
     }
 
     fn read(&mut self, reader: &LedgerReader) -> anyhow::Result<u64> {

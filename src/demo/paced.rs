@@ -22,6 +22,9 @@ impl Pace {
     /// No waiting at all.
     pub const NONE: Pace = Pace { interval: Duration::ZERO, jitter_percent: 0 };
 
+    /// As a model of the gpt-4o class writes.
+    pub(super) const MODEL: Pace = Pace { interval: Duration::from_millis(20), jitter_percent: 60 };
+
     /// The next interval, uniform in mean ± jitter.
     pub(super) fn next(self, random: &mut Random) -> Duration {
         let jitter = self.jitter_percent.min(100);

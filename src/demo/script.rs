@@ -334,6 +334,7 @@ mod tests {
             timing: usage::Timing::default(),
             ids: usage::Ids::default(),
             reporter: usage::Reporter::default(),
+            unproven: None,
         }
     }
 }

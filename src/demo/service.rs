@@ -68,6 +68,9 @@ const IDENTITY_HEADERS: [&str; 5] = [
     "ocp-apim-subscription-key",
 ];
 
+/// A prompt that it knows.
+pub(super) const KNOWN_PROMPT: &str = "When is the town library open on Saturdays?";
+
 /// How the service behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -90,8 +93,16 @@ impl ReplayService {
     /// # Errors
     /// No port or no thread can be had, or a fixture does not parse.
     pub fn start(options: Options) -> io::Result<ReplayService> {
+        ReplayService::start_at((Ipv4Addr::LOCALHOST, 0).into(), options)
+    }
+
+    /// Starts a service at an address; it accepts calls when this returns.
+    ///
+    /// # Errors
+    /// As [`ReplayService::start`], or the address cannot be had.
+    pub fn start_at(listen: SocketAddr, options: Options) -> io::Result<ReplayService> {
         let fixtures = Arc::new(Fixtures::load()?);
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = std::net::TcpListener::bind(listen)?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -234,7 +245,11 @@ impl Responder {
             .map_err(|_| refusal(400, "invalid_json", "The request body is not JSON."))?;
         let asked = if is_work { &work::as_chat(&request) } else { &request };
         let fixture = self.fixtures.answering(asked).ok_or_else(|| {
-            refusal(400, "no_fixture", "This service only knows the requests in fixtures/demo.")
+            refusal(
+                400,
+                "no_fixture",
+                &format!("This service only knows the requests of the demo, such as {KNOWN_PROMPT:?}."),
+            )
         })?;
         let mut random = Random::new(call);
         let reading: Duration = (0..INTERVALS_TO_FIRST_BYTE).map(|_| self.pace.next(&mut random)).sum();

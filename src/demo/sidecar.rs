@@ -8,14 +8,18 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
+use super::departments::Departments;
+use crate::admin::AdminPage;
 use crate::proxy::{self, Removals, Upstream};
 use crate::tee::SampleRatio;
 use crate::telemetry::PerCaller;
+use crate::telemetry::log::LogCalls;
 use crate::{ledger, publish, serve};
 use metering::caller::{CallerSource, HopTest, Reload, UserIds};
 use metering::meter::Rules;
@@ -30,7 +34,10 @@ const CALLS_MAX: usize = 1_024;
 const PROMPT_MEMORY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Some of them in a demo, so that the topic has control events too.
-pub(super) const CONTROL_INTERVAL: Duration = Duration::from_secs(5);
+const CONTROL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The longest demo stores some 50 MB of events. What a ledger keeps in reserve is in proportion.
+const LEDGER_BYTES_MAX: u64 = 128 << 20;
 
 /// For streams to end, and again for events to be delivered, when the sidecar stops. The show has
 /// waited for both before.
@@ -38,6 +45,13 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// A sidecar says where it listens within this; recovery of a small ledger takes milliseconds.
 const START_MAX: Duration = Duration::from_secs(30);
+
+/// A sidecar that is told to stop has ended within this: it waits for streams and for deliveries, each at most so long by
+/// default.
+const END_MAX: Duration = Duration::from_secs(60);
+
+/// It is looked so often whether it has.
+const END_POLL: Duration = Duration::from_millis(20);
 
 /// Lines of a sidecar's log that are kept to explain a failure.
 const LOG_LINES_MAX: usize = 20;
@@ -53,6 +67,11 @@ pub(super) struct Settings {
     pub(super) brokers: String,
     pub(super) topic: &'static str,
     pub(super) shared_secret: &'static str,
+    pub(super) departments: Departments,
+    /// The file that they come from.
+    pub(super) caller_map: PathBuf,
+    /// Whether it serves the live page.
+    pub(super) page: bool,
 }
 
 impl Settings {
@@ -73,10 +92,12 @@ impl Settings {
                 policy: proxy::Policy::default(),
             },
             admin_listen: LOOPBACK,
+            admin_page: if self.page { AdminPage::On } else { AdminPage::Off },
             ledger: ledger::LedgerOptions {
                 slots: CALLS_MAX,
                 control_interval: CONTROL_INTERVAL,
                 publishes: true,
+                max_bytes: LEDGER_BYTES_MAX,
                 ..ledger::LedgerOptions::new(&self.ledger)
             },
             publish: Some(publish::KafkaConfig {
@@ -92,9 +113,10 @@ impl Settings {
                 gateway_app_ids: Vec::new(),
                 user_ids: UserIds::Hash,
                 hash_key: None,
-                map: None,
+                map: self.departments.map(),
             },
             metrics_per_caller: PerCaller::Off,
+            log_calls: LogCalls::On,
             drift_sample: SampleRatio::default(),
             prompt_memory_bytes: PROMPT_MEMORY_BYTES,
             answer_memory_bytes: PROMPT_MEMORY_BYTES,
@@ -108,11 +130,14 @@ impl Settings {
             ("--upstream", self.upstream.clone()),
             ("--listen", "127.0.0.1:0".to_owned()),
             ("--admin-listen", "127.0.0.1:0".to_owned()),
+            ("--admin-page", if self.page { "on" } else { "off" }.to_owned()),
             ("--ledger", self.ledger.display().to_string()),
+            ("--ledger-max-bytes", format!("{}MiB", LEDGER_BYTES_MAX >> 20)),
             ("--kafka-brokers", self.brokers.clone()),
             ("--kafka-topic", self.topic.to_owned()),
             ("--control-interval", format!("{}s", CONTROL_INTERVAL.as_secs())),
             ("--caller-trust", "shared-secret".to_owned()),
+            ("--caller-map-file", self.caller_map.display().to_string()),
         ];
         let flags = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
         std::iter::once("serve".to_owned()).chain(flags).collect()
@@ -134,6 +159,11 @@ impl InProcessSidecar {
     /// Where it accepts calls.
     pub(super) fn addr(&self) -> SocketAddr {
         self.0.addr()
+    }
+
+    /// The address of its live page, if it has one.
+    pub(super) fn page_url(&self) -> Option<&str> {
+        self.0.page_url()
     }
 
     /// As `serve` does on SIGTERM: an error if anything is left to deliver.
@@ -201,6 +231,23 @@ impl SidecarProcess {
         self.child.id()
     }
 
+    /// SIGTERM, and its end.
+    ///
+    /// # Errors
+    /// It does not end in time, or says that something went wrong.
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let deadline = tokio::time::Instant::now() + END_MAX;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "{status}");
+                return Ok(());
+            }
+            ensure!(tokio::time::Instant::now() < deadline, "it did not end");
+            tokio::time::sleep(END_POLL).await;
+        }
+    }
+
     /// `kill -9`: no destructor of the sidecar runs, nothing is flushed.
     pub(super) fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill().context("kill -9 of the second sidecar")?;
@@ -256,6 +303,9 @@ mod tests {
             brokers: "127.0.0.1:9".into(),
             topic: "t",
             shared_secret: "s",
+            departments: Departments::default(),
+            caller_map: "/nowhere.csv".into(),
+            page: false,
         }
     }
 
@@ -285,6 +335,17 @@ mod tests {
         assert!(proc.exists());
         process.kill().unwrap();
         assert!(!proc.exists());
+    }
+
+    #[test]
+    fn a_sidecar_that_is_told_to_stop_ends_by_itself() {
+        let listening = r#"echo "{\"message\":\"listening\",\"listen\":\"127.0.0.1:81\"}" >&2"#;
+        let stop = |script: &str| {
+            let script = format!("trap '{script}' TERM\n{listening}\nwhile :; do sleep 0.01; done");
+            block_on(async { start(&script).await.unwrap().stop().await })
+        };
+        stop("exit 0").unwrap();
+        assert!(stop("exit 3").unwrap_err().to_string().contains('3'));
     }
 
     #[test]

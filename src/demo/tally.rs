@@ -1,6 +1,6 @@
 //! The topic as finance would add it up: each usage event once, by caller.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use smol_str::SmolStr;
 
@@ -17,11 +17,37 @@ pub(super) struct CallerRow {
     pub(super) qualities: [u64; 4],
 }
 
+impl CallerRow {
+    pub(super) fn plus(self, other: &CallerRow) -> CallerRow {
+        let mut sum = CallerRow {
+            calls: self.calls + other.calls,
+            input: self.input + other.input,
+            output: self.output + other.output,
+            qualities: self.qualities,
+        };
+        for (sum, calls) in sum.qualities.iter_mut().zip(other.qualities) {
+            *sum += calls;
+        }
+        sum
+    }
+}
+
+/// What the topic says of the call with one id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CallFate {
+    pub(super) caller: SmolStr,
+    pub(super) output_quality: Quality,
+    /// Usage events of this call: one, if all is well.
+    pub(super) events: u64,
+}
+
 /// The events of the topic so far. Holds one entry per call of the demo.
 #[derive(Debug, Default)]
 pub(super) struct TopicTally {
     seen: HashSet<(SmolStr, String)>,
     rows: BTreeMap<String, CallerRow>,
+    /// By the id that the caller gave its call.
+    fates: HashMap<SmolStr, CallFate>,
     /// Records that were read again.
     pub(super) repeats: u64,
     /// Calls of a process that died under them.
@@ -54,6 +80,7 @@ impl TopicTally {
             return;
         }
         self.crashed += u64::from(outcome == Outcome::Crashed);
+        self.note_fate(&usage);
         self.count(&usage);
         self.compare(&usage, fixtures);
     }
@@ -65,6 +92,13 @@ impl TopicTally {
         row.input += usage.tokens.input.unwrap_or(0);
         row.output += usage.tokens.output.unwrap_or(0);
         row.qualities[quality as usize] += 1;
+    }
+
+    fn note_fate(&mut self, usage: &StoredUsage) {
+        let Some(call_id) = usage.ids.client_request_id.clone() else { return };
+        let (caller, output_quality) = (usage.caller.id.clone(), usage.accounting.output_quality);
+        let new = CallFate { caller, output_quality, events: 0 };
+        self.fates.entry(call_id).or_insert(new).events += 1;
     }
 
     /// Holds what was computed and called exact against what the service would have reported.
@@ -99,6 +133,11 @@ impl TopicTally {
         self.rows.values().map(|row| row.calls).sum()
     }
 
+    /// What became of the call with this id; `None` as long as its event has not come.
+    pub(super) fn fate(&self, call_id: &str) -> Option<&CallFate> {
+        self.fates.get(call_id)
+    }
+
     /// The table: callers by name.
     pub(super) fn rows(&self) -> impl Iterator<Item = (&str, &CallerRow)> {
         self.rows.iter().map(|(caller, row)| (caller.as_str(), row))
@@ -128,7 +167,7 @@ mod tests {
             },
             "stream": metering::usage::Stream::default(),
             "timing": metering::usage::Timing::default(),
-            "ids": { "response_id": "chatcmpl-library-hours-000001" },
+            "ids": { "response_id": "chatcmpl-library-hours-000001", "client_request_id": "a-call" },
             "reporter": metering::usage::Reporter::default(),
         });
         let event = CloudEvent::new(EventType::Usage, "//tokenweir/a", id.into(), None, "b", usage);
@@ -146,6 +185,11 @@ mod tests {
         let row = CallerRow { calls: 2, input: 32, output: 66, qualities: [2, 0, 0, 0] };
         assert_eq!(tally.rows().collect::<Vec<_>>(), [("unattributed", &row)]);
         assert_eq!((tally.computed, tally.wrong), (4, 0));
+        assert_eq!(
+            (tally.fate("a-call").unwrap().events, tally.fate("b-call")),
+            (2, None),
+            "two events say so"
+        );
     }
 
     #[test]

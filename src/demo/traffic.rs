@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::open_streams::OpenStreams;
+
 /// A caller looks so often whether a door has opened.
 pub(super) const DOOR_POLL: Duration = Duration::from_millis(50);
 
@@ -92,6 +94,8 @@ pub(super) struct Traffic {
     pub(super) doors: [TrafficGate; 2],
     /// Calls whose client is still reading.
     pub(super) open: AtomicU64,
+    /// Those of them that somebody may hang up.
+    pub(super) streams: OpenStreams,
     /// Calls that a sidecar harmed: broken without reason, or ended short.
     pub(super) harmed: AtomicU64,
     /// Callers begin no more calls.
@@ -102,6 +106,13 @@ impl Traffic {
     /// Events that have been caused so far, through both doors.
     pub(super) fn sent(&self) -> u64 {
         self.doors.iter().map(TrafficGate::begun).sum()
+    }
+
+    /// Leave to begin a call through the door of this turn, or else through the other one; with its place.
+    pub(super) fn enter(&self, turn: usize) -> Option<(usize, TrafficPass)> {
+        (turn..turn + self.doors.len())
+            .map(|door| door % self.doors.len())
+            .find_map(|door| Some((door, self.doors.get(door)?.enter()?)))
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -13,7 +13,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 /// Name of the file within the ledger's directory.
-const BALLAST: &str = "ballast";
+pub const BALLAST: &str = "ballast";
 
 /// Written at once where a file system cannot allocate without writing.
 const ZEROS_BYTES: usize = 64 * 1024;

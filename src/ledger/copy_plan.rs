@@ -142,7 +142,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the disk and the ledger are like, the WAL and the growth that it holds stay within their parts.
+        /// The WAL and the growth that it holds stay within their parts, whatever the disk and the ledger are like.
         #[test]
         fn a_copy_is_due_before_the_room_is_used_up(
             max in 16 * MIB..1 << 40, full in any::<bool>(), sync_ms in 0_u64..100_000, grows in any::<bool>(),

@@ -41,6 +41,38 @@ const REMOTE: &[(u32, &str)] = &[
     (0x7c7c_6673, "Parallels shared folder"),
 ];
 
+/// File systems of this machine, as people call them.
+const LOCAL: &[(u32, &str)] = &[
+    (0x0000_ef53, "ext4"),
+    (0x5846_5342, "XFS"),
+    (0x9123_683e, "Btrfs"),
+    (0x2fc1_2fc1, "ZFS"),
+    (0xf2f5_2010, "F2FS"),
+    (0x794c_7630, "overlayfs"),
+    (0xca45_1a4e, "bcachefs"),
+];
+
+/// File systems in memory: a ledger there survives the death of the process, and nothing else.
+const MEMORY: &[(u32, &str)] = &[(0x0102_1994, "tmpfs"), (0x8584_58f6, "ramfs"), (0x9584_58f6, "hugetlbfs")];
+
+/// The name of a kind of file system; its number in hex where it has none here.
+pub(super) fn name(kind: u32) -> String {
+    let known = REMOTE.iter().chain(LOCAL).chain(MEMORY).find(|(number, _)| *number == kind);
+    known.map_or_else(|| format!("file system {kind:#x}"), |(_, name)| (*name).to_owned())
+}
+
+/// The file system in memory that a directory lies on, or will when it is made; `None` if it is another.
+pub fn in_memory(dir: &Path) -> Option<&'static str> {
+    let kind = statfs(existing(dir)).ok()?.f_type as u32;
+    MEMORY.iter().find(|(number, _)| *number == kind).map(|(_, name)| *name)
+}
+
+/// The directory, or the nearest above it that is there.
+pub(super) fn existing(dir: &Path) -> &Path {
+    let there = dir.ancestors().find(|dir| dir.exists()).filter(|dir| !dir.as_os_str().is_empty());
+    there.unwrap_or(Path::new("."))
+}
+
 /// Refuses a directory on a network file system, unless `allowed`. The directory need not exist
 /// yet: then the one that it will be made in counts.
 ///
@@ -50,8 +82,7 @@ pub fn check(dir: &Path, allowed: bool) -> Result<(), OpenError> {
     if allowed {
         return Ok(());
     }
-    let there = dir.ancestors().find(|dir| dir.exists()).filter(|dir| !dir.as_os_str().is_empty());
-    let there = there.unwrap_or(Path::new("."));
+    let there = existing(dir);
     let stat =
         statfs(there).map_err(|error| OpenError::Io { path: there.to_owned(), error: error.into() })?;
     // The field's type differs between architectures; the numbers have 32 bits everywhere.
@@ -82,9 +113,10 @@ mod tests {
             assert_eq!(remote(number), Some(name));
         }
         let mut numbers: Vec<u32> = REMOTE.iter().map(|(number, _)| *number).collect();
+        numbers.extend(LOCAL.iter().chain(MEMORY).map(|(number, _)| *number));
         numbers.sort_unstable();
         numbers.dedup();
-        assert_eq!(numbers.len(), REMOTE.len(), "a number stands twice");
+        assert_eq!(numbers.len(), REMOTE.len() + LOCAL.len() + MEMORY.len(), "a number stands twice");
     }
 
     #[test]
@@ -107,5 +139,9 @@ mod tests {
                 check(Path::new(dir), false).unwrap_or_else(|error| panic!("{error}"));
             }
         }
+        if let Some(kind) = in_memory(Path::new("/dev/shm")) {
+            assert_eq!((kind, in_memory(Path::new("/dev/shm/a/b"))), ("tmpfs", Some("tmpfs")));
+        }
+        assert_eq!(in_memory(Path::new("/proc")), None);
     }
 }

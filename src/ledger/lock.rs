@@ -12,7 +12,7 @@ use super::error::OpenError;
 use super::options::DATABASE;
 
 /// Name of the lock within the directory.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// Width of the first line, the owner's process id, without its end.
 const PID_BYTES: usize = 10;
@@ -136,7 +136,7 @@ fn write_pid(file: &mut File) -> io::Result<bool> {
     Ok(left == Some(DEGRADED.trim()))
 }
 
-fn read_pid(file: &mut File) -> Option<u32> {
+pub(super) fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
     text.lines().next()?.trim().parse().ok()

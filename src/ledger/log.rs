@@ -1,6 +1,6 @@
 //! Positions, sequences and totals: the one row that every transaction rewrites.
 //!
-//! Whatever changes with each commit lives here, so that a commit rewrites one page for all of it.
+//! Everything that changes with each commit lives here, so that a commit rewrites one page for all of it.
 
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
@@ -192,7 +192,7 @@ impl BootTotals {
         }
     }
 
-    /// What the next control event of this ledger says of the one that [`BootTotals::control`] makes now.
+    /// Returns what the next control event of this ledger says of the one that [`BootTotals::control`] makes now.
     pub(super) fn as_previous(&self) -> PreviousControl {
         PreviousControl { instance: self.id, digest: self.since.said() }
     }

@@ -5,7 +5,7 @@
 //! for it: a call reserves its place in a bounded queue before it begins, so telling the ledger that
 //! it opened and what it used can neither block nor fail.
 //!
-//! No transaction waits for the disk either. What is committed is *stored*: it survives the death of the process.
+//! No transaction waits for the disk either. A committed row is *stored*: it survives the death of the process.
 //! A second thread (`tw-sync`) makes it *synced* behind the writer, every 10 ms: it survives a loss of power, and only
 //! then it is published, so no event on a topic is ever unknown to its ledger.
 //!
@@ -14,7 +14,7 @@
 //! | `handle` | what the process holds: the ledger, a reserved place, a call that is open |
 //! | `options`, `stats`, `error` | how a ledger behaves, its counters, what can be wrong with it |
 //! | `op` | the news that goes through the queue, and the account of it that comes back |
-//! | `queue` | the bounded way from any thread to the writer, and the counters |
+//! | `queue`, `queue_state` | the bounded way from any thread to the writer, and the counters |
 //! | `batch` | operations turned into the rows of one transaction |
 //! | `quota` | how the room that a ledger may take is split |
 //! | `ballast` | room kept for the moment when there is none |
@@ -28,6 +28,7 @@
 //! | `syncer` | the thread that makes durable what is stored, and the mark that follows |
 //! | `copier` | a connection that copies the WAL into the database beside the writer |
 //! | `copy_plan` | when the WAL is copied, and how long the writer waits for that |
+//! | `begin` | opening the database at the start, and recovering |
 //! | `storage` | the database, what became of a transaction, and how much room is left |
 //! | `failing` | the state in which nothing can be stored: when to try again |
 //! | `status_log` | the log lines of that state |
@@ -38,18 +39,24 @@
 //! | `sums` | calls that could not be stored one by one |
 //! | `reader` | stored events, for any process |
 //! | `own_reader` | stored events, for the process that writes them |
+//! | `faults` | errors that a test asks for |
 //! | `lock` | the directory, the one process that owns it, and whether it had to sum calls |
 //! | `filesystem` | the file systems on which a ledger may lie |
+//! | `examine` | the place of a ledger, tried without leaving anything there |
 
 mod append_deferred;
 mod ballast;
 mod batch;
+mod begin;
 mod bill;
 mod copier;
 mod copy_plan;
 mod deferred;
 mod error;
+mod examine;
 mod failing;
+#[cfg(test)]
+mod faults;
 mod filesystem;
 mod handle;
 mod integrity;
@@ -60,6 +67,7 @@ mod options;
 mod own_reader;
 mod quarantine;
 mod queue;
+mod queue_state;
 mod quota;
 mod reader;
 mod recover;
@@ -77,9 +85,11 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use ballast::BALLAST;
 pub use bill::Bill;
 pub use error::{CloseError, OpenError, StoreError};
-pub use filesystem::check as check_place;
+pub use examine::{Examined, examine, library_version};
+pub use filesystem::{check as check_place, in_memory};
 pub use handle::{Ledger, OpenCall, Slot};
 pub use options::{DATABASE, LedgerOptions};
 pub use own_reader::OwnReader;

@@ -5,7 +5,6 @@
 //! queue full. While the ledger is failing no slot is given out. The lock is held for a push or a
 //! swap, never for I/O.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -18,6 +17,7 @@ use super::batch::Closed;
 use super::bill::{Bill, DeferredNote};
 use super::error::CloseError;
 use super::op::{EndedByCommit, Op, Pending};
+use super::queue_state::{Lifecycle, QueueState};
 use super::quota::Quota;
 use super::stats::LedgerStats;
 use super::sums::{Sum, Sums};
@@ -41,44 +41,6 @@ const OPS_PER_SLOT: usize = 2;
 /// Checkpoints that may wait, per slot: a batch that is a second late is soon made up for.
 const CHECKPOINTS_PER_SLOT: usize = 2;
 
-#[derive(Debug, Default)]
-struct QueueState {
-    ops: VecDeque<Op>,
-    /// The writer waits for the next operation, whenever it comes, and is to be woken for it.
-    idle: bool,
-    /// Operations came with the last batch, so the writer looks for more by the clock.
-    busy: bool,
-    free: usize,
-    checkpoints: usize,
-    mark: u64,
-    mark_changed: bool,
-    refused: Vec<(u64, String)>,
-    /// Nothing can be stored.
-    failing: bool,
-    /// Calls are summed, and the writer has not been told yet.
-    summing: bool,
-    /// The stored events could not be made durable, and the writer has not been told yet.
-    alarm: bool,
-    accepted: u64,
-    settled: u64,
-    summed: u64,
-    phase: Lifecycle,
-    finish_asked: bool,
-    stop_asked: bool,
-}
-
-/// How far the ledger's life has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Lifecycle {
-    /// Calls are taken.
-    #[default]
-    Running,
-    /// The writer has what came before the end; nothing more of a call is taken.
-    Finishing,
-    /// The end is committed, or has failed.
-    Finished(u64),
-}
-
 /// The state that the writer's last commit left.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Committed {
@@ -98,7 +60,7 @@ struct Reached {
     synced: u64,
 }
 
-type Observer = Box<dyn Fn(Duration) + Send + Sync>;
+type DurationObserver = Box<dyn Fn(Duration) + Send + Sync>;
 type BillObserver = Box<dyn Fn(&Settled) + Send + Sync>;
 
 /// The queue of operations, with the counters: shared by the writer and every thread that has calls.
@@ -116,8 +78,8 @@ pub(super) struct OpQueue {
     sums: Mutex<Sums>,
     reached: Mutex<Reached>,
     progress: Condvar,
-    on_commit: OnceLock<Observer>,
-    on_sync: OnceLock<Observer>,
+    on_commit: OnceLock<DurationObserver>,
+    on_sync: OnceLock<DurationObserver>,
     on_billed: OnceLock<BillObserver>,
 }
 
@@ -269,12 +231,12 @@ impl OpQueue {
         }
     }
 
-    pub(super) fn on_commit(&self, observer: Observer) {
+    pub(super) fn on_commit(&self, observer: DurationObserver) {
         // A second observer is ignored, as documented.
         let _ = self.on_commit.set(observer);
     }
 
-    pub(super) fn on_sync(&self, observer: Observer) {
+    pub(super) fn on_sync(&self, observer: DurationObserver) {
         let _ = self.on_sync.set(observer);
     }
 
@@ -529,44 +491,5 @@ impl OpQueue {
         }
         drop(queue);
         self.done.notify_all();
-    }
-}
-
-impl QueueState {
-    fn has_slot(&self) -> bool {
-        self.free > 0 && self.phase == Lifecycle::Running && !self.failing
-    }
-
-    /// The writer is asked to end what it does.
-    fn ending(&self) -> bool {
-        self.stop_asked || (self.finish_asked && !matches!(self.phase, Lifecycle::Finished(_)))
-    }
-
-    /// Marks or refused events are there for the writer to take.
-    fn marks_wait(&self) -> bool {
-        !self.failing && (self.mark_changed || !self.refused.is_empty())
-    }
-
-    fn take_marks(&mut self) -> (u64, Vec<(u64, String)>) {
-        let mark = if std::mem::take(&mut self.mark_changed) { self.mark } else { 0 };
-        (mark, std::mem::take(&mut self.refused))
-    }
-
-    /// Takes at most one transaction's operations.
-    fn take(&mut self, batch_ops: usize) -> Pending {
-        let ops = if self.ops.len() <= batch_ops {
-            std::mem::take(&mut self.ops)
-        } else {
-            self.ops.drain(..batch_ops).collect()
-        };
-        let checkpoints = ops.iter().map(|op| if let Op::Checkpoint(batch) = op { batch.len() } else { 0 });
-        self.checkpoints -= checkpoints.sum::<usize>();
-        (self.summing, self.alarm) = (false, false);
-        let finish = self.finish_asked && self.phase == Lifecycle::Running && self.ops.is_empty();
-        if finish {
-            self.phase = Lifecycle::Finishing;
-        }
-        let (mark, refused) = if self.failing { (0, Vec::new()) } else { self.take_marks() };
-        Pending { ops, mark, refused, finish, stop: self.stop_asked && self.ops.is_empty() }
     }
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Params};
 
 use super::error::StoreError;
 use super::log::Log;
@@ -24,17 +24,6 @@ pub enum ReadError {
     /// The database in the directory is no ledger.
     #[error("{0}: the database here is not a ledger")]
     Foreign(PathBuf),
-    /// An older version made this ledger, and reading changes nothing.
-    #[error(
-        "the ledger has schema version {found}, this program reads version {known}; `tokenweir drain` or a start of \
-         `tokenweir serve` on it brings it up to date"
-    )]
-    Older {
-        /// The version found.
-        found: i64,
-        /// The one known here.
-        known: i64,
-    },
     /// A newer version made this ledger.
     #[error("the ledger has schema version {found}; this program knows versions up to {known}")]
     Newer {
@@ -97,8 +86,8 @@ impl LedgerReader {
         match standing {
             Standing::Empty => Err(ReadError::Absent(dir.to_owned())),
             _ if application != schema::APPLICATION_ID => Err(ReadError::Foreign(dir.to_owned())),
-            Standing::Current => Ok(LedgerReader { db }),
-            Standing::Older => Err(ReadError::Older { found, known }),
+            // What is read here has been the same in all versions.
+            Standing::Current | Standing::Older => Ok(LedgerReader { db }),
             Standing::Newer => Err(ReadError::Newer { found, known }),
             Standing::Impossible => Err(ReadError::Foreign(dir.to_owned())),
         }
@@ -148,6 +137,17 @@ impl LedgerReader {
             Ok(RefusedRow { row: event, reason: row.get(2)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The position before the last `count` events, or before the last refused ones; 0 if there are no more.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn before_last(&self, count: u64, refused: bool) -> Result<u64, ReadError> {
+        let table = if refused { "refused" } else { "event" };
+        let query = format!("SELECT position FROM {table} ORDER BY position DESC LIMIT 1 OFFSET ?1");
+        let found = self.db.query_row(&query, [sql(count)], |row| row.get(0)).optional()?;
+        Ok(found.map_or(0, unsigned))
     }
 
     /// Calls that are open, or were when the process died.

@@ -34,7 +34,7 @@ pub(super) fn recover(
     was_degraded: bool,
 ) -> Result<(Log, Recovered), StoreError> {
     let found = store.log()?;
-    // What the database held that this one replaces is not accounted for here.
+    // The events of the database that this one replaces are not accounted for here.
     let lost_one = found.is_none() && store.replaces()?.is_some();
     let mut log = found.unwrap_or_else(|| Log::new(boot));
     let stored_counts = stored_counts && log.mark == log.last;

@@ -5,6 +5,9 @@
 //! leaves the old version whole. Stored events are never rewritten: their bytes are final. A newer
 //! one is refused, because only a newer program knows what it means.
 //!
+//! Readers take older ones as they are, since the tables of events, of open calls and of the log have never changed: a step that
+//! changes them must say so in `reader.rs`.
+//!
 //! To change the tables: change [`TABLES`] or add others, add one to [`VERSION`], add a step to [`STEPS`], and
 //! keep the old version as SQL text in `fixtures/ledger/`, which tests open, migrate and compare.
 

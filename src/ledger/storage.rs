@@ -1,7 +1,7 @@
 //! The database and its room: what a transaction left behind, what is deleted, how much more can be stored.
 //!
 //! A transaction that reported an error is *in doubt*: it may be committed nevertheless. Its batch is held
-//! here until the database can be opened again and says so ([`Storage::reopen`]). What was committed before it is
+//! here until the database can be opened again and says so ([`Storage::reopen`]). A batch that was committed before it is
 //! *stored*, and durable once the `syncer` has synced it. If that fails, the database is closed just the same: opening
 //! it again copies what can be read of the WAL into the database, syncs that, and begins another WAL. If a copy of the
 //! WAL fails, its index is not believed either: all of the WAL is copied once more, with an index that is new. SQLite
@@ -15,16 +15,18 @@ use uuid::Uuid;
 
 use super::ballast::Ballast;
 use super::batch::Batch;
+use super::begin::{Begun, begin};
 use super::copier::Copier;
 use super::copy_plan::{CopyPlan, WalUse};
 use super::error::{OpenError, StoreError};
+#[cfg(test)]
+use super::faults::Faults;
 use super::lock::Marker;
 use super::log::Log;
 use super::op::EndedByCommit;
 use super::options::{DATABASE, LedgerOptions};
 use super::queue::{Committed, OpQueue};
 use super::quota::{Quota, Volume, file_bytes};
-use super::recover::recover;
 use super::retain::Retention;
 use super::store::Store;
 use super::syncer::{Mark, Syncer};
@@ -450,83 +452,5 @@ impl Storage {
 
     fn database(&self, error: StoreError) -> OpenError {
         OpenError::Database { path: self.dir.join(DATABASE), error }
-    }
-}
-
-/// A database that is open and recovered.
-struct Begun {
-    store: Store,
-    copier: Copier,
-    source: String,
-    log: Log,
-    stored_counts: bool,
-    /// The mark up to which everything is durable for certain.
-    synced: Mark,
-}
-
-fn begin(options: &LedgerOptions, quota: &Quota, boot: Uuid, was_degraded: bool) -> Result<Begun, OpenError> {
-    let path = options.dir.join(DATABASE);
-    let database = |error| OpenError::Database { path: path.clone(), error };
-    let mut store = Store::open(&path, options.control_key.clone())?;
-    let source = store.source().map_err(database)?;
-    // Recovery may go beyond the quota: the calls of a dead process are at most `slots`.
-    let recovered = recover(&mut store, &source, boot, !options.publishes, was_degraded);
-    let (log, found) = recovered.map_err(database)?;
-    store.bound(quota).and_then(|()| store.limit(quota.events)).map_err(database)?;
-    let synced = if was_degraded { settle(&store, &log).map_err(database)? } else { log.delivered() };
-    let stored_counts = !options.publishes && found.undelivered == 0;
-    if found.crashed > 0 {
-        tracing::warn!(calls = found.crashed, "calls of a process that died are settled as crashed");
-    }
-    if was_degraded {
-        tracing::error!(dir = %options.dir.display(), "the last process died while calls were summed in its memory: those are lost");
-    }
-    if !options.publishes && !stored_counts {
-        tracing::warn!(
-            events = found.undelivered,
-            "events wait for a broker, but none is configured: all are kept until `drain` or a start with one"
-        );
-    }
-    let copier = Copier::open(&path).map_err(database)?;
-    Ok(Begun { store, copier, source, log, stored_counts, synced })
-}
-
-/// Makes durable what a process left behind for which something had failed: a sync of its WAL may succeed now although
-/// the system has dropped what it should have covered. What is left to the syncer comes back as not synced.
-fn settle(store: &Store, log: &Log) -> Result<Mark, StoreError> {
-    match store.settle_wal() {
-        Ok(()) => Ok(log.reached()),
-        Err(StoreError::ReaderInWal) => Ok(log.delivered()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Errors that a test asks for.
-#[cfg(test)]
-#[derive(Debug, Default)]
-pub(super) struct Faults {
-    /// Transactions report an error and are not committed.
-    pub(super) lose: bool,
-    /// The next one does.
-    pub(super) lose_once: bool,
-    /// The next transaction is committed and reports an error.
-    pub(super) commit_and_fail: bool,
-    /// The database cannot be opened.
-    pub(super) no_open: bool,
-}
-
-#[cfg(test)]
-impl Faults {
-    fn before_write(&mut self) -> Result<(), StoreError> {
-        if std::mem::take(&mut self.lose_once) || self.lose { Err(StoreError::Closed) } else { Ok(()) }
-    }
-
-    fn after_write<T>(&mut self, value: T) -> Result<T, StoreError> {
-        if std::mem::take(&mut self.commit_and_fail) { Err(StoreError::Closed) } else { Ok(value) }
-    }
-
-    fn before_open(&self) -> Result<(), OpenError> {
-        let error = || OpenError::Io { path: DATABASE.into(), error: std::io::Error::other("a test") };
-        if self.no_open { Err(error()) } else { Ok(()) }
     }
 }

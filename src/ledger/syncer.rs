@@ -107,7 +107,7 @@ impl Syncer {
         }
     }
 
-    /// Syncs and copies until it is stopped. What is stored then and not synced is left to whoever closes the database.
+    /// Syncs and copies until it is stopped. Rows that are stored then and not synced are left to whoever closes the database.
     pub(super) fn run(&self) {
         let _runs = Runs::begin(self);
         loop {

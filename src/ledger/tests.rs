@@ -34,6 +34,7 @@ fn usage(caller: &str, input: Option<u64>, output: Option<u64>) -> Usage {
         timing: Timing::default(),
         ids: Ids::default(),
         reporter: Reporter::default(),
+        unproven: None,
     }
 }
 

@@ -19,12 +19,20 @@ pub enum ErrorClass {
     Setting,
     /// This producer is finished: make a new one and begin again at the mark.
     Producer,
+    /// No event's error: a broker could not be reached, or the way to it broke.
+    Connection,
 }
 
 impl ErrorClass {
     /// Every class, in order.
-    pub const ALL: [ErrorClass; 5] =
-        [ErrorClass::Again, ErrorClass::Full, ErrorClass::Event, ErrorClass::Setting, ErrorClass::Producer];
+    pub const ALL: [ErrorClass; 6] = [
+        ErrorClass::Again,
+        ErrorClass::Full,
+        ErrorClass::Event,
+        ErrorClass::Setting,
+        ErrorClass::Producer,
+        ErrorClass::Connection,
+    ];
 
     /// The class as a label of metrics.
     pub fn as_str(self) -> &'static str {
@@ -34,6 +42,7 @@ impl ErrorClass {
             ErrorClass::Event => "event",
             ErrorClass::Setting => "setting",
             ErrorClass::Producer => "producer",
+            ErrorClass::Connection => "connection",
         }
     }
 }

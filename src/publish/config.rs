@@ -24,13 +24,19 @@ pub struct KafkaConfig {
 /// silently; the time-outs are those that Microsoft asks for ("Apache Kafka client configurations
 /// for Azure Event Hubs"). A connection that hangs while it is set up keeps all waiting: ten seconds
 /// are ample for TLS and a login, the default of librdkafka is thirty. A broker that is back is found
-/// within 750 ms, librdkafka's jitter included: before the probe takes the client for dead.
-const COMMON: [(&str, &str); 10] = [
+/// within 750 ms, librdkafka's jitter included: before the probe takes the client for dead. While a question waits for an
+/// answer, librdkafka tries again without that pause, as often as every half of `reconnect.backoff.ms`: with its default
+/// of 100 a broker that refuses every connection, such as one whose certificate is not trusted, would see twenty a second.
+/// A topic that is asked for must not come about by that: a broker that makes topics would give it partitions and a
+/// retention of its own, and a misspelt name would take the events.
+const COMMON: [(&str, &str); 12] = [
+    ("allow.auto.create.topics", "false"),
     ("client.id", "tokenweir"),
     ("connections.max.idle.ms", "180000"),
     ("enable.metrics.push", "false"),
     ("metadata.max.age.ms", "180000"),
     ("reconnect.backoff.max.ms", "500"),
+    ("reconnect.backoff.ms", "500"),
     ("request.timeout.ms", "60000"),
     ("socket.connection.setup.timeout.ms", "10000"),
     ("socket.keepalive.enable", "true"),

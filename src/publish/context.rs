@@ -12,7 +12,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::statistics::Statistics;
 
-use super::cluster::{self, Broker};
+use super::cluster::{self, Broker, FailedConnections};
 use super::token::TokenRefresher;
 
 /// How often librdkafka's own complaints are worth a line: it repeats them at every reconnect.
@@ -30,6 +30,12 @@ pub struct Context {
     denied: AtomicBool,
     /// The client's latest statistics of the brokers, until the worker takes them.
     brokers: Mutex<Option<Vec<Broker>>>,
+    /// Connections that never came to work, until the worker takes them, ..
+    failures: AtomicU64,
+    /// .. and what they are counted by.
+    failed: Mutex<FailedConnections>,
+    /// A broker answers, as far as the client knows.
+    reachable: AtomicBool,
 }
 
 /// The client has not asked for a token.
@@ -43,7 +49,8 @@ impl Context {
     pub(super) fn new(refresher: Option<Arc<TokenRefresher>>) -> Context {
         let given = AtomicU64::new(NOT_ASKED);
         let (said, complaint, denied, brokers) = Default::default();
-        Context { refresher, said, complaint, given, denied, brokers }
+        let (failures, failed, reachable) = Default::default();
+        Context { refresher, said, complaint, given, denied, brokers, failures, failed, reachable }
     }
 
     /// Whether the client has been given a token.
@@ -59,6 +66,17 @@ impl Context {
     /// Something got through.
     pub(super) fn admitted(&self) {
         self.denied.store(false, Ordering::Relaxed);
+        self.reachable.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a broker answers, as far as the client knows.
+    pub(super) fn is_reachable(&self) -> bool {
+        self.reachable.load(Ordering::Relaxed)
+    }
+
+    /// Connections that failed since the last time.
+    pub(super) fn take_failures(&self) -> u64 {
+        self.failures.swap(0, Ordering::Relaxed)
     }
 
     /// Whether there is a token that the client should have: it asked in vain, or the broker denies
@@ -130,6 +148,9 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.reachable.store(cluster::is_reachable(&statistics), Ordering::Relaxed);
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).since(&statistics);
+        self.failures.fetch_add(failed, Ordering::Relaxed);
         let seen = cluster::brokers(&statistics);
         *self.brokers.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
@@ -140,6 +161,9 @@ impl ClientContext for Context {
         // Without a token it is not the broker that denies the login.
         if login && self.given.load(Ordering::Relaxed) != IN_VAIN {
             self.denied.store(true, Ordering::Relaxed);
+        }
+        if code == Some(Code::AllBrokersDown) {
+            self.reachable.store(false, Ordering::Relaxed);
         }
         self.keep(code, reason);
         self.say(true, &error.to_string(), reason);

@@ -16,6 +16,7 @@
 //! | `check` | everything that is wrong with a configuration |
 //! | `login` | the check of a login, and its tokens and secrets |
 //! | `consumer` | a client that only reads |
+//! | `look` | the brokers and the topic, asked once before anything is published |
 //! | `properties` | which librdkafka properties the user may set |
 //! | `shown` | values of them as errors may show them |
 //! | `transport` | those of them that decide who can listen, and who can pass for a broker |
@@ -47,6 +48,7 @@ mod context;
 mod credentials;
 mod error;
 mod login;
+mod look;
 mod probe;
 mod producer;
 mod properties;
@@ -66,6 +68,7 @@ pub use cluster::Broker;
 pub use config::KafkaConfig;
 pub use context::Context;
 pub use error::{KafkaConfigError, StartError};
+pub use look::{TopicSeen, library_version};
 pub use publisher::Publisher;
 pub use secret::Secret;
 pub use state::{PublishStats, Watch};

@@ -34,8 +34,8 @@ const SETTINGS: [(&str, &str); 6] = [
     ("socket.connection.setup.timeout.ms", "1000"),
     ("api.version.request.timeout.ms", "500"),
     ("socket.timeout.ms", "1000"),
-    ("reconnect.backoff.ms", "100"),
-    ("reconnect.backoff.max.ms", "250"),
+    ("reconnect.backoff.ms", "500"),
+    ("reconnect.backoff.max.ms", "500"),
     ("request.timeout.ms", "900"),
 ];
 

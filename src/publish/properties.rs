@@ -92,7 +92,7 @@ const BOUNDS: &[(&str, u64, u64, &str)] = &[
     ("queue.buffering.max.messages", 1, 50_000, "memory; the ledger is the queue"),
     ("queue.buffering.max.kbytes", 1_024, 262_144, "memory; the ledger is the queue"),
     ("receive.message.max.bytes", 1_000_000, 100_000_000, "memory"),
-    ("reconnect.backoff.ms", 50, 1_000, "fewer than ten tries a second, and back within three"),
+    ("reconnect.backoff.ms", 250, 1_000, "fewer than ten tries a second, and back within three"),
     ("reconnect.backoff.max.ms", 50, 2_000, "fewer than ten tries a second, and back within three"),
     ("request.timeout.ms", 1_000, 300_000, "after ten minutes of silence the client is replaced"),
     ("retry.backoff.ms", 100, 2_000, "fewer than ten tries a second, and back within three"),

@@ -109,7 +109,7 @@ impl Worker {
             // The client refuses events until it has heard from the broker again, which it asks every few
             // minutes only.
             ErrorClass::Setting => drop(self.hear_of_topic()),
-            ErrorClass::Full | ErrorClass::Again | ErrorClass::Producer => {}
+            ErrorClass::Full | ErrorClass::Again | ErrorClass::Producer | ErrorClass::Connection => {}
         }
         self.tell(class, why);
         self.backoff.trouble(Instant::now(), self.tracker.in_flight());

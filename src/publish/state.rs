@@ -28,6 +28,8 @@ pub struct PublishStats {
     pub token_failures: u64,
     /// The broker has denied the login, and nothing has got through since.
     pub login_denied: bool,
+    /// A broker answers: at most as old as the brokers below.
+    pub reachable: bool,
     /// The brokers, as the client last saw them: every ten seconds, or `statistics.interval.ms`.
     pub brokers: Vec<Broker>,
 }
@@ -43,6 +45,7 @@ pub(super) struct PublisherState {
     pub(super) mark: AtomicU64,
     pub(super) backing_off: AtomicBool,
     pub(super) login_denied: AtomicBool,
+    pub(super) reachable: AtomicBool,
     pub(super) errors: [AtomicU64; ErrorClass::ALL.len()],
     pub(super) brokers: Mutex<Vec<Broker>>,
     pub(super) stop: Mutex<Option<Instant>>,
@@ -96,6 +99,7 @@ impl Watch {
             in_flight: of(&self.shared.in_flight),
             backing_off: self.shared.backing_off.load(Ordering::Relaxed),
             login_denied: self.shared.login_denied.load(Ordering::Relaxed),
+            reachable: self.shared.reachable.load(Ordering::Relaxed),
             token_failures: self.tokens.as_ref().map_or(0, |tokens| tokens.failures()),
             errors: std::array::from_fn(|class| of(&self.shared.errors[class])),
             brokers: self.shared.brokers.lock().unwrap_or_else(PoisonError::into_inner).clone(),

@@ -243,7 +243,7 @@ impl Worker {
         self.tell(class, why);
         self.backoff.failed(Instant::now(), self.tracker.in_flight());
         match class {
-            ErrorClass::Full | ErrorClass::Again | ErrorClass::Setting => {}
+            ErrorClass::Full | ErrorClass::Again | ErrorClass::Setting | ErrorClass::Connection => {}
             ErrorClass::Producer => self.end_producer(why),
             ErrorClass::Event => {
                 self.backoff.narrow();
@@ -292,9 +292,13 @@ impl Worker {
         self.tracker.give_up(position);
     }
 
-    /// Shows what the client has seen of the brokers.
+    /// Shows what the client has seen of the brokers, and counts connections that failed before there was an event to fail.
     fn look_at_brokers(&self) {
-        if let Some(seen) = self.producer.as_ref().and_then(|producer| producer.context.take_brokers()) {
+        let context = self.producer.as_ref().map(|producer| &producer.context);
+        self.shared.reachable.store(context.is_some_and(|context| context.is_reachable()), Ordering::Relaxed);
+        let failures = context.map_or(0, |context| context.take_failures());
+        self.shared.errors[ErrorClass::Connection as usize].fetch_add(failures, Ordering::Relaxed);
+        if let Some(seen) = context.and_then(|context| context.take_brokers()) {
             *self.shared.brokers.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         }
     }

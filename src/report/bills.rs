@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use jiff::Timestamp;
-use smol_str::SmolStr;
 
+use super::boot_names::BootNames;
 use super::usage_event::UsageEvent;
 use metering::usage::StoredUsage;
 
@@ -17,8 +17,10 @@ const BILLS_MAX: usize = 16_000_000;
 #[derive(Debug, Default)]
 pub(super) struct BillsSeen {
     seen: HashSet<u128>,
-    /// The first of each bill, where that was looked for: when, and by which ledger.
-    first: HashMap<u128, (Timestamp, SmolStr)>,
+    /// The first of each bill, where that was looked for: when, and by which ledger. Some 40 bytes each.
+    first: HashMap<u128, (Timestamp, u32)>,
+    sources: BootNames,
+    source_names: Vec<String>,
     hashers: [RandomState; 2],
     /// Bills that were met before.
     pub(super) repeats: u64,
@@ -31,29 +33,41 @@ impl BillsSeen {
     /// at once that of the ledger whose name is the smaller. A later one beyond the bound counts as it comes.
     pub(super) fn look_for_first(&mut self, event: &UsageEvent) {
         let Some(key) = self.key(&event.usage) else { return };
-        let (time, source) = (event.time, event.source.as_str());
+        let Some(source) = self.source(&event.source) else { return };
         let is_full = self.first.len() >= BILLS_MAX;
+        let names = &self.source_names;
+        let order = |(time, source): (Timestamp, u32)| (time, names.get(source as usize));
         match self.first.entry(key) {
-            Entry::Occupied(mut first) if (time, source) < (first.get().0, first.get().1.as_str()) => {
-                first.insert((time, source.into()));
+            Entry::Occupied(mut first) if order((event.time, source)) < order(*first.get()) => {
+                first.insert((event.time, source));
             }
             Entry::Vacant(first) if !is_full => {
-                first.insert((time, source.into()));
+                first.insert((event.time, source));
             }
             Entry::Occupied(_) | Entry::Vacant(_) => {}
         }
+    }
+
+    /// The number of a ledger; `None`: there are too many, and adding them up will say so.
+    fn source(&mut self, name: &str) -> Option<u32> {
+        let number = self.sources.number(name, "");
+        if number == self.source_names.len() && !self.sources.is_over() {
+            self.source_names.push(name.to_owned());
+        }
+        u32::try_from(number).ok().filter(|_| number < self.source_names.len())
     }
 
     /// The event is a bill, and another one of the same work counts.
     pub(super) fn is_repeat(&mut self, event: &UsageEvent) -> bool {
         let first = self.key(&event.usage).and_then(|key| self.first.get(&key));
         let Some((time, source)) = first else { return self.repeats(&event.usage) };
-        let is_repeat = (*time, source.as_str()) != (event.time, event.source.as_str());
+        let source = self.source_names.get(*source as usize);
+        let is_repeat = (*time, source.map(String::as_str)) != (event.time, Some(event.source.as_str()));
         self.repeats += u64::from(is_repeat);
         is_repeat
     }
 
-    /// What stands for the work that is billed; `None`: it is no bill.
+    /// Returns a mark of the work that is billed; `None`: it is no bill.
     fn key(&self, usage: &StoredUsage) -> Option<u128> {
         let work = usage.bill_of()?;
         let [low, high] = self.hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(work)));

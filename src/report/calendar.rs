@@ -4,10 +4,9 @@
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 
 use super::error::ReportError;
-use super::key_value::KeyValue;
 
 /// Names that are near enough to be meant (Jaro-Winkler).
 const NEAR: f64 = 0.8;
@@ -61,26 +60,20 @@ impl Calendar {
         self.local(time).date()
     }
 
-    pub(super) fn day(&self, time: Timestamp) -> KeyValue {
-        KeyValue::Day(self.date(time))
-    }
-
-    pub(super) fn week(&self, time: Timestamp) -> KeyValue {
+    /// The Monday of its week.
+    pub(super) fn monday(&self, time: Timestamp) -> Date {
         let day = self.date(time);
         let before = i64::from(day.weekday().to_monday_zero_offset());
         let monday = day.checked_sub(jiff::Span::new().days(before));
-        KeyValue::Week(monday.unwrap_or(day))
+        monday.unwrap_or(day)
     }
 
-    pub(super) fn month(&self, time: Timestamp) -> KeyValue {
-        KeyValue::Month(self.date(time).first_of_month())
-    }
-
-    /// An hour is told apart from one with the same name that comes when clocks go back.
-    pub(super) fn hour(&self, time: Timestamp) -> KeyValue {
+    /// The beginning of its hour, and the offset there: an hour is told apart from one with the same name that comes when
+    /// clocks go back.
+    pub(super) fn hour(&self, time: Timestamp) -> (Timestamp, Offset) {
         let (offset, local) = (self.zone.to_offset(time), self.local(time));
         let begin = local.date().to_datetime(Time::constant(local.hour(), 0, 0, 0));
-        KeyValue::Hour(offset.to_timestamp(begin).unwrap_or(time), offset)
+        (offset.to_timestamp(begin).unwrap_or(time), offset)
     }
 }
 
@@ -105,71 +98,10 @@ fn near(name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn of(zone: &str) -> Calendar {
         Calendar::of_zone(zone).unwrap()
-    }
-
-    fn text(value: &KeyValue) -> String {
-        value.value().unwrap().into_owned()
-    }
-
-    #[test]
-    fn a_day_is_that_of_the_zone() {
-        let time: Timestamp = "2026-11-30T23:30:00Z".parse().unwrap();
-        for (zone, day, week, month, hour) in [
-            ("UTC", "2026-11-30", "2026-W49", "2026-11", "2026-11-30T23:00:00Z"),
-            ("Europe/Berlin", "2026-12-01", "2026-W49", "2026-12", "2026-12-01T00:00:00+01:00"),
-            ("Asia/Kolkata", "2026-12-01", "2026-W49", "2026-12", "2026-12-01T05:00:00+05:30"),
-            ("America/St_Johns", "2026-11-30", "2026-W49", "2026-11", "2026-11-30T20:00:00-03:30"),
-        ] {
-            let here = of(zone);
-            let found = [here.day(time), here.week(time), here.month(time), here.hour(time)];
-            assert_eq!(found.map(|value| text(&value)), [day, week, month, hour], "{zone}");
-        }
-        let utc = Calendar::default();
-        let week = |text_of: &str| text(&utc.week(text_of.parse().unwrap()));
-        assert_eq!(
-            (week("2027-01-03T23:59:59Z"), week("2027-01-04T00:00:00Z")),
-            ("2026-W53".to_owned(), "2027-W01".to_owned())
-        );
-        assert_eq!(week("2024-12-30T00:00:00Z"), "2025-W01");
-    }
-
-    /// The hours of a day, in order, with the minutes of each.
-    fn hours(zone: &str, day: &str) -> Vec<(String, u32)> {
-        let here = of(zone);
-        let from = here.instant(day).unwrap();
-        let mut hours: BTreeMap<KeyValue, u32> = BTreeMap::new();
-        for minute in 0..26 * 60 {
-            let time = from + jiff::SignedDuration::from_mins(minute);
-            if text(&here.day(time)) == day {
-                *hours.entry(here.hour(time)).or_default() += 1;
-            }
-        }
-        hours.into_iter().map(|(hour, minutes)| (text(&hour), minutes)).collect()
-    }
-
-    #[test]
-    fn a_day_on_which_clocks_change_has_an_hour_more_or_less() {
-        for (zone, day, count) in [
-            ("Europe/Berlin", "2026-03-29", 23),
-            ("Europe/Berlin", "2026-10-25", 25),
-            ("America/New_York", "2026-11-01", 25),
-            ("Asia/Kolkata", "2026-03-29", 24),
-        ] {
-            let hours = hours(zone, day);
-            assert_eq!(hours.len(), count, "{zone} {day}");
-            assert!(hours.iter().all(|(_, minutes)| *minutes == 60), "{hours:?}");
-        }
-        let twice: Vec<String> =
-            hours("Europe/Berlin", "2026-10-25")[2..4].iter().map(|h| h.0.clone()).collect();
-        assert_eq!(twice, ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00"], "in the order of time");
-        let half = hours("Australia/Lord_Howe", "2026-04-05");
-        assert_eq!(half.iter().map(|(_, minutes)| minutes).sum::<u32>(), 24 * 60 + 30);
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Column {
         }
     }
 
-    /// What the column says, for people.
+    /// Says for people what the column holds.
     pub(super) fn about(self) -> &'static str {
         match self {
             Column::Calls => {

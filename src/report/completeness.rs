@@ -1,5 +1,7 @@
 //! Whether a report is of all that there was: what was left out, and what of the range is not there.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 use strum::IntoStaticStr;
 
@@ -8,11 +10,14 @@ use super::omissions::Omissions;
 /// Holes of one kind that are named; the others are only counted.
 const LACKS_MAX: usize = 1_000;
 
+/// Holes of one kind that a page names.
+const PAGE_MAX: usize = 2;
+
 /// Holes that people are shown.
 const SHOWN_MAX: usize = 10;
 
-/// What a report cannot know of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+/// Tells why a report cannot know of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum LackReason {
     /// There is no event at all.
@@ -43,13 +48,13 @@ pub struct Lack {
 /// Whether a report is of all that there was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Completeness {
-    /// What was left out.
+    /// Everything that was left out.
     pub omissions: Omissions,
-    /// What of the range is not there.
+    /// The parts of the range that are not there.
     pub lacks: Vec<Lack>,
     /// Of these: more than are named.
     pub lacks_more: u64,
-    /// What is worth a word and changes nothing.
+    /// Remarks that change nothing.
     pub notes: Vec<String>,
 }
 
@@ -74,16 +79,33 @@ impl Completeness {
         }
     }
 
-    /// Lines for standard error.
-    pub fn texts(&self) -> impl Iterator<Item = String> {
+    /// Lines for standard error, the first of each kind; `rest` says what tells of the others.
+    pub fn texts(&self, rest: &str) -> impl Iterator<Item = String> {
         let hidden = self.lacks.len().saturating_sub(SHOWN_MAX) as u64 + self.lacks_more;
-        let more = (hidden > 0).then(|| format!("not complete: and {hidden} more: --format json names them"));
+        let more = (hidden > 0).then(|| format!("not complete: and {hidden} more: {rest}"));
         let lacks = self.lacks.iter().take(SHOWN_MAX).map(|lack| format!("not complete: {}", lack.detail));
-        self.omissions
-            .texts()
-            .chain(lacks)
-            .chain(more)
-            .chain(self.notes.iter().map(|note| format!("note: {note}")))
+        let notes = self.notes.iter().map(|note| format!("note: {note}"));
+        self.omissions.texts().chain(lacks).chain(more).chain(notes)
+    }
+
+    /// The same for a page, which is read by people who want to know what kinds of things are missing.
+    pub(super) fn faults_by_reason(&self) -> Vec<String> {
+        let mut faults: Vec<String> = self.omissions.texts().collect();
+        let mut by_reason: BTreeMap<LackReason, Vec<&str>> = BTreeMap::new();
+        for lack in &self.lacks {
+            by_reason.entry(lack.reason).or_default().push(&lack.detail);
+        }
+        for (reason, details) in by_reason {
+            faults.extend(details.iter().take(PAGE_MAX).map(|detail| format!("not complete: {detail}")));
+            if let more @ 1.. = details.len().saturating_sub(PAGE_MAX) {
+                let reason = reason.as_str().replace('_', " ");
+                faults.push(format!("not complete: and {more} more ({reason}): --format json names them"));
+            }
+        }
+        if self.lacks_more > 0 {
+            faults.push(format!("not complete: and {} more that are only counted", self.lacks_more));
+        }
+        faults
     }
 
     /// The members of a document that say it.

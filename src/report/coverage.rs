@@ -2,7 +2,7 @@
 //!
 //! Sequence numbers tell what is missing between the events of a boot, control events how far it goes on, and ledgers
 //! and topics what they have let go. A hole matters if events of the range may lie in it: its time is that of the
-//! events around it. What no number tells of is a boot of which nothing at all is left; `verify` proves more.
+//! events around it. No number tells of a boot of which nothing at all is left; `verify` proves more.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::completeness::{Completeness, LackReason};
 use super::error::ReportError;
 use super::input::{Events, LedgerEvents};
-use super::numbers::Window;
+use super::numbers::TimeWindow;
 use super::seen::{Seen, SeenBoot};
 use super::verify::gaps_among;
 use metering::usage::StoredEvent;
@@ -30,7 +30,7 @@ impl TimeRange {
     }
 
     /// An event from one time to the other may be asked for.
-    fn touches(self, window: Window) -> bool {
+    fn touches(self, window: TimeWindow) -> bool {
         self.from.is_none_or(|from| window.to_ms >= from.as_millisecond())
             && self.to.is_none_or(|to| window.from_ms < to.as_millisecond())
     }
@@ -118,8 +118,9 @@ pub(super) fn judge(
     now: Timestamp,
     completeness: &mut Completeness,
 ) {
+    let oldest = oldest_boots(seen);
     let mut judge =
-        Judge { seen, edges, range, completeness, cut_sources: HashSet::new(), cut_before_ms: None };
+        Judge { seen, edges, range, completeness, oldest, cut_sources: HashSet::new(), cut_before_ms: None };
     judge.emptiness();
     judge.ledgers();
     judge.topic();
@@ -140,14 +141,25 @@ fn sources(seen: &Seen) -> BTreeMap<&str, Vec<&SeenBoot>> {
     sources
 }
 
+/// The oldest boot of each source of which there is an event.
+fn oldest_boots(seen: &Seen) -> HashMap<&str, &str> {
+    let mut oldest: HashMap<&str, &str> = HashMap::new();
+    for boot in seen.boots.iter().filter(|boot| boot.numbers.length() > 0) {
+        let known = oldest.entry(&boot.source).or_insert(&boot.id);
+        *known = (*known).min(&boot.id);
+    }
+    oldest
+}
+
 struct Judge<'a> {
     seen: &'a Seen,
     edges: &'a InputEdges,
     range: TimeRange,
     completeness: &'a mut Completeness,
+    oldest: HashMap<&'a str, &'a str>,
     /// Sources whose beginning a ledger has let go.
     cut_sources: HashSet<&'a str>,
-    /// What a topic has let go lies before this.
+    /// Everything that a topic has let go lies before this.
     cut_before_ms: Option<i64>,
 }
 
@@ -228,7 +240,7 @@ impl<'a> Judge<'a> {
             return;
         };
         let from_ms = began_ms(before).unwrap_or(i64::MIN);
-        let window = Window { from_ms, to_ms: began_ms(&boot.id).unwrap_or(i64::MAX) };
+        let window = TimeWindow { from_ms, to_ms: began_ms(&boot.id).unwrap_or(i64::MAX) };
         if self.range.touches(window) && !self.is_explained(boot, window) {
             let detail = format!(
                 "source {} boot {before}: it ran before boot {}, and none of its events is here, {}",
@@ -268,17 +280,14 @@ impl<'a> Judge<'a> {
     }
 
     /// It is already said why it is not there.
-    fn is_explained(&self, boot: &SeenBoot, window: Window) -> bool {
-        let is_oldest = || {
-            let ids =
-                self.seen.boots.iter().filter(|seen| seen.source == boot.source && seen.numbers.length() > 0);
-            ids.map(|seen| &seen.id).min().is_none_or(|oldest| boot.id <= *oldest)
-        };
+    fn is_explained(&self, boot: &SeenBoot, window: TimeWindow) -> bool {
+        let oldest = self.oldest.get(boot.source.as_str());
+        let is_oldest = || oldest.is_none_or(|oldest| boot.id.as_str() <= *oldest);
         self.cut_before_ms.is_some_and(|cut_ms| window.from_ms < cut_ms)
             || self.cut_sources.contains(&*boot.source) && is_oldest()
     }
 
-    fn hole(&mut self, boot: &SeenBoot, (first, last): (u64, u64), window: Window, is_beginning: bool) {
+    fn hole(&mut self, boot: &SeenBoot, (first, last): (u64, u64), window: TimeWindow, is_beginning: bool) {
         let named = format!("source {} boot {}", boot.source, boot.id);
         let (reason, detail) = if is_beginning && boot.numbers.length() > 0 {
             let begins = format!("begins at sequence {}", last + 1);
@@ -340,10 +349,10 @@ impl<'a> Judge<'a> {
 
 /// When the events of a hole happened: after those before it, or else after the boot began, and before those after it,
 /// or else before the control event that tells of them.
-fn hole(boot: &SeenBoot, first: u64, last: u64) -> Window {
+fn hole(boot: &SeenBoot, first: u64, last: u64) -> TimeWindow {
     let before = first.checked_sub(1).and_then(|number| boot.numbers.window(number)).filter(|_| first > 1);
     let after = boot.numbers.window(last + 1);
-    Window {
+    TimeWindow {
         from_ms: before.map(|window| window.from_ms).or_else(|| began_ms(&boot.id)).unwrap_or(i64::MIN),
         to_ms: after.map(|window| window.to_ms).or(boot.told_ms).unwrap_or(i64::MAX),
     }
@@ -355,7 +364,7 @@ fn began_ms(boot: &str) -> Option<i64> {
     i64::try_from(seconds).ok()?.checked_mul(1000)?.checked_add(i64::from(nanoseconds / 1_000_000))
 }
 
-fn between(window: Window) -> String {
+fn between(window: TimeWindow) -> String {
     match (window.from_ms, window.to_ms) {
         (i64::MIN, i64::MAX) => "nobody knows when".to_owned(),
         (i64::MIN, to_ms) => format!("before {}", shown(to_ms)),

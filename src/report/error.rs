@@ -35,6 +35,9 @@ pub enum ReportError {
     /// No broker answers.
     #[error("{0}")]
     NoAnswer(String),
+    /// The admin port of a sidecar does not tell what is wanted.
+    #[error("{0}")]
+    AdminPort(String),
     /// A partition said nothing for too long before its end.
     #[error("the topic could not be read to its end: {0}")]
     Silent(String),
@@ -52,12 +55,12 @@ pub enum ReportError {
     /// An input must be read more than once, and cannot be.
     #[error("standard input can be read only once: give a file or a folder")]
     InputOnce,
-    /// What was closed before cannot be gone on with.
+    /// An earlier close cannot be gone on with.
     #[error("{path}: {problem}")]
     EarlierClose {
         /// The folder, or a file in it.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         problem: String,
     },
     /// A time zone on the command line is unknown.
@@ -110,10 +113,18 @@ pub enum ReportError {
         path: PathBuf,
     },
     /// A sum is larger than its column can hold.
-    #[error("column `{column}`: the sum is larger than 64 bits can hold, at {place}")]
+    #[error("column `{column}`: the sum is larger than {} bits can hold, at {place}", bits(column))]
     Overflow {
         /// The column.
         column: &'static str,
+        /// The event that was too much.
+        place: String,
+    },
+    /// An input makes more of something than is held in memory.
+    #[error("{place}: {bound}; give fewer inputs at once")]
+    Unbounded {
+        /// The bound.
+        bound: InputBound,
         /// The event that was too much.
         place: String,
     },
@@ -133,6 +144,23 @@ pub enum ReportError {
     },
 }
 
+/// A bound of what fits the memory, which an input has crossed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InputBound {
+    /// Starts of ledgers.
+    #[error("more than {0} boots of ledgers")]
+    Boots(usize),
+    /// Sequence numbers that lie far from all others.
+    #[error("more than {0} sequence numbers lie far from all others of their boot")]
+    Scattered(u64),
+    /// Control events.
+    #[error("more than {0} control events")]
+    ControlEvents(usize),
+    /// Rows of the output.
+    #[error("more than {0} rows")]
+    Rows(usize),
+}
+
 /// Some errors of reading a ledger name it by themselves.
 fn ledger_text(dir: &Path, error: &ReadError) -> String {
     match error {
@@ -146,4 +174,9 @@ impl From<rdkafka::error::KafkaError> for ReportError {
     fn from(error: rdkafka::error::KafkaError) -> ReportError {
         ReportError::Topic(error.to_string())
     }
+}
+
+/// Amounts have more of them than numbers of tokens and units.
+fn bits(column: &str) -> u32 {
+    if column.starts_with("cost") { u128::BITS } else { u64::BITS }
 }

@@ -4,10 +4,13 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::error::ReportError;
 use super::input::READ_ROWS;
 use crate::ledger::LedgerReader;
 use metering::names;
+use metering::usage::StoredEvent;
 
 /// How often to look for new events. A look is one short read of the last page.
 const FOLLOW_EVERY: Duration = Duration::from_millis(200);
@@ -21,6 +24,10 @@ pub struct EventsOptions {
     pub follow: bool,
     /// Only those that the broker refused for good.
     pub refused: bool,
+    /// Only those of this time or later.
+    pub from: Option<Timestamp>,
+    /// Only so many of those that are stored by now, the last.
+    pub tail: Option<u64>,
 }
 
 /// Writes stored events to `out`, one a line, and nothing else. Of refused ones, `reasons` gets a
@@ -34,7 +41,10 @@ pub fn events(
     reasons: &mut impl Write,
 ) -> Result<(), ReportError> {
     let reader = LedgerReader::open(&options.dir)?;
-    let mut after = 0;
+    let mut after = match options.tail {
+        Some(tail) => reader.before_last(tail, options.refused)?,
+        None => 0,
+    };
     loop {
         let rows = if options.refused {
             let refused = reader.refused(after, READ_ROWS)?;
@@ -47,7 +57,7 @@ pub fn events(
         } else {
             reader.after(after, READ_ROWS)?
         };
-        for row in &rows {
+        for row in rows.iter().filter(|row| options.from.is_none_or(|from| is_since(&row.body, from))) {
             if !open(writeln!(out, "{}", row.body))? {
                 return Ok(());
             }
@@ -62,6 +72,12 @@ pub fn events(
             }
         }
     }
+}
+
+/// Whether an event is of this time or later; one whose time cannot be read is.
+fn is_since(body: &str, from: Timestamp) -> bool {
+    let time = StoredEvent::read(body).ok().and_then(|event| event.time);
+    time.is_none_or(|time| time >= from)
 }
 
 /// Whether the output still has a reader.

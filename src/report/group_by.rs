@@ -20,7 +20,7 @@ const SUMMED: &str = "summed";
 /// The tier of calls for which nobody asked another one.
 pub(super) const USUAL_TIER: &str = "default";
 
-/// What the name of a tag stands behind.
+/// The name of a tag stands behind this.
 const TAG: &str = "tag:";
 
 /// A key by which usage is added up.
@@ -139,13 +139,13 @@ impl GroupBy {
             GroupBy::Caller => name(&caller.id, MissingKey::Unattributed),
             GroupBy::Model => KeyValue::of(target.any_model().map(SmolStr::as_str), MissingKey::Model),
             GroupBy::Deployment => known(&target.deployment, MissingKey::Deployment),
-            GroupBy::Day => calendar.day(event.time),
+            GroupBy::Day => KeyValue::day(event.time, calendar),
             GroupBy::Department => payer(caller.department.as_ref()),
             GroupBy::CostCenter => payer(caller.cost_center.as_ref()),
             GroupBy::Outcome => KeyValue::Name(event.outcome.map_or(SUMMED, Outcome::as_str).into()),
-            GroupBy::Week => calendar.week(event.time),
-            GroupBy::Month => calendar.month(event.time),
-            GroupBy::Hour => calendar.hour(event.time),
+            GroupBy::Week => KeyValue::week(event.time, calendar),
+            GroupBy::Month => KeyValue::month(event.time, calendar),
+            GroupBy::Hour => KeyValue::hour(event.time, calendar),
             GroupBy::Class | GroupBy::BilledModel | GroupBy::Price => {
                 KeyValue::Missing(MissingKey::NothingUsed)
             }
@@ -157,7 +157,7 @@ impl GroupBy {
                 let letters = |region: &SmolStr| region.to_lowercase().split_whitespace().collect::<String>();
                 KeyValue::of(target.region.as_ref().map(letters).as_deref(), MissingKey::Region)
             }
-            GroupBy::ChargeDay => Calendar::default().day(event.time),
+            GroupBy::ChargeDay => KeyValue::day(event.time, &Calendar::default()),
             GroupBy::Tier => known(&target.service_tier, MissingKey::Tier),
             GroupBy::Region => known(&target.region, MissingKey::Region),
             GroupBy::Resource => name(&target.resource, MissingKey::Resource),
@@ -176,7 +176,7 @@ impl GroupBy {
         match self {
             GroupBy::Deployment => KeyValue::Name(deployment.into()),
             // The months of fixed costs are those of UTC.
-            GroupBy::Month | GroupBy::ChargeDay => Calendar::default().month(month),
+            GroupBy::Month | GroupBy::ChargeDay => KeyValue::month(month, &Calendar::default()),
             _ => KeyValue::Missing(MissingKey::Idle),
         }
     }

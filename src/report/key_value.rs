@@ -1,4 +1,4 @@
-//! What a row is about: the values of its keys.
+//! The values of the keys of a row say what the row is about.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use jiff::tz::Offset;
 use smol_str::SmolStr;
 use strum::{IntoStaticStr, VariantArray};
 
+use super::calendar::Calendar;
 use super::pricing::PriceName;
 
 /// The value of one key. Values of one key are in the order that a reader expects: names by their letters, times as
@@ -93,6 +94,27 @@ impl MissingKey {
 }
 
 impl KeyValue {
+    /// The hour of an instant.
+    pub(super) fn hour(time: Timestamp, calendar: &Calendar) -> KeyValue {
+        let (begin, offset) = calendar.hour(time);
+        KeyValue::Hour(begin, offset)
+    }
+
+    /// The day of an instant.
+    pub(super) fn day(time: Timestamp, calendar: &Calendar) -> KeyValue {
+        KeyValue::Day(calendar.date(time))
+    }
+
+    /// The week of an instant.
+    pub(super) fn week(time: Timestamp, calendar: &Calendar) -> KeyValue {
+        KeyValue::Week(calendar.monday(time))
+    }
+
+    /// The month of an instant.
+    pub(super) fn month(time: Timestamp, calendar: &Calendar) -> KeyValue {
+        KeyValue::Month(calendar.date(time).first_of_month())
+    }
+
     /// A name, or why there is none.
     pub(super) fn of(name: Option<&str>, missing: MissingKey) -> KeyValue {
         match name.filter(|name| !name.is_empty()) {
@@ -153,4 +175,75 @@ fn hour_text(begin: Timestamp, offset: Offset) -> String {
     let minutes = offset.seconds() / 60;
     let sign = if minutes < 0 { '-' } else { '+' };
     format!("{begin}{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn of(zone: &str) -> Calendar {
+        Calendar::of_zone(zone).unwrap()
+    }
+
+    fn text(value: &KeyValue) -> String {
+        value.value().unwrap().into_owned()
+    }
+
+    #[test]
+    fn a_day_is_that_of_the_zone() {
+        let time: Timestamp = "2026-11-30T23:30:00Z".parse().unwrap();
+        for (zone, day, week, month, hour) in [
+            ("UTC", "2026-11-30", "2026-W49", "2026-11", "2026-11-30T23:00:00Z"),
+            ("Europe/Berlin", "2026-12-01", "2026-W49", "2026-12", "2026-12-01T00:00:00+01:00"),
+            ("Asia/Kolkata", "2026-12-01", "2026-W49", "2026-12", "2026-12-01T05:00:00+05:30"),
+            ("America/St_Johns", "2026-11-30", "2026-W49", "2026-11", "2026-11-30T20:00:00-03:30"),
+        ] {
+            let here = of(zone);
+            let found =
+                [KeyValue::day, KeyValue::week, KeyValue::month, KeyValue::hour].map(|of| of(time, &here));
+            assert_eq!(found.map(|value| text(&value)), [day, week, month, hour], "{zone}");
+        }
+        let utc = Calendar::default();
+        let week = |text_of: &str| text(&KeyValue::week(text_of.parse().unwrap(), &utc));
+        assert_eq!(
+            (week("2027-01-03T23:59:59Z"), week("2027-01-04T00:00:00Z")),
+            ("2026-W53".to_owned(), "2027-W01".to_owned())
+        );
+        assert_eq!(week("2024-12-30T00:00:00Z"), "2025-W01");
+    }
+
+    /// The hours of a day, in order, with the minutes of each.
+    fn hours(zone: &str, day: &str) -> Vec<(String, u32)> {
+        let here = of(zone);
+        let from = here.instant(day).unwrap();
+        let mut hours: BTreeMap<KeyValue, u32> = BTreeMap::new();
+        for minute in 0..26 * 60 {
+            let time = from + jiff::SignedDuration::from_mins(minute);
+            if text(&KeyValue::day(time, &here)) == day {
+                *hours.entry(KeyValue::hour(time, &here)).or_default() += 1;
+            }
+        }
+        hours.into_iter().map(|(hour, minutes)| (text(&hour), minutes)).collect()
+    }
+
+    #[test]
+    fn a_day_on_which_clocks_change_has_an_hour_more_or_less() {
+        for (zone, day, count) in [
+            ("Europe/Berlin", "2026-03-29", 23),
+            ("Europe/Berlin", "2026-10-25", 25),
+            ("America/New_York", "2026-11-01", 25),
+            ("Asia/Kolkata", "2026-03-29", 24),
+        ] {
+            let hours = hours(zone, day);
+            assert_eq!(hours.len(), count, "{zone} {day}");
+            assert!(hours.iter().all(|(_, minutes)| *minutes == 60), "{hours:?}");
+        }
+        let twice: Vec<String> =
+            hours("Europe/Berlin", "2026-10-25")[2..4].iter().map(|h| h.0.clone()).collect();
+        assert_eq!(twice, ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00"], "in the order of time");
+        let half = hours("Australia/Lord_Howe", "2026-04-05");
+        assert_eq!(half.iter().map(|(_, minutes)| minutes).sum::<u32>(), 24 * 60 + 30);
+    }
 }

@@ -1,5 +1,5 @@
-//! The programs behind `events`, `report`, `verify` and `drain`: they show people what a ledger or a topic
-//! holds.
+//! The programs behind `events`, `report`, `verify`, `drain`, `top` and `tail`: they show people what a ledger or a
+//! topic holds.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -7,12 +7,14 @@
 //! | `calendar` | days, weeks, months and hours of a time zone |
 //! | `instant` | instants as people give them where no time zone is named |
 //! | `input` | where events come from, as often as one likes |
+//! | `event_origin` | where an event lies, to name it |
 //! | `events` | stored events as JSON lines |
 //! | `bills` | bills that more than one ledger has seen |
 //! | `verify` | the proof that nothing is missing |
 //! | `reconcile` | our events held against Azure's own numbers |
 //! | `tally` | events added up by keys |
 //! | `seen` | which events were there before |
+//! | `boot_names` | the boots of ledgers that events name |
 //! | `numbers` | the sequence numbers of a boot, with fingerprints |
 //! | `omissions` | what is left out, by reason |
 //! | `coverage` | whether the range is wholly there |
@@ -34,8 +36,10 @@
 //! | `terminal` | the terminal that standard output is |
 //! | `drain` | publishing what a dead instance left |
 //! | `progress` | how far that has come |
+//! | `watch` | what goes on now |
 
 mod bills;
+mod boot_names;
 mod calendar;
 mod close;
 mod columns;
@@ -43,6 +47,7 @@ mod completeness;
 mod coverage;
 mod drain;
 mod error;
+mod event_origin;
 mod events;
 mod focus;
 mod group_by;
@@ -66,13 +71,14 @@ mod tally;
 mod terminal;
 mod usage_event;
 mod verify;
+mod watch;
 
 pub use calendar::Calendar;
 pub use close::{CloseMonth, CloseOptions, CloseOutcome, CloseResult, close};
 pub use columns::columns_markdown;
 pub use completeness::{Completeness, Lack, LackReason};
 pub use drain::{DrainOptions, Drained, Draining, drain};
-pub use error::ReportError;
+pub use error::{InputBound, ReportError};
 pub use events::{EventsOptions, events};
 pub use focus::{BillingAccount, DOUBLE_COUNT, FocusOptions, FocusVersion};
 pub use group_by::GroupBy;
@@ -86,17 +92,18 @@ pub use pricing::{
     PriceClass, PriceName, Prices, PtuCosts, RATES_HELP, Rates, Unpriced, UnpricedModel, billed_parts,
     invoice_lines,
 };
-pub use progress::Progress;
+pub use progress::DrainProgress;
 pub use reconcile::{
     Basis, Cause, Explained, METERS_HELP, Measure, Meters, OneSided, Quantity, ReconcileOptions,
     ReconciledLine, ReconciledSums, Reconciliation, ReconciliationFormat, ResourceNames, Tolerance,
     UnmatchedMeter, reconcile,
 };
+pub(crate) use render::{CellKind, Importance, TextColumn, TextTable};
 pub use render::{Format, Rendering};
-pub(crate) use render::{Importance, TextColumn, TextTable};
 pub use rows::{ReportLine, ReportView};
-pub use statement::{Statement, StatementTable};
+pub use statement::{Statement, StatementCompleteness, StatementTable};
 pub use sums::ReportSums;
 pub use tally::{Report, ReportOptions, report};
-pub use terminal::terminal_columns;
+pub use terminal::{terminal_columns, terminal_rows};
 pub use verify::{BootLine, BootState, Finding, FindingKind, Verdict, VerdictFormat, VerifyOptions, verify};
+pub use watch::{TailFormat, TopOptions, WatchSource, tail, top};

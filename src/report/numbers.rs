@@ -13,12 +13,12 @@ const BLOCK: usize = 1024;
 const SPAN: usize = 128;
 
 /// Numbers of a block beyond which it is held whole. Until then it takes less room one by one.
-const FEW_MAX: usize = 256;
+pub(super) const FEW_MAX: usize = 256;
 
 /// No fingerprint: the number was not seen.
 const UNSEEN: u32 = 0;
 
-/// What a number is when an event with it comes.
+/// Tells whether a number was there before the event that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sight {
     First,
@@ -30,7 +30,7 @@ pub(super) enum Sight {
 
 /// From when to when some events happened, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
+pub(super) struct TimeWindow {
     pub(super) from_ms: i64,
     pub(super) to_ms: i64,
 }
@@ -44,19 +44,19 @@ pub(super) struct Numbers {
 
 #[derive(Debug)]
 enum Block {
-    Few(Vec<(u16, u32)>, Window),
+    Few(Vec<(u16, u32)>, TimeWindow),
     Whole(Box<WholeBlock>),
 }
 
 #[derive(Debug)]
 struct WholeBlock {
     prints: [u32; BLOCK],
-    windows: [Window; BLOCK / SPAN],
+    windows: [TimeWindow; BLOCK / SPAN],
 }
 
-impl Window {
+impl TimeWindow {
     /// No event happened.
-    const NEVER: Window = Window { from_ms: i64::MAX, to_ms: i64::MIN };
+    const NEVER: TimeWindow = TimeWindow { from_ms: i64::MAX, to_ms: i64::MIN };
 
     fn add(&mut self, time_ms: i64) {
         self.from_ms = self.from_ms.min(time_ms);
@@ -69,7 +69,8 @@ impl Numbers {
     pub(super) fn note(&mut self, number: u64, print: u32, time_ms: i64) -> Sight {
         // One print in four thousand million is that of another one.
         let print = if print == UNSEEN { !UNSEEN } else { print };
-        let block = self.blocks.entry(number / BLOCK as u64).or_insert(Block::Few(Vec::new(), Window::NEVER));
+        let block =
+            self.blocks.entry(number / BLOCK as u64).or_insert(Block::Few(Vec::new(), TimeWindow::NEVER));
         let sight = block.note((number % BLOCK as u64) as u16, print, time_ms);
         self.length += u64::from(sight == Sight::First);
         sight
@@ -78,6 +79,11 @@ impl Numbers {
     /// How many there are.
     pub(super) fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Blocks of numbers. One that is held whole takes 5 KiB, another one some 130 bytes and 8 for each number.
+    pub(super) fn blocks(&self) -> u64 {
+        self.blocks.len() as u64
     }
 
     /// The last one.
@@ -99,7 +105,7 @@ impl Numbers {
     }
 
     /// When the events around a number that was seen happened.
-    pub(super) fn window(&self, number: u64) -> Option<Window> {
+    pub(super) fn window(&self, number: u64) -> Option<TimeWindow> {
         match self.blocks.get(&(number / BLOCK as u64))? {
             Block::Few(_, window) => Some(*window),
             Block::Whole(block) => Some(block.windows[(number % BLOCK as u64) as usize / SPAN]),
@@ -143,8 +149,8 @@ impl Block {
 
 impl WholeBlock {
     /// The few whose times are known together keep that time, each in its span.
-    fn of(few: &[(u16, u32)], window: Window) -> Box<WholeBlock> {
-        let mut block = WholeBlock { prints: [UNSEEN; BLOCK], windows: [Window::NEVER; BLOCK / SPAN] };
+    fn of(few: &[(u16, u32)], window: TimeWindow) -> Box<WholeBlock> {
+        let mut block = WholeBlock { prints: [UNSEEN; BLOCK], windows: [TimeWindow::NEVER; BLOCK / SPAN] };
         for (number, print) in few {
             block.prints[usize::from(*number)] = *print;
             block.windows[usize::from(*number) / SPAN] = window;
@@ -177,7 +183,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever numbers come, in whatever order: the same as a map, and the windows hold their events.
+        /// They are the same as a map, whatever numbers come in whatever order, and the windows hold their events.
         #[test]
         fn numbers_are_those_of_a_map(
             seen in prop::collection::vec((prop_oneof![

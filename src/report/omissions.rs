@@ -1,4 +1,4 @@
-//! What a report leaves out, counted by reason, with the places of the first of each.
+//! Counts what a report leaves out, by reason, with the places of the first of each.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use metering::usage::EventFault;
 use serde_json::{Map, Value};
 use strum::{IntoStaticStr, VariantArray};
 
-use super::input::EventOrigin;
+use super::event_origin::EventOrigin;
 
 /// Places that are named for each reason.
 const EXAMPLES_MAX: usize = 3;
@@ -55,7 +55,7 @@ impl OmissionReason {
         self.into()
     }
 
-    /// What is left out for this reason, for people: after a number.
+    /// Says for people what is left out for this reason; it stands after a number.
     fn sentence(self) -> &'static str {
         match self {
             OmissionReason::NotText => "not UTF-8",
@@ -106,14 +106,14 @@ impl From<EventFault> for OmissionReason {
     }
 }
 
-/// What was left out for one reason.
+/// The number of what was left out for one reason, and its first places.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Omitted {
     count: u64,
     examples: Vec<String>,
 }
 
-/// What was left out, by reason.
+/// Everything that was left out, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Omissions {
     by_reason: [Omitted; OmissionReason::VARIANTS.len()],

@@ -14,12 +14,12 @@ const QUIET: Duration = Duration::from_secs(2);
 
 /// Shows how far a drain has come.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct DrainProgress {
     /// When the last line was written, and how many events were left then.
     shown: Option<(Instant, u64)>,
 }
 
-impl Progress {
+impl DrainProgress {
     /// Shows a state, if it is time to.
     pub fn show(&mut self, state: &Draining) {
         let now = Instant::now();

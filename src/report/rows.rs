@@ -71,6 +71,11 @@ impl Rows {
         Ok(())
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Adds to what a row costs.
     pub(super) fn charge(&mut self, keys: Vec<KeyValue>, cost: Cost) {
         self.lines.entry(keys).or_default().charge(cost);

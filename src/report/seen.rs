@@ -10,7 +10,9 @@ use std::hash::BuildHasher;
 use foldhash::quality::RandomState;
 use uuid::Uuid;
 
-use super::numbers::{Numbers, Sight};
+use super::boot_names::{BOOTS_MAX, BootNames};
+use super::error::InputBound;
+use super::numbers::{FEW_MAX, Numbers, Sight};
 use metering::usage::{Control, Outcome, StoredData, StoredEvent};
 
 /// Larger numbers are no sequence: a thousand calls a second reach 2^62 in a hundred million years.
@@ -19,7 +21,10 @@ const SEQUENCE_MAX: u64 = 1 << 62;
 /// Events without a number that are remembered, at some 60 bytes each. A later one counts as it comes.
 const UNNUMBERED_MAX: usize = 4_000_000;
 
-/// What was seen of one start of one ledger.
+/// Blocks of numbers that hold only a few, some 130 bytes each. A boot has one at its end, and holes may leave others.
+const SCATTERED_MAX: u64 = 1 << 20;
+
+/// The facts that were seen of one start of one ledger.
 #[derive(Debug, Default)]
 pub(super) struct SeenBoot {
     pub(super) source: String,
@@ -42,9 +47,13 @@ pub(super) struct SeenBoot {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) boots: Vec<SeenBoot>,
-    by_id: HashMap<String, HashMap<String, usize>>,
+    names: BootNames,
+    /// Distinct numbers, and the blocks that hold them, of all boots.
+    numbered: u64,
+    blocks: u64,
     unnumbered: HashMap<(usize, Uuid), u32>,
-    sources: HashMap<String, usize>,
+    /// Ledgers of events without a number, whose boot is not named.
+    unnumbered_names: BootNames,
     /// Events without a number.
     pub(super) unnumbered_events: u64,
     /// Of these: counted without being compared.
@@ -62,8 +71,12 @@ impl Seen {
         let Some(sequence) = sequence else { return self.unnumbered(event, print) };
         let time_ms = event.time.map_or(0, |time| time.as_millisecond());
         let index = self.index(&event.source, boot);
-        let sight = self.boots[index].numbers.note(sequence, print, time_ms);
+        let numbers = &mut self.boots[index].numbers;
+        let blocks = numbers.blocks();
+        let sight = numbers.note(sequence, print, time_ms);
+        self.blocks += numbers.blocks() - blocks;
         if sight == Sight::First {
+            self.numbered += 1;
             match data {
                 StoredData::Control(control) => self.control(index, event, control),
                 StoredData::Call(_, Outcome::Crashed) => self.boots[index].crashed += 1,
@@ -73,7 +86,7 @@ impl Seen {
         sight
     }
 
-    /// What stands for all that counts of an event.
+    /// Returns the fingerprint of all that counts of an event.
     fn print(&self, event: &StoredEvent<'_>, data: &StoredData) -> u32 {
         let whole = (&event.id, &event.type_name, event.time, data);
         self.hasher.hash_one(whole) as u32
@@ -81,11 +94,7 @@ impl Seen {
 
     fn unnumbered(&mut self, event: &StoredEvent<'_>, print: u32) -> Sight {
         let Ok(id) = Uuid::parse_str(&event.id) else { return Sight::First };
-        let next = self.sources.len();
-        let source = match self.sources.get(event.source.as_ref()) {
-            Some(source) => *source,
-            None => *self.sources.entry(event.source.to_string()).or_insert(next),
-        };
+        let source = self.unnumbered_names.number(&event.source, "");
         if let Some(seen) = self.unnumbered.get(&(source, id)) {
             return if *seen == print { Sight::Again } else { Sight::Other };
         }
@@ -115,16 +124,27 @@ impl Seen {
 
     /// Something tells of this boot.
     pub(super) fn knows(&self, source: &str, boot: &str) -> bool {
-        self.by_id.get(source).is_some_and(|boots| boots.contains_key(boot))
+        self.names.find(source, boot).is_some()
+    }
+
+    /// The bound that is crossed by what was seen so far, if any is.
+    pub(super) fn crossed_bound(&self) -> Option<InputBound> {
+        if self.names.is_over() || self.unnumbered_names.is_over() {
+            return Some(InputBound::Boots(BOOTS_MAX));
+        }
+        let scattered = self.blocks.saturating_sub(self.numbered / FEW_MAX as u64);
+        (scattered > SCATTERED_MAX).then_some(InputBound::Scattered(SCATTERED_MAX))
     }
 
     fn index(&mut self, source: &str, boot: &str) -> usize {
-        if let Some(index) = self.by_id.get(source).and_then(|boots| boots.get(boot)) {
-            return *index;
+        let index = self.names.number(source, boot);
+        if index == self.boots.len() {
+            self.boots.push(SeenBoot {
+                source: source.to_owned(),
+                id: boot.to_owned(),
+                ..SeenBoot::default()
+            });
         }
-        let index = self.boots.len();
-        self.by_id.entry(source.to_owned()).or_default().insert(boot.to_owned(), index);
-        self.boots.push(SeenBoot { source: source.to_owned(), id: boot.to_owned(), ..SeenBoot::default() });
         index
     }
 }

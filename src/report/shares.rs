@@ -1,4 +1,4 @@
-//! What an event adds to rows: as a whole, and by the classes of what it used.
+//! An event adds its shares to rows: as a whole, and by the classes of what it used.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ struct Share {
     cost: PartCost,
 }
 
-/// What a part costs.
+/// The cost of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PartCost {
     /// Nobody asked.
@@ -30,7 +30,7 @@ enum PartCost {
 pub(super) struct PartGroup {
     pub(super) values: Vec<KeyValue>,
     pub(super) sums: ReportSums,
-    /// What they weigh in a fixed cost; `None`: they have no share.
+    /// Their weight in a fixed cost; `None`: they have no share.
     pub(super) weight: Option<u128>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Shares<'e> {
     contradicted: bool,
     /// The month of a fixed cost that it has a share in.
     pub(super) month: Option<usize>,
-    /// What it costs; `None`: nobody asked.
+    /// Its cost; `None`: nobody asked.
     pub(super) charges: Option<Charges<'e>>,
 }
 
@@ -75,7 +75,7 @@ impl<'e> Shares<'e> {
         Shares { event, parts, contradicted, month: None, charges: None }
     }
 
-    /// What it weighs in a fixed cost. `None`: it has no share.
+    /// Returns its weight in a fixed cost; `None`: it has no share.
     pub(super) fn weight(&self) -> Option<u128> {
         weight(self.parts.iter())
     }
@@ -96,8 +96,8 @@ impl<'e> Shares<'e> {
         Ok(sums)
     }
 
-    /// The event by what its parts have for these keys. What is not known of it, and a call that used nothing, have a row
-    /// too, so that no call is lost.
+    /// Cuts the event by what its parts have for these keys. A number that is not known, and a call that used nothing,
+    /// have a row too, so that no call is lost.
     pub(super) fn by_part(&self, keys: &[GroupBy]) -> Result<Vec<PartGroup>, SumOverflow> {
         let values = |at| keys.iter().map(|key| self.part_value(key, at)).collect();
         let values: Vec<Vec<KeyValue>> = (0..self.parts.len()).map(values).collect();
@@ -127,7 +127,7 @@ impl<'e> Shares<'e> {
         Ok(groups)
     }
 
-    /// What the part at that place has for a key of parts.
+    /// Returns the value that the part at that place has for a key of parts.
     fn part_value(&self, key: &GroupBy, at: usize) -> KeyValue {
         let Some(Share { part, cost }) = self.parts.get(at) else {
             return KeyValue::Missing(MissingKey::NothingUsed);
@@ -173,7 +173,7 @@ impl<'e> Shares<'e> {
     }
 }
 
-/// What parts weigh in a fixed cost together.
+/// Adds up the weights of parts in a fixed cost.
 fn weight<'s>(shares: impl Iterator<Item = &'s Share>) -> Option<u128> {
     let weights = shares.filter_map(|share| match share.cost {
         PartCost::Shared(weight) => Some(weight),
@@ -251,8 +251,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever an event says: told by class, each number adds up to what it is as a whole, but for the calls, which
-        /// are in the row of each class.
+        /// Told by class, each number adds up to what it is as a whole, whatever an event says; but the calls are in the
+        /// row of each class.
         #[test]
         fn classes_add_up_to_the_whole(
             tokens in members(&["input", "output", "input_cached", "input_cached_audio", "input_cached_image",

@@ -14,7 +14,7 @@ pub struct ReportSums {
     pub unpriced_calls: u64,
 }
 
-/// The sum of this column is more than 64 bits hold.
+/// The sum of this column is more than 64 bits hold, or 128 of an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SumOverflow {
     /// The column that is.
@@ -99,7 +99,10 @@ impl ReportSums {
         // There are no more of them than calls.
         sums.unpriced_calls = sums.unpriced_calls.saturating_add(more.unpriced_calls);
         sums.charge(more.priced);
-        Ok(sums)
+        match sums.priced.too_large() {
+            Some(column) => Err(SumOverflow { column }),
+            None => Ok(sums),
+        }
     }
 
     /// Sums for tests, whose other columns are 0.

@@ -11,3 +11,9 @@ pub fn terminal_columns() -> Option<usize> {
     };
     said.or_else(terminal).filter(|columns| *columns > 0)
 }
+
+/// Rows of the terminal that standard output is; `None`: it is none.
+pub fn terminal_rows() -> Option<usize> {
+    let size = terminal_size::terminal_size_of(stdout()).filter(|_| stdout().is_terminal());
+    size.map(|(_, height)| usize::from(height.0)).filter(|rows| *rows > 0)
+}

@@ -9,7 +9,7 @@ use metering::caller::CallerMap;
 use metering::usage::{Outcome, Quality, Side, StoredData, StoredEvent, StoredUsage, Unit};
 
 /// A call, or calls that are only in a sum.
-pub(super) struct UsageEvent {
+pub(crate) struct UsageEvent {
     pub(super) source: String,
     pub(super) time: Timestamp,
     pub(super) calls: u64,

@@ -106,7 +106,7 @@ fn again_map(map: &Arc<caller::Reload<CallerMap>>) -> Reloadable {
         }
         Ok(changed)
     };
-    Reloadable { what: "caller-map-file", read: Box::new(read) }
+    Reloadable::file("caller-map-file", read)
 }
 
 fn again<T: FromFile + Send + Sync + 'static>(
@@ -114,5 +114,5 @@ fn again<T: FromFile + Send + Sync + 'static>(
     value: &Arc<caller::Reload<T>>,
 ) -> Reloadable {
     let value = Arc::clone(value);
-    Reloadable { what, read: Box::new(move || value.read_again().map_err(anyhow::Error::msg)) }
+    Reloadable::file(what, move || value.read_again().map_err(anyhow::Error::msg))
 }

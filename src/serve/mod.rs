@@ -5,11 +5,14 @@
 //! the last control event, the publisher delivers it, the ledger closes.
 
 mod callers;
+mod config;
+mod observer;
 mod pages;
 mod process;
 mod reload;
+mod trial;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,23 +20,27 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin;
-use crate::ledger::{self, Bill, Ledger};
+use crate::admin::{self, AdminPage};
+use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
 use crate::proxy;
-use crate::publish::{self, Publisher};
-use crate::tee::{Accounts, Compared, Observer, OverheadPhase, ResponseBounds, SampleRatio};
-use crate::telemetry::log::LogLevel;
-use crate::telemetry::{self, Comparison, Metrics, PerCaller};
+use crate::publish::Publisher;
+use crate::tee::{Accounts, ResponseBounds};
+use crate::telemetry::live::LiveFigures;
+use crate::telemetry::log::CallLog;
+use crate::telemetry::{BuildInfo, Metrics};
 use metering::caller::Resolver;
 use metering::tokens;
-use metering::usage::{Deferral, Settled};
 
 pub use self::callers::CallerConfig;
-use self::pages::{Admin, pages};
+pub use self::config::Config;
+use self::observer::observer;
+use self::pages::{Admin, Parts, pages};
 pub use self::process::hide_memory;
 use self::process::{FileDescriptors, files_max, raise_files};
+pub use self::reload::Rereading;
 use self::reload::{Reloadable, Reloader};
+pub use self::trial::{Trial, try_all};
 
 /// Prompts and bursts are counted here. Two: the first is for responses alone, so that no prompt holds them up,
 /// and more would take the cores that the streams need.
@@ -41,36 +48,12 @@ const COUNT_THREADS: usize = 2;
 /// How often a drain looks whether the streams have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
-/// The configuration of `serve`.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The data path. The identity headers of `removals` are filled in at start.
-    pub proxy: proxy::Config,
-    /// The admin port.
-    pub admin_listen: SocketAddr,
-    /// The ledger.
-    pub ledger: ledger::LedgerOptions,
-    /// Where events go; `None`: they stay in the ledger.
-    pub publish: Option<publish::KafkaConfig>,
-    /// How callers are told apart.
-    pub caller: CallerConfig,
-    /// Memory for request bodies that are kept to be counted, in bytes.
-    pub prompt_memory_bytes: usize,
-    /// Memory for responses that are held to be read as a whole.
-    pub answer_memory_bytes: usize,
-    /// Of the calls with reported usage, those whose prompt is counted as well.
-    pub drift_sample: SampleRatio,
-    /// Whose tokens stand in metrics of their own.
-    pub metrics_per_caller: PerCaller,
-    /// How long events may take to be delivered at the end.
-    pub flush_timeout: Duration,
-}
-
 /// A sidecar that runs in this process.
 #[derive(Debug)]
 pub struct RunningSidecar {
     proxy: proxy::Running,
     admin: Admin,
+    page: Option<String>,
     accounts: Arc<Accounts>,
     publisher: Option<Publisher>,
     ledger: Ledger,
@@ -80,14 +63,14 @@ pub struct RunningSidecar {
 }
 
 /// Runs until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once, which
-/// loses nothing that `kill -9` would not. SIGHUP reads again what comes from files; `log_level` reads
-/// the configuration again for it: it gives the level that holds now, or what is wrong.
+/// loses nothing that `kill -9` would not. SIGHUP reads again what comes from files; `reread` reads
+/// the configuration again for it, or says what is wrong.
 ///
 /// # Errors
 /// If something cannot be started, or events are left undelivered at the end.
 pub fn run(
     config: Config,
-    log_level: impl Fn() -> anyhow::Result<LogLevel> + Send + 'static,
+    reread: impl Fn() -> anyhow::Result<Rereading> + Send + 'static,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut signals, mut hangup) = {
@@ -95,9 +78,7 @@ pub fn run(
         let ends = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         (ends, signal(SignalKind::hangup())?)
     };
-    let log_level =
-        Reloadable { what: "log-level", read: Box::new(move || Ok(telemetry::log::set_level(log_level()?))) };
-    let running = start_reloading(config, vec![log_level])?;
+    let running = start_reloading(config, vec![reload::configuration(reread)])?;
     runtime.block_on(async {
         let mut ended = std::pin::pin!(either(&mut signals));
         loop {
@@ -146,11 +127,11 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reloadable>) -> anyhow::
     ledger.on_commit(move |took| observed.ledger_commit_seconds.observe(took.as_secs_f64()));
     let observed = Arc::clone(&metrics);
     ledger.on_sync(move |took| observed.ledger_sync_seconds.observe(took.as_secs_f64()));
-    let observed = Arc::clone(&metrics);
-    ledger.on_billed(move |settled| {
-        observed.settled(&settled.usage);
-        telemetry::log::call(settled);
-    });
+    let live = config.live_figures();
+    let log = CallLog::new(config.log_calls);
+    let observer = observer(&metrics, &ledger, log, live.as_ref().ok());
+    let observed = Arc::clone(&observer);
+    ledger.on_billed(move |settled| observed.settled(settled));
     let resolver = config.caller.resolver(&ledger)?;
     let publisher =
         config.publish.clone().map(|publish| Publisher::start(publish, ledger.clone())).transpose()?;
@@ -158,7 +139,6 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reloadable>) -> anyhow::
         let observed = Arc::clone(&metrics);
         publisher.on_delivered(move |took| observed.event_delivery_seconds.observe(took.as_secs_f64()));
     }
-    let observer = Arc::new(CallObserver { metrics: Arc::clone(&metrics), ledger: ledger.clone() });
     let accounts = Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes);
     let bounds =
         ResponseBounds { response_memory_bytes: config.answer_memory_bytes, ..ResponseBounds::default() };
@@ -170,38 +150,43 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reloadable>) -> anyhow::
     let proxy = start_proxy(&config, resolver, &accounts, &ledger)?;
     let reloads_seen = Arc::clone(&metrics);
     let ready = Arc::new(AtomicBool::new(true));
-    let pages = pages(
-        metrics,
-        ledger.clone(),
-        Arc::clone(&accounts),
-        publisher.as_ref().map(Publisher::watch),
-        proxy.counts(),
-        Arc::clone(&ready),
-        config.proxy.reject_when_full,
-    );
-    let admin = Admin::start(config.admin_listen, pages, room.heads)?;
+    let parts = Parts {
+        ledger: ledger.clone(),
+        accounts: Arc::clone(&accounts),
+        publisher: publisher.as_ref().map(Publisher::watch).zip(config.topic()),
+        edges: proxy.counts(),
+        ready: Arc::clone(&ready),
+        needs_ledger: config.proxy.reject_when_full,
+    };
+    let has_page = live.is_ok();
+    let admin = Admin::start(config.admin_listen, pages(metrics, parts, live), room.heads)?;
+    let page = has_page.then(|| page_url(admin.addr));
+    let build = BuildInfo::get();
     tracing::info!(
         listen = %proxy.addr(),
         admin_listen = %admin.addr,
+        page,
         ledger = %config.ledger.dir.display(),
         source = ledger.source(),
         boot = %ledger.boot(),
+        version = BuildInfo::VERSION,
+        commit = build.commit(),
         "listening"
     );
     reloads.extend(files(&config));
     let reloader = Reloader::start(reloads, move |what, result| reloads_seen.reloaded(what, result))?;
     let flush_timeout = config.flush_timeout;
-    Ok(RunningSidecar { proxy, admin, accounts, publisher, ledger, reloader, ready, flush_timeout })
+    Ok(RunningSidecar { proxy, admin, page, accounts, publisher, ledger, reloader, ready, flush_timeout })
 }
 
 /// The values of the data path that come from files.
 fn files(config: &Config) -> Vec<Reloadable> {
     let mut all = config.caller.reloads();
     if let Some(tls) = config.proxy.listen_tls.clone() {
-        all.push(Reloadable { what: "listen-cert-file", read: Box::new(move || Ok(tls.reload()?)) });
+        all.push(Reloadable::file("listen-cert-file", move || Ok(tls.reload()?)));
     }
     if let Some(tls) = config.proxy.tls.clone() {
-        all.push(Reloadable { what: "upstream-ca-file", read: Box::new(move || Ok(tls.reload()?)) });
+        all.push(Reloadable::file("upstream-ca-file", move || Ok(tls.reload()?)));
     }
     all
 }
@@ -214,8 +199,26 @@ impl Config {
             found
                 .push("no --kafka-brokers: events are stored in the ledger and published nowhere".to_owned());
         }
+        if let Some(kind) = ledger::in_memory(&self.ledger.dir) {
+            found.push(format!(
+                "the ledger {} lies in memory ({kind}): a reboot, or the end of the pod, takes every event that is not delivered \
+                 yet; name a directory on a disk that outlives the process",
+                self.ledger.dir.display()
+            ));
+        }
         found.extend(self.room().warning(self.proxy.limits.connections, files_max()));
         found
+    }
+
+    /// Figures for the live page, or the setting by which there is none.
+    fn live_figures(&self) -> Result<Arc<LiveFigures>, AdminPage> {
+        let is_on = self.admin_page.is_on(self.admin_listen.ip());
+        if is_on { Ok(Arc::default()) } else { Err(self.admin_page) }
+    }
+
+    /// The topic of the events, if they are published.
+    fn topic(&self) -> Option<String> {
+        self.publish.as_ref().map(|publish| publish.topic.clone())
     }
 
     /// The numbers that decide how many file descriptors calls may take.
@@ -228,6 +231,17 @@ impl Config {
             heads: admin::pending_max(files_max()),
         }
     }
+}
+
+/// Where this machine reaches the page: a port that is open on every interface is also open on loopback.
+fn page_url(addr: SocketAddr) -> String {
+    let addr =
+        if addr.ip().is_unspecified() { SocketAddr::new(loopback(addr.ip()), addr.port()) } else { addr };
+    format!("http://{addr}/")
+}
+
+fn loopback(like: IpAddr) -> IpAddr {
+    if like.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }
 }
 
 fn start_proxy(
@@ -257,6 +271,11 @@ impl RunningSidecar {
     /// The admin port.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin.addr
+    }
+
+    /// The address of the live page; `None`: it is off.
+    pub fn page_url(&self) -> Option<&str> {
+        self.page.as_deref()
     }
 
     /// Reads again what comes from files: soon, in a thread of its own.
@@ -291,50 +310,5 @@ impl RunningSidecar {
         );
         tracing::info!("stopped; nothing is left to deliver");
         Ok(())
-    }
-}
-
-/// Makes the log line and the metrics of each call.
-struct CallObserver {
-    metrics: Arc<Metrics>,
-    ledger: Ledger,
-}
-
-impl Observer for CallObserver {
-    fn settled(&self, settled: &Settled) {
-        self.metrics.settled(&settled.usage);
-        telemetry::log::call(settled);
-    }
-
-    fn summed(&self, settled: &Settled) {
-        self.ledger.sum(settled);
-        self.settled(settled);
-    }
-
-    fn bill(&self, bill: Bill) {
-        self.ledger.settle_deferred(bill);
-    }
-
-    fn deferral(&self, settled: &Settled, deferral: &Deferral) {
-        self.ledger.note_deferral(settled, deferral);
-    }
-
-    fn overhead(&self, phase: OverheadPhase, time: Duration) {
-        self.metrics.held(phase.as_str(), time);
-    }
-
-    fn compared(&self, compared: &Compared) {
-        let Compared { kind, residual, turned, wrong_calls } = compared;
-        let comparison = Comparison {
-            resource: &kind.resource,
-            deployment: &kind.deployment,
-            model: &kind.model,
-            class: &kind.class(),
-            residual_tokens: *residual,
-            turned: *turned,
-            wrong_calls: *wrong_calls,
-        };
-        self.metrics.compared(&comparison);
-        telemetry::log::compared(&comparison);
     }
 }

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
-use crate::admin::{self, Pages, Readiness};
+use crate::admin::{self, AdminPage, LivePage, Pages, Readiness};
 use crate::ledger::Ledger;
 use crate::tee::Accounts;
+use crate::telemetry::live::{Health, KafkaHealth, LiveFigures};
 use crate::telemetry::{
     BrokerSnapshot, DataPathSnapshot, EdgesSnapshot, LedgerSnapshot, Metrics, PublishSnapshot, Snapshot,
 };
@@ -49,49 +51,78 @@ impl Admin {
     }
 }
 
-/// The pages.
-pub(super) fn pages(
-    metrics: Arc<Metrics>,
-    ledger: Ledger,
-    accounts: Arc<Accounts>,
-    publisher: Option<publish::Watch>,
-    edges: Arc<proxy::Counts>,
-    ready: Arc<AtomicBool>,
-    needs_ledger: bool,
-) -> Pages {
-    let state = ledger.clone();
+/// The parts of a sidecar that are asked how they do.
+pub(super) struct Parts {
+    pub(super) ledger: Ledger,
+    pub(super) accounts: Arc<Accounts>,
+    /// The publisher and its topic; `None`: nothing is published.
+    pub(super) publisher: Option<(publish::Watch, String)>,
+    pub(super) edges: Arc<proxy::Counts>,
+    pub(super) ready: Arc<AtomicBool>,
+    /// Calls are not accepted while nothing can be stored.
+    pub(super) needs_ledger: bool,
+}
+
+/// The pages; the live one where it is on.
+pub(super) fn pages(metrics: Arc<Metrics>, parts: Parts, live: Result<Arc<LiveFigures>, AdminPage>) -> Pages {
+    let parts = Arc::new(parts);
+    let (of_metrics, of_page) = (Arc::clone(&parts), Arc::clone(&parts));
+    let page = live.map(|figures| Arc::new(LivePage::new(figures, move || of_page.health())));
     Pages {
         metrics: Box::new(move || {
-            metrics
-                .render(snapshot(&ledger, &accounts, publisher.as_ref(), &edges))
-                .unwrap_or_else(|error| format!("# {error}\n"))
+            metrics.render(of_metrics.snapshot()).unwrap_or_else(|error| format!("# {error}\n"))
         }),
-        readiness: Box::new(move || {
-            let accounting_ok = !state.stats().degraded;
-            let ready = ready.load(Ordering::Acquire) && (accounting_ok || !needs_ledger);
-            Readiness { ready, accounting_ok }
-        }),
+        readiness: Box::new(move || parts.readiness()),
+        page,
     }
 }
 
-/// Everything that `/metrics` reads from others.
-fn snapshot(
-    ledger: &Ledger,
-    accounts: &Accounts,
-    publisher: Option<&publish::Watch>,
-    edges: &proxy::Counts,
-) -> Snapshot {
-    Snapshot {
-        ledger: stored(ledger),
-        data_path: passed(accounts),
-        publish: publisher.map(published).unwrap_or_default(),
-        edges: EdgesSnapshot {
-            unattributed: edges.unattributed_calls().collect(),
-            limits: edges.limits().collect(),
-            tls_failures: edges.tls_failures().collect(),
-            odd_paths: edges.odd_paths().to_vec(),
-            unasked: edges.unasked(),
-        },
+impl Parts {
+    fn readiness(&self) -> Readiness {
+        let accounting_ok = !self.ledger.stats().degraded;
+        let ready = self.ready.load(Ordering::Acquire) && (accounting_ok || !self.needs_ledger);
+        Readiness { ready, accounting_ok }
+    }
+
+    /// Everything that `/metrics` reads from others.
+    fn snapshot(&self) -> Snapshot {
+        let Parts { ledger, accounts, publisher, edges, .. } = self;
+        Snapshot {
+            ledger: stored(ledger),
+            data_path: passed(accounts),
+            publish: publisher.as_ref().map(|(watch, _)| published(watch)).unwrap_or_default(),
+            edges: EdgesSnapshot {
+                unattributed: edges.unattributed_calls().collect(),
+                limits: edges.limits().collect(),
+                tls_failures: edges.tls_failures().collect(),
+                odd_paths: edges.odd_paths().to_vec(),
+                unasked: edges.unasked(),
+            },
+        }
+    }
+
+    /// The same numbers, as far as the live page shows them.
+    fn health(&self) -> Health {
+        let streams = self.accounts.counters().streams.by_deployment();
+        Health {
+            version: SmolStr::new_static(env!("CARGO_PKG_VERSION")),
+            source: self.ledger.source().to_owned(),
+            ready: self.readiness().ready,
+            streams: streams.iter().map(|(_, streams)| streams).sum(),
+            ledger: stored(&self.ledger),
+            kafka: self.publisher.as_ref().map(|(watch, topic)| kafka(published(watch), topic)),
+        }
+    }
+}
+
+fn kafka(publish: PublishSnapshot, topic: &str) -> KafkaHealth {
+    KafkaHealth {
+        topic: topic.to_owned(),
+        brokers: publish.brokers.len() as u64,
+        brokers_up: publish.brokers.iter().filter(|broker| broker.up).count() as u64,
+        backing_off: publish.backing_off,
+        in_flight: publish.in_flight,
+        errors: publish.errors.iter().map(|(_, errors)| errors).sum(),
     }
 }
 
@@ -153,6 +184,7 @@ fn published(publisher: &publish::Watch) -> PublishSnapshot {
         backing_off: stats.backing_off,
         errors: publish::ErrorClass::ALL.iter().map(|class| class.as_str()).zip(stats.errors).collect(),
         token_failures: stats.token_failures,
+        reachable: Some(stats.reachable),
         brokers: stats.brokers.into_iter().map(broker).collect(),
     }
 }

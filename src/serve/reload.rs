@@ -4,10 +4,12 @@
 //! cannot be read or makes no sense changes nothing: the old value stays in force, and the log says why.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::telemetry::ReloadResult;
+use crate::telemetry::log::LogLevel;
+use crate::telemetry::{ReloadResult, log};
 
 /// Kubernetes brings a changed secret within a minute; half of that on top.
 const RELOAD_EVERY: Duration = Duration::from_secs(30);
@@ -16,8 +18,44 @@ const RELOAD_EVERY: Duration = Duration::from_secs(30);
 pub(super) struct Reloadable {
     /// Its name in the log: that of the setting.
     pub(super) what: &'static str,
-    /// Reads it again. True if it has changed; an error leaves the old in force.
-    pub(super) read: Box<dyn Fn() -> anyhow::Result<bool> + Send>,
+    /// Reads it again, and hears whether somebody asked for that. True if it has changed; an error leaves the old in force.
+    read: Box<dyn Fn(bool) -> anyhow::Result<bool> + Send>,
+}
+
+impl Reloadable {
+    /// A value that comes from a file.
+    pub(super) fn file(
+        what: &'static str,
+        read: impl Fn() -> anyhow::Result<bool> + Send + 'static,
+    ) -> Reloadable {
+        Reloadable { what, read: Box::new(move |_| read()) }
+    }
+}
+
+/// The configuration, read again while the process runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rereading {
+    /// The level that holds now.
+    pub log_level: LogLevel,
+    /// Settings that have changed and hold from the next start on, by their keys.
+    pub needs_restart: Vec<String>,
+}
+
+/// The configuration itself: the log level is taken from it at once, and of everything else the log says that it needs a
+/// restart, once for each change, and at each request.
+pub(super) fn configuration(reread: impl Fn() -> anyhow::Result<Rereading> + Send + 'static) -> Reloadable {
+    let said = Mutex::new(Vec::new());
+    let read = move |on_request| {
+        let Rereading { log_level, needs_restart } = reread()?;
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if !needs_restart.is_empty() && (on_request || *said != needs_restart) {
+            let settings = needs_restart.join(", ");
+            tracing::warn!(settings, "the configuration has changed: restart to use these settings");
+        }
+        *said = needs_restart;
+        Ok(log::set_level(log_level))
+    };
+    Reloadable { what: "log-level", read: Box::new(read) }
 }
 
 /// The thread that reads again.
@@ -69,7 +107,7 @@ fn read_again(
     said: &mut Option<String>,
     seen: &impl Fn(&'static str, ReloadResult),
 ) {
-    match (reload.read)() {
+    match (reload.read)(on_request) {
         Ok(changed) => {
             *said = None;
             if changed {

@@ -1,6 +1,6 @@
 //! A WebSocket session: its own call, and one for each response in it, which has a place in the ledger of its own.
 //!
-//! Bytes are looked at when they have been passed on. What is not done in one turn is done in the next, before more
+//! Bytes are looked at when they have been passed on. The rest of a turn is done in the next one, before more
 //! is read from that side.
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,14 +1,17 @@
-//! Log lines: JSON on stderr, one per call, never content.
+//! Log lines on stderr, JSON for programs and text for people: one per call, never content.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::time::SystemTime;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Registry, reload};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Registry, fmt, reload};
 
 use super::comparison::Comparison;
 use metering::names;
@@ -45,6 +48,34 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::VariantArray, strum::VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub enum LogFormat {
+    /// As text where a terminal reads it, else as JSON.
+    Auto,
+    /// JSON, one object a line.
+    Json,
+    /// Text, one line each.
+    Text,
+}
+
+/// Of the calls, those that have a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::VariantArray, strum::VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub enum LogCalls {
+    /// Each.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// The first, and then one of [`SAMPLED_ONE_OF`].
+    Sampled,
+}
+
+/// Of so many calls one has a line where they are sampled: at the 2,000 calls a second of a busy sidecar that is 20 lines.
+pub const SAMPLED_ONE_OF: u64 = 100;
+
 /// Holds the level, which may be changed while the process runs.
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
@@ -52,12 +83,29 @@ static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 ///
 /// A second call in the same process does nothing: tests and the demo start more than one
 /// sidecar.
-pub fn init(level: LogLevel) -> Option<WorkerGuard> {
+pub fn init(level: LogLevel, format: LogFormat) -> Option<WorkerGuard> {
     let (writer, guard): (NonBlocking, WorkerGuard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LINES_MAX)
         .thread_name("tw-log")
         .finish(std::io::stderr());
-    let lines = tracing_subscriber::fmt::layer()
+    let is_text = match format {
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Json => false,
+        LogFormat::Text => true,
+    };
+    let lines = if is_text { text(writer) } else { json(writer) };
+    let (filter, handle) = reload::Layer::new(LevelFilter::from(level));
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    tracing::subscriber::set_global_default(subscriber).ok()?;
+    let _ = LEVEL.set(handle);
+    Some(guard)
+}
+
+/// A layer that writes lines.
+type Lines<S> = Box<dyn Layer<S> + Send + Sync>;
+
+fn json<S: Subscriber + for<'a> LookupSpan<'a>>(writer: NonBlocking) -> Lines<S> {
+    let lines = fmt::layer()
         .json()
         .fmt_fields(JsonFields::new())
         .flatten_event(true)
@@ -65,13 +113,17 @@ pub fn init(level: LogLevel) -> Option<WorkerGuard> {
         .with_span_list(false)
         .with_target(false)
         .with_timer(SystemTime)
-        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(move || names::Json(writer.clone()));
-    let (filter, handle) = reload::Layer::new(LevelFilter::from(level));
-    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
-    tracing::subscriber::set_global_default(subscriber).ok()?;
-    let _ = LEVEL.set(handle);
-    Some(guard)
+    lines.boxed()
+}
+
+fn text<S: Subscriber + for<'a> LookupSpan<'a>>(writer: NonBlocking) -> Lines<S> {
+    let lines = fmt::layer()
+        .with_target(false)
+        .with_timer(SystemTime)
+        .with_ansi(false)
+        .with_writer(move || names::Line(writer.clone()));
+    lines.boxed()
 }
 
 /// Changes the level. True if it was another; false also where logging was not started.
@@ -90,10 +142,41 @@ pub fn hush_panics() {
     }));
 }
 
+/// Writes the lines of calls.
+#[derive(Debug, Default)]
+pub struct CallLog {
+    calls: LogCalls,
+    seen: AtomicU64,
+}
+
+impl CallLog {
+    /// A log of these calls.
+    pub fn new(calls: LogCalls) -> CallLog {
+        CallLog { calls, seen: AtomicU64::new(0) }
+    }
+
+    /// The line of a call that has settled, if it has one.
+    pub fn settled(&self, settled: &Settled) {
+        if self.has_line() {
+            call(settled);
+        }
+    }
+
+    fn has_line(&self) -> bool {
+        match self.calls {
+            LogCalls::On => true,
+            LogCalls::Off => false,
+            LogCalls::Sampled => self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLED_ONE_OF),
+        }
+    }
+}
+
 /// The line of one call. Its fields are the event's.
-pub fn call(settled: &Settled) {
+fn call(settled: &Settled) {
     let Settled { id, usage, .. } = settled;
     let Usage { caller, target, request, tokens, accounting, stream, timing, ids, .. } = usage;
+    let unproven = usage.unproven.as_deref();
+    let claimed = unproven.and_then(|unproven| unproven.claimed.as_ref());
     tracing::info!(
         id = %id,
         caller.id = caller.id.as_str(),
@@ -111,6 +194,9 @@ pub fn call(settled: &Settled) {
         timing.first_token_ms = timing.first_token_ms,
         timing.duration_ms = timing.duration_ms,
         trace_id = trace_id(ids.traceparent.as_deref()),
+        unproven.peer = unproven.map(|unproven| tracing::field::display(unproven.ip)),
+        unproven.caller_id = claimed.map(|(id, _)| id.as_str()),
+        unproven.id_source = claimed.map(|(_, source)| <&str>::from(source)),
         "call"
     );
 }
@@ -155,7 +241,7 @@ mod tests {
     fn a_panic_names_its_place_and_quotes_nothing() {
         const CHILD: &str = "TOKENWEIR_LOG_TEST_CHILD";
         if std::env::var_os(CHILD).is_some() {
-            let lines = init(LogLevel::Error);
+            let lines = init(LogLevel::Error, LogFormat::Auto);
             hush_panics();
             let quoted = std::panic::catch_unwind(|| std::hint::black_box("a canary é")[..10].len());
             drop(lines);
@@ -170,21 +256,41 @@ mod tests {
         assert!(!said.contains("canary"), "{said}");
     }
 
-    /// It runs in a process of its own as well.
+    const NAME: &str = "\u{9b}2J\x1b[2J\u{202e}gnp\u{2028}\né";
+
+    /// What a process of its own says that logs a name, in that format.
+    fn said(test: &str, format: LogFormat) -> Option<String> {
+        const CHILD: &str = "TOKENWEIR_LOG_NAMES_TEST_CHILD";
+        if std::env::var_os(CHILD).is_some() {
+            let lines = init(LogLevel::Info, format);
+            tracing::info!(name = NAME, number = 5, "a name: {NAME}");
+            drop(lines);
+            return None;
+        }
+        let test = format!("telemetry::log::tests::{test}");
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", &test, "--nocapture"]).env(CHILD, "1").output().unwrap();
+        Some(String::from_utf8(output.stderr).unwrap())
+    }
+
+    #[test]
+    fn text_is_one_line_for_people_that_steers_no_terminal() {
+        let test = "text_is_one_line_for_people_that_steers_no_terminal";
+        let Some(said) = said(test, LogFormat::Text) else { return };
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains("a name")).collect();
+        let [line] = lines[..] else { panic!("{said}") };
+        let (time, rest) = line.split_once(' ').unwrap();
+        time.parse::<jiff::Timestamp>().unwrap();
+        let hidden = r#" name="\u{9b}2J\u{1b}[2J\u{202e}gnp\u{2028}\né""#;
+        assert!(rest.trim_start().starts_with("INFO a name: ") && rest.ends_with("number=5"), "{line}");
+        assert!(line.contains(hidden), "{line}");
+        assert!(line.chars().all(|c| c == 'é' || (' '..='~').contains(&c)), "{line:?}");
+    }
+
     #[test]
     fn a_line_steers_no_terminal_and_says_what_was_said() {
-        const CHILD: &str = "TOKENWEIR_LOG_NAMES_TEST_CHILD";
-        const NAME: &str = "\u{9b}2J\x1b[2J\u{202e}gnp\u{2028}é";
-        if std::env::var_os(CHILD).is_some() {
-            let lines = init(LogLevel::Info);
-            tracing::info!(name = NAME, "a name: {NAME}");
-            drop(lines);
-            return;
-        }
-        let test = "telemetry::log::tests::a_line_steers_no_terminal_and_says_what_was_said";
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        let output = child.args(["--exact", test, "--nocapture"]).env(CHILD, "1").output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
+        let test = "a_line_steers_no_terminal_and_says_what_was_said";
+        let Some(said) = said(test, LogFormat::Json) else { return };
         let line = said.lines().find(|line| line.starts_with('{')).unwrap();
         assert_eq!(names::shown(line).replace("\\u{5c}", "\\"), line);
         let json: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -192,6 +298,16 @@ mod tests {
             (json["name"].as_str(), json["message"].as_str()),
             (Some(NAME), Some(&*format!("a name: {NAME}")))
         );
+    }
+
+    #[test]
+    fn of_sampled_calls_the_first_has_a_line_and_then_one_of_a_hundred() {
+        let lines = |calls, n: u64| {
+            let log = CallLog::new(calls);
+            (0..n).filter(|_| log.has_line()).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(LogCalls::Sampled, 250), [0, SAMPLED_ONE_OF, 2 * SAMPLED_ONE_OF]);
+        assert_eq!((lines(LogCalls::On, 3).len(), lines(LogCalls::Off, 3).len()), (3, 0));
     }
 
     #[test]

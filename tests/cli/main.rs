@@ -2,8 +2,10 @@
 //! of the two outputs it stands.
 //!
 //! - this file: commands and what they say, help, and what the documents tell to type
+//! - `connect`: `check --connect`, with what it tries there and away
 //! - `places`: places where no ledger can be
 //! - `demo`: the demo as a user starts it
+//! - `getting_started`: the page for newcomers, followed literally
 //! - `start`: the vocabularies are ready soon and small
 //!
 //! `tests/cli/*.txt` hold commands and what they say. A block is
@@ -17,7 +19,9 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
+mod connect;
 mod demo;
+mod getting_started;
 mod places;
 mod secrets;
 mod start;
@@ -64,8 +68,9 @@ fn block(line: &str, dir: &Path) -> String {
     }
     for (mark, bytes) in [('>', &output.stdout), ('!', &output.stderr)] {
         for line in String::from_utf8_lossy(bytes).lines() {
-            let line =
-                line.replace(root().to_str().unwrap(), "{repo}").replace(dir.to_str().unwrap(), "{dir}");
+            let within =
+                if dir == root() { line.to_owned() } else { line.replace(dir.to_str().unwrap(), "{dir}") };
+            let line = within.replace(root().to_str().unwrap(), "{repo}");
             said.push_str(format!("{mark} {line}").trim_end());
             said.push('\n');
         }
@@ -77,7 +82,8 @@ fn block(line: &str, dir: &Path) -> String {
 fn golden(name: &str) {
     let path: PathBuf = root().join("tests/cli").join(name);
     let text = fs::read_to_string(&path).unwrap();
-    let dir = tempfile::tempdir().unwrap();
+    // On a disk: of a ledger in memory there would be a word more.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let dir = dir.path().canonicalize().unwrap();
     let mut said = String::new();
     for line in text.lines().filter(|line| !line.starts_with(['>', '!', '?'])) {
@@ -118,6 +124,11 @@ fn a_topic_that_cannot_be_read() {
 #[test]
 fn files_and_outputs_that_are_odd() {
     golden("files.txt");
+}
+
+#[test]
+fn what_the_program_says_of_itself_and_of_what_it_needs() {
+    golden("operators.txt");
 }
 
 #[test]

@@ -75,6 +75,25 @@ fn builds_with_the_toolchain_that_the_crate_asks_for() {
     assert!(builder.rest.starts_with(&format!("rust:{version}-")), "{} is not Rust {version}", builder.rest);
 }
 
+/// Git is not in the image's build, so what is built is told.
+#[test]
+fn is_told_its_commit() {
+    let instructions = instructions();
+    let place = |is: &dyn Fn(&Instruction) -> bool| instructions.iter().position(is).expect("it is there");
+    let build = place(&|i| i.word == "RUN" && i.rest.contains("cargo build"));
+    let text = read("deploy/docker/Dockerfile") + &read("deploy/docker/README.md");
+    for name in ["TOKENWEIR_COMMIT", "SOURCE_DATE_EPOCH"] {
+        let arg = place(&|i| i.word == "ARG" && i.rest == format!("{name}="));
+        assert!(arg < build, "{name} is there when the program is built");
+        assert_eq!(
+            text.matches(&format!("--build-arg {name}=")).count(),
+            2,
+            "{name} is given by who follows the text"
+        );
+        assert!(read("crates/build-stamp/src/lib.rs").contains(&format!("\"{name}\"")), "{name} is read");
+    }
+}
+
 #[test]
 fn starts_what_exists_and_not_as_root() {
     let instructions = instructions();
@@ -103,4 +122,41 @@ fn starts_what_exists_and_not_as_root() {
     assert_ne!(id, 0);
     let set = instructions.iter().find(|i| i.word == "ENV" && i.rest.contains("TOKENWEIR_"));
     assert!(set.is_none(), "a variable of the image would win over a mounted configuration file");
+}
+
+/// What the compose file mounts is there, under the names by which the other containers read it.
+#[test]
+fn the_compose_file_mounts_what_there_is() {
+    let text = read("deploy/docker/compose.yaml");
+    let compose: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).expect("YAML");
+    let services = compose["services"].as_mapping().expect("services");
+    let mut mounts = Vec::new();
+    for (name, service) in services {
+        for volume in service["volumes"].as_sequence().into_iter().flatten() {
+            let (from, to) = volume.as_str().and_then(|text| text.split_once(':')).expect("FROM:TO");
+            match from.strip_prefix("../") {
+                Some(path) => assert!(root().join("deploy").join(path).is_dir(), "{from} is not there"),
+                None => assert!(compose["volumes"].get(from).is_some(), "{from} is no volume"),
+            }
+            mounts.push((from, to.trim_end_matches(":ro")));
+        }
+        for port in service["ports"].as_sequence().into_iter().flatten() {
+            assert!(
+                port.as_str().is_some_and(|port| port.starts_with("127.0.0.1:")),
+                "{name:?} is open to others"
+            );
+        }
+        let image = service["image"].as_str().expect("an image");
+        assert!(image == "tokenweir" || image.contains(':'), "{image} may be any version");
+    }
+    let to = |from: &str| mounts.iter().find(|mount| mount.0 == from).expect("a mount").1;
+    let command = services["prometheus"]["command"][0].as_str().expect("a flag");
+    assert_eq!(command, format!("--config.file={}/prometheus.yaml", to("../prometheus")));
+    let provider = read("deploy/grafana/provisioning/dashboards/tokenweir.yaml");
+    assert!(
+        provider.contains(&format!("path: {}}}", to("../grafana"))),
+        "dashboards are looked for elsewhere"
+    );
+    let source = read("deploy/grafana/provisioning/datasources/prometheus.yaml");
+    assert!(source.contains("url: http://prometheus:9090\n"));
 }

@@ -218,19 +218,25 @@ fn the_configuration_is_one_that_the_program_takes() {
     put("kafka-connection-string", hub);
     let map = only("ConfigMap");
     let folder = dir.path().to_str().expect("a path in UTF-8");
-    let configuration = text(&map["data"]["tokenweir.toml"])
-        .replace("RESOURCE", "contoso-eus2")
-        .replace("NAMESPACE", "contoso")
+    let shipped = text(&map["data"]["tokenweir.toml"])
         .replace("/etc/tokenweir/secrets", folder)
         .replace("/etc/tokenweir/tls", folder)
         .replace("/var/lib/tokenweir", folder);
-    put("tokenweir.toml", &configuration);
-    let program = std::process::Command::new(env!("CARGO_BIN_EXE_tokenweir"))
-        .args(["check", "--config"])
-        .arg(dir.path().join("tokenweir.toml"))
-        .output()
-        .expect("the binary runs");
-    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
+    let check = |configuration: &str| {
+        put("tokenweir.toml", configuration);
+        let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_tokenweir"));
+        let check = check.args(["check", "--config"]).arg(dir.path().join("tokenweir.toml")).output();
+        let check = check.expect("the binary runs");
+        (check.status.code(), String::from_utf8_lossy(&check.stderr).into_owned())
+    };
+    let (code, said) = check(&shipped.replace("RESOURCE", "contoso-eus2").replace("NAMESPACE", "contoso"));
+    assert_eq!(code, Some(0), "{said}");
+    // As it is shipped it is nobody's.
+    let (code, said) = check(&shipped);
+    assert_eq!(code, Some(78), "{said}");
+    for placeholder in ["RESOURCE stands for a name of yours", "NAMESPACE stands for a name of yours"] {
+        assert!(said.contains(placeholder), "{said}");
+    }
 }
 
 #[test]
@@ -281,4 +287,36 @@ fn a_ledger_is_never_deleted_unasked_and_can_be_drained() {
     let volumes = list(&job["spec"]["template"]["spec"]["volumes"]);
     let claim = volumes.iter().find_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str());
     assert_eq!(claim, Some(expected.as_str()));
+}
+
+/// What the Prometheus operator is given, in a folder of its own.
+#[test]
+fn the_pods_are_scraped_under_the_names_that_the_rules_count_on() {
+    let yaml = |name: &str| -> Value {
+        serde_yaml_ng::from_str(&read(format!("deploy/kubernetes/monitoring/{name}"))).expect("YAML")
+    };
+    let monitor = yaml("pod-monitor.yaml");
+    let labels = only("StatefulSet")["spec"]["template"]["metadata"]["labels"].clone();
+    assert_eq!(monitor["spec"]["selector"]["matchLabels"], labels);
+    let job = text(&monitor["spec"]["jobLabel"]);
+    assert_eq!(labels[job], "tokenweir", "the job is what the label says");
+    let [endpoint] = list(&monitor["spec"]["podMetricsEndpoints"]) else { panic!("one port") };
+    let ports = list(&container(&pods()[0])["ports"]).to_vec();
+    assert!(ports.iter().any(|port| port["name"] == endpoint["port"] && port["containerPort"] == ADMIN_PORT));
+    let [relabeling] = list(&endpoint["relabelings"]) else { panic!("one relabeling") };
+    assert_eq!(text(&relabeling["targetLabel"]), "instance");
+    assert_eq!(text(&list(&relabeling["sourceLabels"])[0]), "__meta_kubernetes_pod_name");
+
+    let listed = yaml("kustomization.yaml");
+    for name in list(&listed["resources"]) {
+        let path = format!("deploy/kubernetes/monitoring/{}", text(name));
+        assert!(super::root().join(&path).exists(), "{path}");
+    }
+    let boards: serde_yaml_ng::Value =
+        serde_yaml_ng::from_str(&read("deploy/grafana/kustomization.yaml")).expect("YAML");
+    let named: BTreeSet<String> =
+        list(&boards["configMapGenerator"][0]["files"]).iter().map(|name| text(name).to_owned()).collect();
+    let there = files("grafana", "json").into_iter();
+    let there = there.map(|path| path.file_name().expect("a name").to_string_lossy().into_owned());
+    assert_eq!(named, there.collect(), "every dashboard is in a ConfigMap");
 }

@@ -6,6 +6,8 @@
 //! - `docker`, `kubernetes`: the image and the manifests
 //! - `engines`: the recipes that make sums and bills of events
 //! - `eventhubs`: the template of the hub and its archive
+//! - `prometheus`, `grafana`: rules, runbooks and dashboards; `promql` reads what they ask for, `series` has what
+//!   there is to ask
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
@@ -14,7 +16,11 @@ mod context;
 mod docker;
 mod engines;
 mod eventhubs;
+mod grafana;
 mod kubernetes;
+mod prometheus;
+mod promql;
+mod series;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -91,8 +97,19 @@ fn check_command(args: &[String]) {
 
 #[test]
 fn every_variable_that_is_named_exists() {
-    const FOLDERS: [&str; 9] =
-        ["adx", "apim", "clickhouse", "connect", "docker", "duckdb", "eventhubs", "flink", "kubernetes"];
+    const FOLDERS: [&str; 11] = [
+        "adx",
+        "apim",
+        "clickhouse",
+        "connect",
+        "docker",
+        "duckdb",
+        "eventhubs",
+        "flink",
+        "grafana",
+        "kubernetes",
+        "prometheus",
+    ];
     let texts = FOLDERS.into_iter().flat_map(|folder| {
         let readmes = files(folder, "md");
         readmes.into_iter().chain(files(folder, "yaml")).map(read)
@@ -101,7 +118,8 @@ fn every_variable_that_is_named_exists() {
     let mut seen = 0;
     for rest in text.split("TOKENWEIR_").skip(1) {
         let name: String = rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
-        if !matches!(name.as_str(), "" | "HOST") {
+        // A host of the gateway's configuration, and a variable of the build.
+        if !matches!(name.as_str(), "" | "HOST" | "COMMIT") {
             assert!(is_setting(&name), "no setting has the variable TOKENWEIR_{name}");
             seen += 1;
         }
@@ -111,7 +129,7 @@ fn every_variable_that_is_named_exists() {
 
 #[test]
 fn every_flag_that_the_documents_name_exists() {
-    // Of cargo, the benches and other people's programs.
+    // Of the program itself, of cargo, the benches and other people's programs.
     const OTHERS: &[&str] = &[
         "aggregation",
         "bench",
@@ -123,14 +141,20 @@ fn every_flag_that_the_documents_name_exists() {
         "interval",
         "locked",
         "metrics",
+        "no-buffer",
         "nocapture",
         "path",
         "release",
+        "replicas",
         "resource",
         "rounds",
+        "show-error",
+        "silent",
         "test",
         "tls",
+        "ulimit",
         "validate-version",
+        "version",
     ];
     let flags = flags_of_commands();
     let docs = fs::read_dir(root().join("docs")).expect("the folder of the pages");

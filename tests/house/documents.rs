@@ -16,6 +16,9 @@ use crate::support::files::root;
 /// Lines that a reader who has a minute gets through.
 const README_LINES_MAX: usize = 150;
 
+/// The table of contents.
+const BOOK: &str = "docs/README.md";
+
 /// The pages that a reader meets, from the root.
 fn pages() -> Vec<PathBuf> {
     let docs = fs::read_dir(root().join("docs")).unwrap().map(|page| page.unwrap().path());
@@ -35,12 +38,15 @@ fn the_tables_are_the_codes_own() {
 }
 
 #[test]
-fn the_readme_is_short_and_names_every_page() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+fn the_readme_is_short_and_names_the_book_which_names_every_page() {
+    let read = |page: &str| fs::read_to_string(root().join(page)).unwrap();
+    let (readme, book) = (read("README.md"), read(BOOK));
     assert!(readme.lines().count() <= README_LINES_MAX, "README has {} lines", readme.lines().count());
+    assert!(readme.contains(&format!("`{BOOK}`")), "README does not name {BOOK}");
     for page in pages() {
         let name = page.to_str().unwrap();
-        assert!(name == "README.md" || readme.contains(&format!("`{name}`")), "README does not name {name}");
+        let is_named = ["README.md", BOOK].contains(&name) || book.contains(&format!("`{name}`"));
+        assert!(is_named, "{BOOK} does not name {name}");
     }
 }
 

@@ -6,6 +6,7 @@
 //! included: a test that needs a higher row belongs in `tests/`. Not read: what a macro pastes
 //! together, and a `super` inside the braces of a `use`.
 
+mod rings;
 pub(crate) mod tokens;
 
 use std::fs;

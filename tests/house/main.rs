@@ -1,7 +1,7 @@
 //! The rules of this house, kept by tests.
 //!
 //! - `documents`: the documents say what the code says
-//! - `layers`: modules import only what is below them
+//! - `layers`: modules import only what is below them, and no file imports one that imports it
 //! - `trunk`: the files of one streamed call, in order, are those that ARCHITECTURE.md lists
 //! - `words`: a word of a vocabulary stands in one table only
 //! - `mutations`: promises that are broken on purpose, each with the test that must notice

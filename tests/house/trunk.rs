@@ -137,7 +137,8 @@ impl Calls {
     fn read(profile: &str) -> Calls {
         let mut calls = Calls::default();
         let mut paths: HashMap<u32, String> = HashMap::new();
-        let (mut file, mut callee_file, mut function) = (0, None, (0, 0));
+        // A callee's file is named where it is another than that of the line before, which may be an inlined one.
+        let (mut file, mut line_file, mut callee_file, mut function) = (0, 0, None, (0, 0));
         for line in profile.lines() {
             let Some((key, value)) = line.split_once("=(") else { continue };
             let Some((number, name)) = value.split_once(')') else { continue };
@@ -146,15 +147,18 @@ impl Calls {
                 paths.insert(number, path.to_owned());
             }
             match key {
-                "fl" => file = number,
+                "fl" => (file, line_file) = (number, number),
                 "fn" => {
                     function = (file, number);
                     calls.note(function, paths.get(&file));
                 }
-                "fi" | "fe" => calls.note(function, paths.get(&number)),
+                "fi" | "fe" => {
+                    line_file = number;
+                    calls.note(function, paths.get(&number));
+                }
                 "cfi" | "cfl" => callee_file = Some(number),
                 "cfn" => {
-                    let callee = (callee_file.take().unwrap_or(file), number);
+                    let callee = (callee_file.take().unwrap_or(line_file), number);
                     calls.called.entry(function).or_default().insert(callee);
                 }
                 _ => {}

@@ -58,11 +58,13 @@ const ON_THE_WIRE: (&[&str], &[&str]) = (
 );
 
 /// Words that mean something else below a path, each with its meaning there.
-const OTHER_MEANINGS: [(&str, &str, &str); 22] = [
+const OTHER_MEANINGS: [(&str, &str, &str); 25] = [
     ("absent", "crates/metering/src/caller/", "a label: no source named a caller"),
+    ("call", "src/admin/page/", "the name of a server-sent event"),
     ("call", "src/report/", "a plain word of a sentence"),
     ("call", "src/telemetry/log.rs", "the message of a call's line"),
-    ("calls", "src/demo/table.rs", "a column of the demo, as of the report"),
+    ("calls", "src/demo/", "a column of the demo, as of the report"),
+    ("calls", "src/report/watch/", "a column of `top`, and the path of the calls at the admin port"),
     ("calls", "src/report/columns.rs", "a column of the report"),
     ("calls", "src/report/close/", "a member of the manifest of a close"),
     ("client", "src/proxy/", "a side of TLS"),
@@ -77,6 +79,7 @@ const OTHER_MEANINGS: [(&str, &str, &str); 22] = [
     ("refused", "src/report/verify/", "a kind of finding, and its column"),
     ("rejected", "src/proxy/", "a label: what became of an odd path"),
     ("unknown", "src/report/focus/", "a name where an event has none"),
+    ("unknown", "src/telemetry/build_info.rs", "a label where the commit is not known"),
     ("reported", "crates/metering/src/api/markdown.rs", "a cell of a table in docs"),
     ("timeout", "crates/metering/src/meter/", "an error code of the service"),
     ("timeout", "src/proxy/", "an error code of the service"),

@@ -51,6 +51,11 @@ fn a_ledger_of_every_version_opens_and_keeps_its_events_byte_for_byte() {
         let dir = tempfile::tempdir().unwrap();
         let before = lay_down(dir.path(), sql);
         assert_eq!(before.len(), 6);
+        // A copy may be read as it is, and nothing brings it up to date.
+        assert_eq!(rows(dir.path()), before, "version {version}");
+        let reader = LedgerReader::open(dir.path()).unwrap();
+        assert_eq!((reader.delivered().unwrap(), reader.open_calls().unwrap()), (5, 3), "version {version}");
+        drop(reader);
         let ledger = open_keeping(dir.path(), FOR_EVER);
         assert_eq!(ledger.source(), "//tokenweir/de92363a-7db0-43e7-80db-8c162c930527", "version {version}");
         assert_eq!(ledger.delivered(), 5, "the sixth is still to be delivered");

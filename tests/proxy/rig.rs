@@ -148,7 +148,7 @@ impl Setup {
                 if let Some(id) = headers.get("x-apim-subscription-id") {
                     caller.id = id.to_str().unwrap().into();
                 }
-                Resolved { caller, trusted: true, unattributed: None }
+                Resolved { caller, trusted: true, unattributed: None, unproven: None }
             }),
             boot: "boot".into(),
         };

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -20,6 +22,9 @@ use crate::prices::made_with;
 type IsSum = fn(&str) -> bool;
 
 const MONTH: &str = "2026-09";
+
+/// A program that is waited for has failed if it takes so long.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What was written, by name.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -162,6 +167,11 @@ fn a_close_adds_up_to_the_cent_and_its_manifest_proves_every_file() {
             .iter()
             .any(|boot| boot["last_sequence"].as_u64() > Some(1))
     );
+    for (name, page) in files.iter().filter(|(name, _)| name.ends_with(".html")) {
+        let page = String::from_utf8_lossy(page);
+        let says = ["<dt>Complete</dt><dd>yes</dd>", "<strong>Proof: </strong>", result.proof.as_str()];
+        assert!(says.iter().all(|text| page.contains(text)), "{name}: {page}");
+    }
     // The amounts are whole cents, and add up to the rounded total.
     let column = |name: &str| -> Vec<i128> {
         let mut reader = csv::Reader::from_reader(files["departments.csv"].as_slice());
@@ -347,7 +357,9 @@ fn a_month_that_is_not_complete_is_refused_and_nothing_is_written() {
     assert_eq!(pages.len(), 2);
     assert!(
         pages.iter().all(|page| page.contains("was closed although it is not complete")
-            && page.contains("left out: 1 line or message (not json)")),
+            && page.contains("left out: 1 line or message (not json)")
+            && page.contains("<dt>Complete</dt><dd>no</dd>")
+            && !page.contains("events.jsonl")),
         "{}",
         pages[0]
     );
@@ -377,6 +389,50 @@ fn what_was_closed_is_never_changed_and_never_mistaken() {
     let input = vec![Input::Files("-".into())];
     let once = CloseOptions { usage: ReportOptions { inputs: input, ..options.usage.clone() }, ..options };
     assert!(matches!(close(&once), Err(ReportError::InputOnce)));
+}
+
+/// The folder beside `target`, or in it, that is still written.
+fn unfinished(parent: &Path, target: &str) -> Option<PathBuf> {
+    let start = format!(".{target}.");
+    let mut found = fs::read_dir(parent).into_iter().flatten().map(|entry| entry.unwrap());
+    found.find(|entry| entry.file_name().to_string_lossy().starts_with(&start)).map(|entry| entry.path())
+}
+
+/// A close that was stopped in the midst of writing keeps its folder as long as it lives; once it was killed, the next
+/// close removes what it left.
+#[test]
+fn what_a_killed_close_left_goes_and_what_a_living_one_writes_stays() {
+    let departments: Vec<String> = (0..400).map(|number| format!("department {number}")).collect();
+    let names: Vec<&str> = departments.iter().map(String::as_str).collect();
+    let (folder, options) = of_departments(&names);
+    let options = CloseOptions { allow_incomplete: true, ..options };
+    let out = folder.path().join("out");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tokenweir"));
+    command.args(["close", "--month", MONTH, "--allow-incomplete", "--out"]).arg(&options.out);
+    command.arg("--prices").arg(folder.path().join("prices.csv")).arg(folder.path().join("events.jsonl"));
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let pid = rustix::process::Pid::from_child(&process);
+    let begun = Instant::now();
+    let left = loop {
+        if let Some(left) = unfinished(&out, "month").filter(|left| left.join("statements").exists()) {
+            break left;
+        }
+        assert!(process.try_wait().unwrap().is_none() && begun.elapsed() < WAIT_MAX, "it never wrote");
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let meanwhile = CloseOptions { out: out.join("other"), ..options.clone() };
+    assert_eq!(closed(&meanwhile).outcome, CloseOutcome::Closed);
+    assert_eq!(closed(&options).outcome, CloseOutcome::Closed);
+    assert!(left.join("statements").exists(), "it may still be written");
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let before = files(&options.out);
+    assert_eq!(closed(&meanwhile).outcome, CloseOutcome::Unchanged);
+    assert!(left.exists(), "it is none of this close");
+    assert_eq!(closed(&options).outcome, CloseOutcome::Unchanged);
+    assert_eq!((left.exists(), unfinished(&out, "month")), (false, None));
+    assert_eq!(files(&options.out), before);
 }
 
 #[test]

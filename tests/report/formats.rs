@@ -124,6 +124,48 @@ fn the_page_is_whole_for_everybody_and_runs_nothing() {
     assert!(views[4]["bytes"].as_u64() > Some(10_000), "{views:?}");
 }
 
+/// Whoever sees the page alone learns what its numbers do not have.
+#[test]
+fn the_page_says_what_was_left_out_and_what_is_not_there() {
+    let page = |lines: &[String]| {
+        let file = file_of(lines);
+        let options = ReportOptions {
+            views: Format::Html.views(),
+            ..ReportOptions::of(Input::Files(file.path().to_owned()), GroupBy::list("caller").unwrap())
+        };
+        let report = report(&options).unwrap();
+        let mut page = Vec::new();
+        report.write(&Rendering { format: Format::Html, ..Rendering::default() }, &mut page).unwrap();
+        (String::from_utf8(page).unwrap(), report)
+    };
+    let numbered = |number: u64, line: &String| {
+        let mut event: Value = serde_json::from_str(line).unwrap();
+        event["sequence"] = format!("{number:020}").into();
+        event.to_string()
+    };
+    let whole: Vec<String> = (1..).zip(&events()[..9]).map(|(number, line)| numbered(number, line)).collect();
+    let (good, report) = page(&whole);
+    assert!(report.is_complete(), "{:?}", report.completeness);
+    for said in
+        ["<dt>Complete</dt><dd>yes</dd>", "<strong>Complete: </strong>", "<strong>No proof: </strong>"]
+    {
+        assert!(good.contains(said), "{said} {good}");
+    }
+    let mut holed = whole;
+    holed[4] = "no event".to_owned();
+    let (bad, report) = page(&holed);
+    for said in ["<dt>Complete</dt><dd>no</dd>", "<strong>Not complete: </strong>"] {
+        assert!(bad.contains(said), "{said} {bad}");
+    }
+    let texts: Vec<String> = report.completeness.texts("--format json names them").collect();
+    let [left_out, lack] = &texts[..] else { panic!("{texts:?}") };
+    assert!(
+        left_out.contains("left out: 1 (not JSON)") && lack.contains("sequence 5 is not here"),
+        "{texts:?}"
+    );
+    assert!(texts.iter().all(|text| bad.contains(text.as_str())), "{texts:?} {bad}");
+}
+
 #[test]
 fn duckdb_reads_parquet_as_it_was_meant() {
     let duckdb = Packages {

@@ -21,7 +21,7 @@ use tokenweir::report::{
 use crate::support::sidecar::binary;
 use crate::truth::{ALL_DELIVERED, a_truth, copy_of, parsed, sequence, tamper};
 
-fn options(inputs: Vec<Input>) -> ReportOptions {
+pub(crate) fn options(inputs: Vec<Input>) -> ReportOptions {
     let by = vec![GroupBy::Caller, GroupBy::Model, GroupBy::Outcome];
     ReportOptions { inputs, ..ReportOptions::of(Input::Files("-".into()), by) }
 }
@@ -30,11 +30,11 @@ fn of(inputs: Vec<Input>) -> Report {
     report(&options(inputs)).unwrap()
 }
 
-fn of_file(path: &Path) -> Report {
+pub(crate) fn of_file(path: &Path) -> Report {
     of(vec![Input::Files(path.to_owned())])
 }
 
-fn joined(lines: &[String]) -> Vec<u8> {
+pub(crate) fn joined(lines: &[String]) -> Vec<u8> {
     lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>().into_bytes()
 }
 
@@ -171,7 +171,7 @@ proptest! {
     }
 }
 
-fn file_of_bytes(bytes: &[u8]) -> (tempfile::NamedTempFile, PathBuf) {
+pub(crate) fn file_of_bytes(bytes: &[u8]) -> (tempfile::NamedTempFile, PathBuf) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     let path = file.path().to_owned();
@@ -200,13 +200,13 @@ fn gzip_ends(bytes: &[u8]) -> bool {
 }
 
 /// A line of the truth, changed.
-fn changed(line: &str, change: impl FnOnce(&mut Value)) -> String {
+pub(crate) fn changed(line: &str, change: impl FnOnce(&mut Value)) -> String {
     let mut event: Value = serde_json::from_str(line).unwrap();
     change(&mut event);
     event.to_string()
 }
 
-fn a_call(lines: &[String]) -> &String {
+pub(crate) fn a_call(lines: &[String]) -> &String {
     let is_call = |line: &&String| line.contains("usage.v1") && !line.contains("crashed");
     lines.iter().find(is_call).unwrap()
 }

@@ -2,6 +2,7 @@
 //!
 //! - `verify`: truthful events are believed, and every untruth is found for what it is
 //! - `inputs`: files of any kind, folders, standard input and ledgers; what is left out, and what is not there
+//! - `bounds`: inputs that somebody made to fill the memory
 //! - `tampering`: events that somebody has tampered with, in a file, a ledger and a topic, with and without the key
 //! - `histories`: ten thousand untouched histories, as ledgers of any version and in any order
 //! - `range`: the part of the events that is judged, and the ledgers that are expected
@@ -15,6 +16,7 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
+mod bounds;
 mod close;
 mod focus;
 mod formats;

@@ -18,6 +18,7 @@
 //! - `tls`: certificates that are replaced, files that are wrong, services that cannot be trusted
 //! - `identity`: who pays, whatever headers, hops and files say
 //! - `observed`: the line of a call, and its metrics
+//! - `page`: the live page, in a browser too, and `top` and `tail`
 //! - `reload`: SIGHUP reads the log level again
 //! - `wrk`: many requests on connections that are kept
 //! - `sessions`: WebSockets, in events, metrics and the report
@@ -26,6 +27,7 @@
 //! - `soak`: many streams for long, and what is left of them
 //! - `syscalls`: system calls of a stream
 //! - `files`: few file descriptors, many callers, and the probes
+//! - `ipv6`: both ports and the service on IPv6
 //! - `hidden`: no core dump, and no other process reads the memory
 //! - `canary`: no content and no credential in anything that the program writes
 //!
@@ -59,12 +61,14 @@ mod flood;
 mod full;
 mod hidden;
 mod identity;
+mod ipv6;
 mod latency;
 mod memory;
 mod mixed;
 mod observed;
 mod oracle;
 mod outage;
+mod page;
 mod rate;
 mod reload;
 mod replay;

@@ -92,3 +92,27 @@ fn a_call_has_one_line_its_trace_and_its_place_in_the_metrics() {
     assert_eq!((&calls[0]["id"], &calls[0]["trace_id"]), (&event["id"], &Value::from(TRACE)));
     assert_eq!(event["traceparent"], parent.as_str());
 }
+
+#[test]
+fn the_lines_of_calls_can_be_off_or_sampled_and_nothing_else_changes() {
+    let answer = |_: &Message, to: &mut TcpStream| -> io::Result<()> {
+        to.write_all(upstream::STREAM_HEAD.as_bytes())?;
+        upstream::write_chunk(to, upstream::stop().as_bytes())?;
+        upstream::write_end(to)
+    };
+    let service = upstream::start(Arc::new(answer));
+    for (calls, lines) in [("on", 3), ("off", 0), ("sampled", 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = dir.path().join("ledger");
+        let sidecar = Sidecar::start(service, &ledger, &["--log-calls", calls]);
+        for _ in 0..3 {
+            let path = "/openai/deployments/d/chat/completions?api-version=1";
+            exchange(&mut connect(sidecar.addr), &post(path, &[], r#"{"stream":true,"messages":[]}"#));
+        }
+        let (code, log) = sidecar.stop();
+        assert_eq!((code, usage_events(&ledger).len()), (Some(0), 3), "{calls}");
+        let said =
+            |what: &str| log.iter().filter(|line| line.contains(&format!("\"message\":\"{what}"))).count();
+        assert_eq!((said("call\""), said("listening"), said("stopped")), (lines, 1, 1), "{calls}: {log:#?}");
+    }
+}

@@ -23,10 +23,10 @@ use super::upstream::{STREAM_HEAD, delta, stop};
 
 /// How many calls, how fast.
 #[derive(Clone, Copy)]
-struct Form {
-    per_second: u32,
-    warm_up: Duration,
-    time: Duration,
+pub(super) struct Form {
+    pub(super) per_second: u32,
+    pub(super) warm_up: Duration,
+    pub(super) time: Duration,
 }
 
 const SHORT: Form = Form { per_second: 300, warm_up: Duration::from_secs(1), time: Duration::from_secs(3) };
@@ -45,7 +45,7 @@ const LEDGER_BYTES_MAX: u64 = 64 << 20;
 const LEDGER_MAX: &str = "64MiB";
 
 /// Starts the service, on a thread of its own.
-fn service() -> SocketAddr {
+pub(super) fn service() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -72,7 +72,7 @@ fn service() -> SocketAddr {
 }
 
 /// Makes calls at this rate; returns how long each took, from the time at which it was due.
-fn calls(to: SocketAddr, form: &Form, time: Duration) -> Vec<Duration> {
+pub(super) fn calls(to: SocketAddr, form: &Form, time: Duration) -> Vec<Duration> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let every = Duration::from_secs(1) * CONNECTIONS / form.per_second;
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -117,7 +117,7 @@ fn percentiles(mut all: Vec<Duration>) -> [Duration; 2] {
     [50, 99].map(|percent| all[(all.len() - 1) * percent / 100])
 }
 
-fn metric(sidecar: &Sidecar, name: &str) -> u64 {
+pub(super) fn metric(sidecar: &Sidecar, name: &str) -> u64 {
     let page = String::from_utf8(get(sidecar.admin, "/metrics").body).unwrap();
     let of_name = |line: &&str| line.split([' ', '{']).next() == Some(name);
     let values = page.lines().filter(of_name).map(|line| line.rsplit(' ').next().unwrap());

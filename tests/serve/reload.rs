@@ -1,4 +1,5 @@
-//! SIGHUP: the log level is read again; a file that is wrong changes nothing and says why.
+//! SIGHUP: the log level is read again, and what needs a restart is said; a file that is wrong changes nothing and says
+//! why.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -84,6 +85,43 @@ fn the_log_level_is_read_again_and_a_broken_file_keeps_the_old() {
     wait_for("the old level again", || (reloads(&sidecar, "changed") == 2).then_some(()));
     call();
     wait_for("the last call's line", || (calls(&sidecar) == 2).then_some(()));
+    let (code, _) = sidecar.stop();
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn what_a_restart_would_change_is_said_at_each_request() {
+    let upstream = upstream::start(Arc::new(answer));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tokenweir.toml");
+    write(&file, "max_in_flight = 100\n");
+    let sidecar = Sidecar::start(
+        upstream,
+        &dir.path().join("ledger"),
+        &["--config", file.to_str().unwrap(), "--threads", "2"],
+    );
+    let said = || {
+        let lines = lines(&sidecar, "restart to use these settings");
+        lines.iter().map(|line| line["settings"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let read_again = || lines(&sidecar, "read again").len();
+    let hang_up = || {
+        let before = read_again();
+        sidecar.hang_up();
+        wait_for("the file to be read again", || (read_again() > before).then_some(()));
+    };
+    hang_up();
+    assert_eq!(said(), Vec::<String>::new(), "nothing has changed");
+    // A flag wins over the file, so that its threads would be no others; and the level holds at once.
+    write(&file, "max_in_flight = 7\nidle_timeout = \"10s\"\nthreads = 3\nlog_level = \"warn\"\n");
+    let both = "max_in_flight, idle_timeout";
+    sidecar.hang_up();
+    wait_for("what needs a restart", || (said() == [both]).then_some(()));
+    sidecar.hang_up();
+    wait_for("it to be said again", || (said() == [both, both]).then_some(()));
+    write(&file, "max_in_flight = 100\n");
+    hang_up();
+    assert_eq!(said().len(), 2, "all is as it was at the start");
     let (code, _) = sidecar.stop();
     assert_eq!(code, Some(0));
 }

@@ -72,6 +72,7 @@ pub(crate) fn usage(caller: &str, input: u64, output: u64) -> Usage {
             ..Ids::default()
         },
         reporter: Reporter::default(),
+        unproven: None,
     }
 }
 

@@ -22,13 +22,18 @@ const ESCAPE: &str = "\\u{";
 
 /// A text as people may be shown it, in one line.
 pub fn shown(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'\\') {
+    escaped(text, true)
+}
+
+/// `lookalikes`: a text that looks like an escape and is none is written out too.
+fn escaped(text: &str, lookalikes: bool) -> Cow<'_, str> {
+    let plain = |byte: u8| (0x20..0x7f).contains(&byte) && !(lookalikes && byte == b'\\');
+    if text.bytes().all(plain) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
-        // A text that looks like an escape and is none.
-        let lookalike = character == '\\' && text[at..].starts_with(ESCAPE);
+        let lookalike = lookalikes && character == '\\' && text[at..].starts_with(ESCAPE);
         if lookalike || is_hidden(character, at == 0) {
             _ = write!(out, "{}", character.escape_unicode());
         } else {
@@ -87,6 +92,30 @@ impl<W: io::Write> io::Write for Json<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match str::from_utf8(bytes).map(json) {
             Ok(Cow::Owned(safe)) => self.0.write_all(safe.as_bytes()).map(|()| bytes.len()),
+            _ => self.0.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// A way to a terminal for lines of text, each of which is written at once, and in which most names are escaped already, as
+/// Rust does it for debugging: nothing is hidden, and a line stays one line.
+#[derive(Clone, Debug)]
+pub struct Line<W>(pub W);
+
+impl<W: io::Write> io::Write for Line<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        match str::from_utf8(line).map(|line| escaped(line, false)) {
+            Ok(Cow::Owned(mut safe)) => {
+                if line.len() < bytes.len() {
+                    safe.push('\n');
+                }
+                self.0.write_all(safe.as_bytes()).map(|()| bytes.len())
+            }
             _ => self.0.write(bytes),
         }
     }

@@ -1,13 +1,17 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::super::limits::{self, pending_max};
+use super::super::page::LivePage;
 use super::super::pages::Readiness;
 use super::*;
+use crate::telemetry::live::{Health, LiveCall, LiveFigures};
+use metering::caller::{Caller, Trust};
+use metering::usage::{CloudEvent, EventType, Target, Usage};
 
 /// How long a probe may wait for its answer: Kubernetes gives up after a second (`timeoutSeconds`). On a machine that is
 /// busy with other things one in twenty may take longer, ..
@@ -32,15 +36,20 @@ fn port() -> SocketAddr {
     port_with(limits::PENDING_MAX)
 }
 
-/// The port on a thread of its own, which ends with the test.
 fn port_with(pending_max: usize) -> SocketAddr {
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let page = "a".repeat(PAGE_BYTES);
     let pages = Pages {
         metrics: Box::new(move || page.clone()),
         readiness: Box::new(|| Readiness { ready: true, accounting_ok: true }),
+        page: Ok(Arc::new(LivePage::new(Arc::default(), Health::default))),
     };
+    port_of(pages, pending_max)
+}
+
+/// The port on a thread of its own, which ends with the test.
+fn port_of(pages: Pages, pending_max: usize) -> SocketAddr {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let listener = {
         let _guard = runtime.enter();
@@ -193,4 +202,108 @@ fn a_flood_from_one_address_leaves_the_probe_of_another_alone() {
         assert!(read(probe).starts_with("HTTP/1.1 200 "));
         drop(flood);
     }
+}
+
+/// Reads until a text has come, and gives everything up to it.
+fn read_until(tcp: &mut TcpStream, text: &str) -> String {
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains(text) {
+        let mut some = [0; 4_096];
+        let count = tcp.read(&mut some).unwrap();
+        assert!(count > 0, "it ended: {}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&some[..count]);
+    }
+    String::from_utf8(said).unwrap()
+}
+
+fn get_as(path: &str, method: &str, fields: &str) -> Vec<u8> {
+    format!("{method} {path} HTTP/1.1\r\n{fields}\r\n").into_bytes()
+}
+
+#[test]
+fn the_page_is_for_whoever_names_this_machine() {
+    let addr = port();
+    for (fields, status) in [
+        ("Host: localhost\r\n", "200"),
+        ("Host: localhost:18080\r\n", "200"),
+        ("Host: [::1]:1\r\n", "200"),
+        ("Host: 127.0.0.1\r\n", "200"),
+        ("Host: evil.example\r\n", "403"),
+        ("Host: evil.example:9464\r\n", "403"),
+        ("", "403"),
+    ] {
+        for path in ["/", "/events", "/calls"] {
+            let head = read_until(&mut sent(addr, &get_as(path, "GET", fields)), "\r\n\r\n");
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {fields}: {head}");
+        }
+        let head = read_until(&mut sent(addr, &get_as("/metrics", "GET", fields)), "\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 200 "), "a scrape may name anything: {head}");
+    }
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        let said = read(sent(addr, &get_as("/", method, "Host: localhost\r\n")));
+        assert!(said.starts_with("HTTP/1.1 405 ") && said.contains("allow: GET, HEAD\r\n"), "{said}");
+    }
+    let other = "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n";
+    assert!(read(sent(addr, &get_as("/events", "GET", other))).starts_with("HTTP/1.1 403 "));
+    for path in ["/", "/events", "/calls"] {
+        let said = read(sent(addr, &get_as(path, "HEAD", "Host: localhost\r\n")));
+        assert!(said.starts_with("HTTP/1.1 200 ") && said.ends_with("\r\n\r\n"), "{said}");
+    }
+}
+
+#[test]
+fn pages_are_bounded_and_a_place_is_free_again_when_one_is_closed() {
+    let addr = port();
+    let ask = || sent(addr, &get_as("/events", "GET", "Host: localhost\r\n"));
+    let mut open: Vec<_> = (0..READERS_MAX).map(|_| ask()).collect();
+    open.iter_mut().for_each(|tcp| assert!(read_until(tcp, "event: view").starts_with("HTTP/1.1 200 ")));
+    let refused = read(ask());
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 10\r\n"), "{refused}");
+    probed_meanwhile(addr, || drop(open.pop()));
+    let began = Instant::now();
+    while !read_until(&mut ask(), "\r\n\r\n").starts_with("HTTP/1.1 200 ") {
+        assert!(began.elapsed() < CONNECTION_TIMEOUT, "no place is free");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// An open page lives longer than any other connection while it reads, and no longer once it does not.
+#[test]
+fn who_reads_stays_and_who_does_not_is_left() {
+    let figures = Arc::new(LiveFigures::default());
+    let mut call = LiveCall::stored(&event()).unwrap();
+    for caller in 0..400 {
+        call.caller = format!("{caller}{}", "\u{202e}".repeat(500)).into();
+        figures.add(call.clone()); // large events fill what the kernel takes
+    }
+    let page = Arc::new(LivePage::new(figures, Health::default));
+    let addr = port_of(
+        Pages {
+            metrics: Box::new(String::new),
+            readiness: Box::new(|| Readiness { ready: true, accounting_ok: true }),
+            page: Ok(Arc::clone(&page)),
+        },
+        limits::PENDING_MAX,
+    );
+    let ask = || sent(addr, &get_as("/events", "GET", "Host: localhost\r\n"));
+    let (mut reads, _reads_nothing) = (ask(), ask());
+    let began = Instant::now();
+    let mut left = None;
+    while left.is_none() || began.elapsed() < CONNECTION_TIMEOUT * 2 {
+        read_until(&mut reads, "event: view");
+        let taken: Vec<_> = std::iter::from_fn(|| page.place()).collect();
+        if taken.len() == READERS_MAX - 1 {
+            left.get_or_insert_with(|| began.elapsed());
+        }
+        drop(taken);
+        assert!(began.elapsed() < CONNECTION_TIMEOUT * 12, "who reads nothing is kept for ever");
+    }
+    assert!(left.unwrap() >= CONNECTION_TIMEOUT, "{left:?}");
+}
+
+/// A usage event as it is stored.
+fn event() -> String {
+    let usage = Usage::draft(Caller::unattributed(Trust::None), Target::default());
+    let (id, time) = (uuid::Uuid::now_v7().to_string(), Some("2026-11-22T09:15:04.812Z".to_owned()));
+    serde_json::to_string(&CloudEvent::new(EventType::Usage, "//tokenweir/x", id, time, "x", usage)).unwrap()
 }

@@ -17,7 +17,7 @@ fn service() -> ReplayService {
 
 fn ask(service: &ReplayService, fixture: &Fixture, stream: bool, include_usage: bool) -> CallAnswer {
     let dialect = Dialect::Chat;
-    let ask = CallRequest { fixture, dialect, stream, include_usage, leave_after_bytes: None };
+    let ask = CallRequest { fixture, dialect, stream, include_usage, leave_after_bytes: None, begun: None };
     block_on(ask.send(service.addr(), &[]))
 }
 
@@ -58,7 +58,14 @@ fn a_message_whole_and_streamed_says_the_same() {
     let fixture = fixtures.named("tea-house").unwrap();
     let dialect = Dialect::Messages;
     let ask = |stream| {
-        let ask = CallRequest { fixture, dialect, stream, include_usage: false, leave_after_bytes: None };
+        let ask = CallRequest {
+            fixture,
+            dialect,
+            stream,
+            include_usage: false,
+            leave_after_bytes: None,
+            begun: None,
+        };
         let answer = block_on(ask.send(service.addr(), &[]));
         assert_eq!(answer.ending, CallEnding::Complete);
         String::from_utf8(answer.body.to_vec()).unwrap()
@@ -124,8 +131,14 @@ fn it_counts_calls_and_sees_identity() {
     let (service, fixtures) = (service(), Fixtures::load().unwrap());
     let fixture = fixtures.named("library-hours").unwrap();
     let dialect = Dialect::Chat;
-    let ask =
-        CallRequest { fixture, dialect, stream: true, include_usage: false, leave_after_bytes: Some(1) };
+    let ask = CallRequest {
+        fixture,
+        dialect,
+        stream: true,
+        include_usage: false,
+        leave_after_bytes: Some(1),
+        begun: None,
+    };
     assert_eq!(block_on(ask.send(service.addr(), &[])).ending, CallEnding::Left);
     assert_eq!((service.begun(), service.identified()), (1, 0));
     block_on(ask.send(service.addr(), &[("x-apim-subscription-id", "a")]));

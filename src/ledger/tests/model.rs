@@ -1,6 +1,6 @@
 //! The writer against a model: calls, a publisher, syncs, faults, a quota that fills, crashes, losses of power and
 //! ends, in any order. Whatever happens, each call is in exactly one event or one sum, a crash loses only what is not
-//! stored, a loss of power only what is not synced, and no sum waits while all else is stored. What was published is in
+//! stored, a loss of power only what is not synced, and no sum waits while all else is stored. Every published event is in
 //! the ledger, byte for byte, and no number of a boot is given twice. Of work that goes on after its call there is one
 //! bill, whoever looks at it, and when.
 //!
@@ -167,7 +167,7 @@ type Totals = BTreeMap<String, (u64, u64)>;
 
 struct World {
     dir: tempfile::TempDir,
-    /// Connections of processes that died. What closing does a kill would not, so they are closed when
+    /// Connections of processes that died. Closing does what a kill would not, so they are closed when
     /// their files are gone.
     dead: Vec<crate::ledger::store::Store>,
     max_bytes: u64,
@@ -386,7 +386,7 @@ impl World {
         self.keep_what_is_synced();
     }
 
-    /// After a sync, keeps a copy of what is on the disk now. What was stored since that sync may survive a
+    /// After a sync, keeps a copy of what is on the disk now. A row that was stored since that sync may survive a
     /// loss of power, or not; here it does.
     fn keep_what_is_synced(&mut self) {
         let up_to = (self.marks().1, self.writer().storage.syncer.synced_commits());

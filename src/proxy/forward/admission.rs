@@ -57,7 +57,12 @@ mod tests {
         for (name, value) in fields {
             headers.insert(*name, value.parse().unwrap());
         }
-        let resolved = Resolved { caller: Caller::unattributed(Trust::None), trusted, unattributed: None };
+        let resolved = Resolved {
+            caller: Caller::unattributed(Trust::None),
+            trusted,
+            unattributed: None,
+            unproven: None,
+        };
         refusal(policy, &resolved, &target.parse().unwrap(), &headers)
     }
 

@@ -60,9 +60,9 @@ pub(crate) fn classify(method: &Method, path: &str, query: Option<&str>, handsha
     let operation = words.get(deployments.map_or(0, |at| at + 2)..).unwrap_or(&[]);
     let session = if handshake { Operation::of_session(operation) } else { None };
     let route = match session {
-        Some(row) => Route::by(row, operation),
+        Some(row) => SurfaceRoute::by(row, operation),
         None if is_odd => odd_route(method, operation),
-        None => Route::of(method, operation),
+        None => SurfaceRoute::of(method, operation),
     };
     let treatment = match route.treatment.by_method(route.method, method) {
         // A session is no look at what another call began.
@@ -140,7 +140,7 @@ impl FoundryName {
 
 /// The treatment of a call, by the operation that its path ends in.
 #[derive(Clone, Copy, PartialEq)]
-struct Route {
+struct SurfaceRoute {
     method: &'static Method,
     api: Api,
     name: Option<&'static str>,
@@ -148,30 +148,31 @@ struct Route {
     treatment: Treatment,
 }
 
-impl Route {
-    fn of(method: &Method, operation: &[&str]) -> Route {
-        Route::by(Operation::of(method, operation), operation)
+impl SurfaceRoute {
+    fn of(method: &Method, operation: &[&str]) -> SurfaceRoute {
+        SurfaceRoute::by(Operation::of(method, operation), operation)
     }
 
-    fn by(row: &'static Operation, operation: &[&str]) -> Route {
+    fn by(row: &'static Operation, operation: &[&str]) -> SurfaceRoute {
         let (api, name) = (row.api(operation), row.name());
-        Route { method: &row.method, api, name, deployment: row.deployment, treatment: row.treatment }
+        SurfaceRoute { method: &row.method, api, name, deployment: row.deployment, treatment: row.treatment }
     }
 }
 
 /// The route of a path that is odd. Some service may not read it to its end, so of one that is not known or
 /// silent the longest beginning that is metered counts; and such a path is not made for a call that is free or
 /// another one's.
-fn odd_route(method: &Method, operation: &[&str]) -> Route {
-    let route = Route::of(method, operation);
-    let reported = Route { treatment: Treatment::ReportedOnly, ..route };
+fn odd_route(method: &Method, operation: &[&str]) -> SurfaceRoute {
+    let route = SurfaceRoute::of(method, operation);
+    let reported = SurfaceRoute { treatment: Treatment::ReportedOnly, ..route };
     match route.treatment {
-        Treatment::Poll | Treatment::PollOutput => Route { treatment: Treatment::Silent, ..route },
+        Treatment::Poll | Treatment::PollOutput => SurfaceRoute { treatment: Treatment::Silent, ..route },
         Treatment::PerResponse => route,
         Treatment::Free | Treatment::Unmetered | Treatment::Elsewhere | Treatment::Cancel => reported,
         Treatment::Metered | Treatment::ReportedOnly if route.api.is_known() => route,
         Treatment::Metered | Treatment::ReportedOnly | Treatment::Silent => {
-            let mut beginnings = (0..operation.len()).rev().map(|end| Route::of(method, &operation[..end]));
+            let mut beginnings =
+                (0..operation.len()).rev().map(|end| SurfaceRoute::of(method, &operation[..end]));
             beginnings.find(|route| route.treatment == Treatment::Metered).unwrap_or(reported)
         }
     }

@@ -47,6 +47,7 @@ pub(super) fn draft(
     }
     draft.request.attempt = number(of_gateway(&ATTEMPT)).or_else(|| number(id(&RETRY_COUNT)));
     draft.timing.started_at = Some(at);
+    draft.unproven = resolved.unproven;
     if surface.is_odd {
         draft.accounting.add_reason(Side::Input, Reason::OddPath);
         draft.accounting.add_reason(Side::Output, Reason::OddPath);

@@ -19,6 +19,7 @@
 //! | `read_buffer` | is what a connection reads into; waiting streams share one for each thread |
 //! | `deadline` | limits how long an upstream may take |
 //! | `io` | is a connection, and makes new ones |
+//! | `reach` | connects without a request, to see whether that can be done |
 //! | `address` | is where an upstream is, and by which rules its calls are counted |
 //! | `error` | says why there is no response |
 
@@ -33,7 +34,9 @@ mod framing;
 mod head;
 pub(super) mod io;
 pub(super) mod pool;
+mod reach;
 mod read_buffer;
 mod upload;
 
 pub use self::pool::IDLE_CONNECTIONS_MAX;
+pub use self::reach::{Reached, TlsReached};

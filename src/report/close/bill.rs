@@ -30,7 +30,7 @@ pub(super) const AMOUNTS: [&str; 2] = ["amount", "amount_2"];
 
 /// The bill of a month.
 #[derive(Debug)]
-pub(super) struct Bill {
+pub(super) struct MonthBill {
     /// By department, in order.
     pub(super) departments: Vec<DepartmentBill>,
     /// A line for each department.
@@ -41,24 +41,24 @@ pub(super) struct Bill {
     pub(super) focus: BillTable,
 }
 
-/// What one department pays for.
+/// The part of a bill that one department pays.
 #[derive(Debug)]
 pub(super) struct DepartmentBill {
     /// Its name as it stands in CSV; what has none is named in parentheses.
     pub(super) label: String,
     /// Its usage by the [`STATEMENT_KEYS`].
     pub(super) report: Report,
-    /// What the invoice asks for, with its currency, and the same in the second one.
+    /// The amount on the invoice, with its currency, and the same in the second one.
     pub(super) amounts: Vec<(Amount, String)>,
 }
 
-impl Bill {
+impl MonthBill {
     /// The keys that the report of a bill is made by.
     pub(super) fn keys() -> (Vec<GroupBy>, Vec<Vec<GroupBy>>) {
         (STATEMENT_KEYS.to_vec(), vec![FOCUS_KEYS.to_vec()])
     }
 
-    pub(super) fn of(report: &Report, options: &CloseOptions) -> Result<Bill, ReportError> {
+    pub(super) fn of(report: &Report, options: &CloseOptions) -> Result<MonthBill, ReportError> {
         let usage = table(report)?;
         usage.fits()?;
         let reports = by_department(report);
@@ -81,11 +81,11 @@ impl Bill {
             report,
             amounts: of_department(at),
         });
-        Ok(Bill { departments: departments.collect(), totals, usage, focus: focus(report, options)? })
+        Ok(MonthBill { departments: departments.collect(), totals, usage, focus: focus(report, options)? })
     }
 }
 
-/// What a column of these tables does.
+/// Tells what a column of these tables does.
 pub(super) fn column_of(name: &str) -> BillColumn {
     let is_key = STATEMENT_KEYS.iter().any(|key| key.to_string() == name);
     match name {
@@ -96,7 +96,7 @@ pub(super) fn column_of(name: &str) -> BillColumn {
     }
 }
 
-/// What a column of FOCUS does.
+/// Tells what a column of FOCUS does.
 pub(super) fn focus_column_of(name: &str) -> BillColumn {
     use strum::VariantArray;
     let column = FocusColumn::VARIANTS.iter().find(|column| column.name() == name);
@@ -142,7 +142,7 @@ fn totals(report: &Report, departments: &[Report]) -> Report {
     part_of(report, vec![GroupBy::Department], departments.iter().map(line).collect())
 }
 
-/// A report of some lines. What there is to say of the whole is not said of it.
+/// A report of some lines. Remarks on the whole are not made of it.
 fn part_of(report: &Report, by: Vec<GroupBy>, lines: Vec<ReportLine>) -> Report {
     // No part has more than the whole, which could be added up.
     let total = lines.iter().try_fold(ReportSums::default(), |sum, line| sum.plus(&line.sums));
@@ -160,7 +160,7 @@ fn part_of(report: &Report, by: Vec<GroupBy>, lines: Vec<ReportLine>) -> Report 
     }
 }
 
-/// What each department pays, to the minor unit: together the invoice. In each currency that there is.
+/// Returns what each department pays, to the minor unit, in each currency; together it is the invoice.
 fn amounts(report: &Report, departments: &[Report]) -> Vec<(Vec<Amount>, String)> {
     let firsts = departments.iter().map(|department| department.total.cost().unwrap_or_default());
     let seconds = departments.iter().map(|department| department.total.cost_2().unwrap_or_default());

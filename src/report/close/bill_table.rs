@@ -11,7 +11,7 @@ use crate::report::error::ReportError;
 /// deployments and 4 classes on every day, has 3 million.
 const ROWS_MAX: usize = 4_000_000;
 
-/// What a column does for a row.
+/// A column does one of these for a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BillColumn {
     /// It says what the row is of.
@@ -89,7 +89,7 @@ impl BillTable {
         BillTable { names: self.names.clone(), columns: self.columns.clone(), rows }
     }
 
-    /// What this table has more than those before, row by row: only rows in which something is.
+    /// Returns what this table has more than those before, row by row; rows in which nothing is more are left out.
     ///
     /// # Errors
     /// If they have other columns.

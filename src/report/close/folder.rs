@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use uuid::Uuid;
+use super::sha256::sha256;
+use super::unfinished::{self, UnfinishedName};
 
 /// A file that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub(super) struct NewFolder {
     target: PathBuf,
     pub(super) files: Vec<WrittenFile>,
     is_done: bool,
+    /// It is held as long as the folder is written, where the file system knows locks.
+    _lock: Option<File>,
 }
 
 impl NewFolder {
@@ -34,11 +37,11 @@ impl NewFolder {
     /// # Errors
     /// If nothing can be written there.
     pub(super) fn begin(target: &Path) -> io::Result<NewFolder> {
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let path = parent_of(target).join(format!(".{name}.{}", Uuid::new_v4()));
-        fs::create_dir_all(parent_of(target))?;
-        fs::create_dir(&path)?;
-        Ok(NewFolder { path, target: target.to_owned(), files: Vec::new(), is_done: false })
+        let (parent, name) = (parent_of(target), UnfinishedName::new(target));
+        fs::create_dir_all(parent)?;
+        fs::create_dir(parent.join(name.text()))?;
+        let (path, lock) = unfinished::lock(parent, name)?;
+        Ok(NewFolder { path, target: target.to_owned(), files: Vec::new(), is_done: false, _lock: lock })
     }
 
     /// Writes a file; `name` is one of ours, with `/` between folders.
@@ -46,14 +49,23 @@ impl NewFolder {
     /// # Errors
     /// If it cannot be written.
     pub(super) fn write(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
-        let path = self.path.join(name);
-        fs::create_dir_all(parent_of(&path))?;
-        let mut file = File::options().write(true).create_new(true).open(path)?;
+        if let Some((folder, _)) = name.rsplit_once('/') {
+            self.make(folder)?;
+        }
+        let mut file = File::options().write(true).create_new(true).open(self.path.join(name))?;
         file.write_all(content)?;
         file.sync_all()?;
         let (name, bytes) = (name.to_owned(), content.len() as u64);
         self.files.push(WrittenFile { name, bytes, sha256: sha256(content) });
         Ok(())
+    }
+
+    /// Makes a folder in it. The folder itself is never made again: whoever has moved it aside took its writer for dead.
+    fn make(&self, folder: &str) -> io::Result<()> {
+        match fs::create_dir(self.path.join(folder)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Moves it to its place, where nothing may be but an empty folder.
@@ -74,19 +86,14 @@ impl NewFolder {
 impl Drop for NewFolder {
     fn drop(&mut self) {
         if !self.is_done {
-            // What is left of it helps nobody, and its name says what it is.
+            // The rest of it helps nobody, and its name says what it is.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
 }
 
-/// The SHA-256 of bytes in hex.
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn parent_of(path: &Path) -> &Path {
+/// The folder that a path lies in.
+pub(super) fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -114,7 +121,18 @@ mod tests {
         assert_eq!(fs::read(target.join("a/b.txt")).unwrap(), b"x");
         assert!(NewFolder::begin(&target).unwrap().finish().is_err(), "what is there stays");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        assert_eq!(sha256(b""), digest);
+    }
+
+    /// Somebody has taken the writer for dead: then nothing is published, and never a part of it.
+    #[test]
+    fn a_folder_that_was_moved_aside_is_not_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("november");
+        let mut folder = NewFolder::begin(&target).unwrap();
+        folder.write("a/b.txt", b"x").unwrap();
+        fs::rename(&folder.path, dir.path().join("aside")).unwrap();
+        assert!(folder.write("a/c.txt", b"x").is_err() && folder.write("d.txt", b"x").is_err());
+        assert!(folder.finish().is_err() && !target.exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

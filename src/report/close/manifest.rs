@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::bill::Bill;
-use super::folder::{WrittenFile, sha256};
+use super::bill::MonthBill;
+use super::folder::WrittenFile;
 use super::options::CloseOptions;
+use super::sha256::sha256;
 use super::state::CloseState;
 use crate::report::error::ReportError;
 use crate::report::tally::Report;
@@ -26,7 +27,7 @@ const LAYOUT: u32 = 1;
 /// The version of the events that are read.
 const EVENTS: &str = "1.1";
 
-/// What a manifest says of the bill that must be the same in every adjustment.
+/// These members of a manifest must be the same in every adjustment.
 const SAME: [&str; 6] = ["layout", "month", "from", "to", "currency", "focus"];
 
 /// A close that lies in a folder: the first one, or one of its adjustments.
@@ -39,7 +40,7 @@ pub(super) struct EarlierManifest {
 
 /// The manifest without its files, which are only known at the end.
 pub(super) fn manifest(
-    bill: &Bill,
+    bill: &MonthBill,
     report: &Report,
     state: &CloseState<'_>,
     options: &CloseOptions,

@@ -2,7 +2,7 @@
 //! proves them.
 //!
 //! The same events, prices and maps give the same bytes, in whatever order, files and copies the events come: nothing
-//! in the folder tells of a clock, a host or a path. A close is never changed. What comes later goes into adjustments
+//! in the folder tells of a clock, a host or a path. A close is never changed. Events that come later go into adjustments
 //! beside it, which with it add up to the new truth.
 //!
 //! | file | what it holds |
@@ -14,6 +14,8 @@
 //! | `bill_table` | tables of a bill, and the difference of two |
 //! | `file_stem` | names of files after departments |
 //! | `folder` | a folder that is there as a whole or not at all |
+//! | `unfinished` | folders that are still written, or that a dead close left |
+//! | `sha256` | digests of files |
 //! | `manifest` | what the folder says of itself |
 //! | `write` | the files |
 
@@ -23,24 +25,27 @@ mod file_stem;
 mod folder;
 mod manifest;
 mod options;
+mod sha256;
 mod signed;
 mod state;
+mod unfinished;
 mod write;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::error::ReportError;
 use super::input::Input;
 use super::tally::{Report, ReportOptions, report, report_in_any_order};
 use super::verify::{Verdict, VerifyOptions, verify};
-use bill::Bill;
+use bill::MonthBill;
+use folder::parent_of;
 use manifest::{EarlierManifest, changed};
 use state::CloseState;
-use write::{Closing, adjustment_name};
+use write::{Closing, adjustment_name, is_adjustment};
 
 pub use options::{CloseMonth, CloseOptions};
 
-/// What has become of a close.
+/// A close ends in one of these ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseOutcome {
     /// The month was closed for the first time.
@@ -53,14 +58,14 @@ pub enum CloseOutcome {
     Refused,
 }
 
-/// What has become of a close, and what there is to say of the month.
+/// The end of a close, with what there is to say of the month.
 #[derive(Clone, Debug)]
 pub struct CloseResult {
-    /// What has become of it.
+    /// How it ended.
     pub outcome: CloseOutcome,
     /// The usage.
     pub report: Report,
-    /// What the proof has found.
+    /// The verdict of the proof.
     pub verdict: Verdict,
     /// Every event of the month is there, proven, and has a price.
     pub is_complete: bool,
@@ -78,18 +83,26 @@ pub fn close(options: &CloseOptions) -> Result<CloseResult, ReportError> {
         return Err(ReportError::InputOnce);
     }
     let before = earlier(options)?;
+    remove_unfinished(&options.out);
     let verdict = verify(&proof_of_month(options))?;
     let usage = usage_of_month(options);
     let report = if verdict.repeated_bills > 0 { report_in_any_order(&usage)? } else { report(&usage)? };
     let state = CloseState::of(&report, &verdict);
     let (is_complete, proof) = (state.is_complete(), state.proof_text());
     let outcome = if is_complete || options.allow_incomplete {
-        let bill = Bill::of(&report, options)?;
+        let bill = MonthBill::of(&report, options)?;
         write(&Closing { bill: &bill, report: &report, state: &state, options }, &before)?
     } else {
         CloseOutcome::Refused
     };
     Ok(CloseResult { outcome, is_complete, proof, report, verdict })
+}
+
+/// Removes what closes of this month left that died, and adjustments of it.
+fn remove_unfinished(out: &Path) {
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    unfinished::remove_left(parent_of(out), |target| target == name);
+    unfinished::remove_left(out, is_adjustment);
 }
 
 fn write(closing: &Closing<'_>, before: &[EarlierManifest]) -> Result<CloseOutcome, ReportError> {
@@ -139,7 +152,7 @@ fn proof_of_month(options: &CloseOptions) -> VerifyOptions {
 }
 
 fn usage_of_month(options: &CloseOptions) -> ReportOptions {
-    let (by, views) = Bill::keys();
+    let (by, views) = MonthBill::keys();
     let (from, to) = (Some(options.month.from), Some(options.month.to));
     ReportOptions { by, views, from, to, ..options.usage.clone() }
 }

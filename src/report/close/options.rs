@@ -32,7 +32,7 @@ pub struct CloseOptions {
     pub usage: ReportOptions,
     /// How the events are proven. Their time is that of the close.
     pub proof: VerifyOptions,
-    /// What the bill is.
+    /// The bill as FOCUS names it.
     pub focus: FocusOptions,
     /// The folder of the close.
     pub out: PathBuf,

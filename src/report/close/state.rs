@@ -28,14 +28,10 @@ impl<'a> CloseState<'a> {
 
     /// Every event of the month is there, proven, and has a price.
     pub(super) fn is_complete(&self) -> bool {
-        !self.is_found() && !self.verdict.unread && self.report.completeness.is_whole() && self.is_priced()
+        !self.is_found() && !self.verdict.unread && self.report.is_complete()
     }
 
-    fn is_priced(&self) -> bool {
-        self.report.unpriced.is_empty() && self.report.cost.unconverted_calls == 0
-    }
-
-    /// What the proof says, in one sentence that depends on nothing but the events.
+    /// Says what the proof found, in one sentence that depends on nothing but the events.
     pub(super) fn proof_text(&self) -> String {
         let events = plural(self.verdict.events, "event");
         let boots = plural(self.verdict.boots.len() as u64, "boot");
@@ -51,10 +47,11 @@ impl<'a> CloseState<'a> {
         }
     }
 
-    /// What keeps the month from being complete; a sentence each.
+    /// Says what keeps the month from being complete, in a sentence each.
     pub(super) fn faults(&self) -> Vec<String> {
         let left_out = self.left_out().into_iter().map(|(reason, count)| {
-            format!("left out: {} ({})", plural(count, "line or message"), reason.replace('_', " "))
+            let left_out = if count == 1 { "line or message" } else { "lines or messages" };
+            format!("left out: {count} {left_out} ({})", reason.replace('_', " "))
         });
         let lacks = self.lacks().into_iter().map(|(reason, count)| {
             format!("not wholly there: {} ({})", plural(count, "hole"), reason.replace('_', " "))

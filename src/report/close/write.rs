@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::bill::{AMOUNTS, Bill, DepartmentBill, column_of, focus_column_of, view_of};
+use super::bill::{AMOUNTS, DepartmentBill, MonthBill, column_of, focus_column_of, view_of};
 use super::bill_table::{BillColumn, BillTable};
 use super::file_stem::FileStems;
 use super::folder::NewFolder;
@@ -15,26 +15,26 @@ use crate::report::error::ReportError;
 use crate::report::focus::FocusColumn;
 use crate::report::group_by::GroupBy;
 use crate::report::render::{Format, Rendering};
-use crate::report::statement::Statement;
+use crate::report::statement::{Statement, StatementCompleteness};
 use crate::report::tally::Report;
 
-/// What the tables of a page are by, besides its days.
+/// The tables of a page are by these keys; the days are drawn.
 const PAGE_KEYS: [GroupBy; 5] =
     [GroupBy::Day, GroupBy::CostCenter, GroupBy::Caller, GroupBy::Model, GroupBy::Deployment];
 
 /// `ChargeClass` of the rows that correct a month which was closed before.
 const CORRECTION: &str = "Correction";
 
-/// What is closed, with all that is said of it.
+/// A month that is closed, with all that is said of it.
 #[derive(Debug)]
 pub(super) struct Closing<'a> {
-    pub(super) bill: &'a Bill,
+    pub(super) bill: &'a MonthBill,
     pub(super) report: &'a Report,
     pub(super) state: &'a CloseState<'a>,
     pub(super) options: &'a CloseOptions,
 }
 
-/// What an adjustment has more than what was closed before.
+/// An adjustment holds what is more now than was closed before.
 struct Adjustment {
     usage: BillTable,
     focus: BillTable,
@@ -95,14 +95,24 @@ impl Closing<'_> {
         let amounts =
             amounts.map(|(amount, currency)| ("amount to pay".to_owned(), format!("{amount} {currency}")));
         statement.facts.splice(0..0, amounts);
-        if !self.state.is_complete() {
-            statement
-                .notes
-                .insert(0, format!("{} was closed although it is not complete", self.options.month.name));
-        }
-        statement.notes.extend(self.state.faults());
+        statement.completeness = self.completeness();
         statement.proof = Some((!self.state.is_found(), self.state.proof_text()));
         statement
+    }
+
+    /// Every page says this of the month. No place of an event is named, so that it depends on nothing but the events.
+    fn completeness(&self) -> StatementCompleteness {
+        let mut completeness = StatementCompleteness {
+            is_complete: self.state.is_complete(),
+            faults: self.state.faults(),
+            remarks: Vec::new(),
+            ..StatementCompleteness::of(self.report)
+        };
+        if !completeness.is_complete {
+            completeness.summary =
+                format!("{} was closed although it is not complete", self.options.month.name);
+        }
+        completeness
     }
 
     /// Writes what is different now from what was closed before, the oldest first; `None` if nothing is.
@@ -144,6 +154,11 @@ pub(super) fn adjustment_name(number: usize) -> String {
     format!("adjustment-{number}")
 }
 
+/// A folder with this name is that of an adjustment.
+pub(super) fn is_adjustment(name: &str) -> bool {
+    name.strip_prefix("adjustment-").is_some_and(|number| number.parse::<usize>().is_ok())
+}
+
 fn difference(
     now: &BillTable,
     before: &[EarlierManifest],
@@ -181,7 +196,7 @@ fn by_first_cell(table: &BillTable) -> BTreeMap<String, Vec<Vec<String>>> {
     parts
 }
 
-/// What each department pays more, or less.
+/// Returns how much more, or less, each department pays.
 fn departments(totals: &BillTable) -> Value {
     let currencies = ["currency", "currency_2"].map(|name| totals.place(name));
     let amounts = AMOUNTS.map(|name| totals.place(name));

@@ -13,7 +13,7 @@ use crate::report::sums::ReportSums;
 use metering::usage::{Quality, Side, TokenClass};
 
 /// The keys of the rows that charges are taken from.
-pub(in crate::report) const FOCUS_KEYS: [GroupBy; 11] = [
+pub(crate) const FOCUS_KEYS: [GroupBy; 11] = [
     GroupBy::ChargeDay,
     GroupBy::Caller,
     GroupBy::Department,
@@ -117,7 +117,7 @@ pub(super) fn midnight(day: Date) -> Option<Timestamp> {
     Some(day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
 }
 
-/// What was used, in a row of one class.
+/// Returns how much was used, from a row of one class.
 fn quantity(class: PriceClass, sums: &ReportSums) -> u64 {
     let of = |column| sums.of_column(column);
     match (class.side(), class.unit()) {

@@ -6,7 +6,7 @@ use super::options::FocusVersion;
 
 /// A column. Those that could only be null are left out, such as `InvoiceId`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
-pub(in crate::report) enum FocusColumn {
+pub(crate) enum FocusColumn {
     BilledCost,
     BillingAccountId,
     BillingAccountName,
@@ -67,9 +67,9 @@ pub(in crate::report) enum FocusColumn {
     TokensLowerBound,
 }
 
-/// What a column does for a row.
+/// A column does one of these for a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::report) enum FocusColumnKind {
+pub(crate) enum FocusColumnKind {
     /// It says which row it is.
     Key,
     /// It is added up.
@@ -80,7 +80,7 @@ pub(in crate::report) enum FocusColumnKind {
 
 impl FocusColumn {
     /// The columns of a version, in order.
-    pub(in crate::report) fn of(version: FocusVersion) -> Vec<FocusColumn> {
+    pub(crate) fn of(version: FocusVersion) -> Vec<FocusColumn> {
         let left_out: &[FocusColumn] = match version {
             FocusVersion::V1_2 => &[FocusColumn::HostProviderName, FocusColumn::ServiceProviderName],
             FocusVersion::V1_4 => &[FocusColumn::ProviderName, FocusColumn::PublisherName],
@@ -89,11 +89,11 @@ impl FocusColumn {
     }
 
     /// Its name in the file.
-    pub(in crate::report) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         self.into()
     }
 
-    pub(in crate::report) fn kind(self) -> FocusColumnKind {
+    pub(crate) fn kind(self) -> FocusColumnKind {
         use FocusColumn as C;
         match self {
             C::BilledCost

@@ -1,4 +1,4 @@
-//! What the bill is.
+//! The bill as its reader names it: version, account, and whether it is a chargeback.
 
 use strum::{EnumString, IntoStaticStr, VariantNames};
 
@@ -25,7 +25,7 @@ pub struct BillingAccount {
     pub kind: String,
 }
 
-/// What the bill is.
+/// The bill as its reader names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FocusOptions {
     /// The version.

@@ -25,16 +25,16 @@ const SERVICE: &str = "Azure OpenAI";
 /// The unit of a share in a fixed cost: one is worth one of the currency, so that shares can be added up.
 const SHARES: &str = "Shares";
 
-/// What is the same in all rows.
+/// The part of a bill that is the same in all rows.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::report) struct FocusBill<'a> {
-    pub(in crate::report) options: &'a FocusOptions,
-    pub(in crate::report) currency: &'a str,
-    pub(in crate::report) versions: &'a FileVersions,
+pub(crate) struct FocusBill<'a> {
+    pub(crate) options: &'a FocusOptions,
+    pub(crate) currency: &'a str,
+    pub(crate) versions: &'a FileVersions,
 }
 
 /// A row of a report that has the [`FOCUS_KEYS`](super::FOCUS_KEYS), in these columns; `None` is null. There is no row of what has no price.
-pub(in crate::report) fn focus_row(
+pub(crate) fn focus_row(
     keys: &[KeyValue],
     sums: &ReportSums,
     bill: FocusBill<'_>,
@@ -173,7 +173,7 @@ impl FocusCharge<'_> {
         if self.price.is_some() { format!("{model}/{class}") } else { format!("{model}/{class}/ptu") }
     }
 
-    /// What the seller calls the price. What it calls the prices of several models or classes so has these behind it.
+    /// The seller's name of the price. A name of several models' or classes' prices has these behind it.
     fn sku_price_id(&self) -> String {
         match self.price {
             Some(price) if price.is_of_one && Some(price.class) == self.class => id(&price.id),

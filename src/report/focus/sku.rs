@@ -1,4 +1,4 @@
-//! What is sold, and in which units.
+//! A SKU says what is sold, and in which units.
 
 use crate::report::pricing::PriceClass;
 
@@ -8,7 +8,7 @@ pub(super) const TOKENS_PER_PRICE: u32 = 1_000_000;
 /// The meter of capacity that was paid for and not used.
 pub(super) const IDLE_METER: &str = "Provisioned Throughput Not Used";
 
-/// What is sold, in the words of FOCUS.
+/// A thing that is sold, in the words of FOCUS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SkuKind {
     /// `SkuMeter`

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
+use super::charge::FOCUS_KEYS;
 use super::columns::FocusColumn;
-use super::options::FocusOptions;
+use super::options::{FocusOptions, FocusVersion};
 use super::row::{FocusBill, focus_row};
-use super::{FOCUS_KEYS, FocusVersion};
 use crate::report::error::ReportError;
 use crate::report::rows::ReportLine;
 use crate::report::tally::Report;
@@ -15,11 +15,7 @@ impl Report {
     ///
     /// # Errors
     /// If it has no cost, or `out` cannot be written.
-    pub(in crate::report) fn focus(
-        &self,
-        options: &FocusOptions,
-        out: &mut impl Write,
-    ) -> Result<(), ReportError> {
+    pub(crate) fn focus(&self, options: &FocusOptions, out: &mut impl Write) -> Result<(), ReportError> {
         let columns = FocusColumn::of(options.version);
         let mut writer = csv::Writer::from_writer(out);
         let written = writer.write_record(columns.iter().map(|column| column.name())).and_then(|()| {

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use metering::names;
 
-/// What takes less needs no bar.
+/// A read that takes less needs no bar.
 const SILENT: Duration = Duration::from_secs(2);
 
 /// Where a whole is known, and where it is not.
@@ -17,7 +17,7 @@ const OF_EVENTS: &str = "{wide_msg} {human_pos} of {human_len} events [{bar:24}]
 const OF_STREAM: &str = "{wide_msg} {bytes} {bytes_per_sec}";
 
 /// How far reading has come.
-pub(in crate::report) struct ReadingBar {
+pub(crate) struct ReadingBar {
     bar: ProgressBar,
     begun: Instant,
     is_shown: Cell<bool>,
@@ -40,7 +40,7 @@ impl ReadingBar {
         self.begin(bytes, if bytes == 0 { OF_STREAM } else { OF_BYTES });
     }
 
-    /// What is read now.
+    /// Takes the name of what is read now.
     pub(super) fn name(&self, name: &str) {
         self.bar.set_message(names::shown(name).into_owned());
     }
@@ -61,7 +61,7 @@ impl ReadingBar {
 
     /// A reader that says how far it has come.
     pub(super) fn counted<'a>(&'a self, reader: impl Read + 'a) -> impl Read + 'a {
-        Counted { reader, bar: self }
+        CountedReader { reader, bar: self }
     }
 
     fn begin(&self, length: u64, template: &str) {
@@ -74,12 +74,12 @@ impl ReadingBar {
     }
 }
 
-struct Counted<'a, R> {
+struct CountedReader<'a, R> {
     reader: R,
     bar: &'a ReadingBar,
 }
 
-impl<R: Read> Read for Counted<'_, R> {
+impl<R: Read> Read for CountedReader<'_, R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(bytes)?;
         self.bar.advance(read as u64);

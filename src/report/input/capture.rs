@@ -11,8 +11,9 @@ use apache_avro::{Reader, Schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::{EachEvent, EventOrigin};
+use super::each_event::EachEvent;
 use crate::report::error::ReportError;
+use crate::report::event_origin::EventOrigin;
 use crate::report::omissions::OmissionReason;
 
 /// Memory of one block of a file; the service writes some 64 kB to a block.

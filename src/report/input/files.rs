@@ -1,6 +1,6 @@
 //! Files of events: JSON lines, compressed with gzip or not, and Avro files of Event Hubs Capture.
 //!
-//! What cannot be read in them is left out and said; it ends nothing but its own line, message or file.
+//! A part that cannot be read is left out and said; it ends nothing but its own line, message or file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Cursor, Read, Seek, copy};
@@ -11,10 +11,12 @@ use flate2::bufread::MultiGzDecoder;
 use uuid::Uuid;
 
 use super::bar::ReadingBar;
+use super::each_event::{EachEvent, Passes};
 use super::kind::{FileKind, HEAD_BYTES};
+use super::lines;
 use super::walk::{FoundFile, FoundFiles, files_of};
-use super::{EachEvent, EventOrigin, Passes, lines};
 use crate::report::error::ReportError;
+use crate::report::event_origin::EventOrigin;
 use crate::report::omissions::OmissionReason;
 
 /// Only the owner reads usage.
@@ -24,7 +26,7 @@ const FILE_MODE: u32 = 0o600;
 const BUFFER_BYTES: usize = 128 << 10;
 
 /// Files that are open, or can be opened.
-pub(in crate::report) struct FileEvents {
+pub(crate) struct FileEvents {
     found: FoundFiles,
     /// Copies of those that cannot be read twice, by their place among the files.
     spooled: Vec<(usize, File)>,
@@ -49,7 +51,7 @@ impl FileEvents {
         Ok(events)
     }
 
-    /// What was given twice.
+    /// Takes the notes on files that were given twice.
     pub(super) fn take_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.found.notes)
     }

@@ -14,7 +14,7 @@ pub(super) enum FileKind {
     Other(&'static str),
 }
 
-/// What files of some kinds begin with.
+/// Files of some kinds begin with these bytes.
 const MAGIC: [(&[u8], FileKind); 10] = [
     (b"\x1f\x8b", FileKind::Gzip),
     (b"Obj\x01", FileKind::Avro),

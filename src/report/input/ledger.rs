@@ -3,16 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use super::bar::ReadingBar;
-use super::{EachEvent, EventOrigin, READ_ROWS};
+use super::each_event::EachEvent;
 use crate::ledger::LedgerReader;
 use crate::report::error::ReportError;
+use crate::report::event_origin::EventOrigin;
+
+/// Rows read from a ledger in one short transaction.
+pub(crate) const READ_ROWS: usize = 512;
 
 /// A ledger that is open.
-pub(in crate::report) struct LedgerEvents {
-    pub(in crate::report) reader: LedgerReader,
-    pub(in crate::report) dir: PathBuf,
+pub(crate) struct LedgerEvents {
+    pub(crate) reader: LedgerReader,
+    pub(crate) dir: PathBuf,
     /// Position of the last event.
-    pub(in crate::report) last: u64,
+    pub(crate) last: u64,
 }
 
 impl LedgerEvents {

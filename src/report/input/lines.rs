@@ -3,8 +3,9 @@
 use std::io::{self, BufRead, Read};
 use std::path::Path;
 
-use super::{EachEvent, EventOrigin};
+use super::each_event::EachEvent;
 use crate::report::error::ReportError;
+use crate::report::event_origin::EventOrigin;
 use crate::report::omissions::OmissionReason;
 
 /// Bytes of one line; an event is at most 1 MB, the limit of Event Hubs.
@@ -49,7 +50,7 @@ pub(super) fn each_line(
 
 enum NextLine {
     Whole,
-    /// What was too long is passed over, and `bytes` is empty.
+    /// The line was too long and is passed over; `bytes` is empty.
     TooLong,
     End,
 }

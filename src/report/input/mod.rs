@@ -5,7 +5,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `origin` | where an event lies, to name it |
+//! | `each_event` | how events are shown, and how often they are read |
 //! | `ledger` | the events of a ledger |
 //! | `topic` | the events of a topic |
 //! | `files` | the events of files, folders and standard input |
@@ -18,11 +18,11 @@
 mod bar;
 #[cfg(feature = "avro")]
 mod capture;
+mod each_event;
 mod files;
 mod kind;
 mod ledger;
 mod lines;
-mod origin;
 mod topic;
 mod walk;
 
@@ -30,16 +30,12 @@ use std::path::{Path, PathBuf};
 
 use crate::publish::KafkaConfig;
 use crate::report::error::ReportError;
-use crate::report::omissions::OmissionReason;
 use bar::ReadingBar;
 use files::FileEvents;
 
-pub(in crate::report) use ledger::LedgerEvents;
-pub(in crate::report) use origin::EventOrigin;
-pub(in crate::report) use topic::Topic;
-
-/// Rows read from a ledger in one short transaction.
-pub(in crate::report) const READ_ROWS: usize = 512;
+pub(crate) use each_event::{EachEvent, Passes};
+pub(crate) use ledger::{LedgerEvents, READ_ROWS};
+pub(crate) use topic::{QUESTION, Topic, partitions, topic_consumer};
 
 /// Where events come from.
 #[derive(Clone, Debug)]
@@ -53,24 +49,13 @@ pub enum Input {
     Files(PathBuf),
 }
 
-/// How often events are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::report) enum Passes {
-    One,
-    Several,
-}
-
-/// Is shown each event as it was stored, or why what lies there is left out.
-pub(in crate::report) type EachEvent<'a> =
-    dyn FnMut(Result<&str, OmissionReason>, EventOrigin<'_>) -> Result<(), ReportError> + 'a;
-
 /// Inputs that are open.
-pub(in crate::report) struct Events {
-    pub(in crate::report) ledgers: Vec<LedgerEvents>,
-    pub(in crate::report) topics: Vec<Topic>,
+pub(crate) struct Events {
+    pub(crate) ledgers: Vec<LedgerEvents>,
+    pub(crate) topics: Vec<Topic>,
     files: Option<FileEvents>,
-    /// What was given twice.
-    pub(in crate::report) notes: Vec<String>,
+    /// Notes on inputs that were given twice.
+    pub(crate) notes: Vec<String>,
     bar: ReadingBar,
 }
 
@@ -79,7 +64,7 @@ impl Events {
     ///
     /// # Errors
     /// If one of them cannot be opened.
-    pub(in crate::report) fn open(inputs: &[Input], passes: Passes) -> Result<Events, ReportError> {
+    pub(crate) fn open(inputs: &[Input], passes: Passes) -> Result<Events, ReportError> {
         let mut events = Events {
             ledgers: Vec::new(),
             topics: Vec::new(),
@@ -113,7 +98,7 @@ impl Events {
     }
 
     /// Files are among the inputs.
-    pub(in crate::report) fn has_files(&self) -> bool {
+    pub(crate) fn has_files(&self) -> bool {
         self.files.is_some()
     }
 
@@ -121,7 +106,7 @@ impl Events {
     ///
     /// # Errors
     /// If a ledger or a topic cannot be read to its end, or `each` wants no more.
-    pub(in crate::report) fn each(&mut self, each: &mut EachEvent<'_>) -> Result<(), ReportError> {
+    pub(crate) fn each(&mut self, each: &mut EachEvent<'_>) -> Result<(), ReportError> {
         for (number, ledger) in self.ledgers.iter().enumerate() {
             ledger.each(number, &self.bar, each)?;
         }

@@ -10,14 +10,15 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::bar::ReadingBar;
-use super::{EachEvent, EventOrigin};
+use super::each_event::EachEvent;
 use crate::publish::{Context, KafkaConfig, KafkaConfigError};
 use crate::report::error::ReportError;
+use crate::report::event_origin::EventOrigin;
 use crate::report::omissions::OmissionReason;
 use metering::names;
 
 /// How long a broker may take to answer a question.
-const QUESTION: Duration = Duration::from_secs(30);
+pub(crate) const QUESTION: Duration = Duration::from_secs(30);
 
 /// The user is told what is waited for after so long.
 const NOTICE: Duration = Duration::from_secs(2);
@@ -40,7 +41,7 @@ const POLL: Duration = Duration::from_millis(500);
 const AHEAD_KIB: &str = "16384";
 
 /// A topic that is open. Joins no group and commits nothing.
-pub(in crate::report) struct Topic {
+pub(crate) struct Topic {
     consumer: BaseConsumer<Context>,
     name: String,
     /// The partitions that hold something, with the offset after their last message.
@@ -49,18 +50,8 @@ pub(in crate::report) struct Topic {
 
 impl Topic {
     /// Asks where the topic ends.
-    pub(in crate::report) fn open(config: &KafkaConfig) -> Result<Topic, ReportError> {
-        if let Some(error) = config.check().into_iter().next() {
-            return Err(error.into());
-        }
-        let consumer = config.consumer(&[
-            ("group.id", "tokenweir-report"), // librdkafka wants one to assign; nothing joins it
-            ("enable.auto.commit", "false"),
-            ("enable.auto.offset.store", "false"),
-            ("enable.partition.eof", "true"),
-            ("auto.offset.reset", "earliest"),
-            ("queued.max.messages.kbytes", AHEAD_KIB),
-        ])?;
+    pub(crate) fn open(config: &KafkaConfig) -> Result<Topic, ReportError> {
+        let consumer = topic_consumer(config)?;
         let ends = ends(&consumer, config)?;
         Ok(Topic { consumer, name: config.topic.clone(), ends })
     }
@@ -123,7 +114,7 @@ impl Topic {
     }
 
     /// The partitions whose beginning is gone.
-    pub(in crate::report) fn cut(&self) -> Result<Vec<i32>, ReportError> {
+    pub(crate) fn cut(&self) -> Result<Vec<i32>, ReportError> {
         let mut cut = Vec::new();
         for partition in self.ends.keys().copied() {
             let (low, _) = self.consumer.fetch_watermarks(&self.name, partition, QUESTION)?;
@@ -133,6 +124,21 @@ impl Topic {
         }
         Ok(cut)
     }
+}
+
+/// A client that reads the topic, joins no group and commits nothing.
+pub(crate) fn topic_consumer(config: &KafkaConfig) -> Result<BaseConsumer<Context>, ReportError> {
+    if let Some(error) = config.check().into_iter().next() {
+        return Err(error.into());
+    }
+    Ok(config.consumer(&[
+        ("group.id", "tokenweir-report"), // librdkafka wants one to assign; nothing joins it
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("enable.partition.eof", "true"),
+        ("auto.offset.reset", "earliest"),
+        ("queued.max.messages.kbytes", AHEAD_KIB),
+    ])?)
 }
 
 fn show(message: &BorrowedMessage<'_>, each: &mut EachEvent<'_>) -> Result<(), ReportError> {
@@ -147,20 +153,30 @@ fn show(message: &BorrowedMessage<'_>, each: &mut EachEvent<'_>) -> Result<(), R
 /// The partitions that hold something, with the offset after their last message.
 fn ends(consumer: &BaseConsumer<Context>, config: &KafkaConfig) -> Result<BTreeMap<i32, i64>, ReportError> {
     let topic = &config.topic;
-    let metadata = ask(consumer, &config.brokers, |wait| consumer.fetch_metadata(Some(topic), wait))?;
-    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
     let mut ends = BTreeMap::new();
-    for partition in partitions {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), QUESTION)?;
+    for partition in partitions(consumer, config)? {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, QUESTION)?;
         if high > low {
-            ends.insert(partition.id(), high);
+            ends.insert(partition, high);
         }
     }
-    if metadata.topics().iter().all(|topic| topic.partitions().is_empty()) {
+    Ok(ends)
+}
+
+/// The partitions of the topic.
+pub(crate) fn partitions(
+    consumer: &BaseConsumer<Context>,
+    config: &KafkaConfig,
+) -> Result<Vec<i32>, ReportError> {
+    let topic = &config.topic;
+    let metadata = ask(consumer, &config.brokers, |wait| consumer.fetch_metadata(Some(topic), wait))?;
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let partitions: Vec<i32> = partitions.map(|partition| partition.id()).collect();
+    if partitions.is_empty() {
         let problem = format!("there is no topic `{topic}`");
         return Err(KafkaConfigError { key: "kafka_topic".to_owned(), problem }.into());
     }
-    Ok(ends)
+    Ok(partitions)
 }
 
 /// Asks until there is an answer, the broker denies the login, or the time is over. The user is told

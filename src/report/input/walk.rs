@@ -39,13 +39,13 @@ impl FoundFile {
     }
 }
 
-/// What arguments name.
+/// The files that arguments name.
 #[derive(Debug, Default)]
 pub(super) struct FoundFiles {
     pub(super) files: Vec<FoundFile>,
-    /// What cannot be read in a folder, and why.
+    /// Paths in folders that cannot be read, and why.
     pub(super) unreadable: Vec<(PathBuf, String)>,
-    /// What was given twice.
+    /// Notes on files that were given twice.
     pub(super) notes: Vec<String>,
     /// Where each file was met first, by its device and number.
     met: HashMap<(u64, u64), usize>,

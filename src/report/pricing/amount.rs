@@ -21,13 +21,18 @@ pub struct Amount {
 
 impl Amount {
     /// So many times 10^-18.
-    pub(in crate::report) const fn of(whole: u128) -> Amount {
+    pub(crate) const fn of(whole: u128) -> Amount {
         Amount { whole, rest: 0 }
     }
 
     /// The whole numbers of 10^-18 in it; what a conversion leaves below that is cut off.
-    pub(in crate::report) const fn whole(self) -> u128 {
+    pub(crate) const fn whole(self) -> u128 {
         self.whole
+    }
+
+    /// It reached the end of what can be told, 3.4 x 10^20, and stays there, whatever is added.
+    pub(super) const fn is_full(self) -> bool {
+        self.whole == u128::MAX
     }
 
     /// A quantity at the price of one. 10^14 tokens at a price of a million each still fit.
@@ -35,7 +40,7 @@ impl Amount {
         Amount::of(u128::from(quantity).saturating_mul(unit))
     }
 
-    pub(in crate::report) fn add(&mut self, other: Amount) {
+    pub(crate) fn add(&mut self, other: Amount) {
         let rest = u128::from(self.rest) + u128::from(other.rest);
         let carry = rest / RATE_ONE;
         self.whole = self.whole.saturating_add(other.whole).saturating_add(carry);
@@ -43,7 +48,7 @@ impl Amount {
         self.rest = u64::try_from(rest % RATE_ONE).unwrap_or_default();
     }
 
-    /// What is above so many times 10^-18.
+    /// Returns the part that is above so many times 10^-18.
     pub(super) fn less(self, whole: u128) -> Amount {
         Amount { whole: self.whole.saturating_sub(whole), ..self }
     }

@@ -241,7 +241,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a service reports, each token of the totals is in one part.
+        /// Each token of the totals is in one part, whatever a service reports.
         #[test]
         fn the_parts_add_up_to_the_whole(numbers in prop::collection::vec(prop::option::of(0..100_u64), 10)) {
             let tokens = Tokens {

@@ -1,4 +1,4 @@
-//! What an event costs, part by part.
+//! The charges of an event, part by part.
 
 use super::amount::Amount;
 use super::billed_parts::{BilledPart, billed_parts};
@@ -7,41 +7,41 @@ use super::prices::Prices;
 use super::ptu_file::PtuMonth;
 use crate::report::usage_event::UsageEvent;
 
-/// What an event costs.
+/// The charges of an event.
 #[derive(Clone, Debug)]
-pub(in crate::report) struct Charges<'p> {
+pub(crate) struct Charges<'p> {
     /// Each part once; together they are all tokens and units of the event that are known.
-    pub(in crate::report) parts: Vec<Charge<'p>>,
+    pub(crate) parts: Vec<Charge<'p>>,
     /// The event's numbers contradict each other: parts are more than their whole.
-    pub(in crate::report) contradicted: bool,
+    pub(crate) contradicted: bool,
 }
 
 /// A part of an event, with its price.
 #[derive(Clone, Debug)]
-pub(in crate::report) struct Charge<'p> {
-    pub(in crate::report) part: BilledPart,
+pub(crate) struct Charge<'p> {
+    pub(crate) part: BilledPart,
     /// The row of the price table that fits; `None`: there is none.
-    pub(in crate::report) row: Option<&'p PriceRow>,
+    pub(crate) row: Option<&'p PriceRow>,
     /// Quantity times the row's unit price.
-    pub(in crate::report) amount: Option<Amount>,
+    pub(crate) amount: Option<Amount>,
     /// The same in a second currency, where there are rates.
-    pub(in crate::report) amount_2: Option<Amount>,
+    pub(crate) amount_2: Option<Amount>,
     /// The call had a tier that usually has a price of its own, and the row names no tier.
-    pub(in crate::report) tier_is_unnamed: bool,
+    pub(crate) tier_is_unnamed: bool,
     /// It has a share in a fixed cost and no price of its own: its weight there.
-    pub(in crate::report) share: Option<u128>,
+    pub(crate) share: Option<u128>,
 }
 
 impl Charges<'_> {
     /// The parts that have no price.
-    pub(in crate::report) fn unpriced(&self) -> impl Iterator<Item = &BilledPart> {
+    pub(crate) fn unpriced(&self) -> impl Iterator<Item = &BilledPart> {
         let unpriced = self.parts.iter().filter(|charge| charge.amount.is_none() && charge.share.is_none());
         unpriced.map(|charge| &charge.part)
     }
 }
 
 impl<'p> Charges<'p> {
-    /// What an event costs by these prices, at the instant when its numbers became final; without prices no part has one.
+    /// Charges an event by these prices, at the instant when its numbers became final; without prices no part has one.
     pub(super) fn of(prices: Option<&'p Prices>, event: &UsageEvent) -> Charges<'p> {
         let (parts, contradicted) = billed_parts(&event.usage);
         let call = priced_call(event);
@@ -75,7 +75,7 @@ impl<'p> Charge<'p> {
     }
 }
 
-/// What the prices of an event are looked up by.
+/// Returns what the prices of an event are looked up by.
 pub(super) fn priced_call(event: &UsageEvent) -> PricedCall<'_> {
     let (target, request) = (&event.usage.target, &event.usage.request);
     PricedCall {
@@ -93,7 +93,7 @@ pub(super) fn priced_call(event: &UsageEvent) -> PricedCall<'_> {
     }
 }
 
-/// What the prices of a tool's tokens are looked up by: its model and not that of the call, whatever deployment serves it.
+/// Returns what the prices of a tool's tokens are looked up by: its model and not that of the call, whatever deployment serves it.
 pub(super) fn of_tool<'a>(call: &PricedCall<'a>, model: Option<&'a str>) -> PricedCall<'a> {
     PricedCall { model: model.unwrap_or_default(), deployment: None, ..*call }
 }

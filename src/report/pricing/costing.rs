@@ -62,46 +62,46 @@ impl FileVersions {
 
 /// Cost in both currencies. `None`: nothing of it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::report) struct Cost {
+pub(crate) struct Cost {
     /// In the currency of the prices.
-    pub(in crate::report) first: Option<Amount>,
+    pub(crate) first: Option<Amount>,
     /// In that of the rates.
-    pub(in crate::report) second: Option<Amount>,
+    pub(crate) second: Option<Amount>,
 }
 
-/// What an event costs, with its share in a fixed cost.
+/// The cost of an event, with its share in a fixed cost.
 #[derive(Clone, Debug)]
-pub(in crate::report) struct EventCost<'p> {
-    pub(in crate::report) charges: Charges<'p>,
+pub(crate) struct EventCost<'p> {
+    pub(crate) charges: Charges<'p>,
     /// The month of a fixed cost that it has a share in, by its place.
-    pub(in crate::report) month: Option<usize>,
+    pub(crate) month: Option<usize>,
 }
 
 /// A row's share in a fixed cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::report) struct RowShare<K> {
-    pub(in crate::report) of: ShareOf<K>,
-    pub(in crate::report) cost: Cost,
-    pub(in crate::report) deployment: SmolStr,
+pub(crate) struct RowShare<K> {
+    pub(crate) of: ShareOf<K>,
+    pub(crate) cost: Cost,
+    pub(crate) deployment: SmolStr,
     /// Such as `2026-09`, and its first instant.
-    pub(in crate::report) month: SmolStr,
-    pub(in crate::report) begin: Timestamp,
+    pub(crate) month: SmolStr,
+    pub(crate) begin: Timestamp,
     /// The whole month is within the time that was asked for.
-    pub(in crate::report) is_whole: bool,
+    pub(crate) is_whole: bool,
 }
 
-/// What is said of the cost of the events so far, and who has a share in fixed costs.
+/// Collects remarks on the cost of the events so far, and who has a share in fixed costs.
 #[derive(Debug)]
-pub(in crate::report) struct Costing<K> {
+pub(crate) struct Costing<K> {
     shares: Option<PtuShares<K>>,
-    pub(in crate::report) unpriced: Unpriced,
+    pub(crate) unpriced: Unpriced,
     /// Calls by tiers that usually have a price of their own, and were priced by rows that name no tier.
     unnamed_tiers: BTreeMap<SmolStr, u64>,
     /// Calls whose cost has no rate.
     unconverted_calls: u64,
 }
 
-/// What a report says of its cost.
+/// Everything that a report says of its cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CostSummary {
     /// The currency of `cost_2`, where there are rates.
@@ -110,7 +110,7 @@ pub struct CostSummary {
     pub unconverted_calls: u64,
     /// The files that it was made with.
     pub versions: FileVersions,
-    /// What whoever reads the report should know; each is one sentence.
+    /// Notes for whoever reads the report; each is one sentence.
     pub notes: Vec<String>,
 }
 
@@ -138,21 +138,21 @@ impl CostFiles {
         }
     }
 
-    /// What whoever keeps the files should know; each is one sentence.
+    /// Returns notes for whoever keeps the files; each is one sentence.
     pub fn notes(&self) -> &[String] {
         self.prices.as_ref().map_or(&[], Prices::notes)
     }
 
-    pub(in crate::report) fn currency(&self) -> Option<Currency> {
+    pub(crate) fn currency(&self) -> Option<Currency> {
         let prices = self.prices.as_ref().map(Prices::currency);
         prices.or_else(|| self.ptu.as_ref().map(PtuCosts::currency))
     }
 
-    pub(in crate::report) fn second_currency(&self) -> Option<Currency> {
+    pub(crate) fn second_currency(&self) -> Option<Currency> {
         self.rates.as_ref().map(Rates::quote)
     }
 
-    pub(in crate::report) fn versions(&self) -> FileVersions {
+    pub(crate) fn versions(&self) -> FileVersions {
         FileVersions {
             prices: self.prices.as_ref().map(|prices| prices.version().to_owned()),
             rates: self.rates.as_ref().map(|rates| rates.version().to_owned()),
@@ -161,8 +161,8 @@ impl CostFiles {
         }
     }
 
-    /// What an event costs; `None`: nobody asked.
-    pub(in crate::report) fn cost(&self, event: &UsageEvent) -> Option<EventCost<'_>> {
+    /// Returns the cost of an event; `None`: nobody asked.
+    pub(crate) fn cost(&self, event: &UsageEvent) -> Option<EventCost<'_>> {
         self.currency()?;
         let mut charges = Charges::of(self.prices.as_ref(), event);
         let target = &event.usage.target;
@@ -183,7 +183,7 @@ impl CostFiles {
     }
 
     /// An amount of then in both currencies.
-    pub(in crate::report) fn both(&self, amount: Amount, at: Timestamp) -> Cost {
+    pub(crate) fn both(&self, amount: Amount, at: Timestamp) -> Cost {
         let second = match &self.rates {
             Some(_) if amount == Amount::default() => Some(amount),
             Some(rates) => rates.convert(amount, at),
@@ -195,20 +195,25 @@ impl CostFiles {
 
 impl Cost {
     /// It costs nothing, in any currency.
-    pub(in crate::report) const NOTHING: Cost =
-        Cost { first: Some(Amount::of(0)), second: Some(Amount::of(0)) };
+    pub(crate) const NOTHING: Cost = Cost { first: Some(Amount::of(0)), second: Some(Amount::of(0)) };
 
-    pub(in crate::report) fn add(&mut self, more: Cost) {
+    pub(crate) fn add(&mut self, more: Cost) {
         for (sum, more) in [(&mut self.first, more.first), (&mut self.second, more.second)] {
             if let Some(more) = more {
                 sum.get_or_insert_default().add(more);
             }
         }
     }
+
+    /// The column of which it is more than can be told.
+    pub(crate) fn too_large(&self) -> Option<&'static str> {
+        let sums = [(self.first, "cost"), (self.second, "cost_2")];
+        sums.into_iter().find(|(sum, _)| sum.is_some_and(Amount::is_full)).map(|(_, column)| column)
+    }
 }
 
 impl<K: Ord + Clone> Costing<K> {
-    pub(in crate::report) fn new(files: &CostFiles) -> Costing<K> {
+    pub(crate) fn new(files: &CostFiles) -> Costing<K> {
         Costing {
             shares: files.ptu.as_ref().map(PtuShares::new),
             unpriced: Unpriced::default(),
@@ -218,7 +223,7 @@ impl<K: Ord + Clone> Costing<K> {
     }
 
     /// Notes what has no price, or a doubtful one, of an event that is in rows.
-    pub(in crate::report) fn note(&mut self, event: &UsageEvent, charges: &Charges<'_>, files: &CostFiles) {
+    pub(crate) fn note(&mut self, event: &UsageEvent, charges: &Charges<'_>, files: &CostFiles) {
         let target = &event.usage.target;
         let model = target.any_model().map(SmolStr::as_str).unwrap_or_default();
         self.unpriced.add(model, event.calls, charges.unpriced());
@@ -234,12 +239,12 @@ impl<K: Ord + Clone> Costing<K> {
     }
 
     /// The shares in fixed costs so far; `None`: there are no such costs.
-    pub(in crate::report) fn shares(&mut self) -> Option<&mut PtuShares<K>> {
+    pub(crate) fn shares(&mut self) -> Option<&mut PtuShares<K>> {
         self.shares.as_mut()
     }
 
     /// Every share in a fixed cost, and what there is to say.
-    pub(in crate::report) fn finish(
+    pub(crate) fn finish(
         self,
         files: &CostFiles,
         asked: impl Fn(Timestamp, Timestamp) -> bool,

@@ -1,6 +1,6 @@
 //! The prices as a flat table, for engines that join by equality and period. [`EXPAND_HELP`] says how it looks.
 //!
-//! Whatever a price depends on is a column, in the words of the events: so patterns, the order in which rows of the price
+//! Everything that a price depends on is a column, in the words of the events: so patterns, the order in which rows of the price
 //! files win, and classes that stand for others need not be understood by anybody else.
 
 use std::collections::BTreeSet;
@@ -34,12 +34,12 @@ const COMBINATIONS_MAX: usize = 100_000;
 
 /// The combinations that events have.
 #[derive(Debug, Default)]
-pub(in crate::report) struct Combinations {
+pub(crate) struct Combinations {
     seen: BTreeSet<Combination>,
     are_too_many: bool,
 }
 
-/// What a price depends on besides class and time: the first columns, in their order.
+/// A price depends on these besides class and time: the first columns, in their order.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Combination([SmolStr; 10]);
 
@@ -63,7 +63,7 @@ const COLUMNS: [&str; 15] = [
 
 impl Combinations {
     /// Adds those of an event: its own, and those of the tools that it used.
-    pub(in crate::report) fn add(&mut self, event: &UsageEvent) {
+    pub(crate) fn add(&mut self, event: &UsageEvent) {
         let call = priced_call(event);
         self.add_call(&call);
         if !event.usage.tools.is_empty() {
@@ -86,7 +86,7 @@ impl Combinations {
     ///
     /// # Errors
     /// If `out` cannot be written, or there are more combinations than anybody can mean.
-    pub(in crate::report) fn write(&self, prices: &Prices, out: impl Write) -> Result<(), ReportError> {
+    pub(crate) fn write(&self, prices: &Prices, out: impl Write) -> Result<(), ReportError> {
         if self.are_too_many {
             return Err(ReportError::Combinations(COMBINATIONS_MAX));
         }

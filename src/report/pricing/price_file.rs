@@ -72,7 +72,7 @@ const OVERLAPS_TOLD_MAX: usize = 5;
 pub(super) struct PriceFile {
     pub(super) rows: Vec<PriceRow>,
     pub(super) version: SmolStr,
-    /// What whoever keeps the file should know.
+    /// Notes for whoever keeps the file.
     pub(super) notes: Vec<String>,
     currency: Currency,
 }
@@ -112,13 +112,13 @@ enum PriceColumn {
     SkuId,
 }
 
-type Columns = table_file::Columns<PriceColumn>;
-type Fields<'a> = table_file::Fields<'a, PriceColumn>;
+type PriceColumns = table_file::Columns<PriceColumn>;
+type PriceFields<'a> = table_file::Fields<'a, PriceColumn>;
 
 impl PriceFile {
     /// Reads the text of the file, which is the `at`-th of those that are given.
     pub(super) fn parse(text: &str, at: usize) -> Result<PriceFile, WrongLines> {
-        let mut lines = Lines { file: at, ..Lines::default() };
+        let mut lines = PriceLines { file: at, ..PriceLines::default() };
         read_table(text, &PriceColumn::VARIANTS.join(", "), check_form, |fields| lines.add(fields))?;
         let currency = lines.currency.ok_or_else(|| WrongLines::one(1, "there is no currency".to_owned()))?;
         lines.note_overlaps();
@@ -144,7 +144,7 @@ impl PriceFile {
     }
 }
 
-fn check_form(columns: &Columns) -> Result<(), String> {
+fn check_form(columns: &PriceColumns) -> Result<(), String> {
     use PriceColumn::{Class, Currency, Input, InputCached, Model, Output, PerUnits, Price};
     let has = |column: &PriceColumn| columns.contains_key(column);
     if has(&Class) || has(&Price) {
@@ -166,7 +166,7 @@ fn check_form(columns: &Columns) -> Result<(), String> {
 
 /// The lines of a file so far.
 #[derive(Default)]
-struct Lines {
+struct PriceLines {
     file: usize,
     rows: Vec<PriceRow>,
     currency: Option<Currency>,
@@ -175,8 +175,8 @@ struct Lines {
     notes: Vec<String>,
 }
 
-impl Lines {
-    fn add(&mut self, fields: &mut Fields<'_>) -> Option<()> {
+impl PriceLines {
+    fn add(&mut self, fields: &mut PriceFields<'_>) -> Option<()> {
         let currency = fields.read(PriceColumn::Currency, Currency::of);
         if let (Some(currency), Some(first)) = (currency, self.currency)
             && currency != first
@@ -248,7 +248,7 @@ impl Lines {
 }
 
 /// The rows of a line; `None` if something is wrong with it.
-fn rows_of(fields: &mut Fields<'_>, file: usize, notes: &mut Vec<String>) -> Option<Vec<PriceRow>> {
+fn rows_of(fields: &mut PriceFields<'_>, file: usize, notes: &mut Vec<String>) -> Option<Vec<PriceRow>> {
     let fits = scope(fields);
     let period = fields.period(PriceColumn::From, PriceColumn::To);
     let (prices, stands_for) = if fields.has(PriceColumn::Price) {
@@ -278,7 +278,7 @@ fn rows_of(fields: &mut Fields<'_>, file: usize, notes: &mut Vec<String>) -> Opt
     Some(prices?.into_iter().map(row).collect())
 }
 
-fn scope(fields: &mut Fields<'_>) -> Option<PriceScope> {
+fn scope(fields: &mut PriceFields<'_>) -> Option<PriceScope> {
     let model = fields.read(PriceColumn::Model, |text| pattern(PriceColumn::Model, text));
     let deployment = fields.get(PriceColumn::Deployment);
     let deployment = deployment.map(|text| pattern(PriceColumn::Deployment, text)).transpose();
@@ -298,11 +298,11 @@ fn scope(fields: &mut Fields<'_>) -> Option<PriceScope> {
 }
 
 /// The three prices of a line of the wide form.
-fn wide<'a>(fields: &mut Fields<'a>) -> Option<Vec<ClassPrice<'a>>> {
+fn wide<'a>(fields: &mut PriceFields<'a>) -> Option<Vec<ClassPrice<'a>>> {
     let per = per_tokens(fields);
     let mut price = |column, class| {
         let text = fields.required(column)?;
-        // What is wrong with a price is told even if its per_tokens is wrong too.
+        // A fault of a price is told even if its per_tokens is wrong too.
         token_price(fields, per.unwrap_or(PER_TOKENS), column, class, text)
     };
     let input = price(PriceColumn::Input, PriceClass::InputUncached);
@@ -319,7 +319,7 @@ fn wide<'a>(fields: &mut Fields<'a>) -> Option<Vec<ClassPrice<'a>>> {
 }
 
 /// The price of a line of the long form.
-fn long<'a>(fields: &mut Fields<'a>, notes: &mut Vec<String>) -> Option<ClassPrice<'a>> {
+fn long<'a>(fields: &mut PriceFields<'a>, notes: &mut Vec<String>) -> Option<ClassPrice<'a>> {
     let class = fields.read(PriceColumn::Class, |text| {
         let class = text.parse::<PriceClass>();
         class.map_err(|_| format!("class is {text}; allowed: {}", PriceClass::VARIANTS.join(", ")))
@@ -351,7 +351,7 @@ fn long<'a>(fields: &mut Fields<'a>, notes: &mut Vec<String>) -> Option<ClassPri
 }
 
 fn token_price<'a>(
-    fields: &mut Fields<'a>,
+    fields: &mut PriceFields<'a>,
     per: u64,
     column: PriceColumn,
     class: PriceClass,
@@ -362,7 +362,7 @@ fn token_price<'a>(
 }
 
 /// A power of ten.
-fn per_tokens(fields: &mut Fields<'_>) -> Option<u64> {
+fn per_tokens(fields: &mut PriceFields<'_>) -> Option<u64> {
     let Some(text) = fields.get(PriceColumn::PerTokens) else { return Some(PER_TOKENS) };
     let zeros = text.strip_prefix('1').filter(|zeros| zeros.bytes().all(|b| b == b'0'));
     let per = zeros.and_then(|_| text.parse().ok()).filter(|per| *per <= PER_MAX);
@@ -371,7 +371,7 @@ fn per_tokens(fields: &mut Fields<'_>) -> Option<u64> {
     )
 }
 
-fn per_units(fields: &mut Fields<'_>) -> Option<u64> {
+fn per_units(fields: &mut PriceFields<'_>) -> Option<u64> {
     let Some(text) = fields.get(PriceColumn::PerUnits) else { return Some(1) };
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     let per = text.parse().ok().filter(|per| digits && (1..=PER_MAX).contains(per));

@@ -10,7 +10,7 @@ use super::price_name::PriceName;
 use super::price_row::{NamePattern, PriceRow, PriceScope};
 use metering::caller::version;
 
-/// What tells prices apart that are not one after the other.
+/// Prices that are not one after the other are told apart by this.
 type Place = (PriceScope, PriceClass, usize);
 
 fn name_of(row: &PriceRow, is_unique: bool) -> PriceName {

@@ -10,34 +10,34 @@ use super::price_name::PriceName;
 
 /// The price of one class of tokens or units, for the calls that it fits, for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::report) struct PriceRow {
-    pub(in crate::report) fits: PriceScope,
-    pub(in crate::report) class: PriceClass,
+pub(crate) struct PriceRow {
+    pub(crate) fits: PriceScope,
+    pub(crate) class: PriceClass,
     /// Which classes besides its own it is the price of.
-    pub(in crate::report) stands_for: StandsFor,
+    pub(crate) stands_for: StandsFor,
     /// Inclusive; `None`: since ever.
-    pub(in crate::report) from: Option<Timestamp>,
+    pub(crate) from: Option<Timestamp>,
     /// Exclusive; `None`: for ever.
-    pub(in crate::report) to: Option<Timestamp>,
+    pub(crate) to: Option<Timestamp>,
     /// The price of one token or unit, in 10^-18 of the currency.
-    pub(in crate::report) unit: u128,
+    pub(crate) unit: u128,
     /// The price as it is written: of `per` tokens or units.
-    pub(in crate::report) price: SmolStr,
-    pub(in crate::report) per: u64,
+    pub(crate) price: SmolStr,
+    pub(crate) per: u64,
     /// The kind of deployment. Events do not hold it, so it fits any call.
-    pub(in crate::report) deployment_type: Option<SmolStr>,
-    /// What the seller calls this price.
-    pub(in crate::report) sku_id: Option<SmolStr>,
+    pub(crate) deployment_type: Option<SmolStr>,
+    /// The seller's name of this price.
+    pub(crate) sku_id: Option<SmolStr>,
     /// The file, in the order given, and the line in it.
-    pub(in crate::report) file: usize,
-    pub(in crate::report) line: u64,
+    pub(crate) file: usize,
+    pub(crate) line: u64,
     /// How bills name it.
-    pub(in crate::report) name: Arc<PriceName>,
+    pub(crate) name: Arc<PriceName>,
 }
 
 /// The classes that a row is the price of, where no row closer to the call is of exactly that class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::report) enum StandsFor {
+pub(crate) enum StandsFor {
     /// Its own, and those that are a part of it.
     Parts,
     /// Every class that is text or might be, as in the wide form: audio, images and writes to the cache cost what text
@@ -47,42 +47,42 @@ pub(in crate::report) enum StandsFor {
 
 /// The calls that a row fits. `None` is any.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::report) struct PriceScope {
-    pub(in crate::report) deployment: Option<NamePattern>,
-    pub(in crate::report) resource: Option<SmolStr>,
-    pub(in crate::report) model: NamePattern,
+pub(crate) struct PriceScope {
+    pub(crate) deployment: Option<NamePattern>,
+    pub(crate) resource: Option<SmolStr>,
+    pub(crate) model: NamePattern,
     /// As it is written; compared without case and blanks.
-    pub(in crate::report) region: Option<SmolStr>,
-    pub(in crate::report) service_tier: Option<SmolStr>,
-    pub(in crate::report) speed: Option<SmolStr>,
-    pub(in crate::report) inference_geo: Option<SmolStr>,
-    pub(in crate::report) size: Option<SmolStr>,
-    pub(in crate::report) quality: Option<SmolStr>,
-    pub(in crate::report) provider: Option<SmolStr>,
+    pub(crate) region: Option<SmolStr>,
+    pub(crate) service_tier: Option<SmolStr>,
+    pub(crate) speed: Option<SmolStr>,
+    pub(crate) inference_geo: Option<SmolStr>,
+    pub(crate) size: Option<SmolStr>,
+    pub(crate) quality: Option<SmolStr>,
+    pub(crate) provider: Option<SmolStr>,
 }
 
 /// A name, or the beginning of names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::report) enum NamePattern {
+pub(crate) enum NamePattern {
     Prefix(SmolStr),
     Exact(SmolStr),
 }
 
-/// What a price is looked up by.
+/// A price is looked up by this.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::report) struct PricedCall<'a> {
+pub(crate) struct PricedCall<'a> {
     /// `None`: the call names none, or the tokens are those of a tool, which another deployment served.
-    pub(in crate::report) deployment: Option<&'a str>,
-    pub(in crate::report) resource: &'a str,
-    pub(in crate::report) model: &'a str,
-    pub(in crate::report) region: &'a str,
-    pub(in crate::report) service_tier: &'a str,
-    pub(in crate::report) speed: &'a str,
-    pub(in crate::report) inference_geo: &'a str,
-    pub(in crate::report) size: &'a str,
-    pub(in crate::report) quality: &'a str,
-    pub(in crate::report) provider: &'a str,
-    pub(in crate::report) time: Timestamp,
+    pub(crate) deployment: Option<&'a str>,
+    pub(crate) resource: &'a str,
+    pub(crate) model: &'a str,
+    pub(crate) region: &'a str,
+    pub(crate) service_tier: &'a str,
+    pub(crate) speed: &'a str,
+    pub(crate) inference_geo: &'a str,
+    pub(crate) size: &'a str,
+    pub(crate) quality: &'a str,
+    pub(crate) provider: &'a str,
+    pub(crate) time: Timestamp,
 }
 
 /// Whether a member of a call is what a column wants.
@@ -163,7 +163,7 @@ impl PriceScope {
 }
 
 impl NamePattern {
-    pub(in crate::report) fn fits(&self, name: &str) -> bool {
+    pub(crate) fn fits(&self, name: &str) -> bool {
         match self {
             NamePattern::Prefix(begin) => name.starts_with(begin.as_str()),
             NamePattern::Exact(wanted) => name == wanted,
@@ -183,7 +183,7 @@ impl NamePattern {
 const USUAL_TIERS: [&str; 3] = ["", "default", "standard"];
 
 /// The tier has a price of its own.
-pub(in crate::report) fn is_special_tier(tier: &str) -> bool {
+pub(crate) fn is_special_tier(tier: &str) -> bool {
     !USUAL_TIERS.iter().any(|usual| usual.eq_ignore_ascii_case(tier))
 }
 

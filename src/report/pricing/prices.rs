@@ -76,7 +76,7 @@ impl Prices {
     }
 
     /// The currency of all prices.
-    pub(in crate::report) fn currency(&self) -> Currency {
+    pub(crate) fn currency(&self) -> Currency {
         self.currency
     }
 
@@ -85,7 +85,7 @@ impl Prices {
         &self.version
     }
 
-    /// What whoever keeps the files should know; each is one sentence.
+    /// Returns notes for whoever keeps the files; each is one sentence.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }

@@ -1,4 +1,4 @@
-//! What provisioned throughput costs by the month, by a file. [`PTU_HELP`] says how the file looks.
+//! A file says what provisioned throughput costs by the month. [`PTU_HELP`] says how the file looks.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -58,18 +58,18 @@ pub struct PtuCosts {
     by_deployment: HashMap<SmolStr, Vec<usize>>,
 }
 
-/// What one deployment costs in one month.
+/// The fixed cost of one deployment in one month.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::report) struct PtuMonth {
-    pub(in crate::report) deployment: SmolStr,
-    pub(in crate::report) resource: Option<SmolStr>,
+pub(crate) struct PtuMonth {
+    pub(crate) deployment: SmolStr,
+    pub(crate) resource: Option<SmolStr>,
     /// `2026-09`
-    pub(in crate::report) month: SmolStr,
+    pub(crate) month: SmolStr,
     /// The month's first instant, and that of the next.
-    pub(in crate::report) begin: Timestamp,
-    pub(in crate::report) end: Timestamp,
+    pub(crate) begin: Timestamp,
+    pub(crate) end: Timestamp,
     /// In minor units.
-    pub(in crate::report) cost: u128,
+    pub(crate) cost: u128,
     /// In millionths of a token.
     pub(super) capacity: Option<u128>,
     weights: HashMap<PriceClass, u64>,
@@ -164,7 +164,7 @@ impl PtuCosts {
     }
 
     /// The currency of all costs.
-    pub(in crate::report) fn currency(&self) -> Currency {
+    pub(crate) fn currency(&self) -> Currency {
         self.currency
     }
 
@@ -174,7 +174,7 @@ impl PtuCosts {
     }
 
     /// Every month of every deployment, in the order of the file.
-    pub(in crate::report) fn months(&self) -> &[PtuMonth] {
+    pub(crate) fn months(&self) -> &[PtuMonth] {
         &self.months
     }
 
@@ -310,7 +310,7 @@ fn capacity(fields: &mut Fields<'_, PtuColumn>, begin: Timestamp, end: Timestamp
     }
 }
 
-/// What a token of each class weighs, in millionths.
+/// Reads what a token of each class weighs, in millionths.
 fn weights(fields: &mut Fields<'_, PtuColumn>) -> Option<HashMap<PriceClass, u64>> {
     let mut is_right = true;
     let mut given = |of: Weighed| {
@@ -328,7 +328,7 @@ fn weights(fields: &mut Fields<'_, PtuColumn>) -> Option<HashMap<PriceClass, u64
     for class in PriceClass::VARIANTS.iter().filter(|class| class.is_token()) {
         let text = class.text().unwrap_or(*class);
         let whole = class.part_of().into_iter().map(Weighed::Class);
-        // What is read from the cache weighs as other input, where nobody says otherwise.
+        // Input from the cache weighs as other input, where nobody says otherwise.
         let input = (text == PriceClass::InputCached).then_some(Weighed::Text(PriceClass::InputUncached));
         let closest_first =
             [Weighed::Class(*class)].into_iter().chain(whole).chain([Weighed::Text(text)]).chain(input);

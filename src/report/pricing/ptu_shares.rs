@@ -10,7 +10,7 @@ use super::rounding::shares;
 
 /// The weighted tokens of each month so far, by caller and by the rows of each view.
 #[derive(Debug)]
-pub(in crate::report) struct PtuShares<K> {
+pub(crate) struct PtuShares<K> {
     months: Vec<BTreeMap<SmolStr, CallerWeights<K>>>,
 }
 
@@ -25,7 +25,7 @@ struct CallerWeights<K> {
 }
 
 /// Who pays for a call of a caller: department and cost centre. They may change within a month.
-pub(in crate::report) type Payer = (Option<SmolStr>, Option<SmolStr>);
+pub(crate) type Payer = (Option<SmolStr>, Option<SmolStr>);
 
 /// The weighted tokens that one of them pays for.
 #[derive(Debug)]
@@ -37,24 +37,24 @@ struct PayerWeights<K> {
 
 /// A call that has a share in the cost of a month.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::report) struct PtuCall<'a> {
+pub(crate) struct PtuCall<'a> {
     /// The place of the month.
-    pub(in crate::report) month: usize,
-    pub(in crate::report) caller: &'a SmolStr,
-    pub(in crate::report) payer: &'a Payer,
+    pub(crate) month: usize,
+    pub(crate) caller: &'a SmolStr,
+    pub(crate) payer: &'a Payer,
 }
 
 /// A share of a month's cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::report) struct PtuShare<'a, K> {
-    pub(in crate::report) month: &'a PtuMonth,
-    pub(in crate::report) of: ShareOf<K>,
-    pub(in crate::report) amount: Amount,
+pub(crate) struct PtuShare<'a, K> {
+    pub(crate) month: &'a PtuMonth,
+    pub(crate) of: ShareOf<K>,
+    pub(crate) amount: Amount,
 }
 
 /// Whose share it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::report) enum ShareOf<K> {
+pub(crate) enum ShareOf<K> {
     /// Of a row of a view. Each view has all of the month that was asked for.
     Row(usize, K),
     /// Of all calls that are in rows: what each view's shares add up to.
@@ -78,12 +78,12 @@ impl<K> Default for PayerWeights<K> {
 }
 
 impl<K: Ord + Clone> PtuShares<K> {
-    pub(in crate::report) fn new(costs: &PtuCosts) -> PtuShares<K> {
+    pub(crate) fn new(costs: &PtuCosts) -> PtuShares<K> {
         PtuShares { months: costs.months().iter().map(|_| BTreeMap::new()).collect() }
     }
 
     /// Adds the tokens of a call, which is in rows or was not asked for.
-    pub(in crate::report) fn add(&mut self, call: PtuCall<'_>, weight: u128, is_asked: bool) {
+    pub(crate) fn add(&mut self, call: PtuCall<'_>, weight: u128, is_asked: bool) {
         let Some(caller) = self.caller(call) else { return };
         if !is_asked {
             caller.elsewhere = caller.elsewhere.saturating_add(weight);
@@ -95,7 +95,7 @@ impl<K: Ord + Clone> PtuShares<K> {
     }
 
     /// Adds the tokens of such a call that are in a row.
-    pub(in crate::report) fn add_row(&mut self, call: PtuCall<'_>, (view, row): (usize, &K), weight: u128) {
+    pub(crate) fn add_row(&mut self, call: PtuCall<'_>, (view, row): (usize, &K), weight: u128) {
         let Some(caller) = self.caller(call) else { return };
         let rows = caller.payers.entry(call.payer.clone()).or_default().rows.entry(view).or_default();
         match rows.get_mut(row) {
@@ -111,7 +111,7 @@ impl<K: Ord + Clone> PtuShares<K> {
     }
 
     /// Everybody's share, to the minor unit.
-    pub(in crate::report) fn finish(self, costs: &PtuCosts) -> Vec<PtuShare<'_, K>> {
+    pub(crate) fn finish(self, costs: &PtuCosts) -> Vec<PtuShare<'_, K>> {
         let unit = 10_u128.pow(PLACES.saturating_sub(costs.currency().minor_places));
         let of_month = |(month, callers)| {
             let found = of_month(month, callers).into_iter();

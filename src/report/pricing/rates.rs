@@ -70,12 +70,12 @@ impl Rates {
     }
 
     /// The currency that is converted from.
-    pub(in crate::report) fn base(&self) -> Currency {
+    pub(crate) fn base(&self) -> Currency {
         self.base
     }
 
     /// The currency that is converted to.
-    pub(in crate::report) fn quote(&self) -> Currency {
+    pub(crate) fn quote(&self) -> Currency {
         self.quote
     }
 
@@ -85,7 +85,7 @@ impl Rates {
     }
 
     /// An amount as of then; `None`: there is no rate.
-    pub(in crate::report) fn convert(&self, amount: Amount, at: Timestamp) -> Option<Amount> {
+    pub(crate) fn convert(&self, amount: Amount, at: Timestamp) -> Option<Amount> {
         let begun = self.periods.partition_point(|rate| rate.from.is_none_or(|from| from <= at));
         let rate = self.periods.get(begun.checked_sub(1)?)?;
         rate.to.is_none_or(|to| at < to).then(|| amount.times(rate.rate))

@@ -27,7 +27,7 @@ fn round(amount: Amount, currency: Currency) -> Amount {
 }
 
 /// Cuts a whole into shares by weights: of whole numbers, which add up to it. Nothing is handed out if nothing weighs.
-pub(in crate::report) fn shares(whole: u128, weights: &[u128]) -> Vec<u128> {
+pub(crate) fn shares(whole: u128, weights: &[u128]) -> Vec<u128> {
     let weights = fitting(whole, weights);
     let sum: u128 = weights.iter().sum();
     if sum == 0 {

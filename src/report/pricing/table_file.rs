@@ -107,7 +107,7 @@ impl<'a, C: Copy + Ord + Display> Fields<'a, C> {
         self.problems.push(problem);
     }
 
-    /// What was read; otherwise its problem is noted.
+    /// Returns what was read; otherwise its problem is noted.
     pub(super) fn take<T>(&mut self, read: Result<T, String>) -> Option<T> {
         read.map_err(|problem| self.wrong(problem)).ok()
     }

@@ -1,4 +1,4 @@
-//! What has no price, by model and class.
+//! Collects what has no price, by model and class.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -15,13 +15,13 @@ const MORE_MODELS: &str = "more models";
 /// Stands for the model of calls, or of tools, that name none.
 const NO_MODEL: &str = "calls that name no model";
 
-/// What has no price.
+/// Models and classes that have no price.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unpriced {
     models: BTreeMap<String, UnpricedModel>,
 }
 
-/// What has no price of one model.
+/// The classes of one model that have no price.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnpricedModel {
     /// Calls with a part that has no price.
@@ -42,7 +42,7 @@ impl Unpriced {
     }
 
     /// Adds the parts of an event that have no price; `model` is that of the calls.
-    pub(in crate::report) fn add<'a>(
+    pub(crate) fn add<'a>(
         &mut self,
         model: &'a str,
         calls: u64,
@@ -70,7 +70,7 @@ impl Unpriced {
     }
 
     /// The models, most calls first, for people; `None` if everything has a price.
-    pub(in crate::report) fn text(&self) -> Option<String> {
+    pub(crate) fn text(&self) -> Option<String> {
         const NAMED_MAX: usize = 10;
         let mut models: Vec<_> = self.models().collect();
         models.sort_by_key(|(_, found)| Reverse(found.calls));

@@ -1,6 +1,6 @@
 //! Putting each delta on its causes, in their order.
 //!
-//! What is known for certain comes off first: no meter counts the tokens of a provisioned deployment. A cause that
+//! Certain causes come off first: no meter counts the tokens of a provisioned deployment. A cause that
 //! moves tokens (`Spillover`, `HourEdge`, `Batch`, `Deferred`) takes from one line what it gives to another, so it cannot
 //! hide traffic that is nowhere else. A cause that makes numbers inexact takes no more than the calls that have it could
 //! hold. Where Azure says how many calls it answered, that decides between the two.
@@ -23,12 +23,12 @@ const WORK_DAYS_MAX: i32 = 30;
 /// less. A stream that was cut is longer than what we saw, and a call that failed is what Azure leaves out.
 const INEXACT: [Cause; 4] = [Cause::CutStreams, Cause::UnknownCalls, Cause::Estimates, Cause::Failures];
 
-/// What each cause explains of a delta: what Azure has more, or less where it is negative.
+/// The part of a delta that each cause explains: Azure has so much more, or less where it is negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Explained([Quantity; Cause::VARIANTS.len()]);
 
 impl Explained {
-    /// What a cause explains.
+    /// Returns what a cause explains.
     pub fn of(&self, cause: Cause) -> Quantity {
         self.0.get(cause as usize).copied().unwrap_or_default()
     }
@@ -41,7 +41,7 @@ impl Explained {
             .filter(|(_, part)| *part != Quantity::ZERO)
     }
 
-    /// What is open, whatever its sign.
+    /// Adds up what is open, whatever its sign.
     pub fn open(&self) -> Quantity {
         self.all().filter(|(cause, _)| cause.is_open()).map(|(_, part)| part.abs()).sum()
     }
@@ -59,7 +59,7 @@ pub(super) struct OpenLine {
     pub(super) tracked: Quantity,
     pub(super) billed: Quantity,
     pub(super) explained: Explained,
-    /// What is left of the delta.
+    /// The rest of the delta.
     rest: Quantity,
 }
 
@@ -86,7 +86,7 @@ impl OpenLine {
 
 /// Every line with its delta, all of it explained.
 pub(super) fn attribute(billed: &Billed, tracked: &Tracked) -> BTreeMap<LineKey, OpenLine> {
-    let mut lines = Lines::new(billed, tracked);
+    let mut lines = OpenLines::new(billed, tracked);
     lines.moves(tracked, Cause::Spillover);
     lines.moves(tracked, Cause::HourEdge);
     lines.later_bills(tracked, Cause::Batch, |line| line.batch);
@@ -95,27 +95,27 @@ pub(super) fn attribute(billed: &Billed, tracked: &Tracked) -> BTreeMap<LineKey,
     for (key, line) in &mut lines.open {
         let own = tracked.lines.get(key).unwrap_or(&nothing);
         line.more(Cause::Batch, billed.batch(key) - own.batch);
-        inexact(line, own, tracked.mean(&key.subject), Requests::of(key, billed, tracked));
+        inexact(line, own, tracked.mean(&key.subject), RequestCounts::of(key, billed, tracked));
     }
     lines.spilled_elsewhere(tracked);
     for (key, line) in &mut lines.open {
         let own = tracked.lines.get(key).unwrap_or(&nothing);
-        remainder(line, own, Requests::of(key, billed, tracked));
+        remainder(line, own, RequestCounts::of(key, billed, tracked));
     }
     lines.open
 }
 
 /// All lines.
-struct Lines {
+struct OpenLines {
     open: BTreeMap<LineKey, OpenLine>,
     /// What Azure's files have.
     billed: BTreeSet<Subject>,
-    /// What has calls of ours that are no batches.
+    /// Subjects with calls of ours that are no batches.
     own: BTreeSet<Subject>,
 }
 
-impl Lines {
-    fn new(billed: &Billed, tracked: &Tracked) -> Lines {
+impl OpenLines {
+    fn new(billed: &Billed, tracked: &Tracked) -> OpenLines {
         let mut open: BTreeMap<LineKey, OpenLine> = BTreeMap::new();
         let mut subjects = BTreeSet::new();
         for (key, quantity) in billed.lines() {
@@ -131,7 +131,7 @@ impl Lines {
                 line.explain(Cause::Provisioned, -own.provisioned);
             }
         }
-        Lines { open, billed: subjects, own: tracked.own_subjects() }
+        OpenLines { open, billed: subjects, own: tracked.own_subjects() }
     }
 
     fn rest(&self, key: &LineKey) -> Quantity {
@@ -158,8 +158,8 @@ impl Lines {
         }
     }
 
-    /// Calls that spilled over to a deployment that Azure's files do not have. What is known of failed and cut calls
-    /// explains a line before this, which nothing on another line bears out.
+    /// Calls that spilled over to a deployment that Azure's files do not have. Failed and cut calls
+    /// explain a line before this, which nothing on another line bears out.
     fn spilled_elsewhere(&mut self, tracked: &Tracked) {
         for ((_, from, to), tokens) in tracked.moves.iter().filter(|((of, ..), _)| *of == Cause::Spillover) {
             if !self.billed.contains(&to.subject)
@@ -212,25 +212,25 @@ impl Lines {
 
 /// How many calls were answered.
 #[derive(Clone, Copy, Debug)]
-struct Requests {
+struct RequestCounts {
     billed: Quantity,
     tracked: Quantity,
 }
 
-impl Requests {
-    fn of(key: &LineKey, billed: &Billed, tracked: &Tracked) -> Option<Requests> {
-        Some(Requests { billed: billed.requests(key)?, tracked: tracked.requests(key) })
+impl RequestCounts {
+    fn of(key: &LineKey, billed: &Billed, tracked: &Tracked) -> Option<RequestCounts> {
+        Some(RequestCounts { billed: billed.requests(key)?, tracked: tracked.requests(key) })
     }
 
-    /// What the calls that only Azure saw have, if they are like all others.
+    /// Returns what the calls that only Azure saw have, if they are like all others.
     fn bypass(self, line: &OpenLine) -> Quantity {
         let extra = (self.billed - self.tracked).max(Quantity::ZERO);
         line.billed.share(extra, self.billed)
     }
 }
 
-/// What is explained by how well our numbers are known.
-fn inexact(line: &mut OpenLine, own: &TrackedLine, mean: Quantity, requests: Option<Requests>) {
+/// Explains what follows from how well our numbers are known.
+fn inexact(line: &mut OpenLine, own: &TrackedLine, mean: Quantity, requests: Option<RequestCounts>) {
     if let Some(requests) = requests {
         line.more(Cause::Bypass, requests.bypass(line));
     }
@@ -243,8 +243,8 @@ fn inexact(line: &mut OpenLine, own: &TrackedLine, mean: Quantity, requests: Opt
     }
 }
 
-/// What no cause explains so far, by how many calls Azure saw.
-fn remainder(line: &mut OpenLine, own: &TrackedLine, requests: Option<Requests>) {
+/// Puts what no cause explains so far on causes by how many calls Azure saw.
+fn remainder(line: &mut OpenLine, own: &TrackedLine, requests: Option<RequestCounts>) {
     // Azure saw no call that we did not see: what is left is in those whose number may be larger.
     let is_same = requests.is_some_and(|requests| requests.billed <= requests.tracked);
     let is_less = requests.is_some_and(|requests| requests.billed < requests.tracked);

@@ -93,7 +93,7 @@ struct Point<'a> {
 /// One series of one metric of a resource, by the values of its dimensions.
 type Dimensions = BTreeMap<SmolStr, SmolStr>;
 
-/// What the files hold of one metric of one resource.
+/// The content of the files on one metric of one resource.
 #[derive(Debug, Default)]
 struct Held {
     /// By the names of the dimensions that series are split by.

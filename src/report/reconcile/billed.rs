@@ -21,7 +21,7 @@ pub(super) struct Billed {
     from: Option<Timestamp>,
     to: Option<Timestamp>,
     pub(super) spellings: Spellings,
-    /// What a reader should know of the files.
+    /// Notes on the files for the reader.
     pub(super) notes: Vec<String>,
     /// By line and metric: two metrics may measure the same.
     metrics: BTreeMap<LineKey, BTreeMap<SmolStr, Quantity>>,
@@ -29,20 +29,20 @@ pub(super) struct Billed {
     /// Of `costs`: what batch meters counted.
     batch: BTreeMap<LineKey, Quantity>,
     /// By deployment, day and metric: two metrics count calls.
-    requests: HashMap<Deployment, BTreeMap<Date, BTreeMap<SmolStr, Quantity>>>,
+    requests: HashMap<BilledDeployment, BTreeMap<Date, BTreeMap<SmolStr, Quantity>>>,
     requests_cover: BTreeMap<SmolStr, Coverage>,
     covered: BTreeMap<(SmolStr, Measure), Covered>,
     costs_cover: Coverage,
     /// The models that a resource's meters name.
     models: BTreeMap<SmolStr, BTreeSet<SmolStr>>,
     /// Deployments whose metrics say that they are paid by the hour, and those that somebody named.
-    pub(super) provisioned: BTreeSet<Deployment>,
+    pub(super) provisioned: BTreeSet<BilledDeployment>,
     provisioned_anywhere: BTreeSet<SmolStr>,
     unmatched: BTreeMap<(SmolStr, String, String), UnmatchedMeter>,
 }
 
 /// A resource and a deployment of it.
-pub(super) type Deployment = (SmolStr, SmolStr);
+pub(super) type BilledDeployment = (SmolStr, SmolStr);
 
 /// How far the metrics go.
 #[derive(Clone, Debug, Default)]
@@ -111,7 +111,13 @@ impl Billed {
     }
 
     /// Calls that were answered.
-    pub(super) fn count(&mut self, deployment: &Deployment, metric: &str, time: Timestamp, calls: Quantity) {
+    pub(super) fn count(
+        &mut self,
+        deployment: &BilledDeployment,
+        metric: &str,
+        time: Timestamp,
+        calls: Quantity,
+    ) {
         let Some(day) = self.requests_cover.get(&deployment.0).and_then(|cover| cover.day(time)) else {
             return;
         };
@@ -119,7 +125,7 @@ impl Billed {
         *days.entry(day).or_default().entry(metric.into()).or_default() += calls;
     }
 
-    /// What meters counted on a day, and the part of it that was batches.
+    /// Adds what meters counted on a day, and the part of it that was batches.
     pub(super) fn add_cost(&mut self, key: LineKey, quantity: Quantity, batch: Quantity) {
         if begin_of(key.day).and_then(|begin| self.costs_cover.day(begin)).is_some() {
             self.batch.insert(key.clone(), batch);
@@ -197,7 +203,7 @@ impl Billed {
         Some(days.get(&key.day).map_or(Quantity::ZERO, larger))
     }
 
-    /// What batch meters counted.
+    /// Returns what batch meters counted.
     pub(super) fn batch(&self, key: &LineKey) -> Quantity {
         self.batch.get(key).copied().unwrap_or_default()
     }

@@ -46,7 +46,7 @@ impl Cause {
         Cause::VARIANTS.iter().map(|cause| cause.as_str()).collect()
     }
 
-    /// What it means, in a sentence.
+    /// Says in a sentence what it means.
     pub fn sentence(self) -> &'static str {
         self.get_documentation().unwrap_or_default()
     }

@@ -25,13 +25,13 @@ use crate::report::error::ReportError;
 /// The provider of the accounts whose rows are read, in lower case.
 const PROVIDER: &str = "/microsoft.cognitiveservices/";
 
-/// What charges of usage are called; the others are purchases, refunds and the like.
+/// Charges of usage have this name; the others are purchases, refunds and the like.
 const USAGE: &str = "usage";
 
 /// Discounts and rates of currencies are smaller than this, and a block of a thousand tokens is larger.
 const PRICE_FACTOR: u64 = 30;
 
-/// What is read of a row.
+/// These cells are read of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Display, VariantArray)]
 enum CostColumn {
     Day,
@@ -88,7 +88,7 @@ pub(super) fn read(paths: &[PathBuf], meters: &Meters, billed: &mut Billed) -> R
     Ok(())
 }
 
-/// What is known of all files together.
+/// The facts of all files together.
 #[derive(Debug, Default)]
 struct Export {
     /// The quantity of each line, and what batch meters counted of it.

@@ -32,7 +32,7 @@ impl Coverage {
         other.0.iter().for_each(|(from, to)| self.add(*from, *to));
     }
 
-    /// What of it lies in a range.
+    /// Returns the part of it that lies in a range.
     pub(super) fn within(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Coverage {
         let mut within = Coverage::default();
         for (begin, end) in &self.0 {

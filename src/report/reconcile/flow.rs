@@ -70,7 +70,7 @@ impl Flow {
         }
     }
 
-    /// What the moves explain of each line.
+    /// Returns what the moves explain of each line.
     pub(super) fn settle(mut self) -> Vec<(LineKey, Quantity)> {
         let before = self.rests.clone();
         for with_outside in [false, true] {

@@ -1,4 +1,4 @@
-//! What one line of the result is about: a basis, a resource, a deployment or model, a UTC day, and what is measured.
+//! One line of the result is about these: a basis, a resource, a deployment or model, a UTC day, and what is measured.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! What is measured on both sides, and the names that Azure Monitor has for it.
+//! A measure is counted on both sides; Azure Monitor has names of its own for it.
 
 use metering::usage::{Quality, TokenClass, Unit};
 
@@ -22,7 +22,7 @@ pub enum Measure {
     AudioOutput,
     /// Images that were made.
     GeneratedImages,
-    /// What one kind of meter counts.
+    /// One kind of meter counts it.
     Class(PriceClass),
 }
 
@@ -71,7 +71,7 @@ impl Measure {
         }
     }
 
-    /// What a metric measures; `None`: nothing that we count.
+    /// Returns what a metric measures; `None`: nothing that we count.
     pub(super) fn of_metric(name: &str) -> Option<Measure> {
         METRICS.iter().find(|(metric, _)| metric.eq_ignore_ascii_case(name)).map(|(_, measure)| *measure)
     }

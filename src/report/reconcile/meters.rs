@@ -43,9 +43,9 @@ header, of which pattern or words, and one more, must be there:
 
 Each column is taken from the first line that fits and says it. Meters without a class are listed.";
 
-/// What a meter counts.
+/// The classes that a meter counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Meter {
+pub(super) struct BillMeter {
     /// The models of ours, separated by `|`; empty: any.
     pub(super) model: SmolStr,
     /// `None`: no line says.
@@ -54,7 +54,7 @@ pub(super) struct Meter {
     pub(super) per: Option<u64>,
 }
 
-/// What one of a meter's units is.
+/// One of a meter's units is this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MeterClass {
     /// Tokens or units that we count as well.
@@ -127,12 +127,12 @@ impl Meters {
         Ok(Meters(lines))
     }
 
-    /// What a meter counts, by its name and that of its subcategory.
-    pub(super) fn of(&self, name: &str, subcategory: &str) -> Meter {
+    /// Tells what a meter counts, by its name and that of its subcategory.
+    pub(super) fn of(&self, name: &str, subcategory: &str) -> BillMeter {
         let (name, subcategory) = (normal(name), normal(subcategory));
         let (words, above): (Vec<&str>, Vec<&str>) =
             (name.split(' ').collect(), subcategory.split(' ').collect());
-        let mut meter = Meter::default();
+        let mut meter = BillMeter::default();
         for line in self.0.iter().filter(|line| line.fits(&name, &words, &above)) {
             if meter.model.is_empty() {
                 meter.model = line.model.clone().unwrap_or_default();

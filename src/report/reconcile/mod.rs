@@ -22,7 +22,9 @@
 //! | `flow` | tokens that are on another line to Azure |
 //! | `attribution` | putting each delta on its causes |
 //! | `reconciliation` | the result |
-//! | `show` | it as a table, CSV or JSON |
+//! | `show` | it in one of its formats, and as CSV |
+//! | `table` | it as tables for people |
+//! | `json` | it as JSON |
 
 mod attribution;
 mod azure_monitor;
@@ -34,6 +36,7 @@ mod coverage;
 mod flow;
 mod glob;
 mod input_file;
+mod json;
 mod line_key;
 mod measure;
 mod meters;
@@ -43,6 +46,7 @@ mod quantity;
 mod reconciliation;
 mod resource_names;
 mod show;
+mod table;
 mod tolerance;
 mod tracked;
 

@@ -1,4 +1,4 @@
-//! What is held against what.
+//! The options of a reconciliation say what is held against what.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub struct ReconcileOptions {
     pub azure_metrics: Vec<PathBuf>,
     /// Exports of Cost Management.
     pub cost_exports: Vec<PathBuf>,
-    /// What meters count.
+    /// The table of what meters count.
     pub meters: Meters,
     /// Which of Azure's resources a host is.
     pub resources: ResourceNames,

@@ -7,7 +7,8 @@ use crate::report::bills::{BillsSeen, repeats_text, unknown_text};
 use crate::report::completeness::Completeness;
 use crate::report::coverage::{self, InputEdges, TimeRange};
 use crate::report::error::ReportError;
-use crate::report::input::{EventOrigin, Events, Input, Passes};
+use crate::report::event_origin::EventOrigin;
+use crate::report::input::{Events, Input, Passes};
 use crate::report::numbers::Sight;
 use crate::report::omissions::OmissionReason;
 use crate::report::seen::Seen;
@@ -35,7 +36,10 @@ pub(super) fn each(
             Ok(_) => {}
             Err(reason) => completeness.omissions.add(reason, origin),
         }
-        Ok(())
+        match seen.crossed_bound() {
+            None => Ok(()),
+            Some(bound) => Err(ReportError::Unbounded { bound, place: origin.to_string() }),
+        }
     })?;
     edges.look(&events)?;
     completeness.notes.extend(events.notes);

@@ -96,7 +96,7 @@ impl Quantity {
         Quantity(self.0.checked_div(i128::from(number)).unwrap_or_default())
     }
 
-    /// What so many of so many have of it, if all have the same.
+    /// Returns the part that so many of so many have, if all have the same.
     pub(super) fn share(self, some: Quantity, all: Quantity) -> Quantity {
         let (some, all) = (some.0 / ONE, all.0 / ONE);
         match self.0.checked_mul(some) {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is shown is read again as the same, and a float's own text gives its whole number.
+        /// A number that is shown is read again as the same, and a float's own text gives its whole number.
         #[test]
         fn what_is_shown_is_read_again(number in 0..1_u64 << 49, places in 0..1_000_000_000_u64) {
             let text = format!("{number}.{places:09}");

@@ -25,20 +25,20 @@ pub struct ReconciledLine {
     pub scope: SmolStr,
     /// The UTC day.
     pub day: Date,
-    /// What is measured.
+    /// The measure.
     pub measure: Measure,
     /// The numbers.
     pub sums: ReconciledSums,
-    /// What is open is more than the tolerance allows.
+    /// More is open than the tolerance allows.
     pub is_over: bool,
 }
 
 /// Ours, Azure's, and why they differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReconciledSums {
-    /// What we have.
+    /// Our number.
     pub tracked: Quantity,
-    /// What Azure has.
+    /// Azure's number.
     pub billed: Quantity,
     /// Why they differ: the parts add up to the delta.
     pub explained: Explained,
@@ -55,7 +55,7 @@ pub struct OneSided {
     pub scope: SmolStr,
 }
 
-/// What our events and Azure's files say, held against each other.
+/// Our events and Azure's files, held against each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reconciliation {
     /// How much may stay open.
@@ -64,9 +64,9 @@ pub struct Reconciliation {
     pub lines: Vec<ReconciledLine>,
     /// By basis and measure.
     pub totals: BTreeMap<(Basis, Measure), ReconciledSums>,
-    /// What Azure alone has.
+    /// Subjects that Azure alone has.
     pub only_in_azure: Vec<OneSided>,
-    /// What we alone have, of resources that Azure's files are about.
+    /// Subjects that we alone have, of resources that Azure's files are about.
     pub only_in_ours: Vec<OneSided>,
     /// Calls of resources that Azure's files are not about.
     pub not_covered: BTreeMap<SmolStr, u64>,
@@ -77,12 +77,12 @@ pub struct Reconciliation {
 }
 
 impl ReconciledSums {
-    /// What Azure has more.
+    /// Returns how much more Azure has.
     pub fn delta(&self) -> Quantity {
         self.billed - self.tracked
     }
 
-    /// What we have of what Azure has, as a decimal; `None` where Azure has nothing.
+    /// Returns our part of what Azure has, as a decimal; `None` where Azure has nothing.
     pub fn ratio(&self) -> Option<String> {
         self.tracked.ratio(self.billed)
     }
@@ -153,7 +153,7 @@ fn reconciled(key: &LineKey, line: &OpenLine, billed: &Billed, tolerance: Tolera
     }
 }
 
-/// What one side only has, Azure's first.
+/// Lists what one side only has, Azure's first.
 fn one_sided(lines: &[ReconciledLine]) -> (Vec<OneSided>, Vec<OneSided>) {
     let having = |number: fn(&ReconciledLine) -> Quantity| -> BTreeSet<OneSided> {
         let has = lines.iter().filter(|line| number(line) != Quantity::ZERO);

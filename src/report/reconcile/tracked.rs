@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use metering::usage::{Outcome, Quality};
 use smol_str::SmolStr;
 
-use super::billed::{Billed, Deployment};
+use super::billed::{Billed, BilledDeployment};
 use super::cause::Cause;
 use super::coverage::Coverage;
 use super::line_key::{Basis, LineKey, Subject};
@@ -24,25 +24,25 @@ const EDGE: SignedDuration = SignedDuration::from_mins(5);
 /// The lowest status of a failure.
 const STATUS_FAILED: u16 = 400;
 
-/// What we have.
+/// Our side: all that our events hold.
 #[derive(Debug, Default)]
 pub(super) struct Tracked {
     pub(super) lines: BTreeMap<LineKey, TrackedLine>,
     /// Tokens that Azure may have on another line, by cause.
     pub(super) moves: BTreeMap<(Cause, LineKey, LineKey), Quantity>,
     /// Calls that the service answered.
-    requests: HashMap<Deployment, BTreeMap<Date, u64>>,
+    requests: HashMap<BilledDeployment, BTreeMap<Date, u64>>,
     /// Exact numbers by line, over all days.
     means: HashMap<Subject, Mean>,
     /// Resources and deployments that Azure's files do not have: their calls.
     pub(super) not_covered: BTreeMap<SmolStr, u64>,
 }
 
-/// What we have on one line.
+/// Our side of one line.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TrackedLine {
     pub(super) tokens: Quantity,
-    /// What is not exact, and why.
+    /// The part that is not exact, and why.
     inexact: BTreeMap<Cause, Inexact>,
     /// Tokens of batches.
     pub(super) batch: Quantity,
@@ -175,7 +175,7 @@ impl Tracked {
         Quantity::of(days.and_then(|days| days.get(&key.day)).copied().unwrap_or(0))
     }
 
-    /// What a call of this line has, on the average.
+    /// Returns what a call of this line has, on the average.
     pub(super) fn mean(&self, subject: &Subject) -> Quantity {
         self.means.get(subject).map_or(Quantity::ZERO, |mean| mean.tokens.over(mean.calls))
     }

@@ -25,7 +25,7 @@ impl Report {
         Ok(written.map_err(std::io::Error::from)?)
     }
 
-    /// What is not known is empty.
+    /// A cell is empty where nothing is known.
     fn csv_cell(&self, kind: FieldKind, keys: &[KeyValue], sums: &ReportSums) -> String {
         match self.cell(kind, keys, sums) {
             Cell::Key(Some(key)) => {

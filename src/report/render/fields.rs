@@ -15,7 +15,7 @@ pub(super) struct Field {
     pub(super) kind: FieldKind,
 }
 
-/// What a column holds.
+/// A column holds one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FieldKind {
     /// The values of a key, by its place.
@@ -28,7 +28,7 @@ pub(super) enum FieldKind {
     UnpricedCalls,
 }
 
-/// What stands in a column, in one line.
+/// A cell: the content of a column in one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cell<'a> {
     /// `None` in the total.
@@ -60,7 +60,7 @@ impl Report {
         keys.chain(numbers).chain(priced).map(|(name, kind)| Field { name, kind }).collect()
     }
 
-    /// What stands in a column in the line of these keys and sums; the total has no keys.
+    /// Returns the cell of a column in the line of these keys and sums; the total has no keys.
     pub(super) fn cell<'a>(&'a self, kind: FieldKind, keys: &'a [KeyValue], sums: &ReportSums) -> Cell<'a> {
         match kind {
             FieldKind::Key(at) => Cell::Key(keys.get(at)),

@@ -48,7 +48,7 @@ impl Format {
     }
 }
 
-/// What is written of a report.
+/// How a report is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rendering {
     /// The format.
@@ -59,7 +59,7 @@ pub struct Rendering {
     pub wide: bool,
     /// The columns of the terminal that a table has to fit.
     pub columns: Option<usize>,
-    /// What the bill is, where rows of FOCUS are written.
+    /// The bill that rows of FOCUS are of.
     pub focus: FocusOptions,
 }
 

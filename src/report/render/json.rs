@@ -28,9 +28,7 @@ impl Report {
             json[name] = value;
         }
         if self.currency.is_some() {
-            let is_whole = self.completeness.is_whole();
-            json["complete"] =
-                (is_whole && self.unpriced.is_empty() && self.cost.unconverted_calls == 0).into();
+            json["complete"] = self.is_complete().into();
             let unpriced =
                 self.unpriced.models().map(|(model, found)| (model.to_owned(), found.calls.into()));
             json["unpriced"] = Value::Object(unpriced.collect());

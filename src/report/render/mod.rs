@@ -22,7 +22,7 @@ mod parquet;
 mod table;
 #[cfg(test)]
 mod tests;
-mod text_table;
+pub(super) mod text_table;
 
 pub use format::{Format, Rendering};
-pub(crate) use text_table::{Importance, TextColumn, TextTable};
+pub(crate) use text_table::{CellKind, Importance, TextColumn, TextTable};

@@ -31,7 +31,7 @@ const SCALE: i32 = 18;
 const DECIMAL_BYTES: i32 = 16;
 
 /// Writes the texts, numbers or decimals of a column, and nulls.
-type Written = Result<(), ParquetError>;
+type ParquetResult = Result<(), ParquetError>;
 
 impl Report {
     /// The file.
@@ -59,7 +59,7 @@ impl Report {
         }
     }
 
-    fn write_parquet(&self, total: bool, out: &mut Vec<u8>) -> Written {
+    fn write_parquet(&self, total: bool, out: &mut Vec<u8>) -> ParquetResult {
         let mut fields = self.fields();
         let keys_end = self.by.len();
         let mut types =
@@ -81,7 +81,7 @@ impl Report {
         Ok(())
     }
 
-    /// What the whole file is about.
+    /// Returns notes that say what the whole file is about.
     fn notes(&self) -> Vec<Note> {
         let time = |time: Option<jiff::Timestamp>| time.map(|time| time.to_string());
         let zone = Some(self.calendar.zone_name().to_owned());
@@ -97,7 +97,7 @@ impl Report {
         kind: FieldKind,
         total: bool,
         rows: &mut SerializedRowGroupWriter<'_, W>,
-    ) -> Written {
+    ) -> ParquetResult {
         let cells = self.lines_and(total).map(|(keys, sums)| self.cell(kind, keys, sums));
         match kind {
             FieldKind::Key(_) | FieldKind::Currency | FieldKind::Currency2 => write::<ByteArrayType, _>(
@@ -118,7 +118,7 @@ impl Report {
         &self,
         total: bool,
         rows: &mut SerializedRowGroupWriter<'_, W>,
-    ) -> Written {
+    ) -> ParquetResult {
         let why = |keys: &[KeyValue]| {
             let missing = self.by.iter().zip(keys).filter_map(|(key, value)| Some((key, value.missing()?)));
             missing
@@ -169,7 +169,7 @@ fn write<T: DataType, W: Write + Send>(
     rows: &mut SerializedRowGroupWriter<'_, W>,
     values: impl Iterator<Item = Option<T::T>>,
     nullable: bool,
-) -> Written {
+) -> ParquetResult {
     let Some(mut column) = rows.next_column()? else {
         return Err(ParquetError::General("there are more columns than the schema has".to_owned()));
     };

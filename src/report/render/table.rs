@@ -1,7 +1,7 @@
 //! A report as a table for people.
 
 use super::fields::{Cell, Field, FieldKind};
-use super::text_table::{Importance, TextColumn, TextTable};
+use super::text_table::{CellKind, Importance, TextColumn, TextTable};
 use crate::report::columns::Column;
 use crate::report::key_value::{KeyValue, reads_like_missing};
 use crate::report::money_text::{money, scale_of};
@@ -31,7 +31,7 @@ impl Report {
         let shown = fields.iter().filter(|field| wide || self.is_shown(field.kind));
         let columns_of = shown.map(|field| self.text_column(field, places)).collect();
         let columns = if wide { None } else { columns };
-        TextTable { columns: columns_of }.text(columns)
+        TextTable { columns: columns_of, has_total: true }.text(columns)
     }
 
     /// A column in which there is something. The currency stands in the header of the cost.
@@ -60,7 +60,10 @@ impl Report {
         let cells = self.lines_and(true).map(|(keys, sums)| self.text(field.kind, keys, sums, scale));
         TextColumn {
             header,
-            numbers: !matches!(field.kind, FieldKind::Key(_) | FieldKind::Currency | FieldKind::Currency2),
+            kind: match field.kind {
+                FieldKind::Key(_) | FieldKind::Currency | FieldKind::Currency2 => CellKind::Name,
+                _ => CellKind::Number,
+            },
             importance: importance(field.kind),
             cells: cells.collect(),
         }
@@ -79,7 +82,7 @@ impl Report {
         }
     }
 
-    /// What the total says in a key's column: its first says what it is.
+    /// Returns the total's word in a key's column: the first one says that it is the total.
     pub(super) fn total_label(&self, kind: FieldKind) -> String {
         match kind {
             FieldKind::Key(0) if self.unpriced.is_empty() => TOTAL.to_owned(),

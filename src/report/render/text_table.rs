@@ -1,6 +1,6 @@
 //! Aligned columns that fit a terminal.
 //!
-//! What does not fit is made to, in this order: headers go over several lines, names are cut in their middle, and
+//! A table that is too wide is made to fit, in this order: headers go over several lines, names are cut in their middle, and
 //! columns that say least are left out, which is said below the table. Without a terminal nothing is cut.
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -26,21 +26,33 @@ pub(crate) enum Importance {
     Kept,
 }
 
+/// How the cells of a column are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CellKind {
+    /// They are cut in their middle where there is no room.
+    Name,
+    /// They stand at the right and are never cut.
+    Number,
+    /// They go over several lines where there is no room, and no word is cut.
+    Words,
+}
+
 /// A column.
 #[derive(Clone, Debug)]
 pub(crate) struct TextColumn {
     pub(crate) header: String,
-    /// Numbers, which stand at the right and are never cut.
-    pub(crate) numbers: bool,
+    pub(crate) kind: CellKind,
     pub(crate) importance: Importance,
     /// One for each line.
     pub(crate) cells: Vec<String>,
 }
 
-/// A table, whose last line is the total.
+/// A table.
 #[derive(Clone, Debug)]
 pub(crate) struct TextTable {
     pub(crate) columns: Vec<TextColumn>,
+    /// Its last line is the total.
+    pub(crate) has_total: bool,
 }
 
 impl TextColumn {
@@ -57,8 +69,21 @@ impl TextColumn {
     /// The least width that it can have.
     fn least(&self) -> usize {
         let pieces = pieces(&self.header).map(UnicodeWidthStr::width).max().unwrap_or(0);
-        let cells = if self.numbers { self.content() } else { self.content().min(NAME_COLUMNS_MIN) };
+        let words = || self.cells.iter().flat_map(|cell| cell.split(' ')).map(UnicodeWidthStr::width);
+        let cells = match self.kind {
+            CellKind::Name => self.content().min(NAME_COLUMNS_MIN),
+            CellKind::Number => self.content(),
+            CellKind::Words => words().max().unwrap_or(0),
+        };
         cells.max(pieces)
+    }
+
+    /// A cell as it is drawn.
+    fn drawn(&self, line: usize, width: usize) -> String {
+        match self.kind {
+            CellKind::Words => folded(&self.cells[line], width),
+            CellKind::Name | CellKind::Number => cut(&self.cells[line], width),
+        }
     }
 }
 
@@ -77,6 +102,7 @@ impl TextTable {
         let mut text = self.drawn(&self.fitted(room));
         if !left_out.is_empty() {
             text.push_str(&folded(&format!("no room for {}; --wide shows all", left_out.join(", ")), room));
+            text.push('\n');
         }
         text
     }
@@ -110,33 +136,39 @@ impl TextTable {
         table.load_preset(presets::NOTHING);
         table.set_header(columns().map(|(column, width)| lined(&column.header, *width)));
         for line in 0..self.columns.first().map_or(0, |column| column.cells.len()) {
-            table.add_row(columns().map(|(column, width)| cut(&column.cells[line], *width)));
+            table.add_row(columns().map(|(column, width)| column.drawn(line, *width)));
         }
         for (at, (column, _)) in columns().enumerate() {
             if let Some(drawn) = table.column_mut(at) {
                 drawn.set_padding((0, if at + 1 < self.columns.len() { GAP as u16 } else { 0 }));
-                drawn.set_cell_alignment(if column.numbers {
-                    CellAlignment::Right
-                } else {
-                    CellAlignment::Left
+                drawn.set_cell_alignment(match column.kind {
+                    CellKind::Number => CellAlignment::Right,
+                    CellKind::Name | CellKind::Words => CellAlignment::Left,
                 });
             }
         }
+        let tallest = |texts: &dyn Fn(&TextColumn, usize) -> String| {
+            columns().map(|(column, width)| texts(column, *width).lines().count()).max().unwrap_or(0)
+        };
+        let header = tallest(&|column, width| lined(&column.header, width));
+        let last = self.columns.first().and_then(|column| column.cells.len().checked_sub(1));
+        let total = last.filter(|_| self.has_total);
         ruled(
             &table.to_string(),
-            columns().map(|(column, width)| lined(&column.header, *width).lines().count()).max(),
+            header,
+            total.map_or(0, |total| tallest(&|column, width| column.drawn(total, width))),
         )
     }
 }
 
-/// Rules below the header and above the last line, if there is another one.
-fn ruled(table: &str, header_lines: Option<usize>) -> String {
+/// Rules below the header and above the total, which take so many lines; only one if nothing is in between.
+fn ruled(table: &str, header: usize, total: usize) -> String {
     let lines: Vec<&str> = table.lines().map(str::trim_end).collect();
     let rule = RULE.repeat(lines.iter().map(|line| line.width()).max().unwrap_or(0));
-    let (header, last) = (header_lines.unwrap_or(0), lines.len().saturating_sub(1));
+    let above_total = lines.len().saturating_sub(total);
     let mut out = String::new();
     for (at, line) in lines.iter().enumerate() {
-        if at == header || at == last && last > header {
+        if at == header || at == above_total && above_total > header {
             out.push_str(&rule);
             out.push('\n');
         }
@@ -168,7 +200,7 @@ fn folded(sentence: &str, room: usize) -> String {
         used = if sign == '\n' { 0 } else { used + usize::from(used > 0) } + word.width();
         lines.push_str(word);
     }
-    lines + "\n"
+    lines
 }
 
 /// A header in as few lines as fit.
@@ -209,21 +241,51 @@ mod tests {
 
     use super::*;
 
-    fn column(header: &str, numbers: bool, importance: Importance, cells: &[&str]) -> TextColumn {
+    fn column(header: &str, kind: CellKind, importance: Importance, cells: &[&str]) -> TextColumn {
         let cells = cells.iter().map(|cell| (*cell).to_owned()).collect();
-        TextColumn { header: header.to_owned(), numbers, importance, cells }
+        TextColumn { header: header.to_owned(), kind, importance, cells }
     }
 
     fn table() -> TextTable {
         let names = ["contoso-claims-production-01", "contoso-claims-production-02", "total"];
         TextTable {
             columns: vec![
-                column("caller", false, Importance::Kept, &names),
-                column("calls", true, Importance::Kept, &["1", "12", "13"]),
-                column("lower_bound_tokens", true, Importance::LeftOutAt(2), &["1", "1234567", "1234568"]),
-                column("output_reasoning", true, Importance::LeftOutAt(1), &["0", "5", "5"]),
+                column("caller", CellKind::Name, Importance::Kept, &names),
+                column("calls", CellKind::Number, Importance::Kept, &["1", "12", "13"]),
+                column(
+                    "lower_bound_tokens",
+                    CellKind::Number,
+                    Importance::LeftOutAt(2),
+                    &["1", "1234567", "1234568"],
+                ),
+                column("output_reasoning", CellKind::Number, Importance::LeftOutAt(1), &["0", "5", "5"]),
             ],
+            has_total: true,
         }
+    }
+
+    #[test]
+    fn words_go_over_lines_and_no_rule_stands_above_a_line_that_is_no_total() {
+        let causes = ["cut_streams +1200, bypass +5 !", "failures -7"];
+        let columns = vec![
+            column(
+                "deployment",
+                CellKind::Name,
+                Importance::Kept,
+                &["chat", "a-deployment-with-a-long-name"],
+            ),
+            column("delta", CellKind::Number, Importance::Kept, &["1205", "-7"]),
+            column("causes", CellKind::Words, Importance::Kept, &causes),
+        ];
+        assert_eq!(
+            TextTable { columns, has_total: false }.text(Some(36)),
+            "deployment      delta  causes\n\
+             ════════════════════════════════════\n\
+             chat             1205  cut_streams\n\
+             \u{20}                      +1200, bypass\n\
+             \u{20}                      +5 !\n\
+             a-deplo…g-name     -7  failures -7\n"
+        );
     }
 
     #[test]
@@ -277,11 +339,11 @@ mod tests {
         ) {
             let numbers = vec![number.to_string(); names.len()];
             let columns = vec![
-                TextColumn { header: "caller".to_owned(), numbers: false, importance: Importance::Kept, cells: names },
-                TextColumn { header: "calls".to_owned(), numbers: true, importance: Importance::Kept, cells: numbers.clone() },
-                TextColumn { header: "lower_bound_tokens".to_owned(), numbers: true, importance: Importance::LeftOutAt(1), cells: numbers },
+                TextColumn { header: "caller".to_owned(), kind: CellKind::Name, importance: Importance::Kept, cells: names },
+                TextColumn { header: "calls".to_owned(), kind: CellKind::Number, importance: Importance::Kept, cells: numbers.clone() },
+                TextColumn { header: "lower_bound_tokens".to_owned(), kind: CellKind::Number, importance: Importance::LeftOutAt(1), cells: numbers },
             ];
-            let text = TextTable { columns }.text(Some(room));
+            let text = TextTable { columns, has_total: true }.text(Some(room));
             for line in text.lines() {
                 prop_assert!(line.width() <= room, "{line}");
             }

@@ -1,4 +1,4 @@
-//! What a statement says.
+//! A statement, and how it is made of a report.
 
 use jiff::Timestamp;
 
@@ -37,8 +37,10 @@ pub struct Statement {
     pub tables: Vec<StatementTable>,
     /// Where the numbers come from, each with its name: versions of prices and map, sources.
     pub facts: Vec<(String, String)>,
-    /// What a reader has to know, such as what has no price or was left out; a sentence each.
+    /// A sentence for each thing that a reader has to know, such as what has no price.
     pub notes: Vec<String>,
+    /// Whether it is of all that there was.
+    pub completeness: StatementCompleteness,
     /// The verdict on the events, and whether it is good; `None`: nobody asked for one.
     pub proof: Option<(bool, String)>,
 }
@@ -46,7 +48,7 @@ pub struct Statement {
 /// Usage by some keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatementTable {
-    /// What it is about.
+    /// Its heading.
     pub caption: String,
     /// The names of its keys.
     pub keys: Vec<String>,
@@ -54,6 +56,31 @@ pub struct StatementTable {
     pub lines: Vec<ReportLine>,
     /// So many lines more, and their sums.
     pub others: Option<(usize, ReportSums)>,
+}
+
+/// Whether a statement is of all that there was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatementCompleteness {
+    /// Nothing is missing, and where there are prices everything has one.
+    pub is_complete: bool,
+    /// One sentence that says so, or what kind of thing is missing.
+    pub summary: String,
+    /// A line for whatever is missing, with its reason and number.
+    pub faults: Vec<String>,
+    /// A line for whatever is worth a word and changes nothing.
+    pub remarks: Vec<String>,
+}
+
+impl StatementCompleteness {
+    /// That of a report.
+    pub fn of(report: &Report) -> StatementCompleteness {
+        StatementCompleteness {
+            is_complete: report.is_complete(),
+            summary: summary(report),
+            faults: report.completeness.faults_by_reason(),
+            remarks: report.completeness.notes.clone(),
+        }
+    }
 }
 
 impl Statement {
@@ -78,6 +105,7 @@ impl Statement {
             total: report.total,
             notes: notes.into_iter().flatten().chain(report.cost.notes.iter().cloned()).collect(),
             facts: versions.collect(),
+            completeness: StatementCompleteness::of(report),
             ..Statement::default()
         };
         let asked = ReportView { by: report.by.clone(), lines: report.lines.clone() };
@@ -112,6 +140,26 @@ impl StatementTable {
             lines,
             others: rest.ok().filter(|_| !others.is_empty()).map(|rest| (others.len(), rest)),
         }
+    }
+}
+
+/// Says in one sentence whether anything is missing, and what kind of thing.
+fn summary(report: &Report) -> String {
+    let is_part = report.from.or(report.to).is_some();
+    let lacks = if is_part { "not all of the range is there" } else { "not all that was stored is there" };
+    let missing = [
+        (!report.completeness.omissions.is_empty(), "something was left out"),
+        (!report.completeness.lacks.is_empty(), lacks),
+        (!report.is_priced(), "not everything has a price"),
+    ];
+    let missing: Vec<&str> = missing.into_iter().filter(|(is_so, _)| *is_so).map(|(_, what)| what).collect();
+    if !missing.is_empty() {
+        return missing.join(", ");
+    }
+    let there = if is_part { "no hole in the range is known" } else { "no hole is known" };
+    match report.currency {
+        Some(_) => format!("nothing was left out, {there}, and everything has a price"),
+        None => format!("nothing was left out, and {there}"),
     }
 }
 

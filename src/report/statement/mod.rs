@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `data` | what a statement says |
 //! | `span` | the time that it covers, in words |
+//! | `completeness` | whether it is of all that there was, and the proof |
 //! | `share` | shares of a whole, in whole numbers |
 //! | `chart` | bars for each day, as SVG |
 //! | `quality` | how much of the tokens is known how well |
@@ -14,6 +15,7 @@
 //! | `page` | the page |
 
 mod chart;
+mod completeness;
 mod data;
 mod page;
 mod quality;
@@ -23,4 +25,4 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use data::{Statement, StatementTable};
+pub use data::{Statement, StatementCompleteness, StatementTable};

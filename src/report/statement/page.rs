@@ -35,6 +35,7 @@ impl Statement {
                     header { h1 { (self.heading()) } p.span { (self.span_text()) } }
                     main {
                         (self.summary())
+                        (self.completeness())
                         (self.notes())
                         (self.chart())
                         section aria-labelledby="usage" {
@@ -77,6 +78,7 @@ impl Statement {
                 }
                 div { dt { "Calls" } dd { (number(Column::Calls)) } }
                 div { dt { "Tokens" } dd { (grouped(&tokens(&self.total).to_string())) } }
+                (self.complete_or_not())
                 @if self.total.unpriced_calls > 0 {
                     div.wrong { dt { "Calls without a price" } dd { (grouped(&self.total.unpriced_calls.to_string())) } }
                 }
@@ -84,18 +86,13 @@ impl Statement {
         }
     }
 
-    /// What a reader has to know, and the proof.
+    /// A sentence for each thing that a reader has to know.
     fn notes(&self) -> Markup {
         html! {
-            @if !self.notes.is_empty() || self.proof.is_some() {
+            @if !self.notes.is_empty() {
                 section.notes aria-labelledby="notes" {
                     h2 id="notes" { "To be known" }
-                    ul {
-                        @if let Some((holds, proof)) = &self.proof {
-                            li class=(if *holds { "good" } else { "wrong" }) { strong { (if *holds { "Proof: " } else { "Not proven: " }) } (names::shown(proof)) }
-                        }
-                        @for note in &self.notes { li.wrong { (names::shown(note)) } }
-                    }
+                    ul { @for note in &self.notes { li.wrong { (names::shown(note)) } } }
                 }
             }
         }

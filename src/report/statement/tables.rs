@@ -122,7 +122,7 @@ impl Statement {
         }
     }
 
-    /// What the share is a share of.
+    /// Returns a part and the whole that it is a share of.
     fn weights(&self, sums: &ReportSums) -> (u128, u128) {
         match self.currency {
             Some(_) => (weight(sums).0, weight(&self.total).0),

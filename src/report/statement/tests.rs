@@ -120,7 +120,7 @@ fn many_lines_are_told_as_the_largest_and_the_others() {
 }
 
 proptest! {
-    /// Whatever names are, the page has the same elements, and shows nothing that is hidden.
+    /// The page has the same elements whatever names are, and shows nothing that is hidden.
     #[test]
     fn names_are_text_and_nothing_else(
         names in prop::collection::vec(prop_oneof![

@@ -1,8 +1,9 @@
 //! Collects the facts of each boot, in one pass over the events, and a second one where the first leaves a question.
 //!
 //! The first pass sets a bit for each sequence, keeps the control events and adds up the rows between them. Its
-//! memory is that of the control events, some 450 bytes each, and of a boot, some 200: a row leaves nothing but its bit, and 8
-//! bytes that stand for its id until a control event with a digest proves it. A second pass compares copies of what came more
+//! memory is that of the control events, some 450 bytes each, and of the boots, 4 KiB each at most; both have a bound. A row leaves
+//! nothing but its bit, and 8 bytes that stand for its id until a control event with a digest proves it; one that came twice
+//! leaves 32 bytes for each copy in the second pass. That is less than a tenth of the row itself. A second pass compares copies of what came more
 //! than once, which nothing but their bytes can tell apart, counts again what was too much out of order, and looks
 //! what a sidecar would have written where rows are not those that were stored.
 
@@ -17,7 +18,9 @@ use super::period::{Period, PeriodRows, RowsMatch, SaidDigest};
 use super::row_runs::{RowRun, RowRuns};
 use super::row_sums::RowSums;
 use crate::report::bills::BillsSeen;
-use crate::report::input::EventOrigin;
+use crate::report::boot_names::{BOOTS_MAX, BootNames};
+use crate::report::error::InputBound;
+use crate::report::event_origin::EventOrigin;
 use metering::usage::{Control, ControlKey, Outcome, StoredData, as_written};
 
 /// Ids seen under more than one sequence that are looked at closely; beyond it they are counted.
@@ -26,9 +29,13 @@ const SUSPECTS_MAX: usize = 10_000;
 /// Sightings of those; an id has two as a rule.
 const SIGHTINGS_MAX: usize = 100_000;
 
-/// Runs of rows whose control event is still to come, of all boots: 16 MiB of sums. Where partitions are read so far
+/// Runs of rows whose control event is still to come, of all boots: 16 MiB of sums, and of memory 11 times that if each is
+/// of a boot of its own. Where partitions are read so far
 /// apart that there are more, a second pass adds the rows up, which knows the control events.
 const RUNS_MAX: usize = 1 << 16;
+
+/// Control events of all boots, 450 bytes each: one a minute of 190 ledgers in a month.
+const CONTROLS_MAX: usize = 1 << 23;
 
 /// One start of one ledger.
 #[derive(Debug, Default)]
@@ -88,7 +95,9 @@ pub(super) struct Sighting {
 pub(super) struct BootIndex<'a> {
     pub(super) options: &'a VerifyOptions,
     pub(super) all: Vec<BootRecord>,
-    by_id: HashMap<String, HashMap<String, usize>>,
+    names: BootNames,
+    /// Control events of all boots.
+    controls: usize,
     /// Of rows that no digest proves.
     ids: Vec<u64>,
     suspects: HashSet<u64>,
@@ -104,8 +113,8 @@ pub(super) struct BootIndex<'a> {
     pub(super) messages: u64,
     pub(super) foreign: u64,
     pub(super) newest: Option<Timestamp>,
-    /// Of each partition and source, the first event that is still there.
-    pub(super) heads: HashMap<i32, HashMap<String, (String, u64)>>,
+    /// Of each partition and ledger, the boot and the number of the first event that is still there.
+    pub(super) heads: HashMap<i32, HashMap<usize, (usize, u64)>>,
 }
 
 impl<'a> BootIndex<'a> {
@@ -113,7 +122,8 @@ impl<'a> BootIndex<'a> {
         BootIndex {
             options,
             all: Vec::new(),
-            by_id: HashMap::new(),
+            names: BootNames::default(),
+            controls: 0,
             ids: Vec::new(),
             suspects: HashSet::new(),
             suspects_more: 0,
@@ -146,8 +156,8 @@ impl<'a> BootIndex<'a> {
             self.foreign += 1;
             return;
         };
-        self.note_head(&event, place);
         let index = self.index(&event.source, &event.boot);
+        self.note_head(index, &event, place);
         let boot = &mut self.all[index];
         if !boot.seen.insert(event.sequence) {
             boot.repeated.insert(event.sequence);
@@ -170,15 +180,15 @@ impl<'a> BootIndex<'a> {
         self.note_row(index, &event, RowSums::of(&event, body, self.key()));
     }
 
-    fn note_head(&mut self, event: &SequencedEvent<'_>, place: EventOrigin<'_>) {
+    fn note_head(&mut self, boot: usize, event: &SequencedEvent<'_>, place: EventOrigin<'_>) {
         let EventOrigin::Topic { partition, .. } = place else { return };
-        let heads = self.heads.entry(partition).or_default();
-        if !heads.contains_key(event.source.as_ref()) {
-            heads.insert(event.source.to_string(), (event.boot.clone(), event.sequence));
+        if let Some(ledger) = self.names.ledger(&event.source) {
+            self.heads.entry(partition).or_default().entry(ledger).or_insert((boot, event.sequence));
         }
     }
 
     fn note_control(&mut self, writer: usize, event: &SequencedEvent<'_>, control: &Control, body: &str) {
+        self.controls += 1;
         let period = Period::new(writer, event, control, body, self.key());
         let instance = self.index(&event.source, &control.instance);
         let speaks_of = &mut self.all[instance];
@@ -302,8 +312,8 @@ impl<'a> BootIndex<'a> {
     /// Takes one message in a later pass.
     pub(super) fn add(&mut self, body: &str, place: EventOrigin<'_>) {
         let Some(event) = SequencedEvent::read(body) else { return };
-        self.note_head(&event, place);
         let Some(index) = self.find(&event.source, &event.boot) else { return };
+        self.note_head(index, &event, place);
         let key = self.key();
         let Some(boot) = self.all.get_mut(index) else { return };
         if boot.repeated.contains(event.sequence) {
@@ -347,7 +357,7 @@ impl<'a> BootIndex<'a> {
 
     /// The boot of that id, if any event speaks of it.
     pub(super) fn find(&self, source: &str, boot: &str) -> Option<usize> {
-        self.by_id.get(source)?.get(boot).copied()
+        self.names.find(source, boot)
     }
 
     /// The time of a boot's last event.
@@ -356,13 +366,22 @@ impl<'a> BootIndex<'a> {
     }
 
     fn index(&mut self, source: &str, boot: &str) -> usize {
-        if let Some(index) = self.find(source, boot) {
-            return index;
+        let index = self.names.number(source, boot);
+        if index == self.all.len() {
+            self.all.push(BootRecord {
+                source: source.to_owned(),
+                id: boot.to_owned(),
+                ..BootRecord::default()
+            });
         }
-        let index = self.all.len();
-        self.by_id.entry(source.to_owned()).or_default().insert(boot.to_owned(), index);
-        self.all.push(BootRecord { source: source.to_owned(), id: boot.to_owned(), ..BootRecord::default() });
         index
+    }
+
+    /// The bound that is crossed by what was seen so far, if any is.
+    pub(super) fn crossed_bound(&self) -> Option<InputBound> {
+        let controls = self.controls > CONTROLS_MAX;
+        let controls = controls.then_some(InputBound::ControlEvents(CONTROLS_MAX));
+        self.names.is_over().then_some(InputBound::Boots(BOOTS_MAX)).or(controls)
     }
 }
 

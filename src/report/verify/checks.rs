@@ -51,7 +51,7 @@ pub(super) fn judge(boots: &BootIndex<'_>, horizon: &Horizon, options: &VerifyOp
     judge.verdict(lines)
 }
 
-/// What is judged, and what was found so far.
+/// Judges the boots, and holds what was found so far.
 pub(super) struct Checker<'a> {
     pub(super) boots: &'a BootIndex<'a>,
     pub(super) horizon: &'a Horizon,
@@ -161,7 +161,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A boot of which nothing is left, and which the next one names. What an input begins with may have followed
+    /// Judges a boot of which nothing is left, and which the next one names. The first boot of an input may have followed
     /// on others that never came to it.
     fn boot_before(&mut self, index: usize, is_oldest: bool) {
         let boots = self.boots;
@@ -296,7 +296,7 @@ impl Checker<'_> {
 
     /// One finding of each kind for a control period.
     fn faults(&mut self, boot: &BootRecord, run: Option<(u64, u64)>, faults: Vec<Fault>) {
-        // What is wrong is told once: as forged, if any of it is.
+        // A fault is told once: as forged, if any of it is.
         let worst =
             faults.iter().map(|(kind, ..)| *kind).filter(|kind| *kind != FindingKind::ReRendered).max();
         let (re_rendered, wrong): (Vec<Fault>, Vec<Fault>) =

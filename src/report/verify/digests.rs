@@ -1,4 +1,4 @@
-//! What is wrong by digests, by seals, and by the chain of control events.
+//! Digests, seals, and the chain of control events show what is wrong.
 
 use metering::usage::SealState;
 
@@ -22,7 +22,7 @@ pub(super) fn is_sealed(period: &Period) -> bool {
     of_seals(period).is_none_or(|(kind, ..)| kind == FindingKind::ReRendered)
 }
 
-/// What is wrong with the control event itself. The hash stands in its own bytes, so only the HMAC shows intent.
+/// Finds what is wrong with the control event itself. The hash stands in its own bytes, so only the HMAC shows intent.
 pub(super) fn of_seals(period: &Period) -> Option<Fault> {
     let proof = &period.proof;
     let fault = |kind, text: &str| Some((kind, 1, text.to_owned()));
@@ -41,7 +41,7 @@ pub(super) fn of_seals(period: &Period) -> Option<Fault> {
     }
 }
 
-/// What is wrong with rows that are all there.
+/// Finds what is wrong with rows that are all there.
 pub(super) fn of_rows(period: &Period) -> Option<Fault> {
     let rows = &period.rows;
     match period.match_of_rows() {
@@ -81,7 +81,7 @@ pub(super) fn of_absence(period: &Period) -> Option<Fault> {
     })
 }
 
-/// What a control event says of the one before it, which is there.
+/// Holds what a control event says of the one before it against that one, which is there.
 pub(super) fn of_chain(before: &Period, period: &Period) -> Option<Fault> {
     let (named, found) = (period.proof.previous, before.proof.digest);
     if named == found || period.proof.digest == SaidDigest::Absent {

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 
+use crate::report::boot_names::{NAME_BYTES_MAX, has_foreign_names};
 use metering::usage::{StoredData, StoredEvent};
 
 /// Larger sequences are no sequences: a thousand calls a second reach 2^62 in a hundred million
@@ -29,6 +30,9 @@ impl<'a> SequencedEvent<'a> {
         let stored = StoredEvent::read(body).ok()?;
         let sequence = stored.sequence().filter(|n| (1..SEQUENCE_MAX).contains(n))?;
         let data = stored.data()?;
+        if has_foreign_names(&stored, &data) || stored.id.len() > NAME_BYTES_MAX {
+            return None;
+        }
         let StoredEvent { id, source, time, subject, .. } = stored;
         let boot = match &data {
             StoredData::Control(_) => subject.into_owned(),

@@ -106,8 +106,9 @@ impl Horizon {
     fn of_topic(&mut self, topic: &Topic, boots: &BootIndex<'_>) -> Result<(), ReportError> {
         let cut = topic.cut()?;
         for partition in &cut {
-            for (source, (boot, sequence)) in boots.heads.get(partition).into_iter().flatten() {
-                self.begin_at(source, boot, *sequence);
+            for (boot, sequence) in boots.heads.get(partition).into_iter().flat_map(HashMap::values) {
+                let boot = &boots.all[*boot];
+                self.begin_at(&boot.source, &boot.id, *sequence);
             }
         }
         if !cut.is_empty() {

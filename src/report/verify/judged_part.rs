@@ -19,7 +19,7 @@ pub(super) struct JudgedPart {
     pub(super) last: u64,
     /// Its control events.
     pub(super) periods: Range<usize>,
-    /// What came, or should have come, after the last control event is judged, too.
+    /// Rows that came, or should have come, after the last control event are judged, too.
     pub(super) has_tail: bool,
 }
 

@@ -39,7 +39,8 @@ mod show;
 mod totals;
 
 use super::error::ReportError;
-use super::input::{EventOrigin, Events, Passes};
+use super::event_origin::EventOrigin;
+use super::input::{Events, Passes};
 use super::omissions::Omissions;
 use boot_index::BootIndex;
 use horizon::Horizon;
@@ -70,7 +71,10 @@ pub fn verify(options: &VerifyOptions) -> Result<Verdict, ReportError> {
                 omissions.add(reason, origin);
             }
         }
-        Ok(())
+        match boots.crossed_bound() {
+            None => Ok(()),
+            Some(bound) => Err(ReportError::Unbounded { bound, place: origin.to_string() }),
+        }
     })?;
     boots.sort();
     let mut asks = boots.asks_for_a_second_pass();

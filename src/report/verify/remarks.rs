@@ -1,4 +1,4 @@
-//! What is found, and what is to be said, of the input as a whole.
+//! Findings and remarks that are about the input as a whole.
 
 use std::collections::BTreeSet;
 

@@ -14,7 +14,7 @@ pub(super) fn gaps(set: &RoaringTreemap, from: u64, to: u64) -> impl Iterator<It
 
 /// Runs of numbers from `from` to `to`, both included, that are not among those, which are in order and not less than
 /// `from`.
-pub(in crate::report) fn gaps_among(
+pub(crate) fn gaps_among(
     numbers: impl Iterator<Item = u64>,
     from: u64,
     to: u64,

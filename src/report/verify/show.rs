@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use comfy_table::{CellAlignment, Table, presets};
 use jiff::Timestamp;
 use strum::{EnumString, IntoStaticStr, VariantNames};
 
 use super::findings::{BootLine, Finding, FindingKind, Verdict, plural, run_text};
 use crate::report::error::ReportError;
+use crate::report::render::text_table::{CellKind, Importance, TextColumn, TextTable};
 use metering::names;
 
 /// Findings of one kind that people are shown.
@@ -25,17 +25,27 @@ pub enum VerdictFormat {
 }
 
 impl Verdict {
-    /// Writes the verdict.
+    /// Writes the verdict. A table is as wide as it wants to be; [`Verdict::write_table`] makes it fit a terminal.
     ///
     /// # Errors
     /// If `out` cannot be written.
     pub fn write(&self, format: VerdictFormat, out: &mut impl Write) -> Result<(), ReportError> {
-        if format == VerdictFormat::Json {
-            let json = serde_json::to_string_pretty(self).map_err(std::io::Error::from)?;
-            return Ok(writeln!(out, "{}", names::json(&json))?);
+        match format {
+            VerdictFormat::Table => self.write_table(None, out),
+            VerdictFormat::Json => {
+                let json = serde_json::to_string_pretty(self).map_err(std::io::Error::from)?;
+                Ok(writeln!(out, "{}", names::json(&json))?)
+            }
         }
+    }
+
+    /// Writes the verdict for people; with `columns` its tables fit a terminal of so many.
+    ///
+    /// # Errors
+    /// If `out` cannot be written.
+    pub fn write_table(&self, columns: Option<usize>, out: &mut impl Write) -> Result<(), ReportError> {
         for lines in self.boots.chunk_by(|a, b| a.source == b.source) {
-            writeln!(out, "{}\n{}", names::shown(&lines[0].source), table(lines))?;
+            write!(out, "{}\n{}\n", names::shown(&lines[0].source), table(lines).text(columns))?;
         }
         for kind in FindingKind::ALL {
             let found: Vec<&Finding> = self.findings.iter().filter(|finding| finding.kind == kind).collect();
@@ -90,39 +100,33 @@ impl Verdict {
     }
 }
 
-fn table(lines: &[BootLine]) -> Table {
-    let mut table = Table::new();
-    let header = [
-        "boot",
-        "state",
-        "first",
-        "last control",
-        "events",
-        "sequences",
-        "settled",
-        "summed",
-        "open",
-        "refused",
-    ];
+/// The boots of a source.
+fn table(lines: &[BootLine]) -> TextTable {
     let time = |time: Option<Timestamp>| time.map_or("none".to_owned(), |time| format!("{time:.0}"));
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
-    for line in lines {
+    let run = |line: &BootLine| {
         let run = line.first_sequence.zip(line.last_sequence);
-        let numbers = [line.settled, line.summed, line.open, line.refused];
-        let texts = [
-            names::shown(&line.boot).into_owned(),
-            line.state.as_str().to_owned(),
-            time(line.first),
-            time(line.last_control),
-            line.events.to_string(),
-            run.map_or("none".to_owned(), |(first, last)| run_text(first, last)),
-        ];
-        table.add_row(texts.into_iter().chain(numbers.map(|number| number.to_string())));
-    }
-    for column in table.column_iter_mut().skip(4) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
+        run.map_or("none".to_owned(), |(first, last)| run_text(first, last))
+    };
+    let column = |header: &str, kind, importance, cell: &dyn Fn(&BootLine) -> String| TextColumn {
+        header: header.to_owned(),
+        kind,
+        importance,
+        cells: lines.iter().map(cell).collect(),
+    };
+    let (kept, out_at) = (Importance::Kept, Importance::LeftOutAt);
+    let columns = vec![
+        column("boot", CellKind::Name, kept, &|line| names::shown(&line.boot).into_owned()),
+        column("state", CellKind::Words, kept, &|line| line.state.as_str().to_owned()),
+        column("first", CellKind::Words, out_at(1), &|line| time(line.first)),
+        column("last control", CellKind::Words, out_at(2), &|line| time(line.last_control)),
+        column("events", CellKind::Number, kept, &|line| line.events.to_string()),
+        column("sequences", CellKind::Words, out_at(3), &run),
+        column("settled", CellKind::Number, kept, &|line| line.settled.to_string()),
+        column("summed", CellKind::Number, kept, &|line| line.summed.to_string()),
+        column("open", CellKind::Number, kept, &|line| line.open.to_string()),
+        column("refused", CellKind::Number, kept, &|line| line.refused.to_string()),
+    ];
+    TextTable { columns, has_total: false }
 }
 
 fn amount(kind: FindingKind, found: &[&Finding]) -> String {

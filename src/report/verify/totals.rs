@@ -9,7 +9,7 @@ use super::digests::Fault;
 use super::findings::FindingKind;
 use super::period::{ControlCounters, Period};
 
-/// What a control event says of its own calls.
+/// Finds where a control event contradicts itself on its own calls.
 pub(super) fn contradictions_within(period: &Period) -> Option<Fault> {
     let ControlCounters { accepted, settled, open, summed, .. } = period.control;
     let sum = settled.saturating_add(open).saturating_add(summed);

@@ -6,6 +6,8 @@ use prometheus::{
     IntGaugeVec, Opts, Registry,
 };
 
+use crate::telemetry::build_info::BuildInfo;
+
 /// Makes metrics and registers them; the first error is kept.
 #[derive(Default)]
 pub(super) struct Declare {
@@ -82,11 +84,23 @@ impl Declare {
         self.put(GaugeVec::new(Opts::new(name, help), labels))
     }
 
-    /// The version, as the usual label of a gauge that is always 1.
+    /// What the program was built from, as the usual labels of a gauge that is always 1.
     pub(super) fn build_info(&mut self) -> Option<()> {
-        let (name, help) = ("tokenweir_build_info", "Always 1; the label is the version.");
-        self.row(name, "gauge", &["version"], help);
-        let opts = Opts::new(name, help).const_label("version", env!("CARGO_PKG_VERSION"));
+        let (name, help) = (
+            "tokenweir_build_info",
+            "Always 1; the labels say what the program was built from. A commit ends in -dirty if its sources were changed; what is not known is unknown.",
+        );
+        let build = BuildInfo::get();
+        let labels = [
+            ("version", BuildInfo::VERSION.to_owned()),
+            ("commit", build.commit().to_owned()),
+            ("committed", build.committed_at()),
+            ("rustc", build.rustc().to_owned()),
+        ];
+        self.row(name, "gauge", &labels.each_ref().map(|(label, _)| *label), help);
+        let opts = labels
+            .into_iter()
+            .fold(Opts::new(name, help), |opts, (label, value)| opts.const_label(label, value));
         self.put(IntGauge::with_opts(opts))?.set(1);
         Some(())
     }

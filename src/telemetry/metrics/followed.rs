@@ -213,7 +213,7 @@ const FOLLOWED: &[Followed] = &[
     counter(
         "tokenweir_publish_errors_total",
         &["class"],
-        "Errors of events. class: again, event (not acceptable), setting (somebody must change one), producer (fatal).",
+        "Errors of publishing. class: again, full (no room in the client), event (not acceptable), setting (somebody must change one), producer (fatal), connection (no event's error: a connection that never came to work, since name, TCP, TLS or login failed; counted every 10 s).",
         |now, put| now.publish.errors.iter().for_each(|(class, n)| put(&[class], f(*n))),
     ),
     counter(
@@ -221,6 +221,12 @@ const FOLLOWED: &[Followed] = &[
         &[],
         "Times that the Kafka client was replaced: a fatal error, a dead connection, a new secret.",
         |now, put| put(&[], f(now.publish.replaced)),
+    ),
+    gauge(
+        "tokenweir_kafka_reachable",
+        &[],
+        "1 while a connection to any broker works, 0 before the first one and while none does. Absent where nothing is published.",
+        |now, put| now.publish.reachable.iter().for_each(|reachable| put(&[], f((*reachable).into()))),
     ),
     gauge(
         "tokenweir_kafka_broker_up",

@@ -216,7 +216,9 @@ mod tests {
         assert!(text.contains("tokenweir_include_usage_off{deployment=\"other\"} 2"), "{text}");
         assert!(text.contains("tokenweir_kafka_broker_up{broker=\"2\"} 1"), "{text}");
         assert!(text.contains("tokenweir_kafka_rtt_seconds{broker=\"2\"} 0.25"), "{text}");
-        assert!(text.contains("tokenweir_build_info{version="), "{text}");
+        let build =
+            "tokenweir_build_info{commit=\"unknown\",committed=\"unknown\",rustc=\"unknown\",version=\"";
+        assert!(text.contains(build), "{text}");
         assert!(text.contains("process_resident_memory_bytes"), "{text}");
         for row in &metrics.rows {
             assert!(row.name.starts_with("tokenweir_"), "{}", row.name);

@@ -1,5 +1,7 @@
 //! Numbers that the rest of the process counts itself, read at each scrape.
 
+use serde::{Deserialize, Serialize};
+
 /// Every number, at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
@@ -14,7 +16,7 @@ pub struct Snapshot {
 }
 
 /// Counts that the ledger keeps, since start where nothing else is said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerSnapshot {
     /// Calls.
     pub accepted: u64,
@@ -92,6 +94,8 @@ pub struct PublishSnapshot {
     pub errors: Vec<(&'static str, u64)>,
     /// Requests for a token that brought none.
     pub token_failures: u64,
+    /// A broker answers; `None` where nothing is published.
+    pub reachable: Option<bool>,
     /// The brokers that the client knows.
     pub brokers: Vec<BrokerSnapshot>,
 }

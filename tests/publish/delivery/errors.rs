@@ -207,7 +207,13 @@ fn an_event_larger_than_the_client_takes_is_refused_and_the_others_go() {
     let mut others = rig.ids();
     others.remove(&id.to_string());
     broker.reader().until(&others);
-    let options = EventsOptions { dir: rig.dir.path().to_owned(), follow: false, refused: true };
+    let options = EventsOptions {
+        dir: rig.dir.path().to_owned(),
+        follow: false,
+        refused: true,
+        from: None,
+        tail: None,
+    };
     let (mut out, mut notes) = (Vec::new(), Vec::new());
     events(&options, &mut out, &mut notes).unwrap();
     let (out, notes) = (String::from_utf8(out).unwrap(), String::from_utf8(notes).unwrap());

@@ -7,3 +7,4 @@ mod errors;
 mod outage;
 mod plain;
 mod reports;
+mod unreached;

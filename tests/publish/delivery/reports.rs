@@ -108,10 +108,42 @@ fn copy_undelivered(rig: &Rig) -> tempfile::TempDir {
 }
 
 #[test]
+fn events_begin_where_they_are_asked_to() {
+    let rig = Rig::new();
+    rig.calls(5);
+    let rows = LedgerReader::open(rig.dir.path()).unwrap().after(0, 10).unwrap();
+    let bodies: Vec<&str> = rows.iter().map(|row| row.body.as_str()).collect();
+    let shown = |from: Option<&str>, tail: Option<u64>| {
+        let from = from.map(|time| time.parse().unwrap());
+        let dir = rig.dir.path().to_owned();
+        let mut out = Vec::new();
+        let options = EventsOptions { dir, follow: false, refused: false, from, tail };
+        events(&options, &mut out, &mut std::io::sink()).unwrap();
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(bodies.len(), 5);
+    for (tail, expected) in [(0, &bodies[5..]), (2, &bodies[3..]), (5, &bodies[..]), (99, &bodies[..])] {
+        assert_eq!(shown(None, Some(tail)), expected, "{tail}");
+    }
+    let time = |body: &str| serde_json::from_str::<serde_json::Value>(body).unwrap()["time"].clone();
+    let times: Vec<_> = bodies.iter().map(|body| time(body).as_str().unwrap().to_owned()).collect();
+    let since = bodies.iter().zip(&times).filter(|(_, time)| **time >= times[2]).map(|(body, _)| *body);
+    assert_eq!(shown(Some(&times[2]), None), since.collect::<Vec<_>>());
+    assert_eq!(shown(Some("2000-01-01T00:00:00Z"), Some(1)), &bodies[4..]);
+    assert_eq!(shown(Some("2999-01-01T00:00:00Z"), None), Vec::<String>::new());
+}
+
+#[test]
 fn events_prints_what_is_stored_and_follows_until_its_reader_leaves() {
     let rig = Rig::new();
     rig.calls(3);
-    let mut options = EventsOptions { dir: rig.dir.path().to_owned(), follow: false, refused: false };
+    let mut options = EventsOptions {
+        dir: rig.dir.path().to_owned(),
+        follow: false,
+        refused: false,
+        from: None,
+        tail: None,
+    };
     let mut out = Vec::new();
     events(&options, &mut out, &mut std::io::sink()).unwrap();
     let rows = LedgerReader::open(rig.dir.path()).unwrap().after(0, 10).unwrap();

@@ -104,6 +104,50 @@ fn case_79_a_hop_without_the_secret_names_nobody() {
     check(&rig.stop(), &cases, "shared_secret");
 }
 
+/// Where such calls come from, and what they say, stands in the line of the call and nowhere else; keys and people
+/// as hashes.
+#[test]
+fn the_log_says_who_an_unproven_hop_is_and_what_it_claims() {
+    const KEY: &str = "zq7-the-key";
+    let rig = Rig::start_with(
+        &["--caller-trust", "shared-secret", "--caller-sources", "apim-subscription,entra-user,api-key"],
+        &[("TOKENWEIR_CALLER_SHARED_SECRET", NEW)],
+    );
+    let person = bearer(r#"{"oid":"zq7-person","tid":"zq7-tenant"}"#);
+    for (name, fields) in [
+        ("names", lines(&[SUB])),
+        ("keys", lines(&[("api-key", KEY)])),
+        ("people", lines(&[("authorization", &person)])),
+        ("nobody", vec![]),
+        ("believed", lines(&[SUB, (SECRET, NEW)])),
+    ] {
+        assert_eq!(rig.call(name, &fields), 200);
+        wait_for("the line of the call", || {
+            let calls = rig.sidecar.log().iter().filter(|line| line.contains("\"message\":\"call\"")).count();
+            let told = ["names", "keys", "people", "nobody", "believed"].iter().position(|n| *n == name);
+            (calls > told.unwrap()).then_some(())
+        });
+    }
+    let left = rig.stop();
+    let calls = left.log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let calls: Vec<Value> = calls.filter(|line| line["message"] == "call").collect();
+    let of = |call: &Value, field: &str| call.get(format!("unproven.{field}")).cloned();
+    let texts = |call: &Value| ["peer", "caller_id", "id_source"].map(|field| of(call, field));
+    let [names, keys, people, nobody, believed] = &calls[..] else { panic!("{calls:#?}") };
+    let text = |text: &str| Some(Value::from(text));
+    assert_eq!(texts(names), [text("127.0.0.1"), text("team-a"), text("apim_subscription")]);
+    assert_eq!(texts(nobody), [text("127.0.0.1"), None, None]);
+    assert_eq!(texts(believed), [None, None, None]);
+    for (call, source) in [(keys, "api_key"), (people, "entra_user")] {
+        let [peer, id, told] = texts(call);
+        assert_eq!((peer, told), (text("127.0.0.1"), text(source)));
+        assert!(id.as_ref().and_then(Value::as_str).is_some_and(|id| !id.is_empty()), "{call}");
+    }
+    assert!(!left.log.iter().any(|line| line.contains("zq7")), "{:#?}", left.log);
+    let events = serde_json::to_string(&left.events.values().collect::<Vec<_>>()).unwrap();
+    assert!(!events.contains("unproven") && events.matches("team-a").count() == 2, "{events}");
+}
+
 #[test]
 fn a_network_proves_the_hop_whatever_it_says_of_itself() {
     for (networks, believed) in [("10.0.0.0/8, 127.0.0.0/8", true), ("10.0.0.0/8,::1", false)] {

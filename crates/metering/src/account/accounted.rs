@@ -1,4 +1,4 @@
-//! What the meters say of a recorded call, and of the responses of a session.
+//! The account of a recorded call, and of the responses of a session, as the meters give it.
 
 use super::output::Explanation;
 use crate::usage::Usage;

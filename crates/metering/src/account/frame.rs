@@ -23,7 +23,7 @@ pub(super) struct RecordedFrame<'a> {
     pub(super) content: FrameContent<'a>,
 }
 
-/// What a side does.
+/// A side does one of these.
 #[derive(Debug)]
 pub(super) enum FrameContent<'a> {
     Text(Cow<'a, str>),

@@ -29,7 +29,7 @@ pub(super) enum BodyFraming {
     Other,
 }
 
-/// What came back.
+/// The answer of the service.
 #[derive(Debug)]
 pub(super) enum RecordedResponse<'a> {
     Body {

@@ -88,7 +88,7 @@ impl DeferredKind {
         self.into()
     }
 
-    /// What the service calls it in its `object`.
+    /// The service's names of it in `object`.
     pub fn objects(self) -> &'static [&'static str] {
         match self {
             DeferredKind::Response => &["response"],

@@ -12,7 +12,7 @@ use webpki::EndEntityCert;
 const NAMES_MAX: usize = 100;
 
 /// Who a verified client certificate was issued to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificate {
     names: Vec<String>,
 }
@@ -28,6 +28,11 @@ impl Certificate {
     /// The name that it is charged by, the first one; `None` if it has none.
     pub fn id(&self) -> Option<&str> {
         self.names.first().map(String::as_str)
+    }
+
+    /// Its names, the first of which it is charged by.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// It carries one of these names.

@@ -1,9 +1,11 @@
 //! The caller of a call, as an event names it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+use strum::IntoStaticStr;
 
 /// `caller.id` of a call that cannot be charged to a caller.
 pub const UNATTRIBUTED: &str = "unattributed";
@@ -58,9 +60,20 @@ pub struct Caller {
     pub map_version: Option<SmolStr>,
 }
 
+/// What a hop says that failed the test of trust. It stands in the log, where an operator looks for who sends such calls,
+/// and in no event: nobody pays by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unproven {
+    /// The address that the call came from.
+    pub ip: IpAddr,
+    /// The caller that it names, as an event would hold it: keys and, as is configured, people as hashes. `None`: nobody.
+    pub claimed: Option<(SmolStr, IdSource)>,
+}
+
 /// Where a caller's id comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum IdSource {
     /// `x-apim-subscription-id`.
     ApimSubscription,

@@ -39,7 +39,7 @@ pub use certificate::Certificate;
 pub use fields::{ATTEMPT, GATEWAY_DEPLOYMENT, REQUEST_ID, api_key_headers, gateway_headers, name_in};
 pub(crate) use hash::hex;
 pub use hash::{HashKey, SecretError};
-pub use identity::{Caller, IdSource, Trust, UNATTRIBUTED};
+pub use identity::{Caller, IdSource, Trust, UNATTRIBUTED, Unproven};
 pub use lines::{WrongLines, records, version};
 pub use map::{CallerMap, CallerPlace, MAP_COLUMNS};
 pub use network::{Network, ParseNetworkError};

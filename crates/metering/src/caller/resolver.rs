@@ -14,7 +14,7 @@ use super::fields::{
     gateway_headers, name_in, single,
 };
 use super::hash::HashKey;
-use super::identity::Caller;
+use super::identity::{Caller, Trust, Unproven};
 use super::map::CallerMap;
 use super::peer::Peer;
 use super::reload::Reload;
@@ -64,6 +64,8 @@ pub struct Resolved {
     pub trusted: bool,
     /// Why the call cannot be charged to a caller, if so.
     pub unattributed: Option<UnattributedReason>,
+    /// What a hop says that has failed the test.
+    pub unproven: Option<Box<Unproven>>,
 }
 
 /// Why a call is unattributed.
@@ -128,7 +130,15 @@ impl Resolver {
         if let Some(map) = &self.config.map {
             map.current().place(&mut caller, at);
         }
-        Resolved { caller, trusted: trust.is_some(), unattributed }
+        let unproven = trust.is_none().then(|| Box::new(self.unproven(headers, peer)));
+        Resolved { caller, trusted: trust.is_some(), unattributed, unproven }
+    }
+
+    /// What a hop says that has failed the test: the caller that it would have named.
+    fn unproven(&self, headers: &HeaderMap, peer: &Peer) -> Unproven {
+        let mut named = Caller::unattributed(Trust::None);
+        let found = self.name(&mut named, &Evidence { headers, peer, token: self.token(headers) });
+        Unproven { ip: peer.ip, claimed: found.is_none().then_some((named.id, named.id_source)) }
     }
 
     /// The bearer token, unless it is the gateway's own.

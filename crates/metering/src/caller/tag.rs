@@ -31,7 +31,7 @@ pub struct CallerTag {
     pub plain: bool,
 }
 
-/// A text that describes no tag. What it holds may be told or not; that is for the reader of the text to say.
+/// A text that describes no tag. Whether its content may be told is for the reader of the text to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseTagError {
     /// It has another form.

@@ -219,7 +219,7 @@ impl Reported {
         !self.implausible && (self.input.is_some() || self.output.is_some())
     }
 
-    /// Adds another usage of the same response. What one of them does not say counts as none, so a part stays
+    /// Adds another usage of the same response. A number that one of them does not say counts as none, so a part stays
     /// within its whole.
     pub fn add(&mut self, more: &Reported) {
         for (sum, more) in [

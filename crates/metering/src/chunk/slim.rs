@@ -371,7 +371,7 @@ mod tests {
         assert!(logprobs(&deep).is_none() && logprobs(&slim([deep.as_bytes()])).is_none());
     }
 
-    /// Whatever has the shape of entries, and things that do not.
+    /// Values that have the shape of entries, and values that do not.
     fn odd() -> impl Strategy<Value = Json> {
         let leaf = prop_oneof![
             Just(json!(null)),

@@ -296,7 +296,7 @@ fn sent() -> impl Strategy<Value = Sent> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever fragments, masks, compression, cuts and budgets there are, the texts are those that were sent.
+    /// The texts are those that were sent, whatever fragments, masks, compression, cuts and budgets there are.
     #[test]
     fn texts_arrive_as_they_were_sent(
         sent in prop::collection::vec(sent(), 1..5),

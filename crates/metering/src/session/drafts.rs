@@ -1,4 +1,4 @@
-//! What each response of a session begins with, as if it had come by HTTP: caller and target are its session's, and the
+//! Each response of a session begins with a draft, as if it had come by HTTP: caller and target are its session's, and the
 //! session's names say the rest.
 
 use http::header::CONTENT_TYPE;

@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 use super::sink::{BegunResponse, LaneNumber, SessionSink};
 
 /// Responses of one session that may be open at the same time. A service runs one at a time for each conversation
-/// or stream; each takes a place in the ledger. What is beyond is settled if the service says what it cost.
+/// or stream; each takes a place in the ledger. A response beyond is settled if the service says what it cost.
 const LANES_MAX: usize = 64;
 
 /// A response that is open.

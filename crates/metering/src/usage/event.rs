@@ -10,7 +10,7 @@ use super::reason::Reason;
 use super::tokens::{Tokens, ToolTokens, Units};
 use super::vocabulary::{IncludeUsage, Injection, Outcome, Quality, Side, Source};
 use crate::api::Api;
-use crate::caller::Caller;
+use crate::caller::{Caller, Unproven};
 
 /// Version of the event's `data`: MAJOR.MINOR, raised by a minor when a field is added.
 pub const SCHEMA_VERSION: &str = "1.1";
@@ -44,6 +44,9 @@ pub struct Usage {
     pub ids: Ids,
     /// Which process says so.
     pub reporter: Reporter,
+    /// What the hop says, if it has failed the test of trust: for the log alone.
+    #[serde(skip)]
+    pub unproven: Option<Box<Unproven>>,
 }
 
 /// The API, deployment and model that were called.
@@ -299,6 +302,7 @@ impl Usage {
                 instance: SmolStr::default(),
                 version: SmolStr::new_static(env!("CARGO_PKG_VERSION")),
             },
+            unproven: None,
         }
     }
 

@@ -8,7 +8,7 @@ use strum::{IntoStaticStr, VariantArray};
 use super::envelope::EventType;
 use super::vocabulary::{Outcome, Quality};
 
-/// What all types of tokenweir's events begin with, in any version.
+/// All types of tokenweir's events begin with this, in any version.
 const TYPE_PREFIX: &str = "dev.tokenweir.";
 
 /// Members of the data that hold the numbers that are charged.

@@ -1,7 +1,7 @@
 //! An event that somebody has rendered anew, brought back to the bytes that a sidecar writes for it.
 //!
 //! Engines parse JSON and write it again: with blanks, with other escapes, with members in another order, with nulls
-//! left out or put in. What the event says is the same, and its bytes are not. The form here is the writer's own: if
+//! left out or put in. The event says the same, and its bytes are others. The form here is the writer's own: if
 //! it has the digest that the writer stored, then nothing that the event says was changed.
 
 use serde::Serialize;

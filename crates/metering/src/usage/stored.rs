@@ -180,6 +180,8 @@ pub struct StoredRequest {
 pub struct StoredTiming {
     /// The request's head had arrived.
     pub started_at: Option<Timestamp>,
+    /// To the last byte.
+    pub duration_ms: Option<u64>,
 }
 
 #[derive(Debug, Hash, Deserialize)]

@@ -52,7 +52,7 @@ fn amount(charges: &Charges<'_>) -> Option<Amount> {
     (!priced.is_empty() || charges.parts.is_empty()).then(|| priced.into_iter().sum())
 }
 
-/// What a call costs, and the classes that have no price.
+/// Returns the cost of a call, and the classes that have no price.
 fn cost(prices: &Prices, time: &str, data: Value) -> (Option<String>, Vec<&'static str>) {
     let event = event(time, data);
     let charges = Charges::of(Some(prices), &event);
@@ -346,7 +346,7 @@ proptest! {
         prop_assert_eq!(back, sum.whole());
     }
 
-    /// Whatever rows there are, which one counts does not depend on their order, and the flat table says the same at
+    /// The row that counts does not depend on the order of rows, whatever they are, and the flat table says the same at
     /// each instant.
     #[test]
     fn one_row_counts_and_the_flat_table_agrees(rows in rows(), deployment in 0..3_usize, model in 0..3_usize, tier in 0..3_usize, day in -1..41_i64) {

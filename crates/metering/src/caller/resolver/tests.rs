@@ -287,7 +287,7 @@ fn a_tag_is_a_hash_unless_it_is_to_be_plain() {
     assert!(removed.removed_headers().contains(&HeaderName::from_static("x-user")));
 }
 
-/// Whatever somebody chooses as key, id or tag, its digits are those of nothing else.
+/// The digits of a key, id or tag are those of nothing else, whatever somebody chooses.
 #[test]
 fn no_hash_of_a_tag_is_that_of_a_caller() {
     let key = HashKey::new(b"test");
@@ -441,7 +441,7 @@ proptest! {
         let sources = "header:x-team,apim-subscription,entra-user,entra-app,client-cert,api-key";
         let tags = vec!["user=x-end-user".parse().unwrap(), "team=x-team:plain".parse().unwrap()];
         let resolver = Resolver::new(ResolverConfig { tags, ..config(sources, secrets(NEW)) });
-        let Resolved { caller, trusted, unattributed } = resolver.resolve(&map, &peer(), Timestamp::UNIX_EPOCH);
+        let Resolved { caller, trusted, unattributed, .. } = resolver.resolve(&map, &peer(), Timestamp::UNIX_EPOCH);
         prop_assert!(!caller.id.is_empty() && caller.id.len() <= ID_BYTES_MAX);
         prop_assert!(caller.id.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
         prop_assert_eq!(caller.id_source == IdSource::None, caller.id == UNATTRIBUTED);

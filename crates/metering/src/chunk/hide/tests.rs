@@ -168,7 +168,7 @@ fn what_is_held_is_bounded() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
-    /// Whatever comes, however it is cut: the same goes on; and if anything is missing, it is one
+    /// The same goes on, whatever comes and however it is cut; and if anything is missing, it is one
     /// piece that a reader of events takes for the usage.
     #[test]
     fn splits_do_not_matter_and_only_usage_is_missing(

@@ -185,7 +185,7 @@ fn case_35_absurd_numbers_and_zeros_cannot_be_charged_by() {
 }
 
 proptest! {
-    /// Whatever the numbers and their order: the same is read, in particular of more names than are kept.
+    /// The same is read whatever the numbers and their order, in particular of more names than are kept.
     #[test]
     fn the_order_of_members_never_matters(
         members in prop::collection::btree_map(

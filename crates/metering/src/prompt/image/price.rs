@@ -15,7 +15,7 @@
 //! to 768 pixels; nothing is enlarged (recorded); tiles are squares of 512. With `detail: low` there
 //! are no tiles (documented). Patches are squares of 32 pixels; an image of more than 1536 is scaled down until
 //! 1536 suffice; `detail: low` changes nothing. Without `detail`, or with `auto`, it is `high`.
-//! Whatever is scaled is as documented: no recorded image had to be.
+//! Scaling is as documented: no recorded image had to be scaled.
 
 use super::header::Size;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Where an event lies in its input.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::report) enum EventOrigin<'a> {
+pub(crate) enum EventOrigin<'a> {
     /// A row of a ledger.
     Ledger {
         /// The place of the ledger among those that were given.
