@@ -189,9 +189,9 @@ mod tests {
         UnfinishedName { state, ..UnfinishedName::new(Path::new("november")) }
     }
 
-    /// As if nothing of it had been written for so long.
+    /// As if nothing of it had been written for so long, by the clock of the volume.
     fn age(path: &Path, age: Duration) {
-        let then = SystemTime::now() - age;
+        let then = fs::metadata(path).unwrap().modified().unwrap() - age;
         for path in [path.join("statements/a.csv"), path.join("statements"), path.to_owned()] {
             File::open(path).unwrap().set_modified(then).unwrap();
         }

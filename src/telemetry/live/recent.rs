@@ -14,7 +14,7 @@ pub(super) const RECENT_MAX: usize = 10;
 /// second, some 1.5 MB.
 pub(super) const FOLLOWED_MAX: usize = 4_096;
 
-/// Calls that ended while nobody came for them, beyond [`FOLLOWED_MAX`].
+/// Calls that ended while nobody came for them, beyond the 4,096 that are kept for who comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MissedCalls(pub u64);
 
