@@ -34,7 +34,7 @@ fn stamp() -> Result<String, String> {
     Ok(format!("({commit:?}, {committed_s:?}, {:?})", compiler()))
 }
 
-/// What the environment says, or else git.
+/// The environment is believed first, then git.
 fn chosen(
     env: impl Fn(&str) -> Option<String>,
     git: Option<(String, String)>,
@@ -81,7 +81,7 @@ fn compiler() -> String {
     version.filter(|version| version.starts_with("rustc ")).unwrap_or_else(|| "rustc unknown".to_owned())
 }
 
-/// What a program says, if it is there and content.
+/// Runs a program and returns what it prints; `None`: it is not there, or failed.
 fn said(program: &mut Command) -> Option<String> {
     let output = program.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())

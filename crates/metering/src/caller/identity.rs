@@ -60,7 +60,7 @@ pub struct Caller {
     pub map_version: Option<SmolStr>,
 }
 
-/// What a hop says that failed the test of trust. It stands in the log, where an operator looks for who sends such calls,
+/// The claim of a hop that failed the test of trust. It stands in the log, where an operator looks for who sends such calls,
 /// and in no event: nobody pays by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unproven {

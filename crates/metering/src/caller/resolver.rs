@@ -64,7 +64,7 @@ pub struct Resolved {
     pub trusted: bool,
     /// Why the call cannot be charged to a caller, if so.
     pub unattributed: Option<UnattributedReason>,
-    /// What a hop says that has failed the test.
+    /// Reads the claim of a hop that has failed the test.
     pub unproven: Option<Box<Unproven>>,
 }
 
@@ -134,7 +134,7 @@ impl Resolver {
         Resolved { caller, trusted: trust.is_some(), unattributed, unproven }
     }
 
-    /// What a hop says that has failed the test: the caller that it would have named.
+    /// Reads the claim of a hop that has failed the test: the caller that it would have named.
     fn unproven(&self, headers: &HeaderMap, peer: &Peer) -> Unproven {
         let mut named = Caller::unattributed(Trust::None);
         let found = self.name(&mut named, &Evidence { headers, peer, token: self.token(headers) });
