@@ -1,4 +1,4 @@
-//! What a report takes for an event: read as JSON lines, told from its repeats, and added up.
+//! This bench measures what a report takes for an event: it is read as JSON lines, told from its repeats, and added up.
 //!
 //! `cargo bench --bench report` reads a million events, made here, and prints their time; run as a test it reads a few.
 #![expect(clippy::unwrap_used, reason = "a bench may end where there is no disk")]
