@@ -9,6 +9,10 @@
 // The port for operators: `/livez`, `/readyz`, `/metrics` and the live page.
 pub mod admin;
 
+// Prompts and responses, sealed for the auditors: taken from the stream, stored in a spool of their own.
+
+pub mod capture;
+
 // The command line: each command, its help, its errors and its exit code.
 pub mod cli;
 

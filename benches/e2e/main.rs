@@ -6,6 +6,7 @@
 //! cargo bench --bench e2e -- --beside nginx,haproxy --rounds 3   # the whole table, 15 minutes
 //! cargo bench --bench e2e -- --beside nginx --tls --rounds 3     # with TLS to the service
 //! cargo bench --bench e2e -- --beside nginx --scenario S2,S2H    # some of it
+//! cargo bench --bench e2e -- --beside capture --scenario S2 --rounds 5   # what capturing content costs
 //! cargo bench --bench e2e -- --before /path/to/tokenweir --rounds 3   # beside another build
 //! cargo test --release --bench e2e                               # every check, no times: a few seconds
 //! ```

@@ -43,10 +43,10 @@ fn command() -> Command {
     Command::new("e2e")
         .about("tokenweir from end to end, beside other proxies. Without options: a short form")
         .override_usage(
-            "cargo bench --bench e2e -- [--beside nginx,haproxy] [--before PROGRAM] [--scenario S1,S2,..] \
+            "cargo bench --bench e2e -- [--beside nginx,haproxy,capture] [--before PROGRAM] [--scenario S1,S2,..] \
              [--rounds N] [--tls]",
         )
-        .arg(list("beside", vec!["nginx", "haproxy"]).help("Proxies to measure in the same rounds"))
+        .arg(list("beside", vec!["nginx", "haproxy", "capture"]).help("Peers to measure in the same rounds; capture is tokenweir with --capture both"))
         .arg(
             Arg::new("before")
                 .long("before")
@@ -90,7 +90,11 @@ pub(crate) fn read() -> Options {
         (false, true) => Form::Tiny,
     };
     let mut peers = vec![Kind::Direct];
-    peers.extend(beside.iter().map(|name| if name == "nginx" { Kind::Nginx } else { Kind::Haproxy }));
+    peers.extend(beside.iter().map(|name| match name.as_str() {
+        "nginx" => Kind::Nginx,
+        "haproxy" => Kind::Haproxy,
+        _ => Kind::Capturing,
+    }));
     // The path lives as long as the bench, which ends with the program.
     peers.extend(before.map(|program| Kind::Before(Box::leak(program.clone().into_boxed_path()))));
     peers.push(Kind::Tokenweir);

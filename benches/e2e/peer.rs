@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use openssl::rsa::Rsa;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::cpu::Process;
@@ -17,6 +18,9 @@ use super::cpu::Process;
 const PATIENCE: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
+/// The smallest key to which content is sealed.
+const KEY_BITS: u32 = 3072;
+
 /// Where servers are that the path of an ordinary user does not name.
 const SERVER_DIRS: &[&str] = &["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"];
 
@@ -24,6 +28,8 @@ const SERVER_DIRS: &[&str] = &["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bi
 pub(crate) enum Kind {
     Direct,
     Tokenweir,
+    /// The same, which captures both sides of every call.
+    Capturing,
     Nginx,
     Haproxy,
     /// Another build of tokenweir, as of the commit before a change.
@@ -43,6 +49,7 @@ impl Kind {
         match self {
             Kind::Direct => "direct",
             Kind::Tokenweir => "tokenweir",
+            Kind::Capturing => "capture",
             Kind::Nginx => "nginx",
             Kind::Haproxy => "haproxy",
             Kind::Before(_) => "before",
@@ -57,7 +64,7 @@ impl Kind {
     fn program(self) -> Option<PathBuf> {
         match self {
             Kind::Direct => Some(PathBuf::new()),
-            Kind::Tokenweir => Some(env!("CARGO_BIN_EXE_tokenweir").into()),
+            Kind::Tokenweir | Kind::Capturing => Some(env!("CARGO_BIN_EXE_tokenweir").into()),
             Kind::Before(program) => Some(program.into()),
             Kind::Nginx | Kind::Haproxy => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
@@ -71,7 +78,7 @@ impl Kind {
         let mut command = Command::new(self.program().context("is not installed")?);
         match self {
             Kind::Direct => bail!("nothing to start"),
-            Kind::Tokenweir | Kind::Before(_) => {
+            Kind::Tokenweir | Kind::Capturing | Kind::Before(_) => {
                 let port_up = upstream.addr.port();
                 let at = match upstream.authority {
                     Some(_) => format!("https://localhost:{port_up}"),
@@ -81,6 +88,11 @@ impl Kind {
                 command.args(["--admin-listen", "127.0.0.1:0", "--ledger"]).arg(dir.join("ledger"));
                 if let Some(authority) = upstream.authority {
                     command.arg("--upstream-ca-file").arg(authority);
+                }
+                if self == Kind::Capturing {
+                    let key = dir.join("public.pem");
+                    std::fs::write(&key, Rsa::generate(KEY_BITS)?.public_key_to_pem()?)?;
+                    command.args(["--capture", "both", "--capture-key-file"]).arg(key);
                 }
             }
             Kind::Nginx => {

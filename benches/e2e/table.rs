@@ -78,7 +78,10 @@ pub(crate) fn print(scenario: &Scenario, tls: bool, rounds: &Rounds) {
     let of = |wanted: Kind| rounds.iter().find(|(kind, _)| *kind == wanted).map(|(_, of)| of.as_slice());
     let direct = of(Kind::Direct).unwrap_or_default();
     let before = rounds.iter().find(|(kind, _)| matches!(kind, Kind::Before(_)));
-    let reference = before.or_else(|| rounds.iter().find(|(kind, _)| *kind == Kind::Nginx));
+    let peer = |wanted: Kind| rounds.iter().find(|(kind, _)| *kind == wanted);
+    // Capturing is held against not capturing.
+    let ours = before.or_else(|| peer(Kind::Capturing).and_then(|_| peer(Kind::Tokenweir)));
+    let reference = ours.or_else(|| peer(Kind::Nginx));
     let columns = || COLUMNS.iter().filter(|(title, _)| reference.is_some() || !title.contains("REFERENCE"));
     let name = reference.map_or("", |(kind, _)| kind.name());
     let mut table = Table::new();
@@ -87,7 +90,7 @@ pub(crate) fn print(scenario: &Scenario, tls: bool, rounds: &Rounds) {
     table.set_header([scenario.name.to_owned()].into_iter().chain(titles));
     for (kind, of) in rounds {
         let reference = reference.map_or(&[][..], |(_, of)| of);
-        let row = Row { scenario, kind: *kind, of, reference, reference_is_ours: before.is_some(), direct };
+        let row = Row { scenario, kind: *kind, of, reference, reference_is_ours: ours.is_some(), direct };
         let cells = columns().map(|(_, cell)| cell(&row));
         table.add_row([kind.name().to_owned()].into_iter().chain(cells));
     }

@@ -8,7 +8,7 @@ use clap::{Arg, Command, value_parser};
 use super::arguments::{argument, config_file, input, named, one_of, option, switch, with_settings};
 use super::offline::{ExplainFor, SchemaOf};
 use super::subcommand::{Subcommand, examples_help};
-use super::{close, drain, events, generated, reconcile, report, verify, watch};
+use super::{close, drain, events, generated, open, reconcile, report, verify, watch};
 use crate::config::settings::{ADMIN_LISTEN, END_OF_TURN, LISTEN, SETTINGS};
 use crate::telemetry::BuildInfo;
 use crate::{ledger, publish};
@@ -25,7 +25,7 @@ pub(super) fn command(typed: Option<Subcommand>) -> Command {
         .version(BuildInfo::VERSION)
         .about("Passes AI streams on untouched, counts their tokens, and publishes one usage event per call.")
         .after_help(format!(
-            "{}\n\nExit codes: 0 fine, 1 failed while running, 2 usage, 3 verify, reconcile or close found something, 4 something of the \
+            "{}\n\nExit codes: 0 fine, 1 failed while running, 2 usage, 3 verify, reconcile, close or open found something, 4 something of the \
              input was left out or the range is not wholly there, 78 bad configuration.",
             examples_help("")
         ))
@@ -62,6 +62,7 @@ fn subcommand(command: Subcommand) -> Command {
         Subcommand::Verify => verify::command(),
         Subcommand::Reconcile => reconcile::command(),
         Subcommand::Close => close::command(),
+        Subcommand::Open => open::command(),
         Subcommand::Drain => drain::command(),
         Subcommand::Account => account(),
         Subcommand::Count => count(),
@@ -205,8 +206,8 @@ fn check() -> Command {
 }
 
 fn schema() -> Command {
-    let help = "event: a whole CloudEvent of any of the three types; config: the file that --config names; exchange: a line \
-                that `account` reads";
+    let help = "event: a whole CloudEvent of any of the three types; content: one of the capture topic; config: the file that \
+                --config names; exchange: a line that `account` reads";
     let of = Arg::new("of")
         .value_name("OF")
         .default_value(<&str>::from(SchemaOf::default()))

@@ -1,6 +1,7 @@
 //! `drain`: what a dead instance left is published.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
@@ -11,13 +12,14 @@ use super::inputs::{ledger_dir, of_ledger};
 use super::layers::{checked, values};
 use super::output::to_stdout;
 use super::subcommand::Subcommand;
-use crate::config;
 use crate::config::settings::{
-    AnySetting, CONTROL_HMAC_KEY_FILE, FLUSH_TIMEOUT, KAFKA_BROKERS, LEDGER, LEDGER_KEEP, LEDGER_MAX_BYTES,
-    LEDGER_NETWORK_FS,
+    AnySetting, CAPTURE_DIR, CAPTURE_SPOOL_MAX_BYTES, CAPTURE_TOPIC, CONTROL_HMAC_KEY_FILE, FLUSH_TIMEOUT,
+    KAFKA_BROKERS, LEDGER, LEDGER_KEEP, LEDGER_MAX_BYTES, LEDGER_NETWORK_FS,
 };
+use crate::config::{self, Values};
 use crate::ledger;
-use crate::report::{self, DrainOptions, DrainProgress};
+use crate::publish::KafkaConfig;
+use crate::report::{self, DrainOptions, DrainProgress, DrainedSpool, SpoolToDrain};
 use crate::telemetry;
 use crate::telemetry::log::{LogFormat, LogLevel};
 
@@ -26,16 +28,20 @@ pub(super) fn command() -> Command {
         .about("Publish what a dead instance left; exit 0 only if nothing is left")
         .after_help(
             "Takes the ledger as `serve` does, settles the calls that were cut, and publishes until nothing is left, or until \
-             nothing was delivered for --flush-timeout. It may be killed and run again: events keep their ids and bytes.",
+             nothing was delivered for --flush-timeout. A spool of captured content is published too, to --capture-topic. It may be \
+             killed and run again: events keep their ids and bytes.",
         )
         .arg(config_file());
-    let ledger: [&AnySetting; 6] = [
+    let ledger: [&AnySetting; 9] = [
         &LEDGER,
         &LEDGER_KEEP,
         &LEDGER_MAX_BYTES,
         &LEDGER_NETWORK_FS,
         &CONTROL_HMAC_KEY_FILE,
         &FLUSH_TIMEOUT,
+        &CAPTURE_TOPIC,
+        &CAPTURE_DIR,
+        &CAPTURE_SPOOL_MAX_BYTES,
     ];
     with_settings(with_settings(command, &ledger), KAFKA)
 }
@@ -54,6 +60,7 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
     checked(&values)?;
     let Some(config) = config else { return Err(Failure::config(values.errors())) };
     let dir = ledger_dir(&values, "")?;
+    let spool = spool(&mut values, &dir, &config)?;
     let mut progress = DrainProgress::default();
     let _lines = telemetry::log::init(LogLevel::Warn, LogFormat::Auto);
     let drained = report::drain(
@@ -67,6 +74,7 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
             },
             config,
             patience: values.get(&FLUSH_TIMEOUT).unwrap_or_default(),
+            spool,
         },
         |state| progress.show(state),
     );
@@ -78,6 +86,27 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
         _ => "",
     };
     let dir = dir.display();
-    to_stdout(|out| writeln!(out, "{delivered} delivered, {refused} refused, {left} left in {dir}{own}"))?;
+    to_stdout(|out| {
+        writeln!(out, "{delivered} delivered, {refused} refused, {left} left in {dir}{own}")?;
+        drained.spool.iter().try_for_each(|spool| writeln!(out, "{}", spool_line(spool)))
+    })?;
+    let left = left + drained.spool.map_or(0, |spool| spool.left);
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+fn spool_line(spool: &DrainedSpool) -> String {
+    let DrainedSpool { delivered, refused, left } = spool;
+    format!("captured content: {delivered} delivered, {refused} refused, {left} left")
+}
+
+/// The spool that lies in the ledger's directory or in its own, if there is one.
+fn spool(values: &mut Values, ledger: &Path, config: &KafkaConfig) -> Result<Option<SpoolToDrain>, Failure> {
+    let dir = values.get(&CAPTURE_DIR).unwrap_or_else(|| ledger.to_owned());
+    if !SpoolToDrain::is_in(&dir) {
+        return Ok(None);
+    }
+    let topic = config::capture_topic(values, Some(config));
+    checked(values)?;
+    let bytes_max = values.get(&CAPTURE_SPOOL_MAX_BYTES).unwrap_or_default();
+    Ok(topic.map(|topic| SpoolToDrain::new(&dir, bytes_max, config::network_fs(values), topic)))
 }

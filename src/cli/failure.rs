@@ -15,7 +15,7 @@ use metering::names;
 pub(super) const FAILED: u8 = 1;
 /// The command line was wrong.
 pub(super) const USAGE: u8 = 2;
-/// `verify`, `reconcile` or `close` found something.
+/// `verify`, `reconcile`, `close` or `open` found something.
 pub(super) const FOUND: u8 = 3;
 /// Something of the input was left out, or the range is not wholly there.
 pub(super) const INCOMPLETE: u8 = 4;

@@ -10,9 +10,10 @@
 //! | `output` | standard output, and files that are read |
 //! | `offline` | `account`, `count`, `schema` |
 //! | `inputs` | the ledgers, the topic and the files that a command reads |
+//! | `content_keys` | who opens captured content |
 //! | `cost` | the files that cost comes from |
 //! | `focus` | the flags of FOCUS |
-//! | `events`, `report`, `verify`, `reconcile`, `close`, `drain` | each the command of its name |
+//! | `events`, `report`, `verify`, `reconcile`, `close`, `open`, `drain` | each the command of its name |
 //! | `watch` | `top` and `tail` |
 //! | `health` | `health` |
 //! | `connect` | `check --connect` |
@@ -22,6 +23,7 @@ mod arguments;
 mod close;
 mod commands;
 mod connect;
+mod content_keys;
 mod cost;
 mod drain;
 mod events;
@@ -32,6 +34,7 @@ mod health;
 mod inputs;
 mod layers;
 mod offline;
+mod open;
 mod output;
 mod reconcile;
 mod report;
@@ -86,6 +89,7 @@ fn run_command(command: Subcommand, matches: &ArgMatches) -> Done {
         Subcommand::Verify => verify::run(matches),
         Subcommand::Reconcile => reconcile::run(matches),
         Subcommand::Close => close::run(matches),
+        Subcommand::Open => open::run(matches),
         Subcommand::Drain => drain::run(matches),
         Subcommand::Account => offline::run_account(matches),
         Subcommand::Count => offline::run_count(matches),

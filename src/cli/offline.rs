@@ -30,6 +30,7 @@ pub(super) enum ExplainFor {
 pub(super) enum SchemaOf {
     #[default]
     Event,
+    Content,
     Config,
     Exchange,
 }
@@ -91,5 +92,6 @@ pub(super) fn run_schema(matches: &ArgMatches) -> Done {
         }
         SchemaOf::Exchange => write!(out, "{}", account::EXCHANGE_SCHEMA),
         SchemaOf::Event => write!(out, "{}", usage::SCHEMA),
+        SchemaOf::Content => write!(out, "{}", usage::CONTENT_SCHEMA),
     })
 }

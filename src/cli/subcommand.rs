@@ -16,6 +16,7 @@ pub(super) enum Subcommand {
     Verify,
     Reconcile,
     Close,
+    Open,
     Drain,
     Account,
     Count,
@@ -72,6 +73,7 @@ impl Subcommand {
                 "tokenweir verify --ledger /var/lib/tokenweir/ledger",
                 "tokenweir verify --kafka-brokers localhost:9092 --allow-open --allow-repeats",
                 "tokenweir events | tokenweir verify -",
+                "tokenweir verify archive/usage --content archive/content --key auditor.pem",
             ],
             Subcommand::Reconcile => &[
                 "tokenweir reconcile --ledger /var/lib/tokenweir/ledger --azure-metrics metrics.json",
@@ -80,6 +82,11 @@ impl Subcommand {
             Subcommand::Close => &[
                 "tokenweir close --month 2026-11 archive --prices prices.csv --out closed/2026-11",
                 "tokenweir close --month 2026-11 archive --prices prices.csv --rates rates.csv --out closed",
+            ],
+            Subcommand::Open => &[
+                "tokenweir open archive/2026/11 --key auditor.pem --caller team-a --from 2026-11-22 --to 2026-11-23",
+                "tokenweir open archive --key auditor.pem --call ID --format raw --side response",
+                "tokenweir open archive --unwrap-command 'vault-unwrap --key {kid}' --call ID",
             ],
             Subcommand::Drain => {
                 &["tokenweir drain --ledger /var/lib/tokenweir/ledger --kafka-brokers localhost:9092"]

@@ -3,18 +3,25 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
+use clap::{ArgAction, ArgMatches, Command};
 use jiff::Timestamp;
 
 use super::arguments::{config_file, file, named, one_of, option, switch, with_settings};
+use super::content_keys::{is_opening, unwrap, with_keys};
 use super::failure::{Done, FOUND, Failure, INCOMPLETE};
 use super::inputs::{inputs, of_ledger, with_inputs};
 use super::layers::{checked, values};
 use super::output::to_stdout;
 use super::subcommand::Subcommand;
+use crate::capture::CAPTURE_DATABASE;
 use crate::config;
-use crate::config::settings::{CONTROL_HMAC_KEY_FILE, CONTROL_INTERVAL};
-use crate::report::{self, Input, VerdictFormat, VerifyOptions};
+use crate::config::Values;
+use crate::config::settings::{CAPTURE_TOPIC, CONTROL_HMAC_KEY_FILE, CONTROL_INTERVAL};
+use crate::report::{self, ContentInputs, Input, VerdictFormat, VerifyOptions};
+
+/// Where content may come from, and the word for the capture topic.
+const CONTENT: &str = "content";
+const TOPIC: &str = "topic";
 
 pub(super) fn command() -> Command {
     let command = named(Subcommand::Verify)
@@ -27,6 +34,9 @@ pub(super) fn command() -> Command {
              is called forged, and a control event without a signature is a finding.\n\n\
              With --from or --to only boots and control periods are judged that touch that time, each as a whole. Give the \
              events of some control intervals before and after, or --allow-cut.\n\n\
+             With --content the parts of captured content are held against the usage events and their own control events, and \
+             every part that is missing, altered, swapped or of no known call is named. With --key or --unwrap-command each \
+             part is opened too. Parts that come twice are counted.\n\n\
              Exit codes: 0 nothing was found, 1 the input could not be read, 3 something was found, 4 a file could not be \
              read to its end.",
         )
@@ -40,17 +50,25 @@ pub(super) fn command() -> Command {
         .arg(option("format", "FORMAT", "How it is told").default_value(<&str>::from(VerdictFormat::default())).value_parser(one_of::<VerdictFormat>()))
         .arg(switch("wide", "Show every column of a table, and every name whole, whatever the terminal's width"))
         .arg(config_file());
-    with_inputs(with_settings(command, &[&CONTROL_INTERVAL, &CONTROL_HMAC_KEY_FILE]))
+    let content = option(
+        CONTENT,
+        "WHERE",
+        "Verify captured content too: a file or a folder of events of the capture topic, the folder of a spool, or the word topic for the topic itself, \
+         at --kafka-brokers; may be given again",
+    );
+    let command = with_keys(command.arg(content.action(ArgAction::Append)));
+    with_inputs(with_settings(command, &[&CONTROL_INTERVAL, &CONTROL_HMAC_KEY_FILE, &CAPTURE_TOPIC]))
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Done {
     let mut values = values(matches)?;
     let inputs = inputs(&mut values, matches)?;
     let control_key = config::control_key(&mut values);
+    let content = content_inputs(&mut values, matches)?;
     checked(&values)?;
     let (from, to) = range(matches)?;
     let format = matches.get_one::<VerdictFormat>("format").copied().unwrap_or_default();
-    let verdict = report::verify(&VerifyOptions {
+    let options = VerifyOptions {
         as_of: as_of(&inputs, to),
         control_interval: values.get(&CONTROL_INTERVAL).unwrap_or_default(),
         allow_repeats: matches.get_flag("allow-repeats"),
@@ -62,7 +80,13 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
         expected_sources: expected_sources(matches)?,
         control_key,
         ..VerifyOptions::new(inputs)
-    });
+    };
+    let unwrap = unwrap(matches)?;
+    let verdict = if content.is_empty() {
+        report::verify(&options)
+    } else {
+        report::verify_with_content(&options, ContentInputs { inputs: content, unwrap })
+    };
     let verdict = verdict.map_err(|error| of_ledger(&values, error))?;
     let columns = report::terminal_columns().filter(|_| !matches.get_flag("wide"));
     to_stdout(|out| match format {
@@ -74,6 +98,32 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
         true if verdict.unread => ExitCode::from(INCOMPLETE),
         true => ExitCode::SUCCESS,
     })
+}
+
+/// Where content comes from; none if it is not verified.
+fn content_inputs(values: &mut Values, matches: &ArgMatches) -> Result<Vec<Input>, Failure> {
+    let mut inputs = Vec::new();
+    for place in matches.get_many::<String>(CONTENT).into_iter().flatten() {
+        if place != TOPIC {
+            let place = PathBuf::from(place);
+            let is_spool = place.join(CAPTURE_DATABASE).is_file();
+            inputs.push(if is_spool { Input::Spool(place) } else { Input::Files(place) });
+            continue;
+        }
+        let topic = config::publish_config(values);
+        checked(values)?;
+        let Some(mut topic) = topic else {
+            return Err(Failure::usage(
+                "--content topic: give the brokers of the capture topic, --kafka-brokers",
+            ));
+        };
+        topic.topic = values.get(&CAPTURE_TOPIC).unwrap_or_default();
+        inputs.push(Input::Topic(topic));
+    }
+    if inputs.is_empty() && is_opening(matches) {
+        return Err(Failure::usage("--key and --unwrap-command open content: give --content too"));
+    }
+    Ok(inputs)
 }
 
 /// The range that is judged.

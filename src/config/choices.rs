@@ -30,6 +30,40 @@ pub enum OnLedgerFailure {
     Reject,
 }
 
+/// The sides of calls whose content is captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub enum CaptureMode {
+    /// Neither.
+    Off,
+    /// Requests, as they come from callers.
+    Request,
+    /// Responses, as they go to callers.
+    Response,
+    /// Both.
+    Both,
+}
+
+/// Captured content that is sealed to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub enum CaptureCleartext {
+    /// Refused.
+    Refuse,
+    /// Allowed.
+    Allow,
+}
+
+/// The fate of a call whose record has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub enum OnCaptureFailure {
+    /// It is forwarded, and its record is cut or lost.
+    Forward,
+    /// It gets 503.
+    Reject,
+}
+
 /// How the publisher logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
@@ -123,6 +157,8 @@ pub enum EndOfTurn {
 impl OneOf for AdminPage {}
 impl OneOf for ApiKey {}
 impl OneOf for CallerTrust {}
+impl OneOf for CaptureCleartext {}
+impl OneOf for CaptureMode {}
 impl OneOf for EndOfTurn {}
 impl OneOf for IncludeUsageMode {}
 impl OneOf for KafkaAuth {}
@@ -130,6 +166,7 @@ impl OneOf for LogCalls {}
 impl OneOf for LogFormat {}
 impl OneOf for LogLevel {}
 impl OneOf for NetworkFs {}
+impl OneOf for OnCaptureFailure {}
 impl OneOf for OnClientDisconnect {}
 impl OneOf for OnLedgerFailure {}
 impl OneOf for OnOddPath {}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use strum::{VariantArray, VariantNames};
 
 use super::shown::{harmless, quoted};
-use super::value::{duration, format_duration, format_size, share_ppm, size_bytes};
+use super::value::{duration, format_duration, format_size, size_bytes};
 use crate::tee::SampleRatio;
 
 /// The values that a setting may have.
@@ -100,7 +100,7 @@ impl Kind {
             Kind::Size(min, max) => {
                 size_bytes(text).filter(|n| (min..=max).contains(n)).map(SettingValue::Number)
             }
-            Kind::Share => share_ppm(text).map(SampleRatio::from_ppm).map(SettingValue::Share),
+            Kind::Share => SampleRatio::parse(text).map(SettingValue::Share),
             _ if text.is_empty() => None,
             Kind::Path | Kind::Text(_) | Kind::Secret => Some(SettingValue::Text(text.to_owned())),
             Kind::List(_) => Some(SettingValue::Texts(words(text))),

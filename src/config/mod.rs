@@ -11,11 +11,12 @@
 //! | `resolve` | flag over environment over file over default, and every error |
 //! | `hint` | the value that was probably meant |
 //! | `shown` | the part of a refused value that an error may repeat |
-//! | `serve`, `traffic`, `identity`, `kafka`, `tls` | from settings to what the programs take |
+//! | `serve`, `traffic`, `identity`, `kafka`, `tls`, `capture` | from settings to what the programs take |
 //! | `placeholder` | hosts of examples that were never filled in |
 //! | `place` | whether a ledger can lie in its directory |
 //! | `schema` | the JSON Schema of the file |
 
+mod capture;
 mod choices;
 mod file;
 mod hint;
@@ -34,8 +35,9 @@ mod tls;
 mod traffic;
 pub mod value;
 
+pub use capture::capture_topic;
 pub use kafka::publish_config;
-pub use place::advice;
+pub use place::{advice, network_fs};
 pub use resolve::{CONFIG_VARIABLE, ConfigError, Origin, SettingTexts, Values, unknown_variables};
 pub use schema::json_schema;
-pub use serve::{control_key, end_of_turn, network_fs, serve_config};
+pub use serve::{control_key, end_of_turn, serve_config};

@@ -9,11 +9,19 @@ use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use super::choices::NetworkFs;
+use super::resolve::Values;
+use super::settings::LEDGER_NETWORK_FS;
 use crate::ledger;
 
 /// A new ledger and its WAL take 0.2 MB before there is an event in them; with less than this there is
 /// no beginning. One that exists may be opened on a full volume: it has kept room back.
 const NEW_LEDGER_BYTES: u64 = 1 << 20;
+
+/// Whether a ledger, or a spool, may lie on a file system of the network.
+pub fn network_fs(values: &Values) -> bool {
+    values.get(&LEDGER_NETWORK_FS) == Some(NetworkFs::Allow)
+}
 
 /// The fault of a ledger's directory and the remedy; `None` if no fault can be seen.
 pub(super) fn problem(dir: &Path, network_fs: bool) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::choices::{EndOfTurn, NetworkFs, OnLedgerFailure};
+use super::choices::{EndOfTurn, OnLedgerFailure};
 use super::kafka::publish_config;
 use super::resolve::Values;
 use super::setting::AnySetting;
@@ -12,7 +12,7 @@ use super::settings::{
     LEDGER_NETWORK_FS, LISTEN, LOG_CALLS, MAX_CALLS, METRICS_PER_CALLER, ON_LEDGER_FAILURE, PROMPT_MEMORY,
     SUBSCRIPTION_KEY_NAMES, THREADS, UPSTREAM,
 };
-use super::{identity, place, placeholder, shown, tls, traffic};
+use super::{capture, identity, place, placeholder, shown, tls, traffic};
 use crate::{ledger, proxy, serve};
 use metering::meter::Rules;
 use metering::usage::ControlKey;
@@ -31,6 +31,9 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
     let https = values.list(&UPSTREAM).iter().any(|text| name_and_url(text).1.starts_with("https:"));
     let tls = tls::service_tls(values, https);
     let control_key = control_key(values);
+    let capture = capture::capture(values);
+    let publish_capture =
+        capture.is_some().then(|| capture::capture_topic(values, publish.as_ref())).flatten();
     ledger_place(values);
     if !values.errors().is_empty() {
         return None;
@@ -57,10 +60,12 @@ pub fn serve_config(values: &mut Values) -> Option<serve::Config> {
             control_interval: values.get(&CONTROL_INTERVAL)?,
             publishes: publish.is_some(),
             max_bytes: values.get(&LEDGER_MAX_BYTES)?,
-            network_fs: network_fs(values),
+            network_fs: place::network_fs(values),
             control_key,
         },
         publish,
+        capture,
+        publish_capture,
         caller: caller?,
         metrics_per_caller: values.get(&METRICS_PER_CALLER)?,
         prompt_memory_bytes: values.get(&PROMPT_MEMORY)?,
@@ -83,14 +88,9 @@ pub fn control_key(values: &mut Values) -> Option<ControlKey> {
     Some(ControlKey::new(text.as_bytes()))
 }
 
-/// Whether the ledger may lie on a file system of the network.
-pub fn network_fs(values: &Values) -> bool {
-    values.get(&LEDGER_NETWORK_FS) == Some(NetworkFs::Allow)
-}
-
 fn ledger_place(values: &mut Values) {
     let dir = values.get(&LEDGER).filter(|_| !values.is_wrong(&LEDGER_NETWORK_FS));
-    if let Some(problem) = dir.and_then(|dir| place::problem(&dir, network_fs(values))) {
+    if let Some(problem) = dir.and_then(|dir| place::problem(&dir, place::network_fs(values))) {
         values.error_in(&LEDGER, problem);
     }
 }

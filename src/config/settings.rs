@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::choices::{
-    CallerTrust, EndOfTurn, IncludeUsageMode, KafkaAuth, NetworkFs, OnClientDisconnect, OnLedgerFailure,
-    OnOddPath, OnUntrusted, Streaming,
+    CallerTrust, CaptureCleartext, CaptureMode, EndOfTurn, IncludeUsageMode, KafkaAuth, NetworkFs,
+    OnCaptureFailure, OnClientDisconnect, OnLedgerFailure, OnOddPath, OnUntrusted, Streaming,
 };
 pub use super::kind::Kind;
 pub use super::setting::{AnySetting, Setting};
@@ -101,6 +101,32 @@ table! {
         "The Event Hubs connection string.";
     KAFKA_PROPERTY: Vec<String> = repeated("kafka-property", "key=value"),
         "Any other librdkafka property. Secrets are refused, and what would break the delivery promise, send a login without TLS or leave a broker unverified.";
+
+    # "Content"
+    CAPTURE: CaptureMode = choice("capture") or "off",
+        "Keeps what passes for those who may read it: requests as they come from callers, responses as they go to them, or both, sealed to public keys before anything is written. WebSockets are not captured.";
+    CAPTURE_KEY_FILE: PathBuf = path("capture-key-file"),
+        "File with the public keys of those who may read it: RSA of 3072 bits or more, PEM, JWK or a JWK Set, 16 at most. Read again when it changes.";
+    CAPTURE_CLEARTEXT: CaptureCleartext = choice("capture-cleartext") or "refuse",
+        "allow: content is kept without a key, and whoever reads the spool or the topic reads it. Every part says so.";
+    CAPTURE_TOPIC: String = text("capture-topic", "a topic name") or "ai-content",
+        "The topic of captured content, on the brokers of --kafka-brokers. Another than that of the usage events.";
+    CAPTURE_SHARE: SampleRatio = share("capture-share") or "100%",
+        "Share of the calls that are captured, both sides together, chosen by a keyed hash of the call's id.";
+    CAPTURE_CALLERS_FILE: PathBuf = path("capture-callers-file"),
+        "CSV with the share of some callers from a date on: columns caller, share, from, to. 0% is an answer. Read again when it changes.";
+    CAPTURE_MAX_BYTES: u64 = size("capture-max-bytes", 64 << 10, 1024 * MIB) or "32MiB",
+        "How much of one side of a call is kept; then it is truncated, and says so.";
+    CAPTURE_PART_BYTES: u64 = size("capture-part-bytes", 64 << 10, 512 << 10) or "512KiB",
+        "Content in one part, as it passes: sealed, in base64, it stays below the megabyte that a broker takes.";
+    CAPTURE_MEMORY: usize = memory("capture-memory", MIB, TIB) or "256MiB",
+        "Memory for content that is not stored yet, all calls together. Over it content is cut or lost, and says so; calls go on.";
+    CAPTURE_DIR: PathBuf = path("capture-dir"),
+        "Directory of the spool of captured content; without it that of the ledger.";
+    CAPTURE_SPOOL_MAX_BYTES: u64 = size("capture-spool-max-bytes", 16 * MIB, 64 * TIB) or "20GiB",
+        "Room for content that is not delivered yet. Full, further content is lost, and counted.";
+    ON_CAPTURE_FAILURE: OnCaptureFailure = choice("on-capture-failure") or "forward",
+        "What a call gets whose record has no room: forwarded, or 503 with Retry-After. With reject a WebSocket gets 503 too, since none is captured.";
 
     # "Callers"
     CALLER_SOURCES: Vec<String> = list("caller-sources", "apim-subscription | header:NAME[:whole] | entra-app | entra-user | client-cert | api-key, in order") or "apim-subscription,entra-app,api-key",

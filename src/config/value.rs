@@ -20,23 +20,6 @@ pub fn size_bytes(text: &str) -> Option<u64> {
     if text == "0" { Some(0) } else { with_unit(text, SIZE_UNITS) }
 }
 
-/// Reads a share such as `1%` or `0.25%` in parts per million; `None` without its sign, with more
-/// than four decimals, or above `100%`.
-pub fn share_ppm(text: &str) -> Option<u32> {
-    const PPM_PER_PERCENT: u32 = 10_000;
-    let (whole, decimals) = match text.strip_suffix('%')?.split_once('.') {
-        Some((whole, decimals)) => (whole, decimals),
-        None => (text.strip_suffix('%')?, "0"),
-    };
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(decimals) || decimals.len() > 4 {
-        return None;
-    }
-    let ppm = whole.parse::<u32>().ok()?.checked_mul(PPM_PER_PERCENT)?;
-    let ppm = ppm.checked_add(format!("{decimals:0<4}").parse().ok()?)?;
-    (ppm <= 100 * PPM_PER_PERCENT).then_some(ppm)
-}
-
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -79,38 +62,6 @@ mod tests {
         {
             assert_eq!(duration(bad), None, "{bad:?}");
             assert_eq!(size_bytes(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_share_is_a_percentage() {
-        for (text, ppm) in [
-            ("0%", 0),
-            ("1%", 10_000),
-            ("0.25%", 2_500),
-            ("0.0001%", 1),
-            ("99.9%", 999_000),
-            ("100%", 1_000_000),
-            ("100.0000%", 1_000_000),
-        ] {
-            assert_eq!(share_ppm(text), Some(ppm), "{text}");
-        }
-        for bad in [
-            "",
-            "%",
-            "1",
-            "0.01",
-            ".5%",
-            "1.%",
-            "-1%",
-            "+1%",
-            "100.1%",
-            "101%",
-            "1.00001%",
-            "1 %",
-            "4294967296%",
-        ] {
-            assert_eq!(share_ppm(bad), None, "{bad:?}");
         }
     }
 

@@ -333,6 +333,7 @@ mod tests {
             stream: usage::Stream::default(),
             timing: usage::Timing::default(),
             ids: usage::Ids::default(),
+            capture: None,
             reporter: usage::Reporter::default(),
             unproven: None,
         }

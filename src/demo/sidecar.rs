@@ -100,6 +100,8 @@ impl Settings {
                 max_bytes: LEDGER_BYTES_MAX,
                 ..ledger::LedgerOptions::new(&self.ledger)
             },
+            capture: None,
+            publish_capture: None,
             publish: Some(publish::KafkaConfig {
                 brokers: self.brokers.clone(),
                 topic: self.topic.to_owned(),

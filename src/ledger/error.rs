@@ -79,12 +79,12 @@ impl OpenError {
 
     /// The database itself is to blame: trying again cannot help, and nothing can be stored in it.
     /// Not so for errors of the disk or of the directory.
-    pub(super) fn is_damage(&self) -> bool {
+    pub(crate) fn is_damage(&self) -> bool {
         matches!(self, OpenError::Database { error, .. } if error.is_damage())
     }
 
     /// There is no room: on the volume, or within the quota.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         match self {
             OpenError::Io { error, .. } => error.kind() == std::io::ErrorKind::StorageFull,
             OpenError::Database { error, .. } => error.is_full(),
@@ -127,7 +127,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// See [`OpenError::is_full`].
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         match self {
             StoreError::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
             StoreError::Sync(error) => error.kind() == std::io::ErrorKind::StorageFull,
@@ -136,7 +136,7 @@ impl StoreError {
     }
 
     /// See [`OpenError::is_damage`]. An I/O error or a full disk is none.
-    pub(super) fn is_damage(&self) -> bool {
+    pub(crate) fn is_damage(&self) -> bool {
         use rusqlite::{Error, ErrorCode};
         match self {
             StoreError::Damaged(_) | StoreError::State(_) => true,

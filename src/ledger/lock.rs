@@ -27,7 +27,7 @@ const FILE_MODE: u32 = 0o600;
 
 /// A directory that this process owns until the value is dropped, or the process dies.
 #[derive(Debug)]
-pub(super) struct DirLock {
+pub(crate) struct DirLock {
     file: File,
     was_degraded: bool,
 }
@@ -42,7 +42,7 @@ pub(super) struct Marker {
 
 impl DirLock {
     /// Makes the directory if it is absent and locks it.
-    pub(super) fn take(dir: &Path) -> Result<DirLock, OpenError> {
+    pub(crate) fn take(dir: &Path) -> Result<DirLock, OpenError> {
         make_dir(dir)?;
         let path = dir.join(LOCK);
         let mut file = open_private(&path)?;
@@ -107,7 +107,7 @@ fn sync_parent(dir: &Path) -> Result<(), OpenError> {
 }
 
 /// Opens a file for reading and writing, made with mode 0600 if it is absent.
-pub(super) fn open_private(path: &Path) -> Result<File, OpenError> {
+pub(crate) fn open_private(path: &Path) -> Result<File, OpenError> {
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -119,7 +119,7 @@ pub(super) fn open_private(path: &Path) -> Result<File, OpenError> {
 }
 
 /// Makes new names in a directory durable.
-pub(super) fn sync_dir(dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), OpenError> {
     let sync = File::open(dir).and_then(|dir| dir.sync_all());
     sync.map_err(|error| OpenError::Io { path: dir.to_owned(), error })
 }

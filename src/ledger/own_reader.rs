@@ -37,7 +37,20 @@ impl OwnReader {
     /// # Errors
     /// If the ledger cannot be read.
     pub fn after(&mut self, position: u64, limit: usize) -> Result<Vec<EventRow>, ReadError> {
-        self.reader()?.after(position, limit)
+        self.after_within(position, limit, usize::MAX)
+    }
+
+    /// The same, no more once they have so many bytes, but one event if there is one.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn after_within(
+        &mut self,
+        position: u64,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<EventRow>, ReadError> {
+        self.reader()?.after_within(position, limit, bytes_max)
     }
 
     fn reader(&mut self) -> Result<&LedgerReader, ReadError> {

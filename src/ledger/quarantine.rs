@@ -28,7 +28,7 @@ const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 ///
 /// # Errors
 /// If that cannot be done; then the database is where it was.
-pub(super) fn move_aside(path: &Path, time: Timestamp) -> Result<PathBuf, OpenError> {
+pub(crate) fn move_aside(path: &Path, time: Timestamp) -> Result<PathBuf, OpenError> {
     let target = free_name(path, time)?;
     rename(path, &target)?;
     move_companions(path, &target)?;
@@ -40,7 +40,7 @@ pub(super) fn move_aside(path: &Path, time: Timestamp) -> Result<PathBuf, OpenEr
 ///
 /// # Errors
 /// If it cannot be moved.
-pub(super) fn move_orphan(path: &Path, time: Timestamp) -> Result<Option<PathBuf>, OpenError> {
+pub(crate) fn move_orphan(path: &Path, time: Timestamp) -> Result<Option<PathBuf>, OpenError> {
     if size(path)? > 0 || size(&beside(path, COMPANIONS[0]))? == 0 {
         return Ok(None);
     }
@@ -57,7 +57,7 @@ pub(super) fn move_orphan(path: &Path, time: Timestamp) -> Result<Option<PathBuf
 ///
 /// # Errors
 /// If the directory cannot be read.
-pub(super) fn latest(path: &Path) -> Result<Option<PathBuf>, OpenError> {
+pub(crate) fn latest(path: &Path) -> Result<Option<PathBuf>, OpenError> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
     let io = |error| OpenError::Io { path: dir.to_owned(), error };
     let prefix = format!("{}{INFIX}", name.to_string_lossy());
@@ -96,7 +96,7 @@ fn free_name(path: &Path, time: Timestamp) -> Result<PathBuf, OpenError> {
 }
 
 /// The WAL of a database.
-pub(super) fn wal_of(path: &Path) -> PathBuf {
+pub(crate) fn wal_of(path: &Path) -> PathBuf {
     beside(path, COMPANIONS[0])
 }
 

@@ -98,10 +98,21 @@ impl LedgerReader {
     /// # Errors
     /// If the ledger cannot be read.
     pub fn after(&self, position: u64, limit: usize) -> Result<Vec<EventRow>, ReadError> {
-        self.rows(
-            "SELECT position, body FROM event WHERE position > ?1 ORDER BY position LIMIT ?2",
-            (sql(position), sql(limit as u64)),
-        )
+        self.after_within(position, limit, usize::MAX)
+    }
+
+    /// The same, no more once they have so many bytes, but one event if there is one.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn after_within(
+        &self,
+        position: u64,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<EventRow>, ReadError> {
+        let query = "SELECT position, body FROM event WHERE position > ?1 ORDER BY position LIMIT ?2";
+        rows_within(&self.db, query, (sql(position), sql(limit as u64)), bytes_max)
     }
 
     /// The event at a position, unless it is gone.
@@ -180,12 +191,30 @@ impl LedgerReader {
     }
 
     fn rows(&self, query: &str, parameters: impl Params) -> Result<Vec<EventRow>, ReadError> {
-        let mut query = self.db.prepare_cached(query)?;
-        let rows = query.query_map(parameters, |row| {
-            Ok(EventRow { position: unsigned(row.get(0)?), body: row.get(1)? })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        rows_within(&self.db, query, parameters, usize::MAX)
     }
+}
+
+/// The rows of a query for positions and bodies: no more once they have so many bytes.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) fn rows_within(
+    db: &Connection,
+    query: &str,
+    parameters: impl Params,
+    bytes_max: usize,
+) -> Result<Vec<EventRow>, ReadError> {
+    let mut query = db.prepare_cached(query)?;
+    let (mut rows, mut found, mut bytes) = (query.query(parameters)?, Vec::new(), 0);
+    while bytes < bytes_max
+        && let Some(row) = rows.next()?
+    {
+        let row = EventRow { position: unsigned(row.get(0)?), body: row.get(1)? };
+        bytes += row.body.len();
+        found.push(row);
+    }
+    Ok(found)
 }
 
 fn state(db: &Connection) -> Result<Option<Log>, ReadError> {

@@ -1,11 +1,11 @@
 //! Numbers as SQLite has them.
 
 /// SQLite's integers are signed; no count here comes near the difference.
-pub(super) fn sql(number: u64) -> i64 {
+pub(crate) fn sql(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The way back.
-pub(super) fn unsigned(number: i64) -> u64 {
+pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

@@ -33,6 +33,7 @@ fn usage(caller: &str, input: Option<u64>, output: Option<u64>) -> Usage {
         stream: Stream::default(),
         timing: Timing::default(),
         ids: Ids::default(),
+        capture: None,
         reporter: Reporter::default(),
         unproven: None,
     }

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use smol_str::SmolStr;
 
+use crate::capture::Capturer;
 use crate::ledger::Ledger;
 use crate::tee::Accounts;
 use metering::caller::{Peer, Resolved};
@@ -21,6 +22,8 @@ pub struct Shared {
     pub accounts: Arc<Accounts>,
     /// The ledger that records them.
     pub ledger: Ledger,
+    /// Captures the content of calls; `None`: none is captured.
+    pub capturer: Option<Capturer>,
     /// Says who pays.
     pub resolver: CallerResolver,
     /// The boot, for `reporter.instance`.

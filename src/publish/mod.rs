@@ -1,7 +1,7 @@
-//! From the ledger to the topic.
+//! From an outbox to its topic: the ledger's events, and captured content.
 //!
 //! One thread (`tw-publish`) reads committed events in order, hands them to an idempotent producer,
-//! and moves the ledger's mark only past a contiguous prefix of acknowledged ones. Every event may
+//! and moves the outbox's mark only past a contiguous prefix of acknowledged ones. Every event may
 //! arrive more than once, always with the same bytes; readers drop repeats by (`source`, `id`).
 //!
 //! | file | what it holds |
@@ -29,6 +29,8 @@
 //! | `backoff` | how much to send, and when to try again |
 //! | `cluster` | the brokers, as the client's statistics show them |
 //! | `context` | the callbacks of a Kafka client |
+//! | `source` | where events come from: an outbox that survives the process |
+//! | `ledger_source` | the ledger as such an outbox |
 //! | `producer` | a producer of events, and its delivery reports |
 //! | `probe` | whether a new connection gets an answer while the old one says nothing |
 //! | `worker` | the loop, and what a delivery report means |
@@ -47,6 +49,7 @@ mod consumer;
 mod context;
 mod credentials;
 mod error;
+mod ledger_source;
 mod login;
 mod look;
 mod probe;
@@ -56,6 +59,7 @@ mod publisher;
 mod secret;
 mod send;
 mod shown;
+mod source;
 mod state;
 mod token;
 mod tracker;
@@ -68,8 +72,10 @@ pub use cluster::Broker;
 pub use config::KafkaConfig;
 pub use context::Context;
 pub use error::{KafkaConfigError, StartError};
+pub use ledger_source::LedgerSource;
 pub use look::{TopicSeen, library_version};
 pub use publisher::Publisher;
 pub use secret::Secret;
+pub use source::EventSource;
 pub use state::{PublishStats, Watch};
 pub use token::TokenSource;

@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 
 use super::config::KafkaConfig;
 use super::error::StartError;
+use super::ledger_source::LedgerSource;
+use super::source::EventSource;
 use super::state::{DeliveryObserver, PublishStats, PublisherState, Watch};
 use super::token::TokenCache;
 use super::worker::Worker;
 use crate::ledger::Ledger;
 
 /// A running publisher. Dropped without [`Publisher::stop`], it ends at once; what was not
-/// acknowledged stays in the ledger.
+/// acknowledged stays in its outbox.
 #[derive(Debug)]
 pub struct Publisher {
-    ledger: Ledger,
     shared: Arc<PublisherState>,
     tokens: Option<Arc<TokenCache>>,
     thread: Option<JoinHandle<()>>,
@@ -29,7 +30,20 @@ impl Publisher {
     ///
     /// # Errors
     /// If the configuration is wrong or the ledger cannot be read.
-    pub fn start(config: KafkaConfig, ledger: Ledger) -> Result<Publisher, StartError> {
+    pub fn of_ledger(config: KafkaConfig, ledger: Ledger) -> Result<Publisher, StartError> {
+        Publisher::start(config, LedgerSource::open(ledger)?, "tw-publish")
+    }
+
+    /// Starts publishing what is in an outbox and what comes into it, on a thread with a name. Does not wait for a
+    /// broker.
+    ///
+    /// # Errors
+    /// If the configuration is wrong, or the thread cannot be made.
+    pub fn start(
+        config: KafkaConfig,
+        source: impl EventSource,
+        thread_name: &str,
+    ) -> Result<Publisher, StartError> {
         let errors = config.check();
         if !errors.is_empty() {
             return Err(StartError::Config(errors));
@@ -37,12 +51,12 @@ impl Publisher {
         let shared = Arc::new(PublisherState::default());
         let refresher = config.refresher().map_err(StartError::Producer)?;
         let tokens = refresher.as_ref().map(|refresher| Arc::clone(&refresher.tokens));
-        let worker = Worker::new(ledger.clone(), config, refresher, Arc::clone(&shared))?;
+        let worker = Worker::new(source, config, refresher, Arc::clone(&shared))?;
         let thread = std::thread::Builder::new()
-            .name("tw-publish".to_owned())
+            .name(thread_name.to_owned())
             .spawn(move || worker.run())
             .map_err(|error| StartError::Producer(error.to_string()))?;
-        Ok(Publisher { ledger, shared, tokens, thread: Some(thread) })
+        Ok(Publisher { shared, tokens, thread: Some(thread) })
     }
 
     /// Calls `observe` on the publisher's thread with the time from handing over each event to its
@@ -62,12 +76,12 @@ impl Publisher {
     }
 
     /// Publishes what is committed by now, for at most `flush`, and ends. Returns how many events
-    /// are left in the ledger. Call it after [`Ledger::finish`], so that the last control event
+    /// are left in the outbox. Call it after [`Ledger::finish`], so that the last control event
     /// goes too, and before [`Ledger::close`], which stores the last mark.
     pub fn stop(mut self, flush: Duration) -> u64 {
         self.end(flush);
-        let committed = self.ledger.wait_stored(u64::MAX, Duration::ZERO);
-        committed.saturating_sub(self.shared.mark.load(Ordering::Acquire))
+        let stored = self.shared.stored.load(Ordering::Acquire);
+        stored.saturating_sub(self.shared.mark.load(Ordering::Acquire))
     }
 
     fn end(&mut self, flush: Duration) {

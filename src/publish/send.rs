@@ -8,16 +8,20 @@ use rdkafka::error::KafkaResult;
 use super::backoff::WINDOW_MAX;
 use super::classify::{ErrorClass, classify};
 use super::producer::SendError;
+use super::source::EventSource;
 use super::worker::Worker;
 use crate::ledger::{EventRow, ReadError};
 
-/// Events read in one short transaction, about 400 KB.
-const READ_ROWS: usize = 256;
+/// Events read in one short transaction, about 400 KB of usage.
+const READ_ROWS_MAX: usize = 256;
+
+/// Bytes read in one: a dozen parts of content, which keep a producer busy until the next read.
+const READ_BYTES_MAX: usize = 8 << 20;
 
 /// How long to wait for the broker to say whether the topic exists.
 const QUESTION: Duration = Duration::from_secs(2);
 
-impl Worker {
+impl<S: EventSource> Worker<S> {
     /// Sends some events. Returns whether there is more to do at once.
     pub(super) fn send(&mut self) -> Result<bool, ReadError> {
         let room = self.backoff.room(self.tracker.in_flight());
@@ -46,9 +50,13 @@ impl Worker {
 
     /// Sends what failed, oldest first.
     fn resend(&mut self, first: u64, room: usize) -> Result<bool, ReadError> {
-        let rows = self.reader.after(first - 1, READ_ROWS)?;
+        let rows = self.source.after(first - 1, READ_ROWS_MAX, READ_BYTES_MAX)?;
         if rows.first().is_none_or(|row| row.position != first) {
-            tracing::error!(position = first, "an event is gone from the ledger before it was delivered");
+            tracing::error!(
+                position = first,
+                outbox = self.source.name(),
+                "an event is gone from its outbox before it was delivered"
+            );
             self.tracker.give_up(first);
         }
         // The rows between them were delivered or are under way.
@@ -66,7 +74,7 @@ impl Worker {
     fn read_ahead(&mut self) -> Result<(), ReadError> {
         let (last, synced) = (self.tracker.last(), self.synced());
         if last < synced {
-            let rows = self.reader.after(last, READ_ROWS)?;
+            let rows = self.source.after(last, READ_ROWS_MAX, READ_BYTES_MAX)?;
             self.ahead.extend(rows.into_iter().filter(|row| row.position <= synced));
         }
         Ok(())

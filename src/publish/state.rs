@@ -43,6 +43,8 @@ pub(super) struct PublisherState {
     pub(super) in_flight: AtomicU64,
     /// Everything up to here is delivered or refused.
     pub(super) mark: AtomicU64,
+    /// The last event that is stored, as it was when the mark was saved.
+    pub(super) stored: AtomicU64,
     pub(super) backing_off: AtomicBool,
     pub(super) login_denied: AtomicBool,
     pub(super) reachable: AtomicBool,

@@ -13,10 +13,11 @@ use super::credentials::Credentials;
 use super::error::StartError;
 use super::probe::{Probe, ProbeFinding};
 use super::producer::{self, DeliveryContext, EventProducer};
+use super::source::EventSource;
 use super::state::PublisherState;
 use super::token::TokenRefresher;
 use super::tracker::Tracker;
-use crate::ledger::{EventRow, Ledger, OwnReader};
+use crate::ledger::EventRow;
 
 /// How long to wait for an answer before looking for new events.
 const ANSWER_WAIT: Duration = Duration::from_millis(10);
@@ -24,7 +25,7 @@ const ANSWER_WAIT: Duration = Duration::from_millis(10);
 /// How long to wait for new events before looking whether to stop.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 
-/// How often the mark is handed to the ledger: what is sent again after a crash.
+/// How often the mark is handed to the outbox: what is sent again after a crash.
 const MARK_EVERY: Duration = Duration::from_millis(100);
 
 /// How often the broker must refuse an event that was sent alone.
@@ -44,9 +45,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(600);
 const END_WAIT: Duration = Duration::from_secs(2);
 
 /// The publisher's thread.
-pub(super) struct Worker {
-    pub(super) ledger: Ledger,
-    pub(super) reader: OwnReader,
+pub(super) struct Worker<S> {
+    pub(super) source: S,
     pub(super) shared: Arc<PublisherState>,
     pub(super) config: KafkaConfig,
     pub(super) credentials: Credentials,
@@ -70,15 +70,14 @@ pub(super) struct Worker {
     pub(super) asked: bool,
 }
 
-impl Worker {
+impl<S: EventSource> Worker<S> {
     pub(super) fn new(
-        ledger: Ledger,
+        source: S,
         config: KafkaConfig,
         refresher: Option<Arc<TokenRefresher>>,
         shared: Arc<PublisherState>,
-    ) -> Result<Worker, StartError> {
-        let reader = OwnReader::open(ledger.clone())?;
-        let mark = ledger.delivered();
+    ) -> Result<Worker<S>, StartError> {
+        let mark = source.delivered();
         shared.mark.store(mark, Ordering::Release);
         // One that needs a token is made when there is one.
         let producer = match refresher {
@@ -87,8 +86,7 @@ impl Worker {
         };
         let now = Instant::now();
         Ok(Worker {
-            ledger,
-            reader,
+            source,
             shared,
             config,
             credentials: Credentials::new(refresher),
@@ -110,7 +108,7 @@ impl Worker {
 
     pub(super) fn run(mut self) {
         loop {
-            self.reader.let_go_if_called_off();
+            self.source.let_go_if_called_off();
             self.collect();
             self.shared.in_flight.store(self.tracker.in_flight() as u64, Ordering::Relaxed);
             self.look_at_brokers();
@@ -133,7 +131,7 @@ impl Worker {
                 Ok(true) => {}
                 Ok(false) => self.wait(),
                 Err(error) => {
-                    tracing::error!(%error, "the ledger cannot be read; publishing pauses");
+                    tracing::error!(%error, outbox = self.source.name(), "the outbox cannot be read; publishing pauses");
                     self.backoff.trouble(Instant::now(), self.tracker.in_flight());
                 }
             }
@@ -167,12 +165,12 @@ impl Worker {
     }
 
     fn stored(&self) -> u64 {
-        self.ledger.wait_stored(u64::MAX, Duration::ZERO)
+        self.source.stored()
     }
 
-    /// Only synced rows may be sent: an event on the topic is never unknown to its ledger, also after a loss of power.
+    /// Only synced rows may be sent: an event on the topic is never unknown to its outbox, also after a loss of power.
     pub(super) fn synced(&self) -> u64 {
-        self.ledger.wait_synced(u64::MAX, Duration::ZERO)
+        self.source.wait_synced(u64::MAX, Duration::ZERO)
     }
 
     /// Waits for what comes next: answers if there are any to come, else new events.
@@ -181,8 +179,8 @@ impl Worker {
             Some(producer) if self.tracker.in_flight() > 0 => producer.reports.wait(ANSWER_WAIT),
             Some(_) => {
                 let last = self.tracker.last();
-                if self.ledger.wait_synced(last, IDLE_WAIT) <= last {
-                    // A ledger that has ended does not wait.
+                if self.source.wait_synced(last, IDLE_WAIT) <= last {
+                    // An outbox that has ended does not wait.
                     std::thread::sleep(ANSWER_WAIT);
                 }
             }
@@ -286,9 +284,10 @@ impl Worker {
         tracing::error!(
             position,
             why,
-            "the broker refuses an event for good; it is kept: `events --refused`"
+            outbox = self.source.name(),
+            "the broker refuses an event for good; the outbox keeps it"
         );
-        self.ledger.mark_refused(position, why);
+        self.source.mark_refused(position, why);
         self.tracker.give_up(position);
     }
 
@@ -303,12 +302,13 @@ impl Worker {
         }
     }
 
-    /// Hands the mark to the ledger, now and then or at the end.
+    /// Hands the mark to the outbox, now and then or at the end.
     fn save_mark(&mut self, now: bool) {
         self.shared.mark.store(self.tracker.mark(), Ordering::Release);
         if now || self.marked.elapsed() >= MARK_EVERY {
             self.marked = Instant::now();
-            self.ledger.mark_delivered(self.tracker.mark());
+            self.shared.stored.store(self.stored(), Ordering::Release);
+            self.source.mark_delivered(self.tracker.mark());
         }
     }
 

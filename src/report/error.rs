@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::capture::SpoolError;
 use crate::ledger::{OpenError, ReadError};
 use crate::publish::{KafkaConfigError, StartError};
 use metering::caller::WrongLines;
@@ -23,6 +24,9 @@ pub enum ReportError {
     /// The ledger cannot be taken.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The spool of captured content cannot be taken.
+    #[error(transparent)]
+    OpenSpool(#[from] SpoolError),
     /// The publisher cannot start.
     #[error(transparent)]
     Publish(#[from] StartError),
@@ -128,6 +132,17 @@ pub enum ReportError {
         /// The event that was too much.
         place: String,
     },
+    /// The spool of captured content cannot be read.
+    #[error("the spool in {dir} cannot be read: {error}")]
+    Spool {
+        /// Its directory.
+        dir: PathBuf,
+        /// The error.
+        error: rusqlite::Error,
+    },
+    /// One side of one call was asked for, and there are more.
+    #[error("more than one call is meant, {0} among them: give --call ID, or --out DIR for a file of each")]
+    SeveralCalls(String),
     /// There is nothing to expand.
     #[error("there are no prices")]
     NoPrices,
@@ -156,6 +171,24 @@ pub enum InputBound {
     /// Control events.
     #[error("more than {0} control events")]
     ControlEvents(usize),
+    /// Calls whose content was captured.
+    #[error("more than {0} calls whose content was captured")]
+    CapturedCalls(usize),
+    /// Parts of content.
+    #[error("more than {0} parts of content")]
+    ContentParts(usize),
+    /// Ids of rows that no digest proves.
+    #[error("more than {0} ids of rows that no digest proves")]
+    UnprovenRows(usize),
+    /// Copies of rows that came more than once.
+    #[error("more than {0} copies of rows that came more than once")]
+    RepeatedRows(usize),
+    /// Parts of calls that are not whole yet.
+    #[error("more than {0} bytes of parts of calls that are not whole")]
+    OpenParts(usize),
+    /// Calls whose content is read.
+    #[error("more than {0} calls")]
+    Calls(usize),
     /// Rows of the output.
     #[error("more than {0} rows")]
     Rows(usize),

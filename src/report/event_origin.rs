@@ -13,6 +13,8 @@ pub(crate) enum EventOrigin<'a> {
         dir: &'a Path,
         position: u64,
     },
+    /// A row of a spool of captured content.
+    Spool { dir: &'a Path, position: u64 },
     /// A message of the topic.
     Topic { partition: i32, offset: i64, stamp_ms: Option<i64> },
     /// A line of a file.
@@ -27,6 +29,7 @@ impl fmt::Display for EventOrigin<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EventOrigin::Ledger { dir, position, .. } => write!(f, "{} position {position}", dir.display()),
+            EventOrigin::Spool { dir, position } => write!(f, "{} position {position}", dir.display()),
             EventOrigin::Topic { partition, offset, .. } => {
                 write!(f, "partition {partition} offset {offset}")
             }

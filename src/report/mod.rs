@@ -1,4 +1,4 @@
-//! The programs behind `events`, `report`, `verify`, `drain`, `top` and `tail`: they show people what a ledger or a
+//! The programs behind `events`, `report`, `verify`, `open`, `drain`, `top` and `tail`: they show people what a ledger or a
 //! topic holds.
 //!
 //! | file | what it holds |
@@ -34,6 +34,7 @@
 //! | `focus` | a report as rows of FOCUS |
 //! | `close` | the close of a month |
 //! | `terminal` | the terminal that standard output is |
+//! | `content` | captured content, opened for those who may read it |
 //! | `drain` | publishing what a dead instance left |
 //! | `progress` | how far that has come |
 //! | `watch` | what goes on now |
@@ -44,6 +45,7 @@ mod calendar;
 mod close;
 mod columns;
 mod completeness;
+mod content;
 mod coverage;
 mod drain;
 mod error;
@@ -77,7 +79,8 @@ pub use calendar::Calendar;
 pub use close::{CloseMonth, CloseOptions, CloseOutcome, CloseResult, close};
 pub use columns::columns_markdown;
 pub use completeness::{Completeness, Lack, LackReason};
-pub use drain::{DrainOptions, Drained, Draining, drain};
+pub use content::{ContentFilter, ContentFormat, ContentOptions, ContentOutput, OpenedContent, open_content};
+pub use drain::{DrainOptions, Drained, DrainedSpool, Draining, SpoolToDrain, drain};
 pub use error::{InputBound, ReportError};
 pub use events::{EventsOptions, events};
 pub use focus::{BillingAccount, DOUBLE_COUNT, FocusOptions, FocusVersion};
@@ -105,5 +108,8 @@ pub use statement::{Statement, StatementCompleteness, StatementTable};
 pub use sums::ReportSums;
 pub use tally::{Report, ReportOptions, report};
 pub use terminal::{terminal_columns, terminal_rows};
-pub use verify::{BootLine, BootState, Finding, FindingKind, Verdict, VerdictFormat, VerifyOptions, verify};
+pub use verify::{
+    BootLine, BootState, ContentFinding, ContentFindingKind, ContentInputs, ContentVerdict, Finding,
+    FindingKind, Verdict, VerdictFormat, VerifyOptions, verify, verify_with_content,
+};
 pub use watch::{TailFormat, TopOptions, WatchSource, tail, top};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::callers::CallerConfig;
 use crate::admin::AdminPage;
+use crate::capture::CaptureOptions;
 use crate::ledger;
 use crate::proxy;
 use crate::publish;
@@ -25,6 +26,10 @@ pub struct Config {
     pub ledger: ledger::LedgerOptions,
     /// Where events go; `None`: they stay in the ledger.
     pub publish: Option<publish::KafkaConfig>,
+    /// How content is captured; `None`: it is not.
+    pub capture: Option<CaptureOptions>,
+    /// Where captured content goes; `None`: it stays in the spool.
+    pub publish_capture: Option<publish::KafkaConfig>,
     /// How callers are told apart.
     pub caller: CallerConfig,
     /// Memory for request bodies that are kept to be counted, in bytes.

@@ -1,10 +1,11 @@
 //! `serve`: the parts put together, started in order and stopped in the opposite one.
 //!
-//! Start: vocabularies, ledger (recovery), publisher, counting threads, network threads, admin
+//! Start: vocabularies, ledger (recovery), publisher, capturing, counting threads, network threads, admin
 //! port. Stop: no new connections, streams drain, the counting threads settle what is left, the ledger stores
-//! the last control event, the publisher delivers it, the ledger closes.
+//! the last control event, the publisher delivers it, captured content does the same, the ledger closes.
 
 mod callers;
+mod capture;
 mod config;
 mod observer;
 mod pages;
@@ -15,12 +16,13 @@ mod trial;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, AdminPage};
+use crate::capture::Capturer;
 use crate::ledger::{self, Ledger};
 use crate::pool::Pool;
 use crate::proxy;
@@ -33,6 +35,7 @@ use metering::caller::Resolver;
 use metering::tokens;
 
 pub use self::callers::CallerConfig;
+use self::capture::ServedCapture;
 pub use self::config::Config;
 use self::observer::observer;
 use self::pages::{Admin, Parts, pages};
@@ -56,6 +59,7 @@ pub struct RunningSidecar {
     page: Option<String>,
     accounts: Arc<Accounts>,
     publisher: Option<Publisher>,
+    capture: Option<ServedCapture>,
     ledger: Ledger,
     reloader: Reloader,
     ready: Arc<AtomicBool>,
@@ -134,11 +138,12 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reloadable>) -> anyhow::
     ledger.on_billed(move |settled| observed.settled(settled));
     let resolver = config.caller.resolver(&ledger)?;
     let publisher =
-        config.publish.clone().map(|publish| Publisher::start(publish, ledger.clone())).transpose()?;
+        config.publish.clone().map(|publish| Publisher::of_ledger(publish, ledger.clone())).transpose()?;
     if let Some(publisher) = &publisher {
         let observed = Arc::clone(&metrics);
         publisher.on_delivered(move |took| observed.event_delivery_seconds.observe(took.as_secs_f64()));
     }
+    let capture = ServedCapture::start(&config, &ledger)?;
     let accounts = Accounts::new(Pool::start(COUNT_THREADS)?, observer, config.prompt_memory_bytes);
     let bounds =
         ResponseBounds { response_memory_bytes: config.answer_memory_bytes, ..ResponseBounds::default() };
@@ -147,13 +152,15 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reloadable>) -> anyhow::
     // Some milliseconds, or as long as the disk takes for 22 MB, beside recovery. A stream that began
     // earlier would wait for the disk on its own thread.
     vocabularies.join().map_err(|_| anyhow::anyhow!("the vocabularies could not be loaded"))?;
-    let proxy = start_proxy(&config, resolver, &accounts, &ledger)?;
+    let capturer = capture.as_ref().map(ServedCapture::capturer);
+    let proxy = start_proxy(&config, resolver, &accounts, &ledger, capturer.cloned())?;
     let reloads_seen = Arc::clone(&metrics);
     let ready = Arc::new(AtomicBool::new(true));
     let parts = Parts {
         ledger: ledger.clone(),
         accounts: Arc::clone(&accounts),
         publisher: publisher.as_ref().map(Publisher::watch).zip(config.topic()),
+        capture: capture.as_ref().map(ServedCapture::watch),
         edges: proxy.counts(),
         ready: Arc::clone(&ready),
         needs_ledger: config.proxy.reject_when_full,
@@ -171,17 +178,30 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reloadable>) -> anyhow::
         boot = %ledger.boot(),
         version = BuildInfo::VERSION,
         commit = build.commit(),
+        capture = capture.as_ref().map(|_| config.captured_sides()),
         "listening"
     );
     reloads.extend(files(&config));
     let reloader = Reloader::start(reloads, move |what, result| reloads_seen.reloaded(what, result))?;
     let flush_timeout = config.flush_timeout;
-    Ok(RunningSidecar { proxy, admin, page, accounts, publisher, ledger, reloader, ready, flush_timeout })
+    Ok(RunningSidecar {
+        proxy,
+        admin,
+        page,
+        accounts,
+        publisher,
+        capture,
+        ledger,
+        reloader,
+        ready,
+        flush_timeout,
+    })
 }
 
 /// The values of the data path that come from files.
 fn files(config: &Config) -> Vec<Reloadable> {
     let mut all = config.caller.reloads();
+    all.extend(config.capture.iter().flat_map(capture::reloads));
     if let Some(tls) = config.proxy.listen_tls.clone() {
         all.push(Reloadable::file("listen-cert-file", move || Ok(tls.reload()?)));
     }
@@ -206,6 +226,7 @@ impl Config {
                 self.ledger.dir.display()
             ));
         }
+        found.extend(capture::warnings(self));
         found.extend(self.room().warning(self.proxy.limits.connections, files_max()));
         found
     }
@@ -249,6 +270,7 @@ fn start_proxy(
     resolver: Resolver,
     accounts: &Arc<Accounts>,
     ledger: &Ledger,
+    capturer: Option<Capturer>,
 ) -> anyhow::Result<proxy::Running> {
     let mut proxy = config.proxy.clone();
     proxy.removals.headers.extend(resolver.removed_headers());
@@ -258,6 +280,7 @@ fn start_proxy(
         ledger: ledger.clone(),
         resolver: Arc::new(move |headers, peer, at| resolver.resolve(headers, peer, at)),
         boot: ledger.boot().to_string().into(),
+        capturer,
     };
     proxy::start(proxy, shared).with_context(|| format!("--listen {listen}"))
 }
@@ -298,7 +321,9 @@ impl RunningSidecar {
         self.proxy.join();
         self.accounts.close();
         let finished = self.ledger.finish();
+        let end = Instant::now() + self.flush_timeout;
         let undelivered = self.publisher.map_or(0, |publisher| publisher.stop(self.flush_timeout));
+        let parts = self.capture.map_or(0, |capture| capture.stop(end));
         let dir = self.ledger.dir().to_owned();
         let closed = self.ledger.close();
         self.admin.stop();
@@ -307,6 +332,10 @@ impl RunningSidecar {
             undelivered == 0,
             "{undelivered} events in {} are not delivered; the next start, or `tokenweir drain`, delivers them",
             dir.display()
+        );
+        anyhow::ensure!(
+            parts == 0,
+            "{parts} parts of captured content are not delivered; the next start delivers them"
         );
         tracing::info!("stopped; nothing is left to deliver");
         Ok(())

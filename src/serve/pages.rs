@@ -8,14 +8,17 @@ use anyhow::Context;
 use jiff::Timestamp;
 use smol_str::SmolStr;
 
+use super::capture::CaptureWatch;
 use crate::admin::{self, AdminPage, LivePage, Pages, Readiness};
 use crate::ledger::Ledger;
 use crate::tee::Accounts;
 use crate::telemetry::live::{Health, KafkaHealth, LiveFigures};
 use crate::telemetry::{
-    BrokerSnapshot, DataPathSnapshot, EdgesSnapshot, LedgerSnapshot, Metrics, PublishSnapshot, Snapshot,
+    BrokerSnapshot, CaptureSnapshot, DataPathSnapshot, EdgesSnapshot, LedgerSnapshot, Metrics,
+    PublishSnapshot, Snapshot,
 };
 use crate::{proxy, publish};
+use metering::usage::ContentSide;
 
 /// The admin port's thread.
 #[derive(Debug)]
@@ -57,6 +60,8 @@ pub(super) struct Parts {
     pub(super) accounts: Arc<Accounts>,
     /// The publisher and its topic; `None`: nothing is published.
     pub(super) publisher: Option<(publish::Watch, String)>,
+    /// `None`: no content is captured.
+    pub(super) capture: Option<CaptureWatch>,
     pub(super) edges: Arc<proxy::Counts>,
     pub(super) ready: Arc<AtomicBool>,
     /// Calls are not accepted while nothing can be stored.
@@ -86,7 +91,7 @@ impl Parts {
 
     /// Everything that `/metrics` reads from others.
     fn snapshot(&self) -> Snapshot {
-        let Parts { ledger, accounts, publisher, edges, .. } = self;
+        let Parts { ledger, accounts, publisher, edges, capture, .. } = self;
         Snapshot {
             ledger: stored(ledger),
             data_path: passed(accounts),
@@ -98,6 +103,7 @@ impl Parts {
                 odd_paths: edges.odd_paths().to_vec(),
                 unasked: edges.unasked(),
             },
+            capture: capture.as_ref().map(captured),
         }
     }
 
@@ -165,6 +171,31 @@ fn passed(accounts: &Accounts) -> DataPathSnapshot {
     }
 }
 
+fn captured(capture: &CaptureWatch) -> CaptureSnapshot {
+    let stats = capture.stats();
+    let sides = [(ContentSide::Request, &stats.requests), (ContentSide::Response, &stats.responses)];
+    let calls = sides.into_iter().flat_map(|(side, states)| {
+        states.iter().map(move |(state, calls)| (side.as_str(), state.as_str(), *calls))
+    });
+    let errors = capture.published().map(|stats| errors_by_class(&stats.errors));
+    CaptureSnapshot {
+        calls: calls.collect(),
+        parts: stats.parts,
+        bytes: stats.bytes,
+        lost_parts: stats.lost_parts,
+        refused: stats.refused,
+        spool_bytes: stats.spool_bytes,
+        undelivered: stats.undelivered,
+        memory_bytes: capture.memory_bytes(),
+        degraded: stats.degraded,
+        errors: errors.unwrap_or_default(),
+    }
+}
+
+fn errors_by_class(errors: &[u64]) -> Vec<(&'static str, u64)> {
+    publish::ErrorClass::ALL.iter().map(|class| class.as_str()).zip(errors.iter().copied()).collect()
+}
+
 /// Whole seconds since an instant; 0 if the clock was set back.
 fn age_s(then: Timestamp) -> u64 {
     let age = Timestamp::now().as_second() - then.as_second();
@@ -182,7 +213,7 @@ fn published(publisher: &publish::Watch) -> PublishSnapshot {
         resent: stats.resent,
         in_flight: stats.in_flight,
         backing_off: stats.backing_off,
-        errors: publish::ErrorClass::ALL.iter().map(|class| class.as_str()).zip(stats.errors).collect(),
+        errors: errors_by_class(&stats.errors),
         token_failures: stats.token_failures,
         reachable: Some(stats.reachable),
         brokers: stats.brokers.into_iter().map(broker).collect(),

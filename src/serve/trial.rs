@@ -6,7 +6,9 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
+use super::capture::key_names;
 use super::config::Config;
+use crate::capture::CaptureOptions;
 use crate::ledger;
 use crate::proxy::{self, Upstream};
 use crate::publish::KafkaConfig;
@@ -35,8 +37,15 @@ pub fn try_all(config: &Config) -> Vec<Trial> {
         if let Some(kafka) = &config.publish {
             running.push(scope.spawn(move || brokers(kafka)));
         }
-        running.push(scope.spawn(|| place(&config.ledger.dir)));
+        running.push(scope.spawn(|| place("ledger", &config.ledger.dir)));
+        if let Some(kafka) = &config.publish_capture {
+            running.push(scope.spawn(move || brokers(kafka)));
+        }
+        if let Some(dir) = config.capture.as_ref().and_then(|capture| capture.dir.as_ref()) {
+            running.push(scope.spawn(move || place("capture-dir", dir)));
+        }
         let mut trials: Vec<Trial> = running.into_iter().filter_map(|trial| trial.join().ok()).collect();
+        trials.extend(config.capture.as_ref().and_then(keys));
         trials.extend(ports(config));
         trials
     })
@@ -62,7 +71,13 @@ fn brokers(kafka: &KafkaConfig) -> Trial {
     Trial { what: format!("kafka {}, topic {}", kafka.brokers, kafka.topic), found }
 }
 
-fn place(dir: &Path) -> Trial {
+/// The keys were read with the configuration; this says which they are.
+fn keys(capture: &CaptureOptions) -> Option<Trial> {
+    let keys = key_names(&capture.seal)?;
+    Some(Trial { what: "capture-key-file".to_owned(), found: Ok(format!("content is sealed to {keys}")) })
+}
+
+fn place(what: &str, dir: &Path) -> Trial {
     let found = ledger::examine(dir).map(|place| {
         let room = format!("{}, {:.1} GiB free", place.filesystem, place.free_bytes as f64 / GIB);
         let written = match place.sync_time {
@@ -78,7 +93,7 @@ fn place(dir: &Path) -> Trial {
         }
     });
     let found = found.map_err(|(path, error)| format!("{}: {error}", path.display()));
-    Trial { what: format!("ledger {}", dir.display()), found }
+    Trial { what: format!("{what} {}", dir.display()), found }
 }
 
 /// Both ports at once, so that one address for both is found too.

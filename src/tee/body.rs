@@ -130,16 +130,36 @@ pub struct ResponseTap<B, M: CallMeter = Meter> {
     frames: u32,
     /// The response counts as streaming until it has ended.
     stream: Option<StreamGuard>,
+    end_mode: EndMode,
+}
+
+/// When the end of a response ends its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndMode {
+    /// As soon as the tap sees it.
+    AtOnce,
+    /// When whoever is shown the frames behind the tap has seen the last one; by then the tap has found this ending.
+    Held(Option<Ending>),
 }
 
 impl<B: Body, M: CallMeter> ResponseTap<B, M> {
     /// Watches `inner`.
     pub fn new(inner: B, call: Option<CallGuard<M>>) -> ResponseTap<B, M> {
+        ResponseTap::with_end_mode(inner, call, EndMode::AtOnce)
+    }
+
+    /// Watches `inner`; its end does not end the call before [`ResponseTap::release_end`] is called.
+    pub fn holding_end(inner: B, call: Option<CallGuard<M>>) -> ResponseTap<B, M> {
+        ResponseTap::with_end_mode(inner, call, EndMode::Held(None))
+    }
+
+    fn with_end_mode(inner: B, call: Option<CallGuard<M>>, end_mode: EndMode) -> ResponseTap<B, M> {
         let stream = call.as_ref().map(|call| {
             let call = call.call();
             call.accounts().counters.streams.begin(call.deployment())
         });
-        let mut tap = ResponseTap { inner, call, turn: Turn::new(), unread: false, frames: 0, stream };
+        let mut tap =
+            ResponseTap { inner, call, turn: Turn::new(), unread: false, frames: 0, stream, end_mode };
         tap.look_for_end();
         tap
     }
@@ -150,14 +170,30 @@ impl<B: Body, M: CallMeter> ResponseTap<B, M> {
     }
 
     /// hyper asks no more once the body says that it has ended, so the end is looked for here too.
+    #[inline]
     fn look_for_end(&mut self) {
         if self.inner.is_end_stream() {
             self.end(Ending::Eof);
         }
     }
 
+    /// The end is held back no longer: it ends the call now if it was seen, else when it is.
+    pub fn release_end(&mut self) {
+        if let EndMode::Held(ending) = std::mem::replace(&mut self.end_mode, EndMode::AtOnce)
+            && let Some(ending) = ending
+        {
+            self.end(ending);
+        }
+    }
+
+    /// Once a call, so it does not stand in the way of each frame.
+    #[inline(never)]
     fn end(&mut self, ending: Ending) {
         self.stream = None;
+        if let EndMode::Held(held) = &mut self.end_mode {
+            held.get_or_insert(ending);
+            return;
+        }
         if let Some(call) = self.call.take() {
             call.end(ending);
         }

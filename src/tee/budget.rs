@@ -16,36 +16,42 @@ const SHARES: usize = 1024;
 
 /// The share of a caller, who may have many calls: callers with the same name have the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BudgetShare(usize);
+pub struct BudgetShare(usize);
 
 impl BudgetShare {
     /// The share that a hash of the caller's name stands for.
-    pub(super) fn of_hash(hash: u64) -> BudgetShare {
+    pub fn of_hash(hash: u64) -> BudgetShare {
         BudgetShare(usize::try_from(hash % SHARES as u64).unwrap_or(0))
     }
 }
 
 /// Bytes that may be held, and how many of them each share holds.
 #[derive(Debug)]
-pub(super) struct MemoryBudget {
+pub struct MemoryBudget {
     max_bytes: usize,
     used_bytes: AtomicUsize,
     shares_bytes: Box<[AtomicUsize]>,
 }
 
 impl MemoryBudget {
-    pub(super) fn new(max_bytes: usize) -> MemoryBudget {
+    /// A budget of so many bytes.
+    pub fn new(max_bytes: usize) -> MemoryBudget {
         let shares_bytes = (0..SHARES).map(|_| AtomicUsize::new(0)).collect();
         MemoryBudget { max_bytes, used_bytes: AtomicUsize::new(0), shares_bytes }
     }
 
     /// Bytes that are held now.
-    pub(super) fn used_bytes(&self) -> usize {
+    pub fn used_bytes(&self) -> usize {
         self.used_bytes.load(Ordering::Acquire)
     }
 
+    /// Bytes that may be held.
+    pub fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     /// Takes so many bytes more for a share, if there is room for them.
-    pub(super) fn try_add(&self, share: BudgetShare, more_bytes: usize) -> bool {
+    pub fn try_add(&self, share: BudgetShare, more_bytes: usize) -> bool {
         if more_bytes == 0 {
             return true;
         }
@@ -53,7 +59,6 @@ impl MemoryBudget {
         let Ok(before) = self.used_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, add) else {
             return false;
         };
-        debug_assert!(before + more_bytes <= self.max_bytes, "no more is held than may be");
         let left_bytes = self.max_bytes - before - more_bytes;
         let share_bytes = self.shares_bytes[share.0].fetch_add(more_bytes, Ordering::AcqRel) + more_bytes;
         if share_bytes > left_bytes.saturating_mul(TIMES_LEFT_MAX) {
@@ -63,8 +68,15 @@ impl MemoryBudget {
         true
     }
 
+    /// Takes so many bytes more for a share although there may be no room for them: what is held becomes something
+    /// else, of which no part can be refused. The others get less until it is given back.
+    pub fn add_beyond(&self, share: BudgetShare, more_bytes: usize) {
+        self.used_bytes.fetch_add(more_bytes, Ordering::AcqRel);
+        self.shares_bytes[share.0].fetch_add(more_bytes, Ordering::AcqRel);
+    }
+
     /// Gives bytes of a share back.
-    pub(super) fn release(&self, share: BudgetShare, bytes: usize) {
+    pub fn release(&self, share: BudgetShare, bytes: usize) {
         let share_bytes = self.shares_bytes[share.0].fetch_sub(bytes, Ordering::AcqRel);
         let used_bytes = self.used_bytes.fetch_sub(bytes, Ordering::AcqRel);
         debug_assert!(share_bytes >= bytes && used_bytes >= bytes, "only what was taken is given back");
@@ -88,6 +100,11 @@ mod tests {
         assert_eq!(budget.used_bytes(), 0);
         assert!(!budget.try_add(greedy, 15_001) && budget.try_add(greedy, 15_000));
         assert!(!MemoryBudget::new(0).try_add(greedy, 1) && MemoryBudget::new(0).try_add(greedy, 0));
+        budget.release(greedy, 15_000);
+        budget.add_beyond(other, 16_001);
+        assert!(!budget.try_add(greedy, 1), "what is beyond the bound leaves no room");
+        budget.release(other, 16_001);
+        assert!(budget.try_add(other, 900));
     }
 
     proptest! {

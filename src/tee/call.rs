@@ -22,6 +22,7 @@ use smol_str::SmolStr;
 use uuid::Uuid;
 
 use super::accounts::Accounts;
+use super::capture_report::CaptureReport;
 use super::client::RequestBody;
 use super::context::CallContext;
 use super::event::{self, MeteredEnd};
@@ -37,6 +38,8 @@ use crate::ledger::{Bill, Slot};
 /// The beginning of a call.
 #[derive(Debug)]
 pub struct Begin {
+    /// Its id, and that of its event.
+    pub id: Uuid,
     /// Caller, target and identifiers; goes to the ledger and the meter.
     pub draft: Usage,
     /// Rules of the upstream.
@@ -51,6 +54,8 @@ pub struct Begin {
     pub representation: Representation,
     /// When the request's head had arrived.
     pub began: Instant,
+    /// What becomes of its content; `None`: none is captured.
+    pub capture: Option<Arc<dyn CaptureReport>>,
 }
 
 /// One call.
@@ -77,8 +82,9 @@ impl<M: CallMeter> Call<M> {
         accounts: Arc<Accounts>,
         running_calls: Arc<RunningCalls>,
     ) -> Arc<Call<M>> {
-        let Begin { draft, rules, slot, keep_prompt, treatment, representation, began } = begin;
-        let id = Uuid::now_v7();
+        let Begin { id, mut draft, rules, slot, keep_prompt, treatment, representation, began, capture } =
+            begin;
+        draft.capture = capture.as_ref().map(|capture| capture.begun());
         let polls = treatment.is_poll();
         if !polls {
             accounts.counters.calls_accepted.fetch_add(1, Ordering::AcqRel);
@@ -94,6 +100,7 @@ impl<M: CallMeter> Call<M> {
                 on_record: opened.is_some(),
                 polls,
                 share: accounts.share_of(&draft.caller.id),
+                capture,
                 accounts,
                 running_calls,
                 call: Weak::clone(call) as Weak<dyn RunningCall>,
@@ -283,6 +290,7 @@ impl<M: CallMeter> Call<M> {
         drop(state);
         let (accounts, time) = (&self.cx.accounts, settled.end.at);
         let MeteredEnd { mut usage, checks, deferral, bill } = event::metered_end(accounts, &mut settled);
+        usage.capture = self.cx.capture.as_ref().map(|capture| capture.over());
         if self.cx.polls {
             if let Some(seen) = bill {
                 accounts.observer.bill(Bill { settled: Settled { id: self.cx.id, time, usage }, seen });

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::accounts::Accounts;
 use super::budget::BudgetShare;
+use super::capture_report::CaptureReport;
 use super::running_calls::RunningCall;
 use super::running_calls::RunningCalls;
 use crate::pool::Lane;
@@ -30,6 +31,8 @@ pub(super) struct CallContext {
     pub(super) on_record: bool,
     /// It looks at work that another call began, and has no event of its own.
     pub(super) polls: bool,
+    /// What becomes of its content; `None`: none is captured.
+    pub(super) capture: Option<Arc<dyn CaptureReport>>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) running_calls: Arc<RunningCalls>,
     /// The share of the budgets that the call's caller has.

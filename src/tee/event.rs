@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metering::meter::{Checks, Ending};
-use metering::usage::{Accounting, BillSeen, Deferral, Outcome, Reason, Side, Tokens, Usage};
+use metering::usage::{Accounting, BillSeen, Deferral, Reason, Side, Tokens, Usage};
 
 use super::accounts::Accounts;
 use super::lifecycle::CallEnd;
@@ -63,13 +63,6 @@ fn without_meter(draft: &Usage, ending: Ending) -> Usage {
     usage.accounting = Accounting { rules, reasons, ..Accounting::default() };
     usage.accounting.add_reason(Side::Input, Reason::MeterPanic);
     usage.accounting.add_reason(Side::Output, Reason::MeterPanic);
-    usage.stream.outcome = match ending {
-        Ending::Eof => Outcome::Complete,
-        Ending::ClientDisconnect => Outcome::ClientDisconnect,
-        Ending::UpstreamError => Outcome::UpstreamError,
-        Ending::Timeout => Outcome::Timeout,
-        Ending::Shutdown => Outcome::Shutdown,
-        Ending::Rejected => Outcome::Rejected,
-    };
+    usage.stream.outcome = ending.outcome();
     usage
 }

@@ -20,6 +20,7 @@
 //! | `budget`, `pinned_bytes` | memory that calls hold: bounded for all, and measured |
 //! | `drift`, `models`, `sample_ratio` | whether the rules hold; which model a deployment has; which calls are sampled |
 //! | `meter` | what a call asks of its meter |
+//! | `capture_report` | what became of a call's content, for its event |
 //! | `session` | a WebSocket session, and the calls of its responses |
 //! | `response_ids` | responses that two connections are told of |
 
@@ -27,6 +28,7 @@ mod accounts;
 mod body;
 mod budget;
 mod call;
+mod capture_report;
 mod checkpoint;
 mod client;
 mod context;
@@ -58,7 +60,9 @@ mod turn;
 
 pub use self::accounts::{Accounts, ResponseBounds};
 pub use self::body::{BodyError, RequestTap, ResponseTap};
+pub use self::budget::{BudgetShare, MemoryBudget};
 pub use self::call::{Begin, Call, CallGuard};
+pub use self::capture_report::CaptureReport;
 pub use self::counters::Counters;
 pub use self::drift::{Compared, NumberKind};
 pub use self::observer::{Observer, OverheadPhase};

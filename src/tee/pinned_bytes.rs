@@ -4,6 +4,8 @@
 //! as it is and counted as a whole buffer, so a large prompt is never copied; a smaller one is
 //! copied into blocks of our own, so a body that arrives byte by byte costs what it weighs.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
 /// The largest read buffer of a client's side. A large prompt costs the reads and writes that
@@ -64,6 +66,15 @@ impl PinnedBytes {
         self.pinned_bytes += self.cost_bytes(bytes.len());
         self.close_block();
         self.pieces.push(bytes);
+    }
+
+    /// Keeps a part of these bytes.
+    pub fn push_part(&mut self, bytes: &Bytes, part: Range<usize>) {
+        if part.len() < self.view_bytes_min() {
+            self.copy(&bytes[part])
+        } else {
+            self.push(bytes.slice(part))
+        }
     }
 
     /// Keeps a copy of these bytes.

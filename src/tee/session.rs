@@ -13,8 +13,11 @@ use metering::frames::Frames;
 use metering::meter::{Ending, FramesRead, Representation, Rules, SessionNames};
 use metering::session::{BegunResponse, LaneNumber, ResponseDrafts, Session, SessionSide, SessionSink};
 
+use uuid::Uuid;
+
 use super::accounts::Accounts;
 use super::call::{Begin, Call, CallGuard};
+use super::capture_report::CaptureReport;
 use super::response_ids::{ResponseClaim, ResponseKey};
 use super::running_calls::RunningCalls;
 use super::turn::Turn;
@@ -62,6 +65,7 @@ struct OpenResponses {
     drafts: ResponseDrafts,
     rules: Rules,
     began: Instant,
+    capture: Option<Arc<dyn CaptureReport>>,
     ledger: Ledger,
     is_observer: bool,
     accounts: Arc<Accounts>,
@@ -103,6 +107,7 @@ impl ObservedSession {
     ) -> ObservedSession {
         let SessionBegin { mut begin, headers, ledger, is_observer, client, server } = begun;
         let (draft, rules, began) = (begin.draft.clone(), begin.rules, begin.began);
+        let capture = begin.capture.clone();
         let api = draft.target.api;
         let kind = api.session_kind().filter(|_| begin.treatment == Treatment::PerResponse);
         if kind.is_some() {
@@ -116,6 +121,7 @@ impl ObservedSession {
             drafts: ResponseDrafts::new(draft, headers),
             rules,
             began,
+            capture,
             ledger,
             is_observer,
             accounts,
@@ -237,6 +243,7 @@ impl SessionSink for OpenResponses {
     fn begin(&mut self, lane: LaneNumber, response: BegunResponse) -> bool {
         let Some(claim) = self.claim(&response) else { return false };
         let begin = Begin {
+            id: Uuid::now_v7(),
             draft: self.drafts.draft(&response),
             rules: self.rules,
             slot: self.ledger.reserve(),
@@ -244,6 +251,7 @@ impl SessionSink for OpenResponses {
             treatment: self.drafts.treatment(),
             representation: Representation::default(),
             began: self.began + response.since,
+            capture: self.capture.clone(),
         };
         let call = Call::begin(begin, Arc::clone(&self.accounts), Arc::clone(&self.running_calls));
         call.followed_by(self.own.clone());

@@ -159,6 +159,32 @@ fn each_way_to_end_is_named_and_the_first_one_counts() {
     assert!(settled(&|_, call| drop(CallGuard::new(Arc::clone(call)))).contains(&"ClientDisconnect".into()));
 }
 
+/// Whoever looks at frames behind the tap has seen the last one before the call is over.
+#[test]
+fn an_end_that_is_held_back_comes_when_it_is_released_and_once() {
+    for broken in [false, true] {
+        let rig = rig(0);
+        let call = rig.call("no");
+        let mut script = Scripted::of(&["a", "b"]);
+        script.0.extend(broken.then_some(Some(Err("broken"))));
+        let mut body = ResponseTap::holding_end(script, Some(CallGuard::new(Arc::clone(&call))));
+        drain(&mut body);
+        assert!(rig.heard.now().is_empty() && body.call().is_some(), "it is held");
+        body.release_end();
+        assert!(body.call().is_none());
+        body.release_end();
+        drop(body);
+        let ending = if broken { "UpstreamError" } else { "Eof" };
+        assert!(rig.heard.wait().accounting.reasons.contains(&ending.into()));
+    }
+    // Released before its end, it ends the call at once.
+    let rig = rig(0);
+    let mut body = ResponseTap::holding_end(Scripted::of(&["a"]), Some(CallGuard::new(rig.call("no"))));
+    body.release_end();
+    drain(&mut body);
+    assert!(rig.heard.wait().accounting.reasons.contains(&"Eof".into()));
+}
+
 #[test]
 fn a_prompt_is_counted_by_the_pool_or_let_go_of() {
     for (need, frames, input, model) in [

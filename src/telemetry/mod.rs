@@ -13,6 +13,6 @@ mod metrics;
 pub use build_info::BuildInfo;
 pub use comparison::Comparison;
 pub use metrics::{
-    BrokerSnapshot, DataPathSnapshot, EdgesSnapshot, LedgerSnapshot, Metrics, PerCaller, PublishSnapshot,
-    ReloadResult, Snapshot,
+    BrokerSnapshot, CaptureSnapshot, DataPathSnapshot, EdgesSnapshot, LedgerSnapshot, Metrics, PerCaller,
+    PublishSnapshot, ReloadResult, Snapshot,
 };

@@ -97,7 +97,7 @@ fn check_command(args: &[String]) {
 
 #[test]
 fn every_variable_that_is_named_exists() {
-    const FOLDERS: [&str; 11] = [
+    const FOLDERS: [&str; 12] = [
         "adx",
         "apim",
         "clickhouse",
@@ -107,6 +107,7 @@ fn every_variable_that_is_named_exists() {
         "eventhubs",
         "flink",
         "grafana",
+        "kafka",
         "kubernetes",
         "prometheus",
     ];
@@ -132,28 +133,40 @@ fn every_flag_that_the_documents_name_exists() {
     // Of the program itself, of cargo, the benches and other people's programs.
     const OTHERS: &[&str] = &[
         "aggregation",
+        "algorithm",
         "bench",
         "beside",
         "block-download",
         "data-file",
+        "data-type",
+        "encoding",
+        "file",
         "filter",
         "focus-dataset",
         "interval",
+        "kty",
         "locked",
         "metrics",
+        "name",
         "no-buffer",
         "nocapture",
+        "ops",
+        "output",
         "path",
+        "query",
         "release",
         "replicas",
         "resource",
         "rounds",
         "show-error",
         "silent",
+        "size",
         "test",
         "tls",
         "ulimit",
         "validate-version",
+        "value",
+        "vault-name",
         "version",
     ];
     let flags = flags_of_commands();

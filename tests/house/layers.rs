@@ -22,6 +22,7 @@ const ROWS: &[&[&str]] = &[
     &["cli", "config"],
     &["demo", "serve", "report"],
     &["proxy", "admin"],
+    &["capture"],
     &["tee", "pool"],
     &["publish"],
     &["ledger"],

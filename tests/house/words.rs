@@ -26,6 +26,7 @@ const ON_THE_WIRE: (&[&str], &[&str]) = (
         "src/demo/script.rs",
         "src/demo/work.rs",
         "src/proxy/",
+        "src/report/content/readable/",
     ],
     &[
         "audio",
@@ -58,9 +59,10 @@ const ON_THE_WIRE: (&[&str], &[&str]) = (
 );
 
 /// Words that mean something else below a path, each with its meaning there.
-const OTHER_MEANINGS: [(&str, &str, &str); 25] = [
+const OTHER_MEANINGS: [(&str, &str, &str); 26] = [
     ("absent", "crates/metering/src/caller/", "a label: no source named a caller"),
     ("call", "src/admin/page/", "the name of a server-sent event"),
+    ("call", "src/cli/open.rs", "a flag of `open`"),
     ("call", "src/report/", "a plain word of a sentence"),
     ("call", "src/telemetry/log.rs", "the message of a call's line"),
     ("calls", "src/demo/", "a column of the demo, as of the report"),

@@ -151,6 +151,7 @@ impl Setup {
                 Resolved { caller, trusted: true, unattributed: None, unproven: None }
             }),
             boot: "boot".into(),
+            capturer: None,
         };
         let running = proxy::start(config, shared).unwrap();
         Rig { addr: running.addr(), running: Some(running), heard, accounts, ledger, peers, _dir: dir }

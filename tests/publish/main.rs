@@ -2,6 +2,7 @@
 //!
 //! - `delivery`: a broker that works, one that goes away, and one that says no
 //! - `broker`: faults of the broker and of the way to it, under load
+//! - `content`: captured content, read back by somebody else
 //! - `credentials`: tokens of Entra ID, and secrets that change while the process runs
 //! - `rig`: a broker with an empty topic, a reader of it, and a ledger to publish from
 //!
@@ -11,6 +12,7 @@
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
 mod broker;
+mod content;
 mod credentials;
 mod delivery;
 mod rig;

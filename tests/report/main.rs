@@ -3,6 +3,7 @@
 //! - `verify`: truthful events are believed, and every untruth is found for what it is
 //! - `inputs`: files of any kind, folders, standard input and ledgers; what is left out, and what is not there
 //! - `bounds`: inputs that somebody made to fill the memory
+//! - `content`: content that is whole is believed, and each way to tamper with it is named
 //! - `tampering`: events that somebody has tampered with, in a file, a ledger and a topic, with and without the key
 //! - `histories`: ten thousand untouched histories, as ledgers of any version and in any order
 //! - `range`: the part of the events that is judged, and the ledgers that are expected
@@ -18,6 +19,7 @@
 
 mod bounds;
 mod close;
+mod content;
 mod focus;
 mod formats;
 mod histories;

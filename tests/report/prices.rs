@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use metering::caller::{CallerMap, Reload};
+use metering::caller::{Caller, CallerMap, Reload, Trust};
+use metering::usage::{CloudEvent, EventType, Target, Tokens, Usage};
 use serde_json::Value;
 use tokenweir::report::{
     CostFiles, GroupBy, Input, KeyValue, Prices, PtuCosts, Rates, Report, ReportOptions, expand_prices,
@@ -114,6 +115,31 @@ fn every_row_costs_what_it_must_to_the_last_digit() {
         "the map corrects something"
     );
     assert_eq!(report.cost.versions.caller_map.as_deref(), Some(map.version()));
+}
+
+/// A call that begins before midnight and ends after it is paid by who paid for its caller when it began.
+#[test]
+fn a_map_says_who_pays_as_of_the_beginning_of_a_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let (events, map) = (folder.path().join("events.jsonl"), folder.path().join("callers.csv"));
+    let mut usage = Usage::draft(Caller::unattributed(Trust::None), Target::default());
+    usage.caller.id = "team-a".into();
+    usage.timing.started_at = Some("2026-10-31T23:59:59.999Z".parse().unwrap());
+    usage.tokens = Tokens { input: Some(1), output: Some(1), ..Tokens::default() };
+    let time = Some("2026-11-01T00:00:00.001Z".to_owned());
+    let id = "0192f0c5-0000-7000-8000-000000000001".to_owned();
+    let event = CloudEvent::new(EventType::Usage, "//tokenweir/x", id, time, "team-a", usage);
+    std::fs::write(&events, serde_json::to_string(&event.with_sequence(1)).unwrap()).unwrap();
+    let rows =
+        "caller,from,to,cost_center,department\nteam-a,,2026-11-01,1,Before\nteam-a,2026-11-01,,2,After\n";
+    std::fs::write(&map, rows).unwrap();
+    let options = ReportOptions {
+        caller_map: Some(Reload::<CallerMap>::file(&map).unwrap().current()),
+        ..ReportOptions::of(Input::Files(events), GroupBy::list("department").unwrap())
+    };
+    let report = report(&options).unwrap();
+    let [line] = &report.lines[..] else { panic!("{} lines", report.lines.len()) };
+    assert_eq!(line.keys[0].value().as_deref(), Some("Before"));
 }
 
 #[test]

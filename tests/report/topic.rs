@@ -71,7 +71,8 @@ impl Broker {
 }
 
 fn drain_to(dir: &std::path::Path, broker: &Broker) {
-    let options = DrainOptions { ledger: options(dir, true), config: broker.config(), patience: PATIENCE };
+    let options =
+        DrainOptions { ledger: options(dir, true), config: broker.config(), patience: PATIENCE, spool: None };
     let drained = drain(&options, |_| {}).unwrap();
     assert_eq!((drained.left, drained.refused), (0, 0), "{drained:?}");
 }

@@ -54,10 +54,15 @@ impl Message {
 }
 
 pub(crate) fn connect(addr: SocketAddr) -> BufReader<TcpStream> {
-    let socket = TcpStream::connect(addr).unwrap();
+    try_connect(addr).unwrap()
+}
+
+/// The same, to somebody who may have died.
+pub(crate) fn try_connect(addr: SocketAddr) -> io::Result<BufReader<TcpStream>> {
+    let socket = TcpStream::connect(addr)?;
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.set_nodelay(true).unwrap();
-    BufReader::new(socket)
+    Ok(BufReader::new(socket))
 }
 
 /// Reads a head; `None` at a clean end of the connection.

@@ -71,6 +71,7 @@ pub(crate) fn usage(caller: &str, input: u64, output: u64) -> Usage {
             traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
             ..Ids::default()
         },
+        capture: None,
         reporter: Reporter::default(),
         unproven: None,
     }

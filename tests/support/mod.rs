@@ -20,6 +20,8 @@
 //! - `follower`: a topic, and a reader that takes everything from it as it comes
 //! - `forwarder`: what stands between a Kafka client and its broker, and makes faults
 //! - `recordings`: recorded exchanges with the service's own bill
+//! - `canaries`: words that must not be seen again, in every shape of a call
+//! - `auditor`: who holds a private key, and reads captured content without any of our code
 //! - `certs`, `codings`, `random`: certificates, content codings, random numbers
 //! - `wait`, `turn`: waiting for others, and tests that must run alone
 //! - `packages`: packages of other languages, and scripts that need them
@@ -28,6 +30,8 @@
 //! - `documents`, `schema`: blocks of the documents that code writes; whether an event fits the schema
 #![allow(dead_code, unused_imports, reason = "each test program uses its own part")]
 
+pub(crate) mod auditor;
+pub(crate) mod canaries;
 pub(crate) mod certs;
 pub(crate) mod codings;
 pub(crate) mod documents;

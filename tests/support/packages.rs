@@ -20,6 +20,20 @@ pub(crate) struct Packages<'a> {
     pub(crate) install: &'a [&'a [&'a str]],
 }
 
+/// A JOSE library of Python, and the script that reads captured content with it.
+pub(crate) fn jose_reader() -> Packages<'static> {
+    Packages {
+        sources: "tests/sealed",
+        folder: "content-jose",
+        scripts: vec!["read.py"],
+        pins: &["requirements.txt"],
+        install: &[
+            &["python3", "-m", "venv", "."],
+            &["./bin/python", "-m", "pip", "install", "--quiet", "--requirement", "requirements.txt"],
+        ],
+    }
+}
+
 impl Packages<'_> {
     /// The folder, with everything in it; `None`, and why on standard output, if something cannot be had.
     pub(crate) fn installed(&self) -> Option<PathBuf> {

@@ -12,10 +12,12 @@ use http_body::Body;
 use metering::meter::{Representation, Rules, Treatment};
 use metering::usage::{Settled, Usage};
 use tokenweir::tee::{Begin, Compared, Observer};
+use uuid::Uuid;
 
 /// A metered call that begins now and has no place in the ledger.
 pub(crate) fn begin(draft: Usage, rules: Rules) -> Begin {
     Begin {
+        id: Uuid::now_v7(),
         draft,
         rules,
         slot: None,
@@ -23,6 +25,7 @@ pub(crate) fn begin(draft: Usage, rules: Rules) -> Begin {
         treatment: Treatment::Metered,
         representation: Representation::default(),
         began: Instant::now(),
+        capture: None,
     }
 }
 

@@ -9,14 +9,18 @@
 //! | `admission` | refuses the calls that the operator has refused |
 //! | `refusal` | is a response of ours, in the upstream's own shape |
 //! | `usage_draft` | begins a call's event with the facts of its head |
-//! | `response_body` | is the response on its way to the client |
+//! | `response_body`, `forwarded_body` | are the response on its way to the client |
+//! | `captured_body`, `capturing` | capture it, and decide which calls are captured |
 //! | `response_future` | waits for a response whose client may go |
 //! | `disconnect` | reads responses on whose client has gone |
 //! | `upstream_errors` | counts and logs upstreams that cannot be spoken to |
 //! | `websocket` | is the handshake and the tunnel of a WebSocket |
 
 mod admission;
+mod captured_body;
+mod capturing;
 mod disconnect;
+mod forwarded_body;
 pub(super) mod headers;
 mod path;
 pub(super) mod refusal;

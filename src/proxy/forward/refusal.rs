@@ -20,6 +20,8 @@ pub(crate) enum Refusal {
     TransferCoding,
     /// The ledger has no place and the configuration wants no unrecorded call.
     LedgerFull,
+    /// The record of the call's content has no room, or a session has none, and the configuration wants no call without.
+    CaptureUnavailable,
     /// As many calls as may be at once are running.
     TooManyCalls,
     /// The hop has not proved itself, and the configuration wants proof.
@@ -63,7 +65,9 @@ impl Refusal {
             Refusal::UnknownUpstream => StatusCode::NOT_FOUND,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::TransferCoding => StatusCode::NOT_IMPLEMENTED,
-            Refusal::LedgerFull | Refusal::TooManyCalls => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::LedgerFull | Refusal::CaptureUnavailable | Refusal::TooManyCalls => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Refusal::Untrusted | Refusal::ApiKey => StatusCode::FORBIDDEN,
             Refusal::Unreachable | Refusal::NoResponse => StatusCode::BAD_GATEWAY,
             Refusal::StreamingDenied => StatusCode::FORBIDDEN,
@@ -88,6 +92,9 @@ impl Refusal {
             }
             Refusal::LedgerFull => {
                 r#"{"error":{"code":"ledger_full","message":"Usage cannot be recorded now. Try again."}}"#
+            }
+            Refusal::CaptureUnavailable => {
+                r#"{"error":{"code":"capture_unavailable","message":"The record that this call must have cannot be kept now."}}"#
             }
             Refusal::TooManyCalls => {
                 r#"{"error":{"code":"too_many_calls","message":"Too many calls are running. Try again."}}"#
@@ -135,7 +142,7 @@ impl Refusal {
             // Where the message ends is not certain, so nothing behind it is read.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if matches!(self, Refusal::LedgerFull | Refusal::TooManyCalls) {
+        if matches!(self, Refusal::LedgerFull | Refusal::CaptureUnavailable | Refusal::TooManyCalls) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -12,17 +12,15 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
+use super::captured_body::CapturedBody;
 use super::disconnect::DisconnectDrain;
+use super::forwarded_body::ForwardedBody;
 use super::websocket::tunnel::Tunnel;
-use crate::proxy::rewrite::request_body::ClientRequestBody;
+use crate::capture::SideCapture;
 use crate::proxy::rewrite::usage_filter::UsageFilter;
 use crate::proxy::server::limiter::Permit;
-use crate::proxy::upstream::body::UpstreamBody;
 use crate::proxy::upstream::error::UpstreamError;
 use crate::tee::ResponseTap;
-
-/// The body of an upstream's response to a client's request.
-pub(super) type ForwardedBody = UpstreamBody<ClientRequestBody>;
 
 /// The body of a response.
 pub(crate) struct ResponseBody {
@@ -39,6 +37,11 @@ enum BodySource {
         /// Reads the response on if it is dropped before its end. `None`: it ends when its client goes.
         drain: Option<Arc<DisconnectDrain>>,
     },
+    /// The same, and what the client is sent is captured.
+    Captured {
+        body: Box<CapturedBody>,
+        drain: Option<Arc<DisconnectDrain>>,
+    },
     Own(Full<Bytes>),
     /// The response is a `101`: the connection becomes this.
     Tunnel(Tunnel),
@@ -53,6 +56,18 @@ impl ResponseBody {
     ) -> ResponseBody {
         let filter = hides_usage.then(|| Box::new(UsageFilter::new()));
         ResponseBody { source: BodySource::Upstream { tap, filter, drain }, permit: None }
+    }
+
+    /// The same, and what the client is sent is captured. `tap` holds the end of its call back.
+    pub(super) fn captured(
+        tap: ResponseTap<ForwardedBody>,
+        hides_usage: bool,
+        drain: Option<Arc<DisconnectDrain>>,
+        side: SideCapture,
+    ) -> ResponseBody {
+        let filter = hides_usage.then(|| Box::new(UsageFilter::new()));
+        let body = Box::new(CapturedBody::new(tap, filter, side));
+        ResponseBody { source: BodySource::Captured { body, drain }, permit: None }
     }
 
     /// A body of our own.
@@ -72,8 +87,11 @@ impl ResponseBody {
 
     /// It is an upstream's response to a request that has been read to its end.
     pub(crate) fn request_is_whole(&self) -> bool {
+        let is_whole =
+            |tap: &ResponseTap<ForwardedBody>| tap.call().is_some_and(|call| call.request_is_whole());
         match &self.source {
-            BodySource::Upstream { tap, .. } => tap.call().is_some_and(|call| call.request_is_whole()),
+            BodySource::Upstream { tap, .. } => is_whole(tap),
+            BodySource::Captured { body, .. } => body.tap().is_some_and(is_whole),
             BodySource::Own(_) | BodySource::Tunnel(_) => false,
         }
     }
@@ -82,16 +100,18 @@ impl ResponseBody {
     pub(crate) fn into_tunnel(mut self) -> Option<Tunnel> {
         match std::mem::take(&mut self.source) {
             BodySource::Tunnel(tunnel) => Some(tunnel),
-            BodySource::Upstream { .. } | BodySource::Own(_) => None,
+            BodySource::Upstream { .. } | BodySource::Captured { .. } | BodySource::Own(_) => None,
         }
     }
 
     /// The upstream's response, if its call is not over. The one who takes it sees to its end.
     pub(super) fn into_tap(mut self) -> Option<ResponseTap<ForwardedBody>> {
-        match std::mem::take(&mut self.source) {
-            BodySource::Upstream { tap, .. } if tap.call().is_some() => Some(tap),
-            _ => None,
-        }
+        let tap = match std::mem::take(&mut self.source) {
+            BodySource::Upstream { tap, .. } => Some(tap),
+            BodySource::Captured { body, .. } => body.into_tap(),
+            BodySource::Own(_) | BodySource::Tunnel(_) => None,
+        };
+        tap.filter(|tap| tap.call().is_some())
     }
 }
 
@@ -110,8 +130,14 @@ impl Default for BodySource {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if let BodySource::Upstream { tap, drain: Some(drain), .. } = std::mem::take(&mut self.source) {
-            drain.read_on(tap);
+        match std::mem::take(&mut self.source) {
+            BodySource::Upstream { tap, drain: Some(drain), .. } => drain.read_on(tap),
+            BodySource::Captured { body, drain: Some(drain) } => {
+                if let Some(tap) = body.into_tap() {
+                    drain.read_on(tap);
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -127,15 +153,18 @@ impl Body for ResponseBody {
         match &mut self.source {
             BodySource::Upstream { tap, filter: None, .. } => Pin::new(tap).poll_frame(cx),
             BodySource::Upstream { tap, filter: Some(filter), .. } => filter.poll_frame(cx, tap),
+            BodySource::Captured { body, .. } => Pin::new(&mut **body).poll_frame(cx),
             BodySource::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             BodySource::Tunnel(_) => Poll::Ready(None),
         }
     }
 
+    #[inline]
     fn is_end_stream(&self) -> bool {
         match &self.source {
             BodySource::Upstream { tap, filter: None, .. } => tap.is_end_stream(),
             BodySource::Upstream { tap, filter: Some(filter), .. } => filter.is_end_stream(tap),
+            BodySource::Captured { body, .. } => body.is_end_stream(),
             BodySource::Own(body) => body.is_end_stream(),
             BodySource::Tunnel(_) => true,
         }
@@ -145,6 +174,7 @@ impl Body for ResponseBody {
         match &self.source {
             BodySource::Upstream { tap, filter: None, .. } => tap.size_hint(),
             BodySource::Upstream { filter: Some(_), .. } => SizeHint::default(),
+            BodySource::Captured { body, .. } => body.size_hint(),
             BodySource::Own(body) => body.size_hint(),
             BodySource::Tunnel(_) => SizeHint::with_exact(0),
         }

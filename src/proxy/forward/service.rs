@@ -13,10 +13,13 @@ use http_body::Body;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use smol_str::SmolStr;
+use uuid::Uuid;
 
+use super::capturing::{Capturing, edits};
 use super::disconnect::DisconnectDrain;
+use super::forwarded_body::ForwardedBody;
 use super::refusal::{Refusal, give_up, reject};
-use super::response_body::{ForwardedBody, ResponseBody};
+use super::response_body::ResponseBody;
 use super::response_future::ResponseFuture;
 use super::route::Route;
 use super::surface::Treatment;
@@ -24,6 +27,7 @@ use super::upstream_errors::UpstreamErrors;
 use super::websocket::handshake::{CallRecord, Handshake};
 use super::websocket::tunnel;
 use super::{admission, headers, usage_draft};
+use crate::capture::{self, CallCapture};
 use crate::ledger::Slot;
 use crate::proxy::config::{Config, Policy, Removals};
 use crate::proxy::counts::Counts;
@@ -37,16 +41,18 @@ use crate::proxy::upstream::address::Upstream;
 use crate::proxy::upstream::body::linger;
 use crate::proxy::upstream::client::{Client, UpstreamResponse};
 use crate::proxy::upstream::error::{BoxError, UpstreamError};
-use crate::tee::{Begin, BodyError, Call, CallGuard, RequestTap, ResponseTap, RunningCalls};
+use crate::tee::{Begin, BodyError, Call, CallGuard, CaptureReport, RequestTap, ResponseTap, RunningCalls};
 use metering::caller::{Peer, Resolved};
 use metering::meter::{Ending, Representation};
-use metering::usage::{IncludeUsage, Injection};
+use metering::usage::{IncludeUsage, Injection, Usage};
 
 /// Forwards the requests of one network thread.
 pub(crate) struct Service {
     shared: Shared,
     client: Client,
     live: Arc<RunningCalls>,
+    /// `None`: none is captured.
+    capturing: Option<Capturing>,
     upstreams: Arc<[Upstream]>,
     removals: Removals,
     policy: Policy,
@@ -74,6 +80,8 @@ struct Admitted {
     record: CallRecord,
     /// Why it gets a response of ours.
     refused: Option<Refusal>,
+    /// `None`: nothing of it is captured.
+    capture: Option<Arc<CallCapture>>,
 }
 
 impl Service {
@@ -91,6 +99,7 @@ impl Service {
         Service {
             client: Client::start(Arc::clone(&upstreams), config.tls.clone(), config.limits),
             live,
+            capturing: shared.capturer.clone().map(Capturing::start),
             upstreams: Arc::clone(&upstreams),
             removals: admission::removals(config),
             policy: config.policy,
@@ -162,14 +171,29 @@ impl Service {
         let route = Route::of(request, &self.upstreams, &self.removals)?;
         let at = Timestamp::now();
         let resolved = (self.shared.resolver)(request.headers(), peer, at);
-        let refused = self.refusal(request, &resolved, &route);
+        let id = Uuid::now_v7();
+        let capturing = self.capturing.as_ref();
+        let capturing = capturing.map(|capturing| (capturing, capturing.wanted(id, &resolved.caller.id, at)));
+        let lacks_record = || {
+            let (capturing, wanted) = capturing?;
+            capturing.lacks_record(&route, wanted).then_some(Refusal::CaptureUnavailable)
+        };
+        let refused = self.refusal(request, &resolved, &route).or_else(lacks_record);
         if route.surface.is_odd {
             self.counts.odd_path(refused.is_some());
         }
         if route.surface.treatment == Treatment::Silent && !route.handshake {
-            return Ok(Admitted { route, record: CallRecord::None, refused });
+            let capture = capturing.filter(|_| refused.is_none()).map(|(capturing, wanted)| {
+                let draft = self.draft(request, resolved, &route, at);
+                capturing.begin_silent(id, &draft, wanted, request.headers())
+            });
+            return Ok(Admitted { route, record: CallRecord::None, refused, capture });
         }
-        let begin = self.begin(request, resolved, &route, (began, at), refused)?;
+        let mut begin = self.begin(request, id, resolved, &route, (began, at), refused)?;
+        let capture = capturing.map(|(capturing, wanted)| {
+            capturing.begin(&begin, &route, wanted, request.headers(), refused.is_some())
+        });
+        begin.capture = capture.clone().map(|capture| capture as Arc<dyn CaptureReport>);
         let (accounts, live) = (Arc::clone(&self.shared.accounts), Arc::clone(&self.live));
         let record = if route.handshake {
             CallRecord::Handshake(Handshake::new(begin, route.surface.is_observer, accounts, live))
@@ -181,7 +205,7 @@ impl Service {
             call.set_unsent(true);
             CallRecord::Call(CallGuard::new(call))
         };
-        Ok(Admitted { route, record, refused })
+        Ok(Admitted { route, record, refused, capture })
     }
 
     async fn respond(
@@ -189,7 +213,7 @@ impl Service {
         request: Request<Incoming>,
         admitted: Admitted,
     ) -> Response<ResponseBody> {
-        let Admitted { route, record, refused } = admitted;
+        let Admitted { route, record, refused, capture } = admitted;
         if let Some(refusal) = refused {
             return reject(record.call(), refusal);
         }
@@ -197,17 +221,17 @@ impl Service {
             CallRecord::Handshake(handshake) => return self.upgrade(request, route, handshake).await,
             record => record.call(),
         };
-        let outgoing = match self.prepare(request, &route, call.as_ref()).await {
+        let outgoing = match self.prepare(request, &route, call.as_ref(), capture.as_ref()).await {
             Ok(outgoing) => outgoing,
             Err(refusal) => return reject(call, refusal),
         };
         match (&self.drain, call) {
             (Some(drain), Some(call)) => {
                 let (service, drain, of) = (Arc::clone(self), Arc::clone(drain), Arc::clone(call.call()));
-                let response = async move { service.forward(outgoing, route, Some(call)).await };
+                let response = async move { service.forward(outgoing, route, Some(call), capture).await };
                 ResponseFuture::new(response, of, drain).await
             }
-            (_, call) => self.forward(outgoing, route, call).await,
+            (_, call) => self.forward(outgoing, route, call, capture).await,
         }
     }
 
@@ -225,6 +249,7 @@ impl Service {
     fn begin(
         &self,
         request: &Request<Incoming>,
+        id: Uuid,
         resolved: Resolved,
         route: &Route,
         (began, at): (Instant, Timestamp),
@@ -246,14 +271,8 @@ impl Service {
         let upstream = &self.upstreams[route.upstream];
         let representation = Representation::of(request.headers());
         Ok(Begin {
-            draft: usage_draft::draft(
-                resolved,
-                at,
-                &route.surface,
-                upstream,
-                request.headers(),
-                &self.shared.boot,
-            ),
+            id,
+            draft: self.draft(request, resolved, route, at),
             rules: upstream.rules(),
             slot,
             // A coded request may be readable only once all of it is there.
@@ -261,7 +280,14 @@ impl Service {
             treatment: route.surface.treatment,
             representation,
             began,
+            capture: None,
         })
+    }
+
+    /// The call's event, as far as the head tells it.
+    fn draft(&self, request: &Request<Incoming>, resolved: Resolved, route: &Route, at: Timestamp) -> Usage {
+        let upstream = &self.upstreams[route.upstream];
+        usage_draft::draft(resolved, at, &route.surface, upstream, request.headers(), &self.shared.boot)
     }
 
     /// Makes the request that goes to the upstream; with a policy that asks for it, after a look into
@@ -271,13 +297,14 @@ impl Service {
         request: Request<Incoming>,
         route: &Route,
         call: Option<&CallGuard>,
+        capture: Option<&Arc<CallCapture>>,
     ) -> Result<OutgoingRequest<RequestTap<ClientBody>>, Refusal> {
         let checks = if self.policy.inject_usage || self.policy.deny_streaming {
             inspect::body_checks(&self.policy, request.method(), &route.surface, request.headers())
         } else {
             BodyChecks::default()
         };
-        let request = self.to_upstream(request, call);
+        let request = self.to_upstream(request, call, capture);
         if checks.is_empty() {
             let request = request.map(RequestBody::new);
             return Ok(OutgoingRequest { request, retry: None, remembered: false });
@@ -310,9 +337,10 @@ impl Service {
         outgoing: OutgoingRequest<RequestTap<ClientBody>>,
         route: Route,
         call: Option<CallGuard>,
+        capture: Option<Arc<CallCapture>>,
     ) -> Response<ResponseBody> {
         match self.exchange(outgoing, &route, call.as_ref()).await {
-            Ok(Some((response, injected))) => self.pass_on(response, call, injected),
+            Ok(Some((response, injected))) => self.pass_on(response, call, injected, capture.as_ref()),
             // The request did not ask for another protocol.
             Ok(None) => give_up(call, Refusal::NoResponse, Ending::UpstreamError),
             Err(error) => give_up(call, Refusal::of(&error), error.ending()),
@@ -378,6 +406,7 @@ impl Service {
         mut response: Response<ForwardedBody>,
         call: Option<CallGuard>,
         injected: bool,
+        capture: Option<&Arc<CallCapture>>,
     ) -> Response<ResponseBody> {
         show_head(call.as_ref(), &response);
         headers::to_client(response.headers_mut());
@@ -389,7 +418,13 @@ impl Service {
             response.headers_mut().remove(CONTENT_LENGTH); // it gets shorter
         }
         let drain = self.drain.clone().filter(|_| call.is_some());
-        response.map(|body| ResponseBody::forwarded(ResponseTap::new(body, call), hides, drain))
+        let edited = edits(injected, hides);
+        let side = capture
+            .and_then(|capture| capture::response_of(capture, response.status(), response.headers(), edited));
+        response.map(|body| match side {
+            None => ResponseBody::forwarded(ResponseTap::new(body, call), hides, drain),
+            Some(side) => ResponseBody::captured(ResponseTap::holding_end(body, call), hides, drain, side),
+        })
     }
 
     async fn upgrade(
@@ -399,14 +434,16 @@ impl Service {
         handshake: Handshake,
     ) -> Response<ResponseBody> {
         let client = hyper::upgrade::on(&mut request);
-        let mut request = self.to_upstream(request, None).map(RequestBody::new);
+        let mut request = self.to_upstream(request, None, None).map(RequestBody::new);
         tunnel::switch(request.headers_mut());
         match self.send(&route, request, None).await {
             Ok(UpstreamResponse::Response(response)) if response.status().is_success() => {
                 handshake.answered();
-                self.pass_on(response, None, false)
+                self.pass_on(response, None, false, None)
             }
-            Ok(UpstreamResponse::Response(response)) => self.pass_on(response, handshake.refused(), false),
+            Ok(UpstreamResponse::Response(response)) => {
+                self.pass_on(response, handshake.refused(), false, None)
+            }
             Ok(UpstreamResponse::Upgraded(upgraded)) => {
                 let (mut response, upstream, beyond) = *upgraded;
                 let Some(session) = handshake.switched(response.headers(), &self.shared.ledger) else {
@@ -443,10 +480,13 @@ impl Service {
         &self,
         request: Request<Incoming>,
         call: Option<&CallGuard>,
+        capture: Option<&Arc<CallCapture>>,
     ) -> Request<RequestTap<ClientBody>> {
         let (version, idle) = (request.version(), request.extensions().get::<IdleClock>().cloned());
-        let tap =
-            |body| RequestTap::new(ClientBody::new(body, idle), call.map(|call| Arc::clone(call.call())));
+        let side = capture.and_then(capture::request_of);
+        let tap = |body| {
+            RequestTap::new(ClientBody::new(body, idle, side), call.map(|call| Arc::clone(call.call())))
+        };
         let mut request = request.map(tap);
         headers::to_upstream(request.headers_mut(), version, &self.removals);
         request

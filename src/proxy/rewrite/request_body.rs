@@ -10,6 +10,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use metering::usage::Outcome;
+
+use crate::capture::SideCapture;
 use crate::proxy::server::idle_clock::{ClientIdle, IdleClock, WaitsFor};
 use crate::proxy::upstream::error::BoxError;
 use crate::tee::RequestTap;
@@ -128,13 +131,56 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
 #[derive(Debug)]
 pub(crate) struct ClientBody {
     body: Incoming,
+    /// `None`: nobody but the upstream wants to know of it.
+    watch: Option<Box<BodyWatch>>,
+}
+
+/// Who looks at a request's body as it arrives.
+#[derive(Debug)]
+struct BodyWatch {
     /// `None`: the client may take its time.
     idle: Option<IdleClock>,
+    /// Captures it as the client wrote it: whatever edits it comes later.
+    capture: Option<SideCapture>,
 }
 
 impl ClientBody {
-    pub(crate) fn new(body: Incoming, idle: Option<IdleClock>) -> ClientBody {
-        ClientBody { body, idle }
+    pub(crate) fn new(body: Incoming, idle: Option<IdleClock>, capture: Option<SideCapture>) -> ClientBody {
+        let is_watched = idle.is_some() || capture.is_some();
+        let mut body = ClientBody { body, watch: is_watched.then(|| Box::new(BodyWatch { idle, capture })) };
+        body.look_for_end();
+        body
+    }
+
+    /// Whoever reads it asks no more once it says that it has ended.
+    fn look_for_end(&mut self) {
+        if let Some(capture) = self.watch.as_ref().and_then(|watch| watch.capture.as_ref())
+            && self.body.is_end_stream()
+        {
+            capture.finish(Outcome::Complete);
+        }
+    }
+}
+
+impl BodyWatch {
+    /// Looks at what has come. Returns true if the client is waited for no longer.
+    fn polled<E>(&self, polled: &Poll<Option<Result<Frame<Bytes>, E>>>, cx: &mut Context<'_>) -> bool {
+        if let Some(idle) = &self.idle {
+            if polled.is_ready() {
+                idle.done(WaitsFor::Request);
+            } else if idle.poll_over(cx, WaitsFor::Request) {
+                self.capture.iter().for_each(|capture| capture.finish(Outcome::Timeout));
+                return true;
+            }
+        }
+        if let (Some(capture), Poll::Ready(frame)) = (&self.capture, polled) {
+            match frame {
+                Some(Ok(frame)) => frame.data_ref().into_iter().for_each(|data| capture.push(data)),
+                Some(Err(_)) => capture.finish(Outcome::ClientDisconnect),
+                None => capture.finish(Outcome::Complete),
+            }
+        }
+        false
     }
 }
 
@@ -147,12 +193,11 @@ impl Body for ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Some(idle) = &self.idle {
-            if polled.is_ready() {
-                idle.done(WaitsFor::Request);
-            } else if idle.poll_over(cx, WaitsFor::Request) {
+        if let Some(watch) = &self.watch {
+            if watch.polled(&polled, cx) {
                 return Poll::Ready(Some(Err(ClientIdle.into())));
             }
+            self.look_for_end();
         }
         polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
     }
@@ -168,7 +213,7 @@ impl Body for ClientBody {
 
 impl Drop for ClientBody {
     fn drop(&mut self) {
-        if let Some(idle) = &self.idle {
+        if let Some(idle) = self.watch.as_ref().and_then(|watch| watch.idle.as_ref()) {
             idle.done(WaitsFor::Request);
         }
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `each_event` | how events are shown, and how often they are read |
 //! | `ledger` | the events of a ledger |
+//! | `spool` | the parts in a spool of captured content |
 //! | `topic` | the events of a topic |
 //! | `files` | the events of files, folders and standard input |
 //! | `walk` | the files that arguments name |
@@ -23,6 +24,7 @@ mod files;
 mod kind;
 mod ledger;
 mod lines;
+mod spool;
 mod topic;
 mod walk;
 
@@ -32,6 +34,7 @@ use crate::publish::KafkaConfig;
 use crate::report::error::ReportError;
 use bar::ReadingBar;
 use files::FileEvents;
+use spool::SpoolParts;
 
 pub(crate) use each_event::{EachEvent, Passes};
 pub(crate) use ledger::{LedgerEvents, READ_ROWS};
@@ -42,6 +45,8 @@ pub(crate) use topic::{QUESTION, Topic, partitions, topic_consumer};
 pub enum Input {
     /// A ledger's directory.
     Ledger(PathBuf),
+    /// A directory with a spool of captured content.
+    Spool(PathBuf),
     /// A topic, from its beginning to the end seen at start.
     Topic(KafkaConfig),
     /// A file of events, a folder of such files, or `-`, which is standard input. Files are JSON lines, as `events`
@@ -53,6 +58,7 @@ pub enum Input {
 pub(crate) struct Events {
     pub(crate) ledgers: Vec<LedgerEvents>,
     pub(crate) topics: Vec<Topic>,
+    spools: Vec<SpoolParts>,
     files: Option<FileEvents>,
     /// Notes on inputs that were given twice.
     pub(crate) notes: Vec<String>,
@@ -68,6 +74,7 @@ impl Events {
         let mut events = Events {
             ledgers: Vec::new(),
             topics: Vec::new(),
+            spools: Vec::new(),
             files: None,
             notes: Vec::new(),
             bar: ReadingBar::new(),
@@ -76,6 +83,7 @@ impl Events {
         for input in inputs {
             match input {
                 Input::Ledger(dir) => events.ledger(dir)?,
+                Input::Spool(dir) => events.spools.push(SpoolParts::open(dir)?),
                 Input::Topic(config) => events.topics.push(Topic::open(config)?),
                 Input::Files(path) => files.push(path),
             }
@@ -109,6 +117,9 @@ impl Events {
     pub(crate) fn each(&mut self, each: &mut EachEvent<'_>) -> Result<(), ReportError> {
         for (number, ledger) in self.ledgers.iter().enumerate() {
             ledger.each(number, &self.bar, each)?;
+        }
+        for spool in &self.spools {
+            spool.each(&self.bar, each)?;
         }
         for topic in &self.topics {
             topic.each(&self.bar, each)?;

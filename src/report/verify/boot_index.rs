@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use jiff::Timestamp;
 use roaring::RoaringTreemap;
 
+use super::content::{CapturedCalls, UsageSpans};
 use super::event::{SequencedEvent, hash};
 use super::options::VerifyOptions;
 use super::period::{Period, PeriodRows, RowsMatch, SaidDigest};
@@ -36,6 +37,13 @@ const RUNS_MAX: usize = 1 << 16;
 
 /// Control events of all boots, 450 bytes each: one a minute of 190 ledgers in a month.
 const CONTROLS_MAX: usize = 1 << 23;
+
+/// Ids of rows that no digest proves, 8 bytes each: 512 MB. Only events of schema 1.0 are kept so, and what no control
+/// event covers yet.
+const UNPROVEN_MAX: usize = 1 << 26;
+
+/// Copies of rows that came more than once, 32 bytes each: 512 MB.
+const COPIES_MAX: usize = 1 << 24;
 
 /// One start of one ledger.
 #[derive(Debug, Default)]
@@ -108,6 +116,12 @@ pub(super) struct BootIndex<'a> {
     /// Runs of all boots; `None`: there were too many.
     runs: Option<usize>,
     runs_max: usize,
+    unproven_max: usize,
+    copies_max: usize,
+    /// Calls whose content was captured, where content is verified too.
+    pub(super) captured: Option<CapturedCalls>,
+    /// Ledgers with usage events.
+    pub(super) spans: UsageSpans,
     /// Bills of work, which several ledgers may have seen.
     pub(super) bills: BillsSeen,
     pub(super) messages: u64,
@@ -131,6 +145,10 @@ impl<'a> BootIndex<'a> {
             copies: Vec::new(),
             runs: Some(0),
             runs_max: RUNS_MAX,
+            unproven_max: UNPROVEN_MAX,
+            copies_max: COPIES_MAX,
+            captured: None,
+            spans: UsageSpans::default(),
             bills: BillsSeen::default(),
             messages: 0,
             foreign: 0,
@@ -173,6 +191,9 @@ impl<'a> BootIndex<'a> {
             StoredData::Call(usage, outcome) => {
                 boot.crashed += u64::from(*outcome == Outcome::Crashed);
                 self.bills.repeats(usage);
+                if let Some(captured) = &mut self.captured {
+                    captured.note(self.spans.place(&event.source), &event.id, usage, event.time);
+                }
             }
             StoredData::Sum(..) => {}
             StoredData::Control(control) => return self.note_control(index, &event, control, body),
@@ -355,6 +376,19 @@ impl<'a> BootIndex<'a> {
         self.sightings.sort_unstable();
     }
 
+    /// The time that the usage events of each ledger cover.
+    pub(super) fn usage_spans(&mut self) -> UsageSpans {
+        let mut spans = std::mem::take(&mut self.spans);
+        for boot in &self.all {
+            let place = spans.place(&boot.source);
+            let span = &mut spans.by_place[place];
+            span.first = span.first.into_iter().chain(boot.began).min();
+            span.last = span.last.max(boot.latest);
+            span.is_closed &= boot.periods.iter().any(|period| period.control.is_final);
+        }
+        spans
+    }
+
     /// The boot of that id, if any event speaks of it.
     pub(super) fn find(&self, source: &str, boot: &str) -> Option<usize> {
         self.names.find(source, boot)
@@ -381,7 +415,13 @@ impl<'a> BootIndex<'a> {
     pub(super) fn crossed_bound(&self) -> Option<InputBound> {
         let controls = self.controls > CONTROLS_MAX;
         let controls = controls.then_some(InputBound::ControlEvents(CONTROLS_MAX));
-        self.names.is_over().then_some(InputBound::Boots(BOOTS_MAX)).or(controls)
+        let unproven =
+            (self.ids.len() > self.unproven_max).then_some(InputBound::UnprovenRows(self.unproven_max));
+        let copies =
+            (self.copies.len() > self.copies_max).then_some(InputBound::RepeatedRows(self.copies_max));
+        let captured = self.captured.as_ref().and_then(CapturedCalls::crossed_bound);
+        let boots = self.names.is_over().then_some(InputBound::Boots(BOOTS_MAX));
+        boots.or(controls).or(unproven).or(copies).or(captured)
     }
 }
 
@@ -415,84 +455,4 @@ impl BootRecord {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::{Path, PathBuf};
-
-    use metering::caller::{Caller, Trust};
-    use metering::usage::{CloudEvent, EventType, RowHash, RowsDigest, Target, TokenTotals, Tokens, Usage};
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::report::Input;
-
-    /// Control periods of a boot, with so many rows each.
-    fn boot(periods: &[u64]) -> Vec<String> {
-        let (mut lines, mut sequence) = (Vec::new(), 0);
-        for rows in periods {
-            let (mut digest, mut tokens, first) =
-                (RowsDigest::default(), TokenTotals::default(), sequence + 1);
-            for _ in 0..*rows {
-                sequence += 1;
-                let mut usage = Usage::draft(Caller::unattributed(Trust::None), Target::default());
-                usage.reporter.instance = "boot".into();
-                usage.tokens = Tokens { input: Some(sequence), output: Some(1), ..Tokens::default() };
-                tokens.add(usage.tokens.totals());
-                let id = format!("row {sequence}");
-                let event = CloudEvent::new(EventType::Usage, "s", id, None, "c", usage);
-                let line = serde_json::to_string(&event.with_sequence(sequence)).unwrap();
-                digest.add(&RowHash::of(line.as_bytes()));
-                lines.push(line);
-            }
-            let (events, range) = (*rows, (*rows > 0).then_some((first, sequence)));
-            sequence += 1;
-            let control = Control {
-                instance: "boot".to_owned(),
-                first_sequence: range.map(|range| range.0),
-                last_sequence: range.map(|range| range.1),
-                events,
-                tokens,
-                digest: Some(digest.to_string()),
-                ..Control::default()
-            };
-            let event =
-                CloudEvent::new(EventType::Control, "s", format!("{sequence}"), None, "boot", control);
-            lines.push(serde_json::to_string(&event.with_sequence(sequence)).unwrap());
-        }
-        lines
-    }
-
-    proptest! {
-        /// With too many runs the first pass gives up, and the second one finds the same.
-        #[test]
-        fn each_period_has_its_rows_whatever_the_order_and_however_many_runs_are_kept(
-            periods in prop::collection::vec(0..6_u64, 1..6), order in prop::collection::vec(any::<u64>(), 40),
-            runs_max in 0..6_usize,
-        ) {
-            let lines = boot(&periods);
-            let mut shuffled: Vec<(u64, &String)> = order.into_iter().cycle().zip(&lines).collect();
-            shuffled.sort();
-            let options = VerifyOptions::new(vec![Input::Files(PathBuf::new())]);
-            let origin = EventOrigin::Line { file: Path::new("f"), line: 1 };
-            let mut index = BootIndex::new(&options);
-            index.runs_max = runs_max;
-            shuffled.iter().for_each(|(_, line)| index.note(line, origin));
-            index.sort();
-            prop_assert_eq!(index.asks_for_a_second_pass(), index.runs.is_none());
-            if index.asks_for_a_second_pass() {
-                index.begin_again();
-                shuffled.iter().for_each(|(_, line)| index.add(line, origin));
-                index.compare();
-            } else {
-                prop_assert_eq!(index.runs, Some(0));
-            }
-            prop_assert!(!index.asks_what_was_written());
-            let [boot] = &index.all[..] else { panic!("{:?}", index.all) };
-            prop_assert_eq!(boot.uncovered, 0);
-            for period in &boot.periods {
-                prop_assert_eq!(&period.rows.found, &period.said);
-                prop_assert_eq!(period.match_of_rows(), RowsMatch::Equal);
-                prop_assert_eq!(period.rows.settled, period.said.events);
-            }
-        }
-    }
-}
+mod tests;

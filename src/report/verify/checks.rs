@@ -19,6 +19,10 @@ use super::totals::{altered, contradictions, contradictions_within, excesses};
 /// A boot is open until its last control event is so many intervals old.
 const INTERVALS: u32 = 2;
 
+/// Boots that are named of those that followed on one of which nothing is left; the others are counted. An input may have a
+/// quarter of a million boots, and each note is some 150 bytes.
+const FOLLOWERS_MAX: u64 = 1_000;
+
 /// Judges everything.
 pub(super) fn judge(boots: &BootIndex<'_>, horizon: &Horizon, options: &VerifyOptions) -> Verdict {
     let mut judge = Checker {
@@ -30,6 +34,7 @@ pub(super) fn judge(boots: &BootIndex<'_>, horizon: &Horizon, options: &VerifyOp
         no_digest: 0,
         re_rendered: 0,
         beyond: 0,
+        followers: 0,
     };
     let mut order: Vec<usize> = (0..boots.all.len()).collect();
     order.sort_unstable_by_key(|index| (&boots.all[*index].source, &boots.all[*index].id));
@@ -48,6 +53,7 @@ pub(super) fn judge(boots: &BootIndex<'_>, horizon: &Horizon, options: &VerifyOp
     judge.refused(&lines);
     judge.expected_sources();
     judge.remarks(&lines);
+    judge.more_followers();
     judge.verdict(lines)
 }
 
@@ -64,6 +70,8 @@ pub(super) struct Checker<'a> {
     pub(super) re_rendered: u64,
     /// Boots outside of the range.
     pub(super) beyond: u64,
+    /// Boots that followed on one of which nothing is left.
+    followers: u64,
 }
 
 impl Checker<'_> {
@@ -151,6 +159,8 @@ impl Checker<'_> {
             findings,
             findings_more: more,
             unread: false,
+            is_cut: false,
+            content: None,
             notes,
         }
     }
@@ -177,6 +187,10 @@ impl Checker<'_> {
         let may_touch = self.options.from.zip(boot.began).is_none_or(|(from, began)| from < began);
         if is_oldest || self.horizon.is_ragged || !may_touch {
             let known = if is_oldest { "" } else { " here" };
+            self.followers += 1;
+            if self.followers > FOLLOWERS_MAX {
+                return;
+            }
             return self.notes.push(format!(
                 "{} boot {} followed on boot {before}, of which nothing is{known} to be judged",
                 boot.source, boot.id
@@ -184,6 +198,13 @@ impl Checker<'_> {
         }
         let detail = format!("boot {before}, which ran before it, is gone as a whole");
         self.find(FindingKind::Missing, boot, None, 1, detail);
+    }
+
+    fn more_followers(&mut self) {
+        if let Some(more @ 1..) = self.followers.checked_sub(FOLLOWERS_MAX) {
+            self.notes
+                .push(format!("{more} more boots followed on one of which nothing is left to be judged"));
+        }
     }
 
     /// The control event that the next boot wrote names one of this boot that is not there. If no sequence is missing, it

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::content::ContentVerdict;
+
 /// Findings of one kind that are named; the others are only counted. They are some 200 bytes each.
 pub(super) const FINDINGS_MAX: usize = 10_000;
 
@@ -178,6 +180,12 @@ pub struct Verdict {
     pub findings_more: u64,
     /// A file could not be read to its end, or not at all.
     pub unread: bool,
+    /// The beginning is not judged, because it is gone: the remarks say why.
+    #[serde(skip)]
+    pub(super) is_cut: bool,
+    /// The verdict on content, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentVerdict>,
     /// Remarks that are no faults.
     pub notes: Vec<String>,
 }
@@ -214,9 +222,4 @@ impl Findings {
 /// `1 event`, `2 events`.
 pub(super) fn plural(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// `7` or `7 to 9`.
-pub(super) fn run_text(first: u64, last: u64) -> String {
-    if first == last { first.to_string() } else { format!("{first} to {last}") }
 }

@@ -13,6 +13,7 @@
 //! | `row_runs` | rows whose control event is still to come |
 //! | `period` | a control event, and the rows that it covers |
 //! | `boot_index` | the facts of each boot, from one pass or more |
+//! | `content` | the content of calls, held against what usage events say of it |
 //! | `horizon` | where judging begins, because retention took what lay before |
 //! | `judged_part` | the part of a boot that touches the range |
 //! | `digests` | what is wrong by digests, seals, and the chain of control events |
@@ -24,6 +25,7 @@
 
 mod boot_index;
 mod checks;
+mod content;
 mod digests;
 mod event;
 mod findings;
@@ -43,9 +45,11 @@ use super::event_origin::EventOrigin;
 use super::input::{Events, Passes};
 use super::omissions::Omissions;
 use boot_index::BootIndex;
+use content::CapturedCalls;
 use horizon::Horizon;
 use roaring::RoaringTreemap;
 
+pub use content::{ContentFinding, ContentFindingKind, ContentInputs, ContentVerdict};
 pub use findings::{BootLine, BootState, Finding, FindingKind, Verdict};
 pub use options::VerifyOptions;
 pub(super) use sequences::gaps_among;
@@ -57,8 +61,32 @@ pub use show::VerdictFormat;
 /// # Errors
 /// If the input cannot be read to its end.
 pub fn verify(options: &VerifyOptions) -> Result<Verdict, ReportError> {
+    let mut boots = BootIndex::new(options);
+    judge_usage(options, &mut boots)
+}
+
+/// As [`verify`], and holds the content of calls against what their usage events say of it.
+///
+/// # Errors
+/// If an input cannot be read to its end, or is more than is held in memory.
+pub fn verify_with_content(options: &VerifyOptions, content: ContentInputs) -> Result<Verdict, ReportError> {
+    let mut boots = BootIndex::new(options);
+    boots.captured = Some(CapturedCalls::default());
+    let mut verdict = judge_usage(options, &mut boots)?;
+    let calls = boots.captured.take().unwrap_or_default();
+    let mut spans = boots.usage_spans();
+    spans.is_cut = verdict.is_cut;
+    drop(boots);
+    let content = content::judge(content, calls, &spans, options)?;
+    verdict.complete &= content.complete;
+    verdict.unread |= content.unread;
+    verdict.content = Some(content);
+    Ok(verdict)
+}
+
+fn judge_usage(options: &VerifyOptions, boots: &mut BootIndex<'_>) -> Result<Verdict, ReportError> {
     let mut events = Events::open(&options.inputs, Passes::Several)?;
-    let (mut boots, mut omissions) = (BootIndex::new(options), Omissions::default());
+    let mut omissions = Omissions::default();
     let mut positions = vec![RoaringTreemap::new(); events.ledgers.len()];
     events.each(&mut |read, origin| {
         if let EventOrigin::Ledger { ledger, position, .. } = origin {
@@ -71,10 +99,7 @@ pub fn verify(options: &VerifyOptions) -> Result<Verdict, ReportError> {
                 omissions.add(reason, origin);
             }
         }
-        match boots.crossed_bound() {
-            None => Ok(()),
-            Some(bound) => Err(ReportError::Unbounded { bound, place: origin.to_string() }),
-        }
+        within_bounds(boots, origin)
     })?;
     boots.sort();
     let mut asks = boots.asks_for_a_second_pass();
@@ -84,15 +109,23 @@ pub fn verify(options: &VerifyOptions) -> Result<Verdict, ReportError> {
             if let Ok(body) = read {
                 boots.add(body, origin);
             }
-            Ok(())
+            within_bounds(boots, origin)
         })?;
         boots.compare();
         asks = boots.asks_what_was_written();
     }
-    let horizon = Horizon::look(&events, &boots, &positions, options)?;
-    let mut verdict = checks::judge(&boots, &horizon, options);
+    let horizon = Horizon::look(&events, boots, &positions, options)?;
+    let mut verdict = checks::judge(boots, &horizon, options);
     verdict.unread = omissions.hides_more();
+    verdict.is_cut = !horizon.why.is_empty();
     verdict.notes.extend(omissions.texts());
     verdict.notes.extend(events.notes);
     Ok(verdict)
+}
+
+fn within_bounds(boots: &BootIndex<'_>, origin: EventOrigin<'_>) -> Result<(), ReportError> {
+    match boots.crossed_bound() {
+        None => Ok(()),
+        Some(bound) => Err(ReportError::Unbounded { bound, place: origin.to_string() }),
+    }
 }

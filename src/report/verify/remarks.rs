@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::checks::Checker;
-use super::findings::{BootLine, BootState, Finding, FindingKind, plural, run_text};
-use super::sequences::{gaps, length};
+use super::findings::{BootLine, BootState, Finding, FindingKind, plural};
+use super::sequences::{gaps, length, run_text};
 use crate::report::bills::{repeats_text, unknown_text};
 
 /// Runs of positions that are named.

@@ -51,6 +51,11 @@ pub(super) fn length(runs: impl Iterator<Item = (u64, u64)>) -> u64 {
     runs.fold(0, |sum, (first, last)| sum.saturating_add(last - first + 1))
 }
 
+/// `7` or `7 to 9`.
+pub(super) fn run_text(first: u64, last: u64) -> String {
+    if first == last { first.to_string() } else { format!("{first} to {last}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

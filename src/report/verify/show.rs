@@ -5,7 +5,8 @@ use std::io::Write;
 use jiff::Timestamp;
 use strum::{EnumString, IntoStaticStr, VariantNames};
 
-use super::findings::{BootLine, Finding, FindingKind, Verdict, plural, run_text};
+use super::findings::{BootLine, Finding, FindingKind, Verdict, plural};
+use super::sequences::run_text;
 use crate::report::error::ReportError;
 use crate::report::render::text_table::{CellKind, Importance, TextColumn, TextTable};
 use metering::names;
@@ -63,7 +64,8 @@ impl Verdict {
         for note in &self.notes {
             writeln!(out, "note: {}", names::shown(note))?;
         }
-        Ok(writeln!(out, "{}", self.result())?)
+        writeln!(out, "{}", self.result())?;
+        self.content.as_ref().map_or(Ok(()), |content| content.write_lines(out))
     }
 
     /// The time that was judged: as it was asked for, else that of the events.
@@ -85,10 +87,10 @@ impl Verdict {
         let sources = plural(self.sources.len() as u64, "source");
         let read =
             format!("{} of {boots} of {sources}{}{repeats}", plural(self.events, "event"), self.time());
-        if self.events == 0 && self.complete {
+        if self.events == 0 && self.findings.is_empty() {
             return format!("nothing to verify: there are no events{}", self.time());
         }
-        if self.complete {
+        if self.findings.is_empty() {
             return format!("complete: {read}; none is missing, doubled, altered, refused or open");
         }
         let kinds: Vec<&str> = FindingKind::ALL

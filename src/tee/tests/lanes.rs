@@ -151,9 +151,13 @@ fn one_caller_cannot_take_all_of_the_prompt_memory() {
     });
     let greedy: Vec<_> = greedy.into_iter().chain(small).collect();
     assert_eq!(rig.memory().0, 4 * REQUEST_READ_BYTES_MAX);
-    let others: Vec<_> = (0..10)
-        .map(|n| {
-            let call = rig.call_of(draft_of(&format!("other {n}"), "keep"), None);
+    // Names of which none has the greedy one's share by chance.
+    let share = rig.accounts.share_of("greedy");
+    let names = (0..).map(|n| format!("other {n}")).filter(|name| rig.accounts.share_of(name) != share);
+    let others: Vec<_> = names
+        .take(10)
+        .map(|name| {
+            let call = rig.call_of(draft_of(&name, "keep"), None);
             ask(&call, &["a prompt of a kilobyte or less"]);
             call
         })

@@ -1,6 +1,8 @@
 //! All that a call needs to run: accounts, an observer, and bodies that follow a script.
 
 use super::scripted_meter::ScriptedMeter;
+use uuid::Uuid;
+
 use super::*;
 
 pub(super) type Call = super::super::call::Call<ScriptedMeter>;
@@ -64,6 +66,7 @@ impl Rig {
     pub(super) fn call_of(&self, draft: Usage, slot: Option<crate::ledger::Slot>) -> Arc<Call> {
         let rules = Rules { end_of_turn: true };
         let begin = Begin {
+            id: Uuid::now_v7(),
             draft,
             rules,
             slot,
@@ -71,6 +74,7 @@ impl Rig {
             treatment: Treatment::Metered,
             representation: Representation::default(),
             began: Instant::now(),
+            capture: None,
         };
         Call::begin_with_meter(begin, Arc::clone(&self.accounts), Arc::clone(&self.running_calls))
     }

@@ -254,6 +254,71 @@ const FOLLOWED: &[Followed] = &[
         "Requests for a token of Entra ID that brought none.",
         |now, put| put(&[], f(now.publish.token_failures)),
     ),
+    counter(
+        "tokenweir_capture_calls_total",
+        &["side", "state"],
+        "Calls that are over, by what was kept of each side (--capture). side: request, response. state: off, sampled_out, full, truncated, lost. Nothing of this is there unless content is captured.",
+        |now, put| {
+            let calls = now.capture.iter().flat_map(|capture| &capture.calls);
+            calls.for_each(|(side, state, n)| put(&[side, state], f(*n)));
+        },
+    ),
+    counter(
+        "tokenweir_capture_parts_total",
+        &[],
+        "Parts of captured content that were sealed and stored.",
+        |now, put| {
+            now.capture.iter().for_each(|capture| put(&[], f(capture.parts)));
+        },
+    ),
+    counter("tokenweir_capture_bytes_total", &[], "Bytes in these parts, as they passed.", |now, put| {
+        now.capture.iter().for_each(|capture| put(&[], f(capture.bytes)))
+    }),
+    counter(
+        "tokenweir_capture_lost_parts_total",
+        &[],
+        "Parts that could not be sealed or stored, though the usage event says that they were made: the control events of the content count them too.",
+        |now, put| now.capture.iter().for_each(|capture| put(&[], f(capture.lost_parts))),
+    ),
+    counter(
+        "tokenweir_capture_refused_parts_total",
+        &[],
+        "Parts that the broker refused for good. They stay in the spool.",
+        |now, put| now.capture.iter().for_each(|capture| put(&[], f(capture.refused))),
+    ),
+    gauge(
+        "tokenweir_capture_spool_bytes",
+        &[],
+        "Bytes of the spool's database (--capture-spool-max-bytes).",
+        |now, put| now.capture.iter().for_each(|capture| put(&[], f(capture.spool_bytes))),
+    ),
+    gauge(
+        "tokenweir_capture_undelivered_parts",
+        &[],
+        "Events in the spool that are not delivered yet.",
+        |now, put| now.capture.iter().for_each(|capture| put(&[], f(capture.undelivered))),
+    ),
+    gauge(
+        "tokenweir_capture_memory_bytes",
+        &[],
+        "Memory of content that is not stored yet (--capture-memory).",
+        |now, put| now.capture.iter().for_each(|capture| put(&[], f(capture.memory_bytes))),
+    ),
+    gauge(
+        "tokenweir_capture_degraded",
+        &[],
+        "1: parts cannot be stored now, since the spool is full or its disk fails.",
+        |now, put| now.capture.iter().for_each(|capture| put(&[], f(u64::from(capture.degraded)))),
+    ),
+    counter(
+        "tokenweir_capture_errors_total",
+        &["class"],
+        "Errors of the publisher of captured content, with the classes of tokenweir_publish_errors_total.",
+        |now, put| {
+            let errors = now.capture.iter().flat_map(|capture| &capture.errors);
+            errors.for_each(|(class, n)| put(&[class], f(*n)));
+        },
+    ),
 ];
 
 /// A metric of the table, registered.

@@ -28,5 +28,6 @@ pub use self::per_caller::PerCaller;
 pub use self::registry::Metrics;
 pub use self::reloads::ReloadResult;
 pub use self::snapshot::{
-    BrokerSnapshot, DataPathSnapshot, EdgesSnapshot, LedgerSnapshot, PublishSnapshot, Snapshot,
+    BrokerSnapshot, CaptureSnapshot, DataPathSnapshot, EdgesSnapshot, LedgerSnapshot, PublishSnapshot,
+    Snapshot,
 };

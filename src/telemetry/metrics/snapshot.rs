@@ -13,6 +13,8 @@ pub struct Snapshot {
     pub publish: PublishSnapshot,
     /// Those of the ports towards callers and services.
     pub edges: EdgesSnapshot,
+    /// Those of captured content; `None`: none is captured.
+    pub capture: Option<CaptureSnapshot>,
 }
 
 /// Counts that the ledger keeps, since start where nothing else is said.
@@ -98,6 +100,31 @@ pub struct PublishSnapshot {
     pub reachable: Option<bool>,
     /// The brokers that the client knows.
     pub brokers: Vec<BrokerSnapshot>,
+}
+
+/// Counts of captured content, since start where nothing else is said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CaptureSnapshot {
+    /// Calls by side and by what was kept of it.
+    pub calls: Vec<(&'static str, &'static str, u64)>,
+    /// Parts stored.
+    pub parts: u64,
+    /// Bytes in them, as they passed.
+    pub bytes: u64,
+    /// Parts lost behind their usage events.
+    pub lost_parts: u64,
+    /// Parts that the broker refused for good.
+    pub refused: u64,
+    /// Bytes of the spool's database.
+    pub spool_bytes: u64,
+    /// Events in the spool that are not delivered yet.
+    pub undelivered: u64,
+    /// Memory that content holds now.
+    pub memory_bytes: u64,
+    /// Parts cannot be stored now.
+    pub degraded: bool,
+    /// Errors of its publisher, by what they call for.
+    pub errors: Vec<(&'static str, u64)>,
 }
 
 /// One broker, as the Kafka client last saw it.

@@ -57,7 +57,7 @@ impl Rig {
             auth: Auth::None,
             properties: properties.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
         };
-        let publisher = Publisher::start(config, ledger.clone()).unwrap();
+        let publisher = Publisher::of_ledger(config, ledger.clone()).unwrap();
         Rig { topic, forwarder, dir, ledger, publisher, after: 0 }
     }
 

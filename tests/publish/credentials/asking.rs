@@ -20,7 +20,7 @@ fn asking(source: TokenSource) -> (Rig, Publisher) {
         auth: Auth::Entra { source, scope },
         ..broker.config()
     };
-    let publisher = Publisher::start(config, rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(config, rig.ledger.clone()).unwrap();
     (rig, publisher)
 }
 

@@ -23,7 +23,7 @@ fn events_are_delivered_with_a_token_and_the_topic_is_read_with_one() {
     for variables in [endpoint.workload(rig.dir.path()), endpoint.identity()] {
         let rig = Rig::new();
         let Some((broker, config)) = broker(OAUTH, auth(&variables)) else { return };
-        let publisher = Publisher::start(config.clone(), rig.ledger.clone()).unwrap();
+        let publisher = Publisher::of_ledger(config.clone(), rig.ledger.clone()).unwrap();
         rig.calls(200);
         rig.arrives(&broker);
         assert_eq!((publisher.stats().replaced, publisher.stats().token_failures), (0, 0));
@@ -53,7 +53,7 @@ fn a_publisher_that_starts_without_a_token_begins_when_one_comes() {
     let login = auth(&endpoint.workload(rig.dir.path()));
     let Some((broker, config)) = broker(OAUTH, login) else { return };
     let began = Instant::now();
-    let publisher = Publisher::start(config, rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(config, rig.ledger.clone()).unwrap();
     assert!(began.elapsed() < Duration::from_secs(2), "a start waits for no token");
     rig.calls(50);
     eventually("the endpoint is asked again", || publisher.stats().token_failures >= 1);
@@ -76,7 +76,7 @@ fn survives(mode: Mode) {
     let (endpoint, rig) = (Endpoint::new(Mode::Token(life)), Rig::new());
     let login = auth(&endpoint.workload(rig.dir.path()));
     let Some((broker, config)) = broker(OAUTH, login) else { return };
-    let publisher = Publisher::start(config, rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(config, rig.ledger.clone()).unwrap();
     eventually("a token", || !endpoint.requests().is_empty());
     let given = Instant::now();
     endpoint.set(mode);
@@ -134,7 +134,7 @@ fn a_token_that_the_broker_denies_is_replaced() {
     let (endpoint, rig) = (Endpoint::new(Mode::Stale), Rig::new());
     let login = auth(&endpoint.identity());
     let Some((broker, config)) = broker(OAUTH, login) else { return };
-    let publisher = Publisher::start(config, rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(config, rig.ledger.clone()).unwrap();
     rig.calls(50);
     eventually("another token is asked for", || endpoint.requests().len() >= 2);
     assert_eq!(rig.ledger.stats().delivered, 0);

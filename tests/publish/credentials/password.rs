@@ -28,7 +28,7 @@ fn a_wrong_password_keeps_events_and_the_right_one_delivers_them_without_a_resta
     let rig = Rig::new();
     let (path, auth) = file(rig.dir.path(), "wrong-password\n");
     let Some((broker, config)) = broker(PLAIN, auth) else { return };
-    let publisher = Publisher::start(config, rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(config, rig.ledger.clone()).unwrap();
     rig.calls(50);
     eventually("the broker denies the login", || publisher.stats().login_denied);
     assert_eq!(rig.ledger.stats().delivered, 0);
@@ -55,7 +55,7 @@ fn a_password_that_changes_while_events_flow_costs_none() {
     let rig = Rig::new();
     let (path, auth) = file(rig.dir.path(), RIGHT);
     let Some((broker, config)) = broker(PLAIN, auth) else { return };
-    let publisher = Publisher::start(config, rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(config, rig.ledger.clone()).unwrap();
     flows_until(&rig, "the first event", || rig.ledger.stats().delivered > 0);
     // A session that has begun goes on with any password: only a new client tries the new one.
     std::fs::write(&path, "wrong-password").unwrap();

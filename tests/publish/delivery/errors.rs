@@ -40,7 +40,7 @@ fn for_each(errors: impl IntoIterator<Item = E>, case: impl Fn(E) + Sync) {
 fn each_error_of_the_broker_is_survived() {
     for_each(every_error(), |error| {
         let (broker, rig) = (Broker::mock(), Rig::new());
-        let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
+        let publisher = Publisher::of_ledger(broker.config(), rig.ledger.clone()).unwrap();
         rig.calls(1);
         rig.arrives(&broker);
         broker.fail(error, 1);
@@ -58,7 +58,7 @@ fn each_error_of_the_broker_is_survived() {
 #[test]
 fn what_the_broker_calls_a_duplicate_is_delivered() {
     let (broker, rig) = (Broker::mock(), Rig::new());
-    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(broker.config(), rig.ledger.clone()).unwrap();
     broker.fail(E::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER, 1);
     rig.calls(40);
     eventually("a duplicate counts as delivered", || rig.ledger.stats().undelivered == 0);
@@ -75,7 +75,7 @@ fn a_lasting_error_is_met_with_patience_and_its_end_noticed() {
     for_each(errors, |error| {
         within(RECOVERY, &format!("{error:?}"), || {
             let (broker, rig) = (Broker::mock().forwarded(), Rig::new());
-            let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
+            let publisher = Publisher::of_ledger(broker.config(), rig.ledger.clone()).unwrap();
             rig.calls(1);
             rig.arrives(&broker);
             broker.fail(error, 1_000);
@@ -110,7 +110,7 @@ fn a_lasting_error_is_met_with_patience_and_its_end_noticed() {
 #[test]
 fn a_refusal_of_send_is_no_busy_loop() {
     let (broker, rig) = (Broker::mock(), Rig::new());
-    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(broker.config(), rig.ledger.clone()).unwrap();
     rig.calls(1);
     rig.arrives(&broker);
     broker.fail(E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, 1_000);
@@ -147,7 +147,7 @@ fn thread_cpu(name: &str) -> Duration {
 #[test]
 fn a_producer_that_is_finished_is_replaced_within_seconds() {
     let (broker, rig) = (Broker::mock(), Rig::new());
-    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(broker.config(), rig.ledger.clone()).unwrap();
     rig.calls(1);
     rig.arrives(&broker);
     for round in 1..=3 {
@@ -166,7 +166,7 @@ fn a_producer_that_is_finished_is_replaced_within_seconds() {
 #[test]
 fn an_event_refused_alone_three_times_is_kept_and_the_others_go() {
     let (broker, rig) = (Broker::mock(), Rig::new());
-    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(broker.config(), rig.ledger.clone()).unwrap();
     rig.calls(1);
     rig.arrives(&broker);
     // Once in its batch, then three times alone. All to one partition: one caller.
@@ -196,7 +196,7 @@ fn an_event_refused_alone_three_times_is_kept_and_the_others_go() {
 fn an_event_larger_than_the_client_takes_is_refused_and_the_others_go() {
     let (broker, rig) = (Broker::mock(), Rig::new());
     let config = broker.with("message.max.bytes", "65536");
-    let publisher = Publisher::start(config, rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(config, rig.ledger.clone()).unwrap();
     rig.calls(10);
     let id = settle_large(&rig, 5_000);
     rig.calls(10);
@@ -233,7 +233,7 @@ fn an_event_larger_than_the_broker_takes_is_found_among_a_hundred() {
     rig.calls(49);
     let id = settle_large(&rig, 2_000);
     rig.calls(50);
-    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(broker.config(), rig.ledger.clone()).unwrap();
     let began = Instant::now();
     eventually("all dealt with", || rig.ledger.stats().undelivered == 0);
     println!("99 delivered and 1 refused in {:?}, {:?}", began.elapsed(), publisher.stats());
@@ -259,7 +259,7 @@ fn settle_large(rig: &Rig, reasons: usize) -> Uuid {
 fn a_full_client_queue_only_slows() {
     let (broker, rig) = (Broker::mock(), Rig::new());
     let config = broker.with("queue.buffering.max.messages", "7");
-    let publisher = Publisher::start(config, rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(config, rig.ledger.clone()).unwrap();
     rig.calls(200);
     rig.arrives(&broker);
     rig.end(publisher);
@@ -268,6 +268,6 @@ fn a_full_client_queue_only_slows() {
 #[test]
 fn a_configuration_that_breaks_the_promise_does_not_start() {
     let (broker, rig) = (Broker::mock(), Rig::new());
-    let refused = Publisher::start(broker.with("acks", "0"), rig.ledger.clone()).unwrap_err();
+    let refused = Publisher::of_ledger(broker.with("acks", "0"), rig.ledger.clone()).unwrap_err();
     assert!(refused.to_string().starts_with("acks: "), "{refused}");
 }

@@ -14,7 +14,7 @@ use crate::support::{call, eventually};
 #[test]
 fn a_slow_broker_is_waited_for() {
     let (broker, rig) = (Broker::mock().forwarded(), Rig::new());
-    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(broker.config(), rig.ledger.clone()).unwrap();
     rig.calls(1);
     rig.arrives(&broker);
     // Longer than the silence after which the publisher looks around.
@@ -35,7 +35,7 @@ fn a_slow_broker_is_waited_for() {
 #[test]
 fn a_broker_that_lost_its_state_gets_a_new_producer() {
     let (broker, empty, rig) = (Broker::mock().forwarded(), Broker::mock(), Rig::new());
-    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(broker.config(), rig.ledger.clone()).unwrap();
     rig.calls(50);
     rig.arrives(&broker);
     let before = rig.ids();
@@ -61,7 +61,7 @@ fn a_broker_that_lost_its_state_gets_a_new_producer() {
 #[test]
 fn a_stop_in_front_of_a_silent_broker_keeps_its_time() {
     let (broker, rig) = (Broker::mock().forwarded(), Rig::new());
-    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(broker.config(), rig.ledger.clone()).unwrap();
     rig.calls(1);
     rig.arrives(&broker);
     broker.forwarder().set(Mode::BlackHole);

@@ -34,7 +34,7 @@ fn dead_instance() -> (tempfile::TempDir, BTreeSet<String>) {
 }
 
 fn drain_options(dir: &Path, config: KafkaConfig, patience: Duration) -> DrainOptions {
-    DrainOptions { ledger: options(dir, true), config, patience }
+    DrainOptions { ledger: options(dir, true), config, patience, spool: None }
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn report_of(input: Input) -> Report {
 #[test]
 fn a_report_from_the_topic_equals_the_report_from_the_ledger() {
     let (broker, rig) = (Broker::any(), Rig::new());
-    let publisher = Publisher::start(broker.config(), rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(broker.config(), rig.ledger.clone()).unwrap();
     rig.calls(200);
     rig.arrives(&broker);
     let mut from_topic = report_of(Input::Topic(broker.config()));

@@ -58,7 +58,7 @@ fn a_broker_that_is_never_reached_is_counted_shown_and_not_pressed() {
             scope.spawn(move || {
                 let rig = Rig::new();
                 rig.calls(3);
-                let publisher = Publisher::start(
+                let publisher = Publisher::of_ledger(
                     config(address, &[properties, &[("statistics.interval.ms", "500")]].concat()),
                     rig.ledger.clone(),
                 )
@@ -93,7 +93,7 @@ fn a_broker_that_is_never_reached_is_counted_shown_and_not_pressed() {
 fn a_broker_that_answers_is_shown_as_reachable_at_once() {
     let (broker, rig) = (Broker::mock(), Rig::new());
     let publisher =
-        Publisher::start(broker.with("statistics.interval.ms", "100"), rig.ledger.clone()).unwrap();
+        Publisher::of_ledger(broker.with("statistics.interval.ms", "100"), rig.ledger.clone()).unwrap();
     assert!(!publisher.stats().reachable, "there was no connection yet");
     rig.calls(1);
     rig.arrives(&broker);
@@ -120,7 +120,7 @@ fn a_topic_that_is_not_there_is_never_made_and_found_when_somebody_makes_it() {
     let looking = asker("false");
     let rig = Rig::new();
     rig.calls(3);
-    let publisher = Publisher::start(config(servers.clone(), &[]), rig.ledger.clone()).unwrap();
+    let publisher = Publisher::of_ledger(config(servers.clone(), &[]), rig.ledger.clone()).unwrap();
     // The client has asked for the topic, and was asked to send to it.
     eventually("the publisher to be told", || {
         let stats = publisher.stats();

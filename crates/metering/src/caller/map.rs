@@ -188,7 +188,7 @@ fn row(
     columns: &BTreeMap<&str, usize>,
 ) -> Result<(SmolStr, MapRow), String> {
     let get = |name: &str| columns.get(name).and_then(|at| record.get(*at)).filter(|text| !text.is_empty());
-    let time = |name: &str| get(name).map(|text| time(name, text)).transpose();
+    let time = |name: &str| get(name).map(|text| instant(name, text)).transpose();
     let named = |name: &str| get(name).map(|text| checked(name, text)).transpose();
     let caller = get("caller").ok_or("caller is empty")?;
     if caller.len() > CALLER_BYTES_MAX {
@@ -210,8 +210,11 @@ fn row(
     Ok((caller.into(), row))
 }
 
-/// A UTC day, which begins at midnight, or an instant.
-fn time(name: &str, text: &str) -> Result<Timestamp, String> {
+/// Reads a UTC day, which begins at midnight, or an instant.
+///
+/// # Errors
+/// If it is neither; `name` says of which column it is.
+pub fn instant(name: &str, text: &str) -> Result<Timestamp, String> {
     let instant = text.parse().or_else(|_| format!("{text}T00:00:00Z").parse());
     instant.map_err(|_| {
         format!("{name} is {text:?}; allowed: a UTC day such as 2026-11-01, or an instant such as 2026-11-01T12:00:00Z")

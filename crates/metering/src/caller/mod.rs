@@ -41,7 +41,7 @@ pub(crate) use hash::hex;
 pub use hash::{HashKey, SecretError};
 pub use identity::{Caller, IdSource, Trust, UNATTRIBUTED, Unproven};
 pub use lines::{WrongLines, records, version};
-pub use map::{CallerMap, CallerPlace, MAP_COLUMNS};
+pub use map::{CallerMap, CallerPlace, MAP_COLUMNS, instant};
 pub use network::{Network, ParseNetworkError};
 pub use peer::Peer;
 pub use reload::{FromFile, Reload};

@@ -1,6 +1,6 @@
 //! How a call ended, as the data path saw it.
 
-use crate::usage::Reason;
+use crate::usage::{Outcome, Reason};
 
 /// The end of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,20 @@ pub enum Ending {
     Shutdown,
     /// Refused before it was sent.
     Rejected,
+}
+
+impl Ending {
+    /// The outcome, as far as the data path alone can tell.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Ending::Eof => Outcome::Complete,
+            Ending::ClientDisconnect => Outcome::ClientDisconnect,
+            Ending::UpstreamError => Outcome::UpstreamError,
+            Ending::Timeout => Outcome::Timeout,
+            Ending::Shutdown => Outcome::Shutdown,
+            Ending::Rejected => Outcome::Rejected,
+        }
+    }
 }
 
 /// The fate of a response whose caller left before its end.

@@ -70,6 +70,24 @@ impl Representation {
         if !self.is_coded() {
             return Ok(Cow::Borrowed(body));
         }
+        match self.undone(body) {
+            (plain, Undone::Whole) => Ok(Cow::Owned(vec![plain.into()])),
+            (_, Undone::Damaged) => Err(unknown(Reason::Encoding)),
+            (_, Undone::TooLong) => Err(unknown(Reason::TooLong)),
+        }
+    }
+
+    /// As much of a body as can be read, and whether that is all of it: a body that was cut under its coding is readable
+    /// up to there. Heavy: never on the data path.
+    pub fn decoded_prefix(&self, body: &[Bytes]) -> (Vec<u8>, bool) {
+        if !self.is_coded() {
+            return (body.concat(), true);
+        }
+        let (plain, undone) = self.undone(body);
+        (plain, matches!(undone, Undone::Whole))
+    }
+
+    fn undone(&self, body: &[Bytes]) -> (Vec<u8>, Undone) {
         let (mut decoder, mut plain) = (self.codings.decoder(), Vec::new());
         for piece in body {
             let mut rest = &piece[..];
@@ -78,13 +96,20 @@ impl Representation {
                 let taken = decoder.push(rest, room.max(1), |bytes| plain.extend_from_slice(bytes));
                 rest = &rest[taken..];
                 if plain.len() > PROMPT_BYTES_MAX {
-                    return Err(unknown(Reason::TooLong));
+                    return (plain, Undone::TooLong);
                 }
             }
         }
-        decoder.finish().map_err(|_| unknown(Reason::Encoding))?;
-        Ok(Cow::Owned(vec![plain.into()]))
+        let undone = decoder.finish().map_or(Undone::Damaged, |()| Undone::Whole);
+        (plain, undone)
     }
+}
+
+/// How far the codings of a body could be undone.
+enum Undone {
+    Whole,
+    Damaged,
+    TooLong,
 }
 
 /// A prompt that has no count, for this reason.

@@ -27,7 +27,7 @@ const KEY_ID_BYTES: usize = 6;
 const KEY_ID_OF: &[u8] = b"control key id";
 
 /// The SHA-256 of an event's stored bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowHash([u8; 32]);
 
 /// The sum of hashes, modulo 2^128: as text 32 hex digits.

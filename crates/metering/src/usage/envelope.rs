@@ -39,9 +39,9 @@ impl EventType {
 /// One event as it is stored and published: the serialised form of this never changes.
 ///
 /// Consumers drop repeats by (`source`, `id`). Names of extension attributes are lower-case
-/// letters and digits (CloudEvents 1.0, "Naming Conventions").
+/// letters and digits (CloudEvents 1.0, "Naming Conventions"). `K` are the types of its topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CloudEvent<T> {
+pub struct CloudEvent<T, K = EventType> {
     /// [`SPEC_VERSION`].
     pub specversion: SmolStr,
     /// Unique within `source`.
@@ -50,7 +50,7 @@ pub struct CloudEvent<T> {
     pub source: SmolStr,
     /// The type of `data`.
     #[serde(rename = "type")]
-    pub kind: EventType,
+    pub kind: K,
     /// When the numbers became final, RFC 3339 in UTC; the roll-up's day is the day of this.
     pub time: Option<String>,
     /// The caller's id; for control events the boot.
@@ -69,10 +69,10 @@ pub struct CloudEvent<T> {
     pub data: T,
 }
 
-impl<T> CloudEvent<T> {
+impl<T, K> CloudEvent<T, K> {
     /// An event with every attribute but `sequence` and `traceparent`; `subject` is also the key.
     pub fn new(
-        kind: EventType,
+        kind: K,
         source: impl Into<SmolStr>,
         id: String,
         time: Option<String>,

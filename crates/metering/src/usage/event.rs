@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use uuid::Uuid;
 
+use super::capture::Capture;
 use super::deferral::Deferral;
 use super::reason::Reason;
 use super::tokens::{Tokens, ToolTokens, Units};
@@ -42,6 +43,9 @@ pub struct Usage {
     pub timing: Timing,
     /// Identifiers that join this event to other people's logs.
     pub ids: Ids,
+    /// What became of its content; absent where none is captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
     /// Which process says so.
     pub reporter: Reporter,
     /// What the hop says, if it has failed the test of trust: for the log alone.
@@ -298,6 +302,7 @@ impl Usage {
             stream: Stream::default(),
             timing: Timing::default(),
             ids: Ids::default(),
+            capture: None,
             reporter: Reporter {
                 instance: SmolStr::default(),
                 version: SmolStr::new_static(env!("CARGO_PKG_VERSION")),

@@ -15,6 +15,8 @@
 //! | `reason` | the words that say why a number is not exact |
 //! | `deferral` | how an event stands to work that goes on after its call |
 //! | `deferred` | work that goes on after its call, and whose bill follows |
+//! | `capture` | what became of the content of a call, as its usage event says it |
+//! | `content` | the events of the capture topic |
 //! | `control` | the data of control events and summaries |
 //! | `digest` | digests of rows, which add up in any order |
 //! | `seal` | the seals of a control event |
@@ -22,8 +24,12 @@
 //! | `stored` | reading an event again, as it was stored or published |
 //! | `fault` | why a text is no event that can be read |
 //! | `rendering` | an event that was rendered anew, in the writer's own form |
-//! | `schema` | the JSON Schema of all of it |
+//! | `schema`, `content_schema` | the JSON Schemas of all of it |
+//! | `schema_check` | how the tests hold types and schemas together |
 
+mod capture;
+mod content;
+mod content_schema;
 mod control;
 mod deferral;
 mod deferred;
@@ -34,12 +40,21 @@ mod fault;
 mod reason;
 mod rendering;
 mod schema;
+#[cfg(test)]
+mod schema_check;
 mod seal;
 mod stored;
 mod tokens;
 mod vocabulary;
 
 pub use crate::api::{Api, DeferredKind};
+pub use capture::{Capture, CaptureState};
+pub use content::{
+    CONTENT_SCHEMA_VERSION, ContentCaller, ContentControl, ContentEvent, ContentPart, ContentSide,
+    ContentTarget, ContentType, Jwe, JweKeyName, JweRecipient, PartFacts, ProtectedHeader, UsageRecord,
+    part_id,
+};
+pub use content_schema::CONTENT_SCHEMA;
 pub use control::{Control, Summary, SummaryPeriod};
 pub use deferral::{Deferral, DeferredId};
 pub use deferred::{Beginner, BillSeen};

@@ -11,44 +11,13 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use jiff::Timestamp;
-    use serde::Deserializer;
-    use serde::de::{DeserializeOwned, Visitor};
     use serde_json::{Value, json};
     use smol_str::SmolStr;
-    use strum::VariantArray;
 
     use super::SCHEMA;
     use crate::caller::{Caller, TAGS_MAX, Trust};
+    use crate::usage::schema_check::{members, part, same_fields, words};
     use crate::usage::*;
-
-    fn part<'a>(schema: &'a Value, schema_root: &'a Value) -> &'a Value {
-        match schema["$ref"].as_str() {
-            Some(path) => &schema_root["$defs"][path.trim_start_matches("#/$defs/")],
-            None => schema,
-        }
-    }
-
-    /// Every member has a schema, and every schema a member: `whole` has all that there is.
-    fn same_fields(place: &str, value: &Value, schema: &Value, root: &Value, whole: bool) {
-        let schema = part(schema, root);
-        for element in value.as_array().into_iter().flatten() {
-            same_fields(&format!("{place}[]"), element, &schema["items"], root, whole);
-        }
-        let (Some(members), Some(properties)) = (value.as_object(), schema["properties"].as_object()) else {
-            return;
-        };
-        for (name, member) in members {
-            let place = format!("{place}.{name}");
-            let schema = properties.get(name).unwrap_or_else(|| panic!("{place} is not in the schema"));
-            same_fields(&place, member, schema, root, whole && name != "caller");
-        }
-        for name in properties.keys().filter(|_| whole) {
-            assert!(members.contains_key(name), "{place}.{name} of the schema is in no event");
-        }
-        for name in schema["required"].as_array().into_iter().flatten() {
-            assert!(members.contains_key(name.as_str().unwrap()), "{place}.{name} is required and absent");
-        }
-    }
 
     fn caller() -> Caller {
         let tags = BTreeMap::from([("user".into(), "a".into())]);
@@ -139,38 +108,6 @@ mod tests {
         }
     }
 
-    /// Names of a struct's members as serde knows them, set or not.
-    struct Names<'a>(&'a mut Vec<&'static str>);
-
-    impl<'de> Deserializer<'de> for Names<'_> {
-        type Error = serde::de::value::Error;
-
-        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-            Err(serde::de::Error::custom("it is no struct"))
-        }
-
-        fn deserialize_struct<V: Visitor<'de>>(
-            self,
-            _: &'static str,
-            names: &'static [&'static str],
-            visitor: V,
-        ) -> Result<V::Value, Self::Error> {
-            self.0.extend(names);
-            self.deserialize_any(visitor)
-        }
-
-        serde::forward_to_deserialize_any! {
-            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
-            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-        }
-    }
-
-    fn members<T: DeserializeOwned>() -> BTreeSet<&'static str> {
-        let mut names = Vec::new();
-        assert!(T::deserialize(Names(&mut names)).is_err());
-        names.into_iter().collect()
-    }
-
     /// A member that no test sets, and that is left out where it says nothing, is here nevertheless.
     #[test]
     fn the_schema_has_the_members_that_the_structs_have() {
@@ -188,6 +125,7 @@ mod tests {
             ("stream", members::<Stream>(), &usage["stream"]),
             ("timing", members::<Timing>(), &usage["timing"]),
             ("ids", members::<Ids>(), &usage["ids"]),
+            ("capture", members::<Capture>(), &usage["capture"]),
             ("reporter", members::<Reporter>(), &usage["reporter"]),
             ("control", members::<Control>(), &root["$defs"]["control"]),
             ("totals", members::<TokenTotals>(), &root["$defs"]["totals"]),
@@ -254,6 +192,12 @@ mod tests {
             session_id: text(),
             traceparent: text(),
         };
+        usage.capture = Some(Capture {
+            request: CaptureState::Full,
+            response: CaptureState::Lost,
+            parts: Some(1),
+            bytes: Some(1),
+        });
         let period = SummaryPeriod { hour: Some("h".to_owned()), from: "f".to_owned(), to: "t".to_owned() };
         let summary = Summary {
             schema_version: SCHEMA_VERSION.to_owned(),
@@ -279,9 +223,6 @@ mod tests {
 
     #[test]
     fn the_schema_has_the_words_that_the_enums_have() {
-        fn words<T: VariantArray + Copy + Into<&'static str>>() -> Vec<&'static str> {
-            T::VARIANTS.iter().map(|word| (*word).into()).collect()
-        }
         let root: Value = serde_json::from_str(SCHEMA).unwrap();
         let has = |at: &str, words: Vec<&str>| {
             assert_eq!(root.pointer(at).unwrap()["enum"], json!(words), "{at}");
@@ -289,6 +230,7 @@ mod tests {
         has("/$defs/quality", words::<Quality>());
         has("/$defs/source", words::<Source>());
         has("/properties/type", words::<EventType>());
+        has("/$defs/capture_state", words::<CaptureState>());
         has("/$defs/target/properties/api", words::<Api>());
         let usage = "/$defs/usage/properties";
         has(&format!("{usage}/request/properties/include_usage"), words::<IncludeUsage>());

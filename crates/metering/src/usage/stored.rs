@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use smol_str::SmolStr;
 use strum::VariantArray;
 
+use super::capture::Capture;
 use super::control::Control;
 use super::envelope::EventType;
 use super::event::{Ids, Reporter};
@@ -86,6 +87,9 @@ pub struct StoredUsage {
     /// When the call began.
     #[serde(default)]
     pub timing: StoredTiming,
+    /// What became of its content; `None` if none was captured, or a later version says it in words of its own.
+    #[serde(default, deserialize_with = "known_capture")]
+    pub capture: Option<Capture>,
     /// The process that wrote it.
     pub reporter: Reporter,
     /// When the first call of a summary ended; `None` in the event of one call.
@@ -289,6 +293,12 @@ fn announces_bill<'de, D: Deserializer<'de>>(reasons: D) -> Result<bool, D::Erro
     Ok(reasons.iter().any(word))
 }
 
+/// What became of the content, where its words are known.
+fn known_capture<'de, D: Deserializer<'de>>(capture: D) -> Result<Option<Capture>, D::Error> {
+    let capture = Option::<serde_json::Value>::deserialize(capture)?;
+    Ok(capture.and_then(|capture| serde_json::from_value(capture).ok()))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -375,6 +385,7 @@ mod tests {
         data["target"]["api"] = json!("telepathy");
         data["accounting"]["reasons"] = json!(["output:distracted"]);
         data["stream"]["mood"] = json!({"good": true});
+        data["capture"] = json!({"request": "whispered", "response": "full"});
         let body = text(EventType::Usage, &data);
         assert!(matches!(StoredEvent::read(&body).unwrap().data(), Some(StoredData::Call(..))));
         let body = body.replace("usage.v1", "thought.v1");

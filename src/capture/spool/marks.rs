@@ -1,0 +1,83 @@
+//! How far a spool is stored and delivered: shared by its writer and its publisher, of which neither waits for the
+//! other's work.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(in crate::capture) struct SpoolMarks {
+    reached: Mutex<Reached>,
+    stored_more: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Reached {
+    stored: u64,
+    delivered: u64,
+    /// Positions that the broker refuses and that are not noted yet, with its words.
+    refused: Vec<(u64, String)>,
+    ended: bool,
+}
+
+impl SpoolMarks {
+    /// Position of the last row that is stored and durable.
+    pub(super) fn stored(&self) -> u64 {
+        self.lock().stored
+    }
+
+    /// Waits until more than `after` is stored, nothing more will be, or `time` is over.
+    pub(super) fn wait_stored(&self, after: u64, time: Duration) -> u64 {
+        let waits = |reached: &mut Reached| reached.stored <= after && !reached.ended;
+        let waited = self.stored_more.wait_timeout_while(self.lock(), time, waits);
+        waited.unwrap_or_else(PoisonError::into_inner).0.stored
+    }
+
+    pub(super) fn set_stored(&self, position: u64) {
+        self.lock().stored = position;
+        self.stored_more.notify_all();
+    }
+
+    /// Every row up to this position is delivered or refused.
+    pub(super) fn delivered(&self) -> u64 {
+        self.lock().delivered
+    }
+
+    pub(super) fn set_delivered(&self, position: u64) {
+        let mut reached = self.lock();
+        reached.delivered = reached.delivered.max(position);
+    }
+
+    pub(super) fn refuse(&self, position: u64, reason: String) {
+        self.lock().refused.push((position, reason));
+    }
+
+    /// Something is to be noted by a spool that has noted the deliveries up to `mark`.
+    pub(super) fn has_news(&self, mark: u64) -> bool {
+        let reached = self.lock();
+        reached.delivered > mark || !reached.refused.is_empty()
+    }
+
+    /// The mark, and the refusals before it: what is to be noted.
+    pub(super) fn take(&self) -> (u64, Vec<(u64, String)>) {
+        let mut reached = self.lock();
+        (reached.delivered, std::mem::take(&mut reached.refused))
+    }
+
+    /// What could not be noted comes back.
+    pub(super) fn put_back(&self, mut refused: Vec<(u64, String)>) {
+        let mut reached = self.lock();
+        refused.append(&mut reached.refused);
+        reached.refused = refused;
+    }
+
+    /// Nothing more will be stored.
+    pub(in crate::capture) fn end(&self) {
+        self.lock().ended = true;
+        self.stored_more.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reached> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
