@@ -1,4 +1,4 @@
-//! What a network thread hands over to `tw-capture`.
+//! The blocks that a network thread hands over to `tw-capture`.
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ pub struct CallCapture {
     counters: Arc<CaptureCounters>,
     request: RecordedSide,
     response: RecordedSide,
-    /// What was said of the call, once it was over.
+    /// The account that was given of the call, once it was over.
     told: Mutex<Option<Capture>>,
 }
 
@@ -76,7 +76,7 @@ impl CallCapture {
         [&self.request, &self.response].iter().any(|side| matches!(side, RecordedSide::Recorded(_)))
     }
 
-    /// What the head of the response says; before its first byte.
+    /// Takes in the head of the response; to be called before its first byte.
     pub(super) fn response_head(&self, head: MessageHead) {
         let _ = self.call.response.head.set(head);
     }

@@ -26,7 +26,7 @@ pub(super) struct CapturedCall {
 /// One side of it.
 #[derive(Debug, Default)]
 pub(super) struct CapturedSide {
-    /// What its head says; set before its first block.
+    /// Its head; set before its first block.
     pub(super) head: OnceLock<MessageHead>,
     /// Bytes of it that are with the capture thread and not yet sealed.
     pub(super) queued_bytes: AtomicUsize,
@@ -36,14 +36,14 @@ pub(super) struct CapturedSide {
     pub(super) is_lost: AtomicBool,
 }
 
-/// What the head of a message says of its content, and what the sidecar did to it.
+/// The facts that the head of a message states of its content, and the edits of the sidecar.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MessageHead {
     pub(super) content_type: Option<SmolStr>,
     pub(super) content_encoding: Option<SmolStr>,
     /// Of responses.
     pub(super) status: Option<u16>,
-    /// What the sidecar added or took out.
+    /// The members or events that the sidecar added or took out.
     pub(super) edited: Vec<SmolStr>,
 }
 

@@ -1,4 +1,4 @@
-//! What was captured and what was lost, since the start: for metrics and for the control events of the content.
+//! Counters of content that was captured and lost since the start, for metrics and for the control events of the content.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

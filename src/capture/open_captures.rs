@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::call_capture::CallCapture;
 
-/// How often.
+/// The pause between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Calls looked at before the thread serves its streams again: some 0.03 ms, as of the sweep of running calls.

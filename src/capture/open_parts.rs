@@ -30,7 +30,7 @@ pub(super) struct EndedPart {
     pub(super) end: SideEnd,
 }
 
-/// What a part says of the end of its side.
+/// The statement of a part on the end of its side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SideEnd {
     pub(super) last: bool,

@@ -12,7 +12,7 @@ use crate::tee::SampleRatio;
 pub struct CaptureOptions {
     /// The sides that are captured.
     pub sides: CaptureSides,
-    /// Which calls are.
+    /// The calls that are.
     pub share: CaptureShare,
     /// To whom they are sealed.
     pub seal: SealMode,

@@ -21,7 +21,7 @@ const WAKE_BYTES: usize = 1 << 20;
 /// How long the thread sleeps with less. A block of a prompt that came at memory speed is let go of by then.
 pub(super) const SLEEP_MAX: Duration = Duration::from_millis(20);
 
-/// What both ends see.
+/// The level that both ends see.
 #[derive(Debug, Default)]
 struct QueueLevel {
     waiting_bytes: AtomicUsize,
@@ -83,7 +83,7 @@ impl BlockSender {
     }
 }
 
-/// What the receiver finds.
+/// The next thing that the receiver finds.
 #[derive(Debug)]
 pub(super) enum Received {
     Block(Block),

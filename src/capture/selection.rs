@@ -1,4 +1,4 @@
-//! Which calls are captured, and which sides of them.
+//! The choice of the calls that are captured, and of their sides.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct CaptureSides {
     pub response: bool,
 }
 
-/// Which calls are captured: a share of all, or of a caller's.
+/// The share of calls that are captured: of all, or of a caller's.
 #[derive(Clone, Debug)]
 pub struct CaptureShare {
     /// Of the calls of callers that the file does not name.
@@ -29,7 +29,7 @@ pub struct CaptureShare {
     pub callers: Option<Arc<Reload<CallerShares>>>,
 }
 
-/// What is wanted of a call.
+/// The decision on one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Both sides, or the one that is captured at all.
@@ -53,7 +53,7 @@ impl Selection {
         Selection { sides, share, key: hmac::Key::new(hmac::HMAC_SHA256, source.as_bytes()) }
     }
 
-    /// What is wanted of a call that began then.
+    /// Decides on a call that began then.
     pub(super) fn wanted(&self, id: Uuid, caller: &str, at: Timestamp) -> Wanted {
         let own = self.share.callers.as_ref().and_then(|callers| callers.current().share_of(caller, at));
         let share = own.unwrap_or(self.share.share);
@@ -64,14 +64,14 @@ impl Selection {
         }
     }
 
-    /// What the choice is made by: the first 32 bits of the HMAC-SHA-256 of the call's id, as its event has it.
+    /// The number that the choice is made by: the first 32 bits of the HMAC-SHA-256 of the call's id, as its event has it.
     fn drawn(&self, id: Uuid) -> u32 {
         let mut text = Uuid::encode_buffer();
         let mac = hmac::sign(&self.key, id.hyphenated().encode_lower(&mut text).as_bytes());
         mac.as_ref().iter().take(size_of::<u32>()).fold(0, |drawn, byte| drawn << 8 | u32::from(*byte))
     }
 
-    /// What a call's event says of each side that is not captured: request and response.
+    /// The states of the sides that are not captured: request and response.
     pub(super) fn left_out(&self, wanted: Wanted) -> [Option<CaptureState>; 2] {
         [self.sides.request, self.sides.response].map(|side| match (side, wanted) {
             (false, _) => Some(CaptureState::Off),

@@ -41,7 +41,7 @@ pub(super) struct BlockOutlet {
 #[derive(Debug)]
 pub(super) struct SideRecorder {
     side: ContentSide,
-    /// What waits to be handed over: at most a block.
+    /// The bytes that wait to be handed over: at most a block.
     pinned: PinnedBytes,
     pinned_len: usize,
     /// The part that the next byte belongs to, and how much of it there is.
@@ -205,7 +205,7 @@ impl SideRecorder {
         self.is_closed
     }
 
-    /// What became of it, once it is closed.
+    /// The state of the side, once it is closed.
     pub(super) fn state(&self) -> CaptureState {
         match (self.kept_bytes, self.passed_bytes) {
             (_, 0) => CaptureState::Full,

@@ -24,13 +24,13 @@ use super::seal::SealedContent;
 use super::spool::{ControlKind, SealedPart, SpoolWriter};
 use super::thread_phase::{SharedPhase, ThreadPhase};
 
-/// How often parts are stored and cut sides looked for: a dying process loses so much more than what is open.
+/// The pause between two commits, and between two looks for cut sides: a dying process loses so much more than what is open.
 const COMMIT_EVERY: Duration = Duration::from_millis(250);
 
 /// Memory that an event takes beside its content.
 const ENVELOPE_BYTES: usize = 2_048;
 
-/// How often the log tells that parts cannot be sealed.
+/// The pause between two log lines that tell that parts cannot be sealed.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// All that the thread works with.
@@ -109,7 +109,7 @@ impl Drop for CaptureThread {
     }
 }
 
-/// What runs on the thread.
+/// The worker that runs on the thread.
 struct CaptureWorker {
     receiver: BlockReceiver,
     open: OpenParts,
@@ -266,7 +266,7 @@ impl CaptureWorker {
     }
 }
 
-/// What a part says in the clear.
+/// The facts that a part states in the clear.
 fn facts(ended: &EndedPart) -> PartFacts {
     let call = &ended.call;
     let head = call.side(ended.side).head.get().cloned().unwrap_or_default();

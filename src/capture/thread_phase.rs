@@ -1,4 +1,4 @@
-//! What the handle and `tw-capture` tell each other of the end.
+//! The phases of the end, which the handle and `tw-capture` tell each other.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 

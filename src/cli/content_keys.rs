@@ -1,4 +1,4 @@
-//! Who opens captured content for a command that reads it: private keys, or a command that asks a vault.
+//! The opener of captured content for a command that reads it: private keys, or a command that asks a vault.
 
 use std::fs::File;
 use std::io::{self, Read};

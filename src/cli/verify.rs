@@ -19,7 +19,7 @@ use crate::config::Values;
 use crate::config::settings::{CAPTURE_TOPIC, CONTROL_HMAC_KEY_FILE, CONTROL_INTERVAL};
 use crate::report::{self, ContentInputs, Input, VerdictFormat, VerifyOptions};
 
-/// Where content may come from, and the word for the capture topic.
+/// The argument that names the content, and the word for the capture topic.
 const CONTENT: &str = "content";
 const TOPIC: &str = "topic";
 
@@ -100,7 +100,7 @@ pub(super) fn run(matches: &ArgMatches) -> Done {
     })
 }
 
-/// Where content comes from; none if it is not verified.
+/// The inputs of content; none if it is not verified.
 fn content_inputs(values: &mut Values, matches: &ArgMatches) -> Result<Vec<Input>, Failure> {
     let mut inputs = Vec::new();
     for place in matches.get_many::<String>(CONTENT).into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! Where a publisher takes its events from: an outbox that survives the process.
+//! The outbox that a publisher takes its events from: it survives the process.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::ledger::{EventRow, ReadError};
 
 /// An outbox of events in order. Each has a position that grows; what is delivered is a prefix of them, up to the mark.
 pub trait EventSource: Send + 'static {
-    /// What the log calls it.
+    /// Its name in the log.
     fn name(&self) -> &'static str;
 
     /// Events after a position, in order: so many rows and bytes at most, but one row if there is one.

@@ -54,7 +54,7 @@ pub struct Begin {
     pub representation: Representation,
     /// When the request's head had arrived.
     pub began: Instant,
-    /// What becomes of its content; `None`: none is captured.
+    /// Tells the fate of its content; `None`: none is captured.
     pub capture: Option<Arc<dyn CaptureReport>>,
 }
 

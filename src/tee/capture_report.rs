@@ -1,4 +1,4 @@
-//! What became of the content of a call, for its event.
+//! The fate of a call's content, for its event.
 
 use std::fmt;
 

@@ -31,7 +31,7 @@ pub(super) struct CallContext {
     pub(super) on_record: bool,
     /// It looks at work that another call began, and has no event of its own.
     pub(super) polls: bool,
-    /// What becomes of its content; `None`: none is captured.
+    /// Tells the fate of its content; `None`: none is captured.
     pub(super) capture: Option<Arc<dyn CaptureReport>>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) running_calls: Arc<RunningCalls>,

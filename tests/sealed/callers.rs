@@ -13,7 +13,7 @@ use super::support::auditor::{Contents, OpenedSide};
 use super::support::http::{post, read_chunk, read_head, try_connect};
 use super::support::random::Random;
 
-/// What a caller saw of its call.
+/// A call as its caller saw it.
 pub(crate) struct Heard {
     pub(crate) name: String,
     /// The bytes of the response that came.
@@ -132,7 +132,7 @@ pub(crate) fn unharmed(heard: &[Heard]) {
     }
 }
 
-/// What was found of the calls' content.
+/// The findings on the calls' content.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Found {
     pub(crate) calls: u64,

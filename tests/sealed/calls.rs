@@ -15,7 +15,7 @@ use super::support::random::Random;
 /// The field that names a call.
 pub(crate) const NAME: &str = "x-ms-client-request-id";
 
-/// What a call is.
+/// The kinds of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Events, some milliseconds apart.
@@ -54,7 +54,7 @@ pub(crate) struct Call {
     pub(crate) kind: Kind,
     pub(crate) request: Vec<u8>,
     pub(crate) coding: &'static str,
-    /// What the service sends, piece by piece.
+    /// The response of the service, piece by piece.
     pub(crate) pieces: Vec<Vec<u8>>,
     pub(crate) pause: Duration,
 }

@@ -38,7 +38,7 @@ impl Rig {
         Sidecar::start_with(self.service, &self.ledger(), &[&capture, more].concat(), environment)
     }
 
-    /// What lies in the spool, opened.
+    /// The content of the spool, opened.
     pub(crate) fn contents(&self) -> Contents {
         Contents::open(&[&self.auditor], spooled(&self.ledger()))
     }

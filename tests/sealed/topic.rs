@@ -16,7 +16,7 @@ use super::support::kafka::{self, Cluster};
 /// as calls are small.
 const PARTITIONS: i32 = 64;
 
-/// What has come so far.
+/// The messages that have come so far.
 #[derive(Default)]
 struct Seen {
     lines: Vec<String>,

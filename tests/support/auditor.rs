@@ -95,7 +95,7 @@ pub(crate) struct OpenedSide {
     pub(crate) has_hole: bool,
 }
 
-/// What was captured, opened.
+/// The captured content, opened.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     sides: BTreeMap<(String, String), OpenedSide>,
@@ -155,7 +155,7 @@ impl Contents {
         self.sides.iter()
     }
 
-    /// What the last control event of each boot says, added up.
+    /// The losses that the last control event of each boot tells, added up.
     pub(crate) fn lost_parts(&self) -> u64 {
         let mut last: BTreeMap<&str, &Value> = BTreeMap::new();
         for control in &self.controls {

@@ -31,7 +31,7 @@ pub(super) fn read(protected: &str) -> Option<ProtectedHeader> {
     serde_json::from_slice(&json).ok()
 }
 
-/// What it says of how the part is sealed that is not known here, as `alg dir`.
+/// A way of sealing that the header names and that is not known here, such as `alg dir`.
 pub(super) fn unknown_algorithm(header: &ProtectedHeader) -> Option<String> {
     let said = [("alg", &header.alg, ALG), ("enc", &header.enc, ENC), ("cty", &header.cty, CTY)];
     let other = said.into_iter().find(|(_, said, known)| *said != known);

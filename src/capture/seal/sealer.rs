@@ -43,7 +43,7 @@ pub enum SealError {
     /// OpenSSL gives no random bytes, or refuses a key.
     #[error("OpenSSL: {0}")]
     OpenSsl(#[from] ErrorStack),
-    /// What it says of itself cannot be written.
+    /// Its protected header cannot be written.
     #[error("the protected header: {0}")]
     Header(#[from] serde_json::Error),
 }

@@ -19,7 +19,7 @@ use super::unwrap::{Unwrap, UnwrapError, WrappedKey};
 /// How long a command may take: a vault answers within a second, its login within ten.
 const COMMAND_MAX: Duration = Duration::from_secs(30);
 
-/// How often its end is looked for.
+/// The pause between two looks for its end.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Bytes of its standard output that are read: one more than a key, so that a longer answer is seen to be one.

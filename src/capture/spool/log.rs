@@ -37,7 +37,7 @@ pub(super) struct SpoolBoot {
     pub(super) since: PartTotals,
 }
 
-/// What the counters said when the transaction began. A process that dies takes what came after with it.
+/// The counters as they stood when the transaction began. A process that dies takes what came after with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CallTotals {
     pub(super) requests: BTreeMap<SmolStr, u64>,

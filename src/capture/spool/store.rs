@@ -52,7 +52,7 @@ pub(super) struct SpoolBatch<'a> {
     pub(super) control: Option<ControlKind>,
 }
 
-/// Which control event.
+/// The kinds of control events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::capture) enum ControlKind {
     Periodic,

@@ -15,7 +15,7 @@ pub(super) enum Hindrance {
     Failing,
 }
 
-/// What was said of one hindrance.
+/// The log's last word on one hindrance.
 #[derive(Debug)]
 pub(super) struct SpoolWord {
     hindrance: Hindrance,

@@ -381,7 +381,7 @@ impl SpoolWriter {
     }
 }
 
-/// What the counters say of calls and losses.
+/// The counts of calls and losses.
 fn calls(counters: &CaptureCounters) -> CallTotals {
     CallTotals {
         requests: counters.calls_said(ContentSide::Request),

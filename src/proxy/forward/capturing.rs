@@ -85,7 +85,7 @@ fn usage_record(begin: &Begin, route: &Route) -> UsageRecord {
     }
 }
 
-/// What was changed on the way, for whoever reads what was captured.
+/// The edits that were made on the way, for whoever reads the content.
 pub(super) fn edits(injected: bool, hides: bool) -> Vec<SmolStr> {
     let asked = injected.then_some("request.stream_options.include_usage");
     let hidden = hides.then_some("response.usage");

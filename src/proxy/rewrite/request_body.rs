@@ -135,7 +135,7 @@ pub(crate) struct ClientBody {
     watch: Option<Box<BodyWatch>>,
 }
 
-/// Who looks at a request's body as it arrives.
+/// The observers of a request's body as it arrives.
 #[derive(Debug)]
 struct BodyWatch {
     /// `None`: the client may take its time.

@@ -1,4 +1,4 @@
-//! Where calls are written to: lines, one side of one call, or a folder with a file of each side.
+//! The output of calls: lines, one side of one call, or a folder with a file of each side.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};

@@ -13,9 +13,9 @@ const SIDE_BYTES_MAX: usize = 512 << 20;
 #[derive(Debug)]
 pub(super) struct OpenedSide {
     pub(super) side: ContentSide,
-    /// What its first part says of it.
+    /// The facts of its first part.
     pub(super) first: PartFacts,
-    /// What its last part says, if that is in the prefix.
+    /// The facts of its last part, if that is in the prefix.
     pub(super) last: Option<PartFacts>,
     /// The bytes, as they passed, up to the first part that is missing or cannot be opened.
     pub(super) bytes: Vec<u8>,
@@ -31,7 +31,7 @@ pub(super) struct OpenedSide {
     pub(super) beyond: Vec<(u64, Vec<u8>)>,
 }
 
-/// What is wrong with a part.
+/// A fault of a part.
 #[derive(Debug)]
 pub(super) struct PartFault {
     pub(super) id: String,
@@ -70,7 +70,7 @@ impl OpenedSide {
         self.last.as_ref().is_some_and(|last| last.truncated)
     }
 
-    /// What is wrong with it, for people.
+    /// The fault, for people.
     pub(super) fn problems(&self) -> Vec<String> {
         let missing = self.missing.iter().map(|run| format!("part {} is missing", shown(run)));
         let faults = self.faults.iter().map(|fault| format!("{}: {}", fault.id, fault.fault));

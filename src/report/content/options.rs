@@ -1,4 +1,4 @@
-//! What is to be read of captured content, and how it is given.
+//! The content that is to be read, and the form in which it is given.
 
 use std::path::PathBuf;
 
@@ -9,18 +9,18 @@ use strum::{EnumString, IntoStaticStr, VariantNames};
 use super::stored_part::StoredPart;
 use crate::report::input::Input;
 
-/// What is to be read.
+/// The content that is to be read.
 #[derive(Clone, Debug)]
 pub struct ContentOptions {
-    /// Where parts come from.
+    /// The inputs of parts.
     pub inputs: Vec<Input>,
-    /// Which calls.
+    /// The calls that are read.
     pub filter: ContentFilter,
     /// How they are given.
     pub output: ContentOutput,
 }
 
-/// Which calls are read; what is `None` does not matter.
+/// The choice of calls that are read; a member that is `None` does not matter.
 #[derive(Clone, Debug, Default)]
 pub struct ContentFilter {
     /// The call with this id.

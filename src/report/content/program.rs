@@ -16,7 +16,7 @@ use crate::report::error::ReportError;
 use crate::report::input::{Events, Passes};
 use crate::report::omissions::Omissions;
 
-/// What came of it.
+/// The result of the reading.
 #[derive(Debug, Default)]
 pub struct OpenedContent {
     /// Calls that were given.
@@ -25,7 +25,7 @@ pub struct OpenedContent {
     pub is_altered: bool,
     /// A part is missing or cannot be opened.
     pub is_incomplete: bool,
-    /// What could not be read at all.
+    /// The lines that could not be read at all.
     pub omissions: Omissions,
 }
 

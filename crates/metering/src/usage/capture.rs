@@ -1,9 +1,9 @@
-//! What became of the content of a call, as its usage event says it.
+//! The fate of a call's content, as its usage event tells it.
 
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
-/// What was kept of one side of a call for those who may read its content.
+/// The part of one side of a call that was kept for those who may read its content.
 #[derive(
     Clone,
     Copy,
@@ -35,7 +35,7 @@ pub enum CaptureState {
     Partial,
 }
 
-/// What became of the content of a call. It is known when the event is made, and the event waits for nothing: a part
+/// The fate of a call's content. It is known when the event is made, and the event waits for nothing: a part
 /// that is lost behind it stands in the control events of the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Capture {

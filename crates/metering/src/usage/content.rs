@@ -94,7 +94,7 @@ pub enum UsageRecord {
     None,
 }
 
-/// Who made the call: as in its usage event.
+/// The caller, as in the usage event of the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentCaller {
     /// The billing key.
@@ -106,7 +106,7 @@ pub struct ContentCaller {
     pub trust: Trust,
 }
 
-/// What was called, as far as it was known when the part was made.
+/// The target of the call, as far as it was known when the part was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentTarget {
     /// The API, by path.
@@ -124,16 +124,16 @@ pub struct ContentTarget {
     pub api_version: Option<SmolStr>,
 }
 
-/// What a part says in the clear, and again within its seal.
+/// The facts that a part states in the clear, and again within its seal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartFacts {
     /// The id of the call, and of its usage event.
     pub call: SmolStr,
     /// The usage event that belongs to it.
     pub usage: UsageRecord,
-    /// Who made the call.
+    /// The caller.
     pub caller: ContentCaller,
-    /// What was called.
+    /// The target of the call.
     pub target: ContentTarget,
     /// The side of the call.
     pub side: ContentSide,
@@ -152,7 +152,7 @@ pub struct PartFacts {
     /// HTTP status that the caller got; of requests it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// What the sidecar changed on the way, by `--include-usage inject`: members or events that it added or took out.
+    /// The members or events that the sidecar added or took out on the way (`--include-usage inject`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edited: Vec<SmolStr>,
     /// How this side ended, on its last part.
@@ -168,10 +168,10 @@ pub struct PartFacts {
 pub struct ContentPart {
     /// [`CONTENT_SCHEMA_VERSION`] of the writer.
     pub schema_version: SmolStr,
-    /// Where it belongs.
+    /// The facts of the part.
     #[serde(flatten)]
     pub facts: PartFacts,
-    /// Which process says so.
+    /// The process that says so.
     pub reporter: Reporter,
     /// The content, sealed to those who may read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,7 +200,7 @@ pub struct Jwe {
     pub iv: String,
     /// The sealed bytes.
     pub ciphertext: String,
-    /// What shows that neither they nor the protected header were altered.
+    /// The authentication tag: it shows that neither they nor the protected header were altered.
     pub tag: String,
 }
 
@@ -223,15 +223,15 @@ pub struct JweKeyName {
 /// The protected header of a part: how it is sealed, and what it says in the clear.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProtectedHeader {
-    /// How the data key is wrapped: `RSA-OAEP-256`.
+    /// The algorithm that wraps the data key: `RSA-OAEP-256`.
     pub alg: SmolStr,
-    /// How the content is encrypted: `A256GCM`.
+    /// The algorithm that encrypts the content: `A256GCM`.
     pub enc: SmolStr,
-    /// What the content is: `application/zstd`.
+    /// The media type of the content: `application/zstd`.
     pub cty: SmolStr,
     /// The part's id.
     pub id: SmolStr,
-    /// What the part says in the clear.
+    /// The facts that the part states in the clear.
     #[serde(flatten)]
     pub facts: PartFacts,
 }

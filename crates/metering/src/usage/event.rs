@@ -43,7 +43,7 @@ pub struct Usage {
     pub timing: Timing,
     /// Identifiers that join this event to other people's logs.
     pub ids: Ids,
-    /// What became of its content; absent where none is captured.
+    /// The fate of its content; absent where none is captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<Capture>,
     /// Which process says so.

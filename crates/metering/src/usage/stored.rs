@@ -87,7 +87,7 @@ pub struct StoredUsage {
     /// When the call began.
     #[serde(default)]
     pub timing: StoredTiming,
-    /// What became of its content; `None` if none was captured, or a later version says it in words of its own.
+    /// The fate of its content; `None` if none was captured, or a later version says it in words of its own.
     #[serde(default, deserialize_with = "known_capture")]
     pub capture: Option<Capture>,
     /// The process that wrote it.
@@ -293,7 +293,7 @@ fn announces_bill<'de, D: Deserializer<'de>>(reasons: D) -> Result<bool, D::Erro
     Ok(reasons.iter().any(word))
 }
 
-/// What became of the content, where its words are known.
+/// Reads the fate of the content, where its words are known.
 fn known_capture<'de, D: Deserializer<'de>>(capture: D) -> Result<Option<Capture>, D::Error> {
     let capture = Option::<serde_json::Value>::deserialize(capture)?;
     Ok(capture.and_then(|capture| serde_json::from_value(capture).ok()))

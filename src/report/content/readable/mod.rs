@@ -52,7 +52,7 @@ pub(super) struct Readable {
     reason: Option<&'static str>,
 }
 
-/// What the content is.
+/// The kind of the content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Form {

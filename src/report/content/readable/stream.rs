@@ -17,7 +17,7 @@ const MESSAGES: [&str; 7] = [
     "ping",
 ];
 
-/// What a stream is.
+/// The kind of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamKind {
     Chat,
@@ -61,7 +61,7 @@ impl StreamEvents {
         self.events.push(StreamEvent { name: text(event.name), data });
     }
 
-    /// What they are, by the first that says so.
+    /// The kind of the events, by the first that names it.
     pub(super) fn kind(&self) -> StreamKind {
         if self.events.is_empty() {
             return StreamKind::None;

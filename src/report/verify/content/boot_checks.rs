@@ -152,7 +152,7 @@ impl BootChecker<'_> {
         }
     }
 
-    /// What its control events say was lost: they count from its start.
+    /// Tells the losses by its control events, which count from its start.
     fn losses(&mut self) {
         let judged = self.boot.controls.iter().filter(|control| self.is_judged(control));
         let (lost, bytes, refused) = judged.fold((0, 0, 0), |(lost, bytes, refused), control| {

@@ -88,7 +88,7 @@ impl Sources {
     }
 }
 
-/// What is told and is no fault.
+/// The counts that are told and are no fault.
 #[derive(Default)]
 struct Counts {
     /// Ledgers of which there is no content at all although calls tell of some.
@@ -137,7 +137,7 @@ impl CallChecker<'_> {
         self.presence(usage, &sides);
     }
 
-    /// What contradicts the usage event, or itself, on one side.
+    /// Finds the contradictions of one side to the usage event, or within itself.
     fn side(&mut self, usage: &CapturedUsage, side: ContentSide, state: CaptureState, found: &SideParts) {
         let (source, call) = (usage.source, usage.call);
         self.altered(source, call, side, found);
@@ -172,7 +172,7 @@ impl CallChecker<'_> {
         }
     }
 
-    /// What is not there of a call.
+    /// Finds the parts of a call that are not there.
     fn presence(&mut self, usage: &CapturedUsage, sides: &[(ContentSide, CaptureState, SideParts); 2]) {
         let found: u64 = sides.iter().map(|(.., side)| side.parts).sum();
         let bytes: u64 = sides.iter().map(|(.., side)| side.bytes).sum();

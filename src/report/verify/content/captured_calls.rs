@@ -1,4 +1,4 @@
-//! What the usage events say was kept of each call.
+//! The content of each call, as the usage events tell what of it was kept.
 
 use jiff::Timestamp;
 use metering::usage::{Capture, StoredUsage};

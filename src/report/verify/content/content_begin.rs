@@ -1,4 +1,4 @@
-//! Where judging begins, because retention took what lay before.
+//! The place where judging begins, because retention took the events before it.
 //!
 //! A topic drops whole segments, each partition for itself, and files may begin in the middle. What lies before the
 //! first event that is left is not missing: neither its sequences, nor the parts of calls that had begun by then.

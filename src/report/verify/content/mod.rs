@@ -53,7 +53,7 @@ pub(super) use usage_span::UsageSpans;
 
 /// The events of the capture topic, and who opens what they hold.
 pub struct ContentInputs {
-    /// Where they come from.
+    /// The inputs that they come from.
     pub inputs: Vec<Input>,
     /// With it each part is opened; without it only its protected header is read.
     pub unwrap: Option<Box<dyn Unwrap>>,

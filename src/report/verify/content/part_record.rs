@@ -1,4 +1,4 @@
-//! What is kept of a part until all are read.
+//! The record of a part that is kept until all are read.
 
 use jiff::Timestamp;
 use metering::usage::{RowHash, UsageRecord};
