@@ -158,6 +158,7 @@ fn every_flag_that_the_documents_name_exists() {
         "replicas",
         "resource",
         "rounds",
+        "scenario",
         "show-error",
         "silent",
         "size",
