@@ -24,7 +24,7 @@ pub struct CallCapture {
 
 /// A side that is recorded, or why it is not.
 enum RecordedSide {
-    Recorded(Mutex<SideRecorder>),
+    Recorded(Arc<Mutex<SideRecorder>>),
     LeftOut(CaptureState),
 }
 
@@ -32,14 +32,13 @@ impl RecordedSide {
     fn new(side: ContentSide, left_out: Option<CaptureState>) -> RecordedSide {
         match left_out {
             Some(state) => RecordedSide::LeftOut(state),
-            None => RecordedSide::Recorded(Mutex::new(SideRecorder::new(side))),
+            None => RecordedSide::Recorded(Arc::new(Mutex::new(SideRecorder::new(side)))),
         }
     }
 
-    /// The recorder. Its lock is only ever held for a look, and never by the capture thread.
     fn recorder(&self) -> Option<MutexGuard<'_, SideRecorder>> {
         match self {
-            RecordedSide::Recorded(recorder) => Some(recorder.lock().unwrap_or_else(PoisonError::into_inner)),
+            RecordedSide::Recorded(recorder) => Some(lock(recorder)),
             RecordedSide::LeftOut(_) => None,
         }
     }
@@ -47,9 +46,14 @@ impl RecordedSide {
     fn state(&self, of: impl FnOnce(&SideRecorder) -> CaptureState) -> CaptureState {
         match self {
             RecordedSide::LeftOut(state) => *state,
-            RecordedSide::Recorded(recorder) => of(&recorder.lock().unwrap_or_else(PoisonError::into_inner)),
+            RecordedSide::Recorded(recorder) => of(&lock(recorder)),
         }
     }
+}
+
+/// A lock that is only ever held for a look, and never by the capture thread.
+fn lock(recorder: &Mutex<SideRecorder>) -> MutexGuard<'_, SideRecorder> {
+    recorder.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl CallCapture {
@@ -149,32 +153,36 @@ impl fmt::Debug for CallCapture {
 #[derive(Debug)]
 pub struct SideCapture {
     capture: Arc<CallCapture>,
-    side: ContentSide,
+    /// That of the side, where one step leads to it.
+    recorder: Arc<Mutex<SideRecorder>>,
 }
 
 impl SideCapture {
     /// Records a side; `None`: it is left out.
     pub(super) fn new(capture: &Arc<CallCapture>, side: ContentSide) -> Option<SideCapture> {
-        let recorded = matches!(capture.side(side), RecordedSide::Recorded(_));
-        recorded.then(|| SideCapture { capture: Arc::clone(capture), side })
+        match capture.side(side) {
+            RecordedSide::Recorded(recorder) => {
+                Some(SideCapture { capture: Arc::clone(capture), recorder: Arc::clone(recorder) })
+            }
+            RecordedSide::LeftOut(_) => None,
+        }
     }
 
     /// The next bytes that have passed. Never waits.
     pub fn push(&self, bytes: &Bytes) {
-        if let Some(mut recorder) = self.capture.side(self.side).recorder() {
+        let mut recorder = lock(&self.recorder);
+        if !recorder.try_append(bytes) {
             recorder.push(&self.capture.call, &self.capture.outlet, bytes);
         }
     }
 
     /// The side has come to its end in this way. The first end counts. Never waits.
     pub fn finish(&self, outcome: Outcome) {
-        if let Some(mut recorder) = self.capture.side(self.side).recorder() {
-            recorder.finish(&self.capture.call, &self.capture.outlet, outcome);
-        }
+        lock(&self.recorder).finish(&self.capture.call, &self.capture.outlet, outcome);
     }
 
     /// It has ended.
     pub fn is_finished(&self) -> bool {
-        self.capture.side(self.side).recorder().is_none_or(|recorder| recorder.is_closed())
+        lock(&self.recorder).is_closed()
     }
 }

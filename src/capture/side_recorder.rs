@@ -40,20 +40,25 @@ pub(super) struct BlockOutlet {
 /// One side that is recorded.
 #[derive(Debug)]
 pub(super) struct SideRecorder {
-    side: ContentSide,
     /// The bytes that wait to be handed over: at most a block.
     pinned: PinnedBytes,
-    pinned_len: usize,
-    /// The part that the next byte belongs to, and how much of it there is.
+    /// So many bytes more may be appended to them before there is anything to decide. Nearly every push of a stream
+    /// finds room here: so it reaches for one place in memory, which with many streams is a cold one.
+    free_bytes: usize,
+    side: ContentSide,
+    /// The part that the next byte belongs to.
     part: u64,
-    part_bytes: u64,
+    /// Bytes of that part that were handed over.
+    part_handed_bytes: u64,
     /// A block of it has been handed over.
     part_is_open: bool,
     part_sweeps: u32,
     /// The last sweep has seen bytes that wait.
     was_seen: bool,
-    passed_bytes: u64,
-    kept_bytes: u64,
+    /// Bytes of all parts that were handed over.
+    handed_bytes: u64,
+    /// Bytes that passed and are not kept.
+    dropped_bytes: u64,
     /// A block was not taken.
     is_refused: bool,
     /// How it ended, once it has.
@@ -68,73 +73,104 @@ impl SideRecorder {
             ContentSide::Response => RESPONSE_READ_BYTES_MAX,
         };
         SideRecorder {
-            side,
             pinned: PinnedBytes::new(read_bytes_max),
-            pinned_len: 0,
+            free_bytes: 0,
+            side,
             part: 0,
-            part_bytes: 0,
+            part_handed_bytes: 0,
             part_is_open: false,
             part_sweeps: 0,
             was_seen: false,
-            passed_bytes: 0,
-            kept_bytes: 0,
+            handed_bytes: 0,
+            dropped_bytes: 0,
             is_refused: false,
             outcome: None,
             is_closed: false,
         }
     }
 
+    /// Keeps the next bytes that have passed if there is nothing to decide about them. False: they are to be pushed.
+    #[inline]
+    pub(super) fn try_append(&mut self, bytes: &Bytes) -> bool {
+        let is_free = bytes.len() <= self.free_bytes;
+        if is_free {
+            self.free_bytes -= bytes.len();
+            self.pinned.copy(bytes);
+        }
+        is_free
+    }
+
     /// The next bytes that have passed.
     pub(super) fn push(&mut self, call: &Arc<CapturedCall>, outlet: &BlockOutlet, bytes: &Bytes) {
-        if self.outcome.is_some() || self.is_closed {
+        if self.has_ended() {
             return;
         }
-        let was_cut = self.is_cut();
-        self.passed_bytes += bytes.len() as u64;
-        if was_cut {
-            return;
-        }
-        let room = usize::try_from(outlet.side_bytes_max - self.kept_bytes).unwrap_or(usize::MAX);
-        let (mut at, end) = (0, bytes.len().min(room));
+        let kept = if self.is_cut() { 0 } else { self.keep(call, outlet, bytes) };
+        self.dropped_bytes += (bytes.len() - kept) as u64;
+        self.free_bytes = self.bytes_before_a_decision(outlet);
+    }
+
+    /// Keeps as much of these bytes as there is room for, and returns how much that is.
+    fn keep(&mut self, call: &Arc<CapturedCall>, outlet: &BlockOutlet, bytes: &Bytes) -> usize {
+        let (mut at, end) = (0, bytes.len().min(room(outlet.side_bytes_max, self.kept_bytes())));
         while at < end {
-            if self.part_bytes == outlet.part_bytes && !self.hand_over(call, outlet, Some(PartEnd::More)) {
-                return;
+            if self.part_bytes() == outlet.part_bytes && !self.hand_over(call, outlet, Some(PartEnd::More)) {
+                break;
             }
-            let room = usize::try_from(outlet.part_bytes - self.part_bytes).unwrap_or(usize::MAX);
-            let len = room.min(end - at);
+            let len = room(outlet.part_bytes, self.part_bytes()).min(end - at);
             if self.is_beyond_block(len) && !self.hand_over(call, outlet, None) {
-                return;
+                break;
             }
             if !outlet.memory.try_take(call.share, self.pinned.cost_bytes(len)) {
-                return;
+                break;
             }
-            self.kept_bytes += len as u64;
-            self.part_bytes += len as u64;
-            self.pinned_len += len;
             self.pinned.push_part(bytes, at..at + len);
             at += len;
-            if self.pinned_len >= BLOCK_BYTES && !self.hand_over(call, outlet, None) {
-                return;
+            if self.pinned.len() >= BLOCK_BYTES && !self.hand_over(call, outlet, None) {
+                break;
             }
         }
+        at
+    }
+
+    /// So many bytes fit into what waits as it is, and make neither a block, nor a part, nor the side full.
+    fn bytes_before_a_decision(&self, outlet: &BlockOutlet) -> usize {
+        if self.has_ended() || self.is_cut() {
+            return 0;
+        }
+        (BLOCK_BYTES - 1)
+            .saturating_sub(self.pinned.len())
+            .min(self.pinned.room_bytes())
+            .min(room(outlet.part_bytes, self.part_bytes()))
+            .min(room(outlet.side_bytes_max, self.kept_bytes()))
     }
 
     /// With so many bytes more, what waits would hold more memory than a block may.
     fn is_beyond_block(&self, more: usize) -> bool {
         let cost_bytes = self.pinned.cost_bytes(more);
-        cost_bytes > 0 && self.pinned_len > 0 && self.pinned.pinned_bytes() + cost_bytes > BLOCK_BYTES
+        cost_bytes > 0 && !self.pinned.is_empty() && self.pinned.pinned_bytes() + cost_bytes > BLOCK_BYTES
     }
 
     /// Something that passed is not kept: nothing that follows is.
     fn is_cut(&self) -> bool {
-        self.is_refused || self.kept_bytes < self.passed_bytes
+        self.is_refused || self.dropped_bytes > 0
+    }
+
+    /// Whatever passes belongs to it no longer.
+    fn has_ended(&self) -> bool {
+        self.is_closed || self.outcome.is_some()
+    }
+
+    /// Bytes of the part that is open.
+    fn part_bytes(&self) -> u64 {
+        self.part_handed_bytes + self.pinned.len() as u64
     }
 
     /// Hands over what waits. False: it was not taken, and the side is cut.
     fn hand_over(&mut self, call: &Arc<CapturedCall>, outlet: &BlockOutlet, end: Option<PartEnd>) -> bool {
+        let bytes = self.pinned.len();
         let (pieces, pinned_bytes) = self.pinned.take();
-        let bytes = std::mem::take(&mut self.pinned_len);
-        self.was_seen = false;
+        (self.free_bytes, self.was_seen) = (0, false);
         let side = call.side(self.side);
         let block = Block {
             call: Arc::clone(call),
@@ -150,37 +186,38 @@ impl SideRecorder {
         if is_lost || queued + bytes > QUEUED_BYTES_MAX || outlet.queue.try_send(block).is_err() {
             side.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
             outlet.memory.release(call.share, pinned_bytes);
-            self.kept_bytes -= bytes as u64;
-            self.part_bytes -= bytes as u64;
+            self.dropped_bytes += bytes as u64;
             self.is_refused = true;
             // What the thread has of it is sealed as truncated.
             side.is_cut.store(true, Ordering::Release);
             return false;
         }
+        self.handed_bytes += bytes as u64;
+        self.part_handed_bytes += bytes as u64;
         self.part_is_open = true;
         if end.is_some() {
             self.part += 1;
-            (self.part_bytes, self.part_is_open, self.part_sweeps) = (0, false, 0);
+            (self.part_handed_bytes, self.part_is_open, self.part_sweeps) = (0, false, 0);
         }
         true
     }
 
     /// A second has gone by: what waited all along is handed over, and a part that is old ends.
     pub(super) fn sweep(&mut self, call: &Arc<CapturedCall>, outlet: &BlockOutlet) {
-        if self.is_closed || self.is_refused || self.part_bytes == 0 {
+        if self.is_closed || self.is_refused || self.part_bytes() == 0 {
             return;
         }
         self.part_sweeps += 1;
         if self.part_sweeps >= SWEEPS_OF_A_PART {
             self.hand_over(call, outlet, Some(PartEnd::More));
-        } else if self.pinned_len > 0 && std::mem::replace(&mut self.was_seen, true) {
+        } else if !self.pinned.is_empty() && std::mem::replace(&mut self.was_seen, true) {
             self.hand_over(call, outlet, None);
         }
     }
 
     /// The side has come to its end in this way. The first end counts.
     pub(super) fn finish(&mut self, call: &Arc<CapturedCall>, outlet: &BlockOutlet, outcome: Outcome) {
-        if self.outcome.is_none() && !self.is_closed {
+        if !self.has_ended() {
             self.outcome = Some(outcome);
             self.close(call, outlet, outcome);
         }
@@ -191,7 +228,8 @@ impl SideRecorder {
         if std::mem::replace(&mut self.is_closed, true) {
             return;
         }
-        let begun = self.kept_bytes > 0 || self.part > 0 || self.part_is_open;
+        self.free_bytes = 0;
+        let begun = self.kept_bytes() > 0 || self.part > 0 || self.part_is_open;
         if !begun || self.is_refused {
             return;
         }
@@ -207,8 +245,8 @@ impl SideRecorder {
 
     /// The state of the side, once it is closed.
     pub(super) fn state(&self) -> CaptureState {
-        match (self.kept_bytes, self.passed_bytes) {
-            (_, 0) => CaptureState::Full,
+        match (self.kept_bytes(), self.dropped_bytes) {
+            (0, 0) => CaptureState::Full,
             (0, _) => CaptureState::Lost,
             _ if self.is_cut() || self.outcome.is_none() => CaptureState::Truncated,
             _ => CaptureState::Full,
@@ -220,10 +258,15 @@ impl SideRecorder {
         self.part + u64::from(self.part_is_open)
     }
 
-    /// Bytes that were handed over.
+    /// Bytes that were handed over, or wait for it.
     pub(super) fn kept_bytes(&self) -> u64 {
-        self.kept_bytes
+        self.handed_bytes + self.pinned.len() as u64
     }
+}
+
+/// Bytes that are left of a bound.
+fn room(max_bytes: u64, used_bytes: u64) -> usize {
+    usize::try_from(max_bytes.saturating_sub(used_bytes)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -269,6 +312,13 @@ mod tests {
             Rig { outlet, receiver, call: testing::call(), taken: Vec::new() }
         }
 
+        /// Shows bytes to a recorder, as the network thread does.
+        fn push(&self, recorder: &mut SideRecorder, bytes: &Bytes) {
+            if !recorder.try_append(bytes) {
+                recorder.push(&self.call, &self.outlet, bytes);
+            }
+        }
+
         /// Takes blocks as the thread does, and gives their memory back.
         fn take(&mut self, blocks: usize) {
             for _ in 0..blocks {
@@ -299,7 +349,7 @@ mod tests {
                 match step {
                     Step::Push(bytes) => {
                         let bytes: Vec<u8> = (0..bytes).map(|at| (at ^ n ^ (at >> 8)) as u8).collect();
-                        recorder.push(&rig.call, &rig.outlet, &Bytes::copy_from_slice(&bytes));
+                        rig.push(&mut recorder, &Bytes::copy_from_slice(&bytes));
                         passed.extend(bytes);
                     }
                     Step::Sweep => recorder.sweep(&rig.call, &rig.outlet),
@@ -315,7 +365,7 @@ mod tests {
                 recorder.finish(&rig.call, &rig.outlet, Outcome::Complete);
             }
             recorder.close(&rig.call, &rig.outlet, Outcome::Shutdown);
-            recorder.push(&rig.call, &rig.outlet, &Bytes::from_static(b"too late"));
+            rig.push(&mut recorder, &Bytes::from_static(b"too late"));
             rig.take(usize::MAX);
             let kept: Vec<u8> = rig.taken.iter().flat_map(|block| block.pieces.concat()).collect();
             prop_assert!(passed.starts_with(&kept), "no prefix");
@@ -360,7 +410,7 @@ mod tests {
     fn what_waits_goes_with_the_second_sweep_and_a_part_ends_with_the_fifth() {
         let mut rig = Rig::new(1 << 20, u64::MAX, 512 << 10);
         let mut recorder = SideRecorder::new(ContentSide::Response);
-        recorder.push(&rig.call, &rig.outlet, &Bytes::from_static(b"one"));
+        rig.push(&mut recorder, &Bytes::from_static(b"one"));
         let mut after = |recorder: &mut SideRecorder, sweeps: u32| {
             (0..sweeps).for_each(|_| recorder.sweep(&rig.call, &rig.outlet));
             rig.take(usize::MAX);
@@ -377,7 +427,7 @@ mod tests {
         let mut rig = Rig::new(1 << 30, u64::MAX, 512 << 10);
         let mut recorder = SideRecorder::new(ContentSide::Request);
         let bytes = Bytes::from(vec![7; 1 << 20]);
-        (0..20).for_each(|_| recorder.push(&rig.call, &rig.outlet, &bytes));
+        (0..20).for_each(|_| rig.push(&mut recorder, &bytes));
         recorder.finish(&rig.call, &rig.outlet, Outcome::Complete);
         assert_eq!(
             (recorder.state(), recorder.kept_bytes()),

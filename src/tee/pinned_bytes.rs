@@ -28,6 +28,8 @@ pub struct PinnedBytes {
     /// The largest read buffer that they come from: one view can pin so much.
     read_bytes_max: usize,
     pieces: Vec<Bytes>,
+    /// Bytes of the pieces.
+    pieces_bytes: usize,
     block: BytesMut,
     pinned_bytes: usize,
 }
@@ -35,15 +37,30 @@ pub struct PinnedBytes {
 impl PinnedBytes {
     /// Nothing yet, of what is read into buffers of up to so many bytes.
     pub fn new(read_bytes_max: usize) -> PinnedBytes {
-        PinnedBytes { read_bytes_max, pieces: Vec::new(), block: BytesMut::new(), pinned_bytes: 0 }
+        PinnedBytes {
+            read_bytes_max,
+            pieces: Vec::new(),
+            pieces_bytes: 0,
+            block: BytesMut::new(),
+            pinned_bytes: 0,
+        }
+    }
+
+    /// Bytes that are kept.
+    pub fn len(&self) -> usize {
+        self.pieces_bytes + self.block.len()
+    }
+
+    /// Bytes that [`PinnedBytes::copy`] takes without more memory.
+    pub fn room_bytes(&self) -> usize {
+        self.block.capacity() - self.block.len()
     }
 
     /// How much more memory [`PinnedBytes::push`] of so many bytes would pin.
     pub fn cost_bytes(&self, len: usize) -> usize {
-        let room = self.block.capacity() - self.block.len();
         match len {
             _ if len >= self.view_bytes_min() => self.read_bytes_max.max(len),
-            _ if len <= room => 0,
+            _ if len <= self.room_bytes() => 0,
             _ => self.block_bytes(len),
         }
     }
@@ -65,7 +82,7 @@ impl PinnedBytes {
         }
         self.pinned_bytes += self.cost_bytes(bytes.len());
         self.close_block();
-        self.pieces.push(bytes);
+        self.keep(bytes);
     }
 
     /// Keeps a part of these bytes.
@@ -79,7 +96,7 @@ impl PinnedBytes {
 
     /// Keeps a copy of these bytes.
     pub fn copy(&mut self, bytes: &[u8]) {
-        if self.block.capacity() - self.block.len() < bytes.len() {
+        if self.room_bytes() < bytes.len() {
             let next_bytes = self.block_bytes(bytes.len());
             self.close_block();
             self.block = BytesMut::with_capacity(next_bytes);
@@ -92,13 +109,18 @@ impl PinnedBytes {
     fn close_block(&mut self) {
         let block = std::mem::take(&mut self.block);
         if !block.is_empty() {
-            self.pieces.push(block.freeze());
+            self.keep(block.freeze());
         }
+    }
+
+    fn keep(&mut self, piece: Bytes) {
+        self.pieces_bytes += piece.len();
+        self.pieces.push(piece);
     }
 
     /// Nothing is kept.
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty() && self.block.is_empty()
+        self.len() == 0
     }
 
     /// Memory that it pins.
@@ -115,6 +137,7 @@ impl PinnedBytes {
     /// All pieces, in order, and what they pin together.
     pub fn take(&mut self) -> (Vec<Bytes>, usize) {
         self.close_block();
+        self.pieces_bytes = 0;
         (std::mem::take(&mut self.pieces), std::mem::take(&mut self.pinned_bytes))
     }
 }
@@ -135,7 +158,9 @@ mod tests {
                 said += kept.cost_bytes(size);
                 all.extend_from_slice(&piece);
                 kept.push(piece);
-                prop_assert_eq!(kept.pinned_bytes(), said);
+                prop_assert_eq!((kept.len(), kept.pinned_bytes()), (all.len(), said));
+                let room = kept.room_bytes().min(kept.view_bytes_min() - 1);
+                prop_assert!(kept.cost_bytes(room) == 0 && kept.cost_bytes(room + 1) > 0);
             }
             prop_assert_eq!(kept.is_empty(), sizes.is_empty());
             prop_assert_eq!((kept.views().concat(), kept.pinned_bytes()), (all.clone(), said));

@@ -91,18 +91,19 @@ impl Body for CapturedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        let Poll::Ready(frame) = self.poll_inner(cx) else { return Poll::Pending };
-        match &frame {
-            Some(Ok(frame)) => {
+        let polled = self.poll_inner(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     self.side.push(data);
                 }
                 self.look_for_end();
             }
-            None => self.end(Outcome::Complete),
-            Some(Err(error)) => self.end(error.ending().outcome()),
+            Poll::Ready(None) => self.end(Outcome::Complete),
+            Poll::Ready(Some(Err(error))) => self.end(error.ending().outcome()),
+            Poll::Pending => {}
         }
-        Poll::Ready(frame)
+        polled
     }
 
     #[inline(never)]
