@@ -6,6 +6,7 @@
 //! - `faults`: a spool, a disk, a queue or a memory that is full, a broker that is away, keys that change
 //! - `delivery`: what a dead instance left
 //! - `kills`: `kill -9`, again and again
+//! - `instructions`: what a captured chunk takes of a network thread
 //! - `callers`, `calls`: callers of every kind, their service, and what the content must then be
 //! - `rig`, `topic`: a sidecar that captures, and the topic that it writes
 //!
@@ -19,6 +20,7 @@ mod canary;
 mod codings;
 mod delivery;
 mod faults;
+mod instructions;
 mod kills;
 mod rig;
 #[allow(dead_code)] // what else it can do is for the ledger's tests
