@@ -95,7 +95,7 @@ mod tests {
     /// However many there are, and however many of them are over.
     #[test]
     fn each_call_is_swept_and_those_that_are_over_are_forgotten() {
-        let (queue, receiver) = block_queue();
+        let (queue, receiver) = block_queue(1 << 20);
         let memory = Arc::new(CaptureMemory::new(1 << 20));
         let outlet = Arc::new(BlockOutlet { queue, memory, side_bytes_max: 1 << 20, part_bytes: 1 << 20 });
         let open = OpenCaptures::default();

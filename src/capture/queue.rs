@@ -15,16 +15,18 @@ use super::block::Block;
 /// `--capture-memory` fills 8,192 whole ones by default. The slots take 2 MB.
 pub(super) const BLOCKS_MAX: usize = 16_384;
 
-/// With so many bytes waiting the thread is woken. It does 32 blocks in about 5 ms, which is worth a system call.
-const WAKE_BYTES: usize = 1 << 20;
+/// With so many bytes waiting the thread is woken before its time. It does 32 blocks in about 5 ms, which is worth a
+/// system call.
+const WAKE_BYTES_MAX: usize = 1 << 20;
 
-/// How long the thread sleeps with less. A block of a prompt that came at memory speed is let go of by then.
-pub(super) const SLEEP_MAX: Duration = Duration::from_millis(20);
+/// Of a small memory an eighth wakes it, so that what waits for it leaves room for what comes.
+const MEMORY_PER_WAKE: usize = 8;
 
 /// The level that both ends see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct QueueLevel {
     waiting_bytes: AtomicUsize,
+    wake_bytes: usize,
     receiver: OnceLock<Thread>,
 }
 
@@ -42,14 +44,18 @@ pub(super) struct BlockReceiver {
     level: Arc<QueueLevel>,
 }
 
-/// A queue of blocks.
-pub(super) fn block_queue() -> (BlockSender, BlockReceiver) {
-    queue_of(BLOCKS_MAX)
+/// A queue of blocks, which may hold so much memory together with all that is captured.
+pub(super) fn block_queue(memory_bytes: usize) -> (BlockSender, BlockReceiver) {
+    queue_of(BLOCKS_MAX, memory_bytes)
 }
 
-fn queue_of(blocks_max: usize) -> (BlockSender, BlockReceiver) {
+fn queue_of(blocks_max: usize, memory_bytes: usize) -> (BlockSender, BlockReceiver) {
     let (sender, receiver) = sync_channel(blocks_max);
-    let level = Arc::<QueueLevel>::default();
+    let level = Arc::new(QueueLevel {
+        waiting_bytes: AtomicUsize::new(0),
+        wake_bytes: (memory_bytes / MEMORY_PER_WAKE).clamp(1, WAKE_BYTES_MAX),
+        receiver: OnceLock::new(),
+    });
     (BlockSender { blocks: sender, level: Arc::clone(&level) }, BlockReceiver { blocks: receiver, level })
 }
 
@@ -69,7 +75,8 @@ impl BlockSender {
             self.wake();
             return Err(block);
         }
-        if before < WAKE_BYTES && before + bytes >= WAKE_BYTES {
+        let wake_bytes = self.level.wake_bytes;
+        if before < wake_bytes && before + bytes >= wake_bytes {
             self.wake();
         }
         Ok(())
@@ -110,9 +117,9 @@ impl BlockReceiver {
         }
     }
 
-    /// Sleeps until much has come, or for a while.
+    /// Sleeps until much has come, or for this time.
     pub(super) fn sleep(&self, time: Duration) {
-        if self.level.waiting_bytes.load(Ordering::Acquire) < WAKE_BYTES {
+        if self.level.waiting_bytes.load(Ordering::Acquire) < self.level.wake_bytes {
             std::thread::park_timeout(time);
         }
     }
@@ -126,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_gives_the_block_back_and_one_without_a_receiver_too() {
-        let (sender, receiver) = queue_of(2);
+        let (sender, receiver) = queue_of(2, 1 << 20);
         let call = call();
         let block = || block(&call, ContentSide::Request, 0, b"12345", None);
         sender.try_send(block()).unwrap();
@@ -139,14 +146,24 @@ mod tests {
         assert!(matches!(receiver.try_receive(), Received::Block(_)));
         assert!(matches!(receiver.try_receive(), Received::Ended));
         assert_eq!(receiver.level.waiting_bytes.load(Ordering::Relaxed), 0);
-        let (sender, receiver) = queue_of(2);
+        let (sender, receiver) = queue_of(2, 1 << 20);
         drop(receiver);
         sender.try_send(block()).unwrap_err();
     }
 
     #[test]
+    fn a_thread_that_sleeps_is_woken_by_an_eighth_of_a_small_memory() {
+        wakes(1 << 20, 128 << 10);
+    }
+
+    #[test]
     fn a_thread_that_sleeps_is_woken_by_a_mebibyte() {
-        let (sender, receiver) = block_queue();
+        wakes(1 << 30, 1 << 20);
+    }
+
+    fn wakes(memory_bytes: usize, wake_bytes: usize) {
+        let (sender, receiver) = block_queue(memory_bytes);
+        assert_eq!(receiver.level.wake_bytes, wake_bytes);
         let woken = std::thread::spawn(move || {
             receiver.wake_this_thread();
             while !matches!(receiver.try_receive(), Received::Block(_)) {

@@ -63,7 +63,7 @@ impl RunningCapture {
         let waiting_bytes_max = options.memory_bytes / MEMORY_PER_WAITING;
         let spool = SpoolWriter::open(&spool, Arc::clone(&memory), Arc::clone(&counters), waiting_bytes_max)?;
         let source = spool.source();
-        let (queue, receiver) = block_queue();
+        let (queue, receiver) = block_queue(options.memory_bytes);
         let reporter = Reporter {
             instance: ledger.boot().to_string().into(),
             version: SmolStr::new_static(env!("CARGO_PKG_VERSION")),

@@ -306,7 +306,7 @@ mod tests {
 
     impl Rig {
         fn new(memory_bytes: usize, side_bytes_max: u64, part_bytes: u64) -> Rig {
-            let (queue, receiver) = block_queue();
+            let (queue, receiver) = block_queue(memory_bytes);
             let memory = Arc::new(CaptureMemory::new(memory_bytes));
             let outlet = BlockOutlet { queue, memory, side_bytes_max, part_bytes };
             Rig { outlet, receiver, call: testing::call(), taken: Vec::new() }

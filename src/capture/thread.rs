@@ -19,7 +19,7 @@ use super::counters::CaptureCounters;
 use super::memory::CaptureMemory;
 use super::open_parts::{EndedPart, OpenParts};
 use super::part_sealer::PartSealer;
-use super::queue::{BLOCKS_MAX, BlockReceiver, Received, SLEEP_MAX};
+use super::queue::{BLOCKS_MAX, BlockReceiver, Received};
 use super::seal::SealedContent;
 use super::spool::{ControlKind, SealedPart, SpoolWriter};
 use super::thread_phase::{SharedPhase, ThreadPhase};
@@ -168,7 +168,8 @@ impl CaptureWorker {
             match self.phase.get() {
                 ThreadPhase::Finishing => self.finish(),
                 ThreadPhase::Closing => break self.spool.commit(now),
-                _ if is_idle => self.receiver.sleep(SLEEP_MAX),
+                // What comes meanwhile is stored by the same commit as if it was taken now.
+                _ if is_idle => self.receiver.sleep(self.commit_at.saturating_duration_since(now)),
                 _ => {}
             }
         }

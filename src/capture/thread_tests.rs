@@ -61,7 +61,7 @@ struct Rig {
 impl Rig {
     fn start(refuses: Option<u64>, panics: Option<u64>) -> Rig {
         let dir = tempfile::tempdir().unwrap();
-        let (sender, receiver) = block_queue();
+        let (sender, receiver) = block_queue(1 << 20);
         let (memory, counters) = (Arc::new(CaptureMemory::new(64 << 20)), Arc::<CaptureCounters>::default());
         let options = SpoolOptions {
             dir: dir.path().to_owned(),

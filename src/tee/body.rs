@@ -177,6 +177,12 @@ impl<B: Body, M: CallMeter> ResponseTap<B, M> {
         }
     }
 
+    /// The end has been seen, and is held back.
+    #[inline]
+    pub fn holds_end(&self) -> bool {
+        matches!(self.end_mode, EndMode::Held(Some(_)))
+    }
+
     /// The end is held back no longer: it ends the call now if it was seen, else when it is.
     pub fn release_end(&mut self) {
         if let EndMode::Held(ending) = std::mem::replace(&mut self.end_mode, EndMode::AtOnce)

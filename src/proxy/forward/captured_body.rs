@@ -47,7 +47,12 @@ impl CapturedBody {
 
     /// hyper asks no more once the body says that it has ended, so the end is looked for here too.
     fn look_for_end(&mut self) {
-        if self.is_end_stream() {
+        let has_ended = match (&self.tap, &self.filter) {
+            // It has looked for it just now.
+            (Some(tap), None) => tap.holds_end(),
+            _ => self.is_end_stream(),
+        };
+        if has_ended {
             self.end(Outcome::Complete);
         }
     }
