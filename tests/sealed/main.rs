@@ -6,10 +6,11 @@
 //! - `faults`: a spool, a disk, a queue or a memory that is full, a broker that is away, keys that change
 //! - `delivery`: what a dead instance left
 //! - `kills`: `kill -9`, again and again
+//! - `reading`: parts that were sealed without a sidecar, opened by `tokenweir open` and by readers of others
 //! - `callers`, `calls`: callers of every kind, their service, and what the content must then be
 //! - `rig`, `topic`: a sidecar that captures, and the topic that it writes
 //!
-//! What reads here is `support/auditor.rs`, which shares no code with the sidecar.
+//! What reads in all but `reading` is `support/auditor.rs`, which shares no code with the sidecar.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
@@ -20,6 +21,7 @@ mod codings;
 mod delivery;
 mod faults;
 mod kills;
+mod reading;
 mod rig;
 #[allow(dead_code)] // what else it can do is for the ledger's tests
 #[path = "../serve/shim.rs"]
