@@ -2,7 +2,9 @@
 //!
 //! - `made`: what a sidecar would tell of calls with content
 //! - `range`: the part of the content that is judged
+//! - `avro`: content as Event Hubs Capture keeps it
 
+mod avro;
 mod made;
 mod range;
 
