@@ -36,13 +36,15 @@ pub(super) fn command() -> Command {
              events of some control intervals before and after, or --allow-cut.\n\n\
              With --content the parts of captured content are held against the usage events and their own control events, and \
              every part that is missing, altered, swapped or of no known call is named. With --key or --unwrap-command each \
-             part is opened too. Parts that come twice are counted.\n\n\
+             part is opened too. Parts that come twice are counted. A call is of the time of its usage event, and with --from or --to \
+             it is judged with all of its parts, whenever they were sealed; a call without one is of the time of its parts. With \
+             --allow-cut calls that had begun before the first content that is left may lack parts.\n\n\
              Exit codes: 0 nothing was found, 1 the input could not be read, 3 something was found, 4 a file could not be \
              read to its end.",
         )
         .arg(switch("allow-repeats", "Only count repeats with equal bytes: delivery is at least once"))
         .arg(switch("allow-open", "A boot that still runs is no finding; one that was never closed is"))
-        .arg(switch("allow-cut", "FILE begins in the middle: what lies before its first event is not missing"))
+        .arg(switch("allow-cut", "FILE, or what --content names, begins in the middle: what lies before its first event is not missing"))
         .arg(switch("allow-re-rendered", "Only count events whose bytes an engine has rendered anew, if the digest proves them"))
         .arg(option("from", "TIME", "Judge from this instant or UTC day on"))
         .arg(option("to", "TIME", "Judge up to this instant or UTC day, exclusive"))

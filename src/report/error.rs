@@ -1,5 +1,6 @@
 //! Why a program that reads a ledger or a topic failed.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::capture::SpoolError;
@@ -192,6 +193,17 @@ pub enum InputBound {
     /// Rows of the output.
     #[error("more than {0} rows")]
     Rows(usize),
+}
+
+/// An error that names the place, if a bound is crossed there.
+pub(super) fn within_bounds(
+    crossed: Option<InputBound>,
+    place: impl fmt::Display,
+) -> Result<(), ReportError> {
+    match crossed {
+        None => Ok(()),
+        Some(bound) => Err(ReportError::Unbounded { bound, place: place.to_string() }),
+    }
 }
 
 /// Some errors of reading a ledger name it by themselves.

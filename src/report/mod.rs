@@ -6,6 +6,7 @@
 //! | `error` | why a program failed |
 //! | `calendar` | days, weeks, months and hours of a time zone |
 //! | `instant` | instants as people give them where no time zone is named |
+//! | `began_at` | when a call began, by its id |
 //! | `input` | where events come from, as often as one likes |
 //! | `event_origin` | where an event lies, to name it |
 //! | `events` | stored events as JSON lines |
@@ -39,6 +40,7 @@
 //! | `progress` | how far that has come |
 //! | `watch` | what goes on now |
 
+mod began_at;
 mod bills;
 mod boot_names;
 mod calendar;

@@ -94,8 +94,8 @@ fn captured_lines(lines: &[String], is_to_come: bool, codec: Codec) -> Vec<u8> {
     captured(&bodies, is_to_come, codec)
 }
 
-/// One of the ways to store lines.
-fn stored_as(kind: usize, lines: &[String]) -> Vec<u8> {
+/// One of the ways to store lines; from 3 on they are Avro of Event Hubs Capture.
+pub(crate) fn stored_as(kind: usize, lines: &[String]) -> Vec<u8> {
     let deflate = Codec::Deflate(DeflateSettings::default());
     match kind % 7 {
         0 => joined(lines),

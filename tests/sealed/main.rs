@@ -7,10 +7,11 @@
 //! - `delivery`: what a dead instance left
 //! - `kills`: `kill -9`, again and again
 //! - `instructions`: what a captured chunk takes of a network thread
+//! - `reading`: parts that were sealed without a sidecar, opened by `tokenweir open` and by readers of others
 //! - `callers`, `calls`: callers of every kind, their service, and what the content must then be
 //! - `rig`, `topic`: a sidecar that captures, and the topic that it writes
 //!
-//! What reads here is `support/auditor.rs`, which shares no code with the sidecar.
+//! What reads in all but `reading` is `support/auditor.rs`, which shares no code with the sidecar.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // a test may stop and say why
 
@@ -22,6 +23,7 @@ mod delivery;
 mod faults;
 mod instructions;
 mod kills;
+mod reading;
 mod rig;
 #[allow(dead_code)] // what else it can do is for the ledger's tests
 #[path = "../serve/shim.rs"]

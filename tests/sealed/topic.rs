@@ -9,6 +9,7 @@ use std::time::Duration;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::Message;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::support::kafka::{self, Cluster};
 
@@ -51,7 +52,7 @@ pub(crate) struct ContentTopic {
     pub(crate) servers: String,
     usage: String,
     content: String,
-    _cluster: Option<Cluster>,
+    cluster: Option<Cluster>,
     seen: Arc<Mutex<Seen>>,
     stop: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
@@ -79,12 +80,23 @@ impl ContentTopic {
             let (seen, stop) = (Arc::clone(&seen), Arc::clone(&stop));
             std::thread::spawn(move || read(&consumer, &seen, &stop))
         };
-        ContentTopic { servers, usage, content, _cluster: cluster, seen, stop, reader: Some(reader) }
+        ContentTopic { servers, usage, content, cluster, seen, stop, reader: Some(reader) }
     }
 
     /// Flags that have a sidecar publish here, by way of these brokers.
     pub(crate) fn flags<'a>(&'a self, servers: &'a str) -> [&'a str; 6] {
         ["--kafka-brokers", servers, "--kafka-topic", &self.usage, "--capture-topic", &self.content]
+    }
+
+    /// Another topic on the same broker, with these messages. Returns its name.
+    pub(crate) fn with(&self, lines: &[String]) -> String {
+        let name = format!("content-{}", Uuid::now_v7());
+        match &self.cluster {
+            Some(cluster) => cluster.create_topic(&name, PARTITIONS, 1).unwrap(),
+            None => kafka::create(&self.servers, &name, PARTITIONS, &[]),
+        }
+        kafka::produce(&self.servers, &name, lines);
+        name
     }
 
     /// All messages so far, repeats included, byte for byte.

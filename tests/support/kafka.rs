@@ -6,11 +6,11 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use uuid::Uuid;
 
-use super::wait::eventually;
+use super::wait::{PATIENCE, eventually};
 
 /// librdkafka's broker within this process: it keeps 5 MiB a partition and drops the oldest.
 pub(crate) type Cluster = MockCluster<'static, DefaultProducerContext>;
@@ -44,6 +44,20 @@ pub(crate) fn create(servers: &str, name: &str, partitions: i32, settings: &[(&s
         let made = block_on(admin.create_topics([&new], &options));
         made.is_ok_and(|made| made.iter().all(Result::is_ok))
     });
+}
+
+/// Puts messages on a topic, until the broker has all of them.
+pub(crate) fn produce(servers: &str, topic: &str, bodies: &[String]) {
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", servers)
+        .set("message.max.bytes", "2000000")
+        .create()
+        .unwrap();
+    for (number, body) in bodies.iter().enumerate() {
+        let key = number.to_string();
+        producer.send(BaseRecord::to(topic).key(&key).payload(body)).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
 }
 
 /// Reads a topic from its beginning.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use smol_str::SmolStr;
 use uuid::Uuid;
 
+use crate::report::began_at::began_at;
 use crate::report::omissions::OmissionReason;
 
 /// Types of events of tokenweir begin so.
@@ -55,15 +56,9 @@ impl StoredPart {
         }))
     }
 
-    /// When its call began, which its id says (RFC 9562, section 5.7): so all parts of a call are of one time. Of an id
+    /// When its call began, which its id says: so all parts of a call are of one time. Of an id
     /// that says nothing, when the part was sealed.
     pub(super) fn call_time(&self) -> Option<Timestamp> {
-        began_at(&self.part.facts.call).or(self.sealed_at)
+        Uuid::parse_str(&self.part.facts.call).ok().and_then(began_at).or(self.sealed_at)
     }
-}
-
-/// When the call with this id began.
-fn began_at(call: &str) -> Option<Timestamp> {
-    let (seconds, nanoseconds) = Uuid::parse_str(call).ok()?.get_timestamp()?.to_unix();
-    Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanoseconds).ok()?).ok()
 }

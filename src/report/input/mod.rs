@@ -110,6 +110,11 @@ impl Events {
         self.files.is_some()
     }
 
+    /// Spools are among the inputs.
+    pub(crate) fn has_spools(&self) -> bool {
+        !self.spools.is_empty()
+    }
+
     /// Shows every event, given as it was stored, and whatever lies there and is none.
     ///
     /// # Errors

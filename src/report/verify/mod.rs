@@ -40,7 +40,7 @@ mod sequences;
 mod show;
 mod totals;
 
-use super::error::ReportError;
+use super::error::{ReportError, within_bounds};
 use super::event_origin::EventOrigin;
 use super::input::{Events, Passes};
 use super::omissions::Omissions;
@@ -99,7 +99,7 @@ fn judge_usage(options: &VerifyOptions, boots: &mut BootIndex<'_>) -> Result<Ver
                 omissions.add(reason, origin);
             }
         }
-        within_bounds(boots, origin)
+        within_bounds(boots.crossed_bound(), origin)
     })?;
     boots.sort();
     let mut asks = boots.asks_for_a_second_pass();
@@ -109,7 +109,7 @@ fn judge_usage(options: &VerifyOptions, boots: &mut BootIndex<'_>) -> Result<Ver
             if let Ok(body) = read {
                 boots.add(body, origin);
             }
-            within_bounds(boots, origin)
+            within_bounds(boots.crossed_bound(), origin)
         })?;
         boots.compare();
         asks = boots.asks_what_was_written();
@@ -121,11 +121,4 @@ fn judge_usage(options: &VerifyOptions, boots: &mut BootIndex<'_>) -> Result<Ver
     verdict.notes.extend(omissions.texts());
     verdict.notes.extend(events.notes);
     Ok(verdict)
-}
-
-fn within_bounds(boots: &BootIndex<'_>, origin: EventOrigin<'_>) -> Result<(), ReportError> {
-    match boots.crossed_bound() {
-        None => Ok(()),
-        Some(bound) => Err(ReportError::Unbounded { bound, place: origin.to_string() }),
-    }
 }

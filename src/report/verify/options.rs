@@ -22,12 +22,13 @@ pub struct VerifyOptions {
     pub allow_repeats: bool,
     /// A boot that still runs is no finding: the sidecars are alive.
     pub allow_open: bool,
-    /// Lines begin in the middle: what lies before the first line of a ledger's oldest boot is not
-    /// missing.
+    /// Lines, or a spool of content, begin in the middle: what lies before the first one of a ledger's oldest boot is
+    /// not missing.
     pub allow_cut: bool,
     /// Rows whose bytes an engine has rendered anew are only counted: the digests prove what they say.
     pub allow_re_rendered: bool,
-    /// Only boots and control periods are judged that touch the time from here on.
+    /// Only boots and control periods are judged that touch the time from here on, and of content only calls whose usage
+    /// event is of it.
     pub from: Option<Timestamp>,
     /// And up to here, exclusive.
     pub to: Option<Timestamp>,

@@ -1,6 +1,8 @@
 //! Captured content on its way: calls of every kind, all parts read back from the topic by a plain consumer, and opened
 //! by a script that has nothing of tokenweir (`sealed/read.py`).
 //!
+//! - `reading`: the topic as `tokenweir verify` and `tokenweir open` read it
+//!
 //! On librdkafka's embedded broker 100 calls; on the one that `TOKENWEIR_TEST_BROKERS` names, 1,000.
 
 #[path = "../../sealed/callers.rs"]
@@ -8,6 +10,7 @@
 mod callers;
 #[path = "../../sealed/calls.rs"]
 mod calls;
+mod reading;
 #[path = "../../sealed/rig.rs"]
 #[allow(dead_code, reason = "the program `sealed` uses the rest")]
 mod rig;

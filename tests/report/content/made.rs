@@ -13,7 +13,7 @@ use metering::usage::{
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use tokenweir::capture::seal::{PrivateKeys, Recipients, SealMode, Sealer};
-use uuid::Uuid;
+use uuid::{NoContext, Uuid};
 
 /// The ledger of all of it.
 pub(super) const SOURCE: &str = "//tokenweir/018f3a1e-0000-7000-8000-000000000000";
@@ -68,45 +68,58 @@ pub(super) struct MadeLines {
 }
 
 /// So many seconds after a beginning.
-fn at(seconds: usize) -> Option<String> {
+pub(super) fn at(seconds: usize) -> Option<String> {
     let begin: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
     Some((begin + Duration::from_secs(seconds as u64)).to_string())
 }
 
-/// Tells of all calls, whose sidecar has ended.
+/// The id of a call that began then.
+fn id_at(seconds: usize) -> Uuid {
+    let began: Timestamp = at(seconds).unwrap().parse().unwrap();
+    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, began.as_second().unsigned_abs(), 0))
+}
+
+/// Tells of all calls, one after the other, whose sidecar has ended. Each part comes a second after what was before, and a
+/// usage event with the last part of its call.
 pub(super) fn made(calls: &[MadeCall]) -> MadeLines {
     let public = KEY.public_key_to_pem().unwrap();
     let recipients = Reload::<Recipients>::fixed(std::str::from_utf8(&public).unwrap()).unwrap();
     let mut maker = Maker {
         sealer: Sealer::new(SealMode::To(Arc::new(recipients))),
         lines: MadeLines::default(),
+        second: 0,
         sequence: 0,
         since: ContentControl::default(),
         digest: RowsDigest::default(),
     };
     let mut usage = UsageLines::default();
-    usage.add(Uuid::now_v7(), 0, None);
-    for (second, call) in (1..).zip(calls) {
-        let id = Uuid::now_v7();
-        let capture = maker.call(id, second, call);
+    usage.add(id_at(0), 0, 0, None);
+    for call in calls {
+        maker.second += 1;
+        let began = maker.second;
+        let id = id_at(began);
+        let capture = maker.call(id, call);
         if call.usage == UsageRecord::Event {
-            usage.add(id, second, Some(capture));
+            usage.add(id, began, maker.second, Some(capture));
         }
     }
-    maker.control(true, calls.len() + 2);
-    MadeLines { usage: usage.ended(calls.len() + 2), content: maker.lines.content }
+    maker.second += 1;
+    maker.control(true);
+    MadeLines { usage: usage.ended(maker.second), content: maker.lines.content }
 }
 
 struct Maker {
     sealer: Sealer,
     lines: MadeLines,
+    /// The time now.
+    second: usize,
     sequence: u64,
     since: ContentControl,
     digest: RowsDigest,
 }
 
 impl Maker {
-    fn call(&mut self, id: Uuid, second: usize, call: &MadeCall) -> Capture {
+    fn call(&mut self, id: Uuid, call: &MadeCall) -> Capture {
         let (mut parts, mut bytes) = (0, 0);
         for (side, sizes) in [(ContentSide::Request, &call.request), (ContentSide::Response, &call.response)]
         {
@@ -116,7 +129,7 @@ impl Maker {
                 let mut facts = facts(id, side, number as u64, is_last, *size);
                 facts.truncated = is_last && is_truncated;
                 facts.usage = call.usage;
-                self.part(facts, second);
+                self.part(facts);
                 (parts, bytes) = (parts + 1, bytes + *size as u64);
             }
         }
@@ -124,7 +137,8 @@ impl Maker {
         Capture { request: CaptureState::Full, response, parts: Some(parts), bytes: Some(bytes) }
     }
 
-    fn part(&mut self, facts: PartFacts, second: usize) {
+    fn part(&mut self, facts: PartFacts) {
+        self.second += 1;
         let id = part_id(&facts.call, facts.side, facts.part);
         let content = vec![b'x'; facts.bytes_raw as usize];
         let compressed = zstd::bulk::compress(&content, 1).unwrap();
@@ -136,7 +150,7 @@ impl Maker {
             jwe: sealed.jwe,
             cleartext: sealed.cleartext,
         };
-        let mut event = CloudEvent::new(ContentType::Part, SOURCE, id, at(second), "team-a", data);
+        let mut event = CloudEvent::new(ContentType::Part, SOURCE, id, at(self.second), "team-a", data);
         event.partitionkey = facts.call;
         self.sequence += 1;
         let line = serde_json::to_string(&event.with_sequence(self.sequence)).unwrap();
@@ -147,11 +161,11 @@ impl Maker {
         self.since.parts += 1;
         self.since.bytes += facts.bytes_raw;
         if self.since.parts as usize >= CONTROL_EVERY {
-            self.control(false, second);
+            self.control(false);
         }
     }
 
-    fn control(&mut self, last: bool, second: usize) {
+    fn control(&mut self, last: bool) {
         self.sequence += 1;
         let data = ContentControl {
             schema_version: CONTENT_SCHEMA_VERSION.into(),
@@ -161,7 +175,7 @@ impl Maker {
             ..std::mem::take(&mut self.since)
         };
         let id = Uuid::now_v7().to_string();
-        let event = CloudEvent::new(ContentType::Control, SOURCE, id, at(second), BOOT, data);
+        let event = CloudEvent::new(ContentType::Control, SOURCE, id, at(self.second), BOOT, data);
         self.lines.content.push(serde_json::to_string(&event.with_sequence(self.sequence)).unwrap());
     }
 }
@@ -202,9 +216,9 @@ struct UsageLines {
 }
 
 impl UsageLines {
-    fn add(&mut self, id: Uuid, second: usize, capture: Option<Capture>) {
+    fn add(&mut self, id: Uuid, began: usize, second: usize, capture: Option<Capture>) {
         let mut usage = Usage { capture, reporter: reporter(), ..draft() };
-        usage.timing.started_at = at(second).and_then(|time| time.parse().ok());
+        usage.timing.started_at = at(began).and_then(|time| time.parse().ok());
         let event = CloudEvent::new(EventType::Usage, SOURCE, id.to_string(), at(second), "team-a", usage);
         let event = event.with_sequence(self.lines.len() as u64 + 1);
         let line = serde_json::to_string(&event).unwrap();

@@ -1,8 +1,12 @@
 //! `verify --content`: content that is whole is believed, and each way to tamper with it is named.
 //!
 //! - `made`: what a sidecar would tell of calls with content
+//! - `range`: the part of the content that is judged
+//! - `avro`: content as Event Hubs Capture keeps it
 
+mod avro;
 mod made;
+mod range;
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -12,7 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config as TestConfig, TestRunner};
 use serde_json::{Value, json};
 use tokenweir::capture::seal::{PrivateKeys, Unwrap};
-use tokenweir::report::{ContentInputs, ContentVerdict, Input, Verdict, verify_with_content};
+use tokenweir::report::{ContentInputs, ContentVerdict, Input, Verdict, VerifyOptions, verify_with_content};
 
 use crate::support::random::Random;
 use crate::support::sidecar::binary;
@@ -208,10 +212,19 @@ fn found(verdict: &ContentVerdict) -> BTreeSet<&'static str> {
 }
 
 fn judged(lines: &MadeLines, key: Option<PrivateKeys>) -> Verdict {
+    judged_with(lines, key, |_| {})
+}
+
+fn judged_with(
+    lines: &MadeLines,
+    key: Option<PrivateKeys>,
+    choose: impl FnOnce(&mut VerifyOptions),
+) -> Verdict {
     let (usage, content) = (file_of(&lines.usage), file_of(&lines.content));
     let inputs = vec![Input::Files(content.path().to_owned())];
     let unwrap = key.map(|key| Box::new(key) as Box<dyn Unwrap>);
-    let options = all(Input::Files(usage.path().to_owned()));
+    let mut options = all(Input::Files(usage.path().to_owned()));
+    choose(&mut options);
     verify_with_content(&options, ContentInputs { inputs, unwrap }).unwrap()
 }
 

@@ -9,6 +9,7 @@ use super::content_begin::ContentBegin;
 use super::content_boots::{ContentBoot, ControlRecord};
 use super::content_findings::{ContentFinding, ContentFindingKind as Kind, ContentVerdict};
 use super::content_index::ContentIndex;
+use super::judged_run::JudgedRun;
 use super::part_record::PartRecord;
 use crate::report::verify::options::VerifyOptions;
 use crate::report::verify::sequences::{gaps, run_text};
@@ -33,14 +34,17 @@ pub(super) fn check(
         verdict.repeats += boot.sort(place);
         let from = parts.partition_point(|part| (part.boot as usize) < place);
         let to = parts.partition_point(|part| part.boot as usize <= place);
-        let mut checker = BootChecker { boot, parts: &parts[from..to], options, verdict };
-        checker.check(begin, now);
+        if let Some(run) = JudgedRun::of(boot, place, options) {
+            let parts = &parts[from..to];
+            BootChecker { boot, run, parts, options, verdict }.check(begin, now);
+        }
     }
 }
 
 /// Judges one boot.
 struct BootChecker<'a> {
     boot: &'a ContentBoot,
+    run: JudgedRun,
     /// Its parts, by sequence.
     parts: &'a [PartRecord],
     options: &'a VerifyOptions,
@@ -49,7 +53,7 @@ struct BootChecker<'a> {
 
 impl BootChecker<'_> {
     fn check(&mut self, begin: &ContentBegin, now: Option<Timestamp>) {
-        let Some((first, last)) = self.judged() else { return };
+        let JudgedRun { first, last, .. } = self.run;
         if let Some(floor) = begin.floor(&self.boot.source, &self.boot.id) {
             for (from, to) in gaps(&self.boot.seen, floor.max(first), last) {
                 let text = format!("sequence {} of its boot: no event", run_text(from, to));
@@ -62,44 +66,28 @@ impl BootChecker<'_> {
         self.end(now);
     }
 
-    /// The sequences that are judged: all, or those of the control periods that touch the range.
-    fn judged(&self) -> Option<(u64, u64)> {
-        if self.options.from.or(self.options.to).is_none() {
-            return Some((1, self.boot.last_expected()));
-        }
-        let is_judged = |control: &&ControlRecord| self.is_judged(control);
-        let within: Vec<&ControlRecord> = self.boot.controls.iter().filter(is_judged).collect();
-        let first = within.iter().filter_map(|control| control.said.first_sequence).min()?;
-        let last = within.iter().filter_map(|control| control.said.last_sequence).max()?;
-        Some((first, last))
-    }
-
-    /// The period of a control event touches the range.
-    fn is_judged(&self, control: &ControlRecord) -> bool {
-        let begin = control.time.and_then(|time| time.checked_sub(self.options.control_interval).ok());
-        self.options.touches_range(begin, control.time)
-    }
-
     fn controls(&mut self, floor: u64) {
         let boot = self.boot;
-        for same in boot.controls.chunk_by(|a, b| (a.writer, a.sequence) == (b.writer, b.sequence)) {
+        let controls = &boot.controls[self.run.controls.clone()];
+        for same in controls.chunk_by(|a, b| (a.writer, a.sequence) == (b.writer, b.sequence)) {
             if same.len() > 1 {
                 let text =
                     format!("sequence {}: {} other control events under it", same[0].sequence, same.len());
                 self.find(Kind::Altered, 0, text);
             }
         }
-        for control in &boot.controls {
+        for control in controls {
             let Some((first, last)) = control.said.first_sequence.zip(control.said.last_sequence) else {
                 continue;
             };
-            if first >= floor && self.is_judged(control) {
+            if first >= floor {
                 self.period(control, first, last);
             }
         }
         let covered =
             boot.controls.iter().filter_map(|control| control.said.last_sequence).max().unwrap_or(0);
-        let beyond = self.parts.iter().filter(|part| part.sequence > covered).count() as u64;
+        let is_beyond = |part: &&PartRecord| part.sequence > covered && self.run.has(part.sequence);
+        let beyond = self.parts.iter().filter(is_beyond).count() as u64;
         // Where a control event is missing behind them, that is said already.
         let is_whole = gaps(&boot.seen, covered + 1, boot.last_expected()).next().is_none();
         if beyond > 0 && is_whole && boot.is_closed() {
@@ -145,20 +133,21 @@ impl BootChecker<'_> {
 
     /// Two bodies under one sequence.
     fn doubles(&mut self) {
-        let parts = self.parts;
+        let run = &self.run;
+        let from = self.parts.partition_point(|part| part.sequence < run.first);
+        let to = self.parts.partition_point(|part| part.sequence <= run.last);
+        let parts = &self.parts[from..to];
         for same in parts.chunk_by(|a, b| a.sequence == b.sequence).filter(|same| same.len() > 1) {
             let text = format!("sequence {}: {} parts that are not the same", same[0].sequence, same.len());
             self.find(Kind::Altered, same.len() as u64, text);
         }
     }
 
-    /// Tells the losses by its control events, which count from its start.
+    /// Tells what was lost in the periods that are judged. Control events count from the start of the boot.
     fn losses(&mut self) {
-        let judged = self.boot.controls.iter().filter(|control| self.is_judged(control));
-        let (lost, bytes, refused) = judged.fold((0, 0, 0), |(lost, bytes, refused), control| {
-            let said = &control.said;
-            (said.lost_parts.max(lost), said.lost_bytes.max(bytes), said.refused.max(refused))
-        });
+        let (before, judged) = self.boot.controls[..self.run.controls.end].split_at(self.run.controls.start);
+        let (before, until) = (lost_by(before), lost_by(judged));
+        let [lost, bytes, refused] = std::array::from_fn(|at| until[at].saturating_sub(before[at]));
         if lost > 0 {
             self.find(Kind::Lost, lost, format!("parts with {bytes} bytes could not be sealed or stored"));
         }
@@ -187,4 +176,12 @@ impl BootChecker<'_> {
         let about = format!("boot {}", self.boot.id);
         self.verdict.add(ContentFinding { kind, source: self.boot.source.clone(), about, parts, detail });
     }
+}
+
+/// The parts and bytes that were lost, and the parts that were refused, as the last of these tells.
+fn lost_by(controls: &[ControlRecord]) -> [u64; 3] {
+    controls.iter().fold([0; 3], |[lost, bytes, refused], control| {
+        let said = &control.said;
+        [said.lost_parts.max(lost), said.lost_bytes.max(bytes), said.refused.max(refused)]
+    })
 }

@@ -8,13 +8,14 @@ use metering::usage::{CaptureState, ContentSide, UsageRecord, part_id};
 use strum::VariantArray;
 use uuid::Uuid;
 
-use super::captured_calls::{CapturedCalls, CapturedUsage};
+use super::captured_calls::{CapturedUsage, SortedCalls, is_in_range};
 use super::content_begin::ContentBegin;
 use super::content_findings::{ContentFinding, ContentFindingKind as Kind, ContentVerdict};
 use super::content_index::ContentIndex;
 use super::part_record::PartRecord;
 use super::side_check::SideParts;
 use super::usage_span::UsageSpans;
+use crate::report::began_at::began_at;
 use crate::report::verify::options::VerifyOptions;
 
 /// The last part of a call is stored some 6 s after the call at most, and delivered a moment later.
@@ -23,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Judges the calls.
 pub(super) fn check(
     index: &mut ContentIndex,
-    calls: CapturedCalls,
+    calls: &SortedCalls,
     spans: &UsageSpans,
     begin: &ContentBegin,
     options: &VerifyOptions,
@@ -33,11 +34,11 @@ pub(super) fn check(
     let place = |part: &PartRecord| sources.of_boot[part.boot as usize];
     index.parts.sort_unstable_by_key(|part| (place(part), part.key, part.row));
     let mut parts = index.parts.chunk_by(|a, b| (place(a), a.key.call) == (place(b), b.key.call)).peekable();
-    let mut calls = calls.sorted().into_iter().peekable();
+    let mut calls = calls.all.iter().peekable();
     let mut checker =
         CallChecker { sources: &sources, spans, begin, options, verdict, counts: Counts::default() };
     loop {
-        let of_usage = calls.peek().map(|call| (call.source, call.call));
+        let of_usage = calls.peek().map(|call| call.place());
         let of_parts = parts.peek().map(|parts| (place(&parts[0]), parts[0].key.call));
         match (of_usage, of_parts) {
             (None, None) => break,
@@ -48,8 +49,8 @@ pub(super) fn check(
             (Some(usage), content) => {
                 let own = if content == Some(usage) { parts.next() } else { None };
                 let Some(call) = calls.next() else { break };
-                while calls.next_if(|next| (next.source, next.call) == usage).is_some() {}
-                checker.call(&call, own.unwrap_or_default());
+                while calls.next_if(|next| next.place() == usage).is_some() {}
+                checker.call(call, own.unwrap_or_default());
             }
         }
     }
@@ -94,6 +95,8 @@ struct Counts {
     /// Ledgers of which there is no content at all although calls tell of some.
     silent: BTreeSet<usize>,
     before: u64,
+    /// Parts of calls that are not judged.
+    outside: u64,
     not_yet: u64,
     summaries: u64,
     without_event: u64,
@@ -113,7 +116,8 @@ struct CallChecker<'a> {
 impl CallChecker<'_> {
     /// A call with its usage event.
     fn call(&mut self, usage: &CapturedUsage, parts: &[PartRecord]) {
-        if usage.time.is_some_and(|time| !self.options.is_in_range(time)) {
+        if !usage.is_judged(self.options) {
+            self.counts.outside += parts.len() as u64;
             return;
         }
         let capture = usage.capture;
@@ -256,16 +260,19 @@ impl CallChecker<'_> {
 
     /// Parts without a usage event.
     fn orphan(&mut self, source: usize, parts: &[PartRecord]) {
-        let first = parts.iter().filter_map(|part| part.time).min();
-        if first.is_some_and(|time| !self.options.is_in_range(time)) {
+        let Some(call) = parts.first().map(|part| part.key.call) else { return };
+        if !parts.iter().any(|part| is_in_range(part.time, self.options)) {
+            self.counts.outside += parts.len() as u64;
             return;
         }
         self.count(parts);
-        let Some(call) = parts.first().map(|part| part.key.call) else { return };
+        let first = parts.iter().filter_map(|part| part.time).min();
+        // Its first parts may be gone, so what is left of it does not say when it began.
+        let began = began_at(call).into_iter().chain(first).min();
         for side in ContentSide::VARIANTS {
             let found = SideParts::of(*side, parts);
             self.altered(source, call, *side, &found);
-            if !self.begin.is_before(&self.sources.names[source], first) {
+            if !self.begin.is_before(&self.sources.names[source], began) {
                 self.holes(source, call, *side, &found);
             }
         }
@@ -305,6 +312,8 @@ impl CallChecker<'_> {
             self.find(Kind::Missing, source, "all content".to_owned(), 0, text);
         }
         let (counts, verdict) = (self.counts, self.verdict);
+        verdict
+            .remark(counts.outside, "parts of calls that are outside of the range, which were not looked at");
         verdict.remark(counts.before, "calls that had begun before the content that is left");
         verdict.remark(counts.not_yet, "calls whose content may still come, from a sidecar that runs");
         verdict.remark(

@@ -5,11 +5,17 @@ use metering::usage::{Capture, StoredUsage};
 use uuid::Uuid;
 
 use crate::report::error::InputBound;
+use crate::report::verify::options::VerifyOptions;
 
 /// Calls whose content was captured, 112 bytes each: 470 MB.
 const CALLS_MAX: usize = 1 << 22;
 
 const _: () = assert!(size_of::<CapturedUsage>() <= 112);
+
+/// Without a time it may have been then.
+pub(super) fn is_in_range(time: Option<Timestamp>, options: &VerifyOptions) -> bool {
+    time.is_none_or(|time| options.is_in_range(time))
+}
 
 /// A call, as its usage event tells of its content.
 #[derive(Clone, Copy, Debug)]
@@ -23,9 +29,16 @@ pub(in super::super) struct CapturedUsage {
 }
 
 /// The calls of all usage events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in super::super) struct CapturedCalls {
-    pub(super) all: Vec<CapturedUsage>,
+    all: Vec<CapturedUsage>,
+    max: usize,
+}
+
+impl Default for CapturedCalls {
+    fn default() -> CapturedCalls {
+        CapturedCalls { all: Vec::new(), max: CALLS_MAX }
+    }
 }
 
 impl CapturedCalls {
@@ -43,12 +56,41 @@ impl CapturedCalls {
 
     /// The bound that is crossed, if any is.
     pub(in super::super) fn crossed_bound(&self) -> Option<InputBound> {
-        (self.all.len() > CALLS_MAX).then_some(InputBound::CapturedCalls(CALLS_MAX))
+        (self.all.len() > self.max).then_some(InputBound::CapturedCalls(self.max))
     }
 
     /// Puts them in the order of their ledgers and ids.
-    pub(super) fn sorted(mut self) -> Vec<CapturedUsage> {
-        self.all.sort_unstable_by_key(|call| (call.source, call.call));
-        self.all
+    pub(super) fn sorted(mut self) -> SortedCalls {
+        self.all.sort_unstable_by_key(CapturedUsage::place);
+        SortedCalls { all: self.all }
     }
 }
+
+impl CapturedUsage {
+    /// A call is of the time of its usage event, and all of its parts are judged with it.
+    pub(super) fn is_judged(&self, options: &VerifyOptions) -> bool {
+        is_in_range(self.time, options)
+    }
+
+    /// The ledger, by its place, and the call.
+    pub(super) fn place(&self) -> (usize, Uuid) {
+        (self.source, self.call)
+    }
+}
+
+/// The same, in order.
+#[derive(Debug)]
+pub(super) struct SortedCalls {
+    pub(super) all: Vec<CapturedUsage>,
+}
+
+impl SortedCalls {
+    /// The call of a ledger, if a usage event tells of it.
+    pub(super) fn find(&self, source: usize, call: Uuid) -> Option<&CapturedUsage> {
+        let at = self.all.partition_point(|known| known.place() < (source, call));
+        self.all.get(at).filter(|known| known.place() == (source, call))
+    }
+}
+
+#[cfg(test)]
+mod tests;

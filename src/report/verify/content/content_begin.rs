@@ -39,7 +39,8 @@ impl ContentBegin {
                 begin.why.push(format!("the capture topic no longer begins at offset 0 in {} of its partitions: what lies before is not judged", cut.len()));
             }
         }
-        if events.has_files() && options.allow_cut {
+        // A spool lets go of what is delivered.
+        if (events.has_files() || events.has_spools()) && options.allow_cut {
             begin.why.push(
                 "the content begins in the middle (--allow-cut): what lies before is not judged".to_owned(),
             );

@@ -29,6 +29,8 @@ pub(super) struct ContentBoot {
     pub(super) seen: RoaringTreemap,
     /// Its control events, whoever wrote them.
     pub(super) controls: Vec<ControlRecord>,
+    /// The times of its first and its last event.
+    pub(super) began: Option<Timestamp>,
     pub(super) latest: Option<Timestamp>,
 }
 
@@ -55,6 +57,7 @@ impl ContentBoots {
     pub(super) fn see(&mut self, boot: usize, sequence: u64, time: Option<Timestamp>) {
         let boot = &mut self.all[boot];
         boot.seen.insert(sequence);
+        boot.began = boot.began.into_iter().chain(time).min();
         boot.latest = boot.latest.max(time);
     }
 
@@ -83,6 +86,13 @@ impl ContentBoots {
         let controls = self.controls > CONTROLS_MAX;
         let controls = controls.then_some(InputBound::ControlEvents(CONTROLS_MAX));
         self.names.is_over().then_some(InputBound::Boots(BOOTS_MAX)).or(controls)
+    }
+}
+
+impl ControlRecord {
+    /// The last sequence of the boot of which it tells, which is its own if that boot wrote it.
+    pub(super) fn end(&self, own: usize) -> u64 {
+        if self.writer == own { self.sequence } else { self.said.last_sequence.unwrap_or(0) }
     }
 }
 

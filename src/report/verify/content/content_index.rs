@@ -9,15 +9,18 @@ use super::content_boots::ContentBoots;
 use super::content_event::AnyContent;
 use super::first_left::FirstLeft;
 use super::inspection::Inspector;
+use super::judged_calls::JudgedCalls;
 use super::part_key::PartKey;
 use super::part_record::{PARTS_MAX, PartRecord};
 use crate::report::error::InputBound;
 use crate::report::event_origin::EventOrigin;
 
 /// Parts and boots, and what was found of each part by itself.
-pub(super) struct ContentIndex {
+pub(super) struct ContentIndex<'a> {
     pub(super) boots: ContentBoots,
     pub(super) parts: Vec<PartRecord>,
+    parts_max: usize,
+    scope: JudgedCalls<'a>,
     pub(super) inspector: Inspector,
     /// Of each partition and ledger, the first event that is still there.
     pub(super) heads: HashMap<i32, HashMap<String, FirstLeft>>,
@@ -27,11 +30,13 @@ pub(super) struct ContentIndex {
     pub(super) foreign: u64,
 }
 
-impl ContentIndex {
-    pub(super) fn new(inspector: Inspector) -> ContentIndex {
+impl<'a> ContentIndex<'a> {
+    pub(super) fn new(scope: JudgedCalls<'a>, inspector: Inspector) -> ContentIndex<'a> {
         ContentIndex {
             boots: ContentBoots::default(),
             parts: Vec::new(),
+            parts_max: PARTS_MAX,
+            scope,
             inspector,
             heads: HashMap::new(),
             oldest: HashMap::new(),
@@ -75,9 +80,12 @@ impl ContentIndex {
     }
 
     fn note_part(&mut self, boot: usize, sequence: u64, event: &ContentEvent, body: &str) {
-        self.inspector.look(event);
         let facts = &event.data.facts;
-        let (Some(key), Ok(boot)) = (PartKey::of(&event.id, facts), u32::try_from(boot)) else {
+        let (key, time) = (PartKey::of(&event.id, facts), time_of_part(event));
+        if self.scope.has(&event.source, key.map(|key| key.call), time) {
+            self.inspector.look(event);
+        }
+        let (Some(key), Ok(boot)) = (key, u32::try_from(boot)) else {
             self.foreign += 1;
             return;
         };
@@ -87,7 +95,7 @@ impl ContentIndex {
             sequence,
             row: RowHash::of(body.as_bytes()),
             bytes_raw: facts.bytes_raw,
-            time: event.time.as_deref().and_then(|time| time.parse().ok()),
+            time,
             usage: facts.usage,
             is_last: facts.last,
             is_truncated: facts.truncated,
@@ -96,15 +104,21 @@ impl ContentIndex {
 
     /// The bound that is crossed, if any is.
     pub(super) fn crossed_bound(&self) -> Option<InputBound> {
-        let parts = (self.parts.len() > PARTS_MAX).then_some(InputBound::ContentParts(PARTS_MAX));
+        let parts = (self.parts.len() > self.parts_max).then_some(InputBound::ContentParts(self.parts_max));
         parts.or(self.boots.crossed_bound())
     }
 }
 
 fn time_of(event: &AnyContent) -> Option<Timestamp> {
-    let time = match event {
-        AnyContent::Part(event) => &event.time,
-        AnyContent::Control(event) => &event.time,
-    };
-    time.as_deref()?.parse().ok()
+    match event {
+        AnyContent::Part(event) => time_of_part(event),
+        AnyContent::Control(event) => event.time.as_deref()?.parse().ok(),
+    }
 }
+
+fn time_of_part(event: &ContentEvent) -> Option<Timestamp> {
+    event.time.as_deref()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ impl Inspector {
         Inspector { unwrap, opened: 0, cleartext: 0, findings: Vec::new(), findings_more: 0 }
     }
 
-    /// Takes a part.
+    /// Takes a part of a call that is judged.
     pub(super) fn look(&mut self, event: &ContentEvent) {
         self.cleartext += u64::from(event.data.cleartext.is_some());
         let Err(error) = self.open(&event.data, &event.id) else { return };

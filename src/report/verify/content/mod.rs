@@ -10,10 +10,12 @@
 //! | `part_record` | what is kept of a part |
 //! | `content_event` | reading an event of the capture topic |
 //! | `captured_calls` | what the usage events say was kept |
+//! | `judged_calls` | which calls are judged |
 //! | `usage_span` | the time that the usage events of a ledger cover |
 //! | `content_boots` | the sequences and control events of each boot |
 //! | `first_left` | the first event of a ledger that is left |
 //! | `content_begin` | where judging begins, because retention took what lay before |
+//! | `judged_run` | the sequences of a boot that are judged |
 //! | `content_findings` | findings and the verdict on content |
 //! | `inspection` | a part by itself: its id, its header, and what is in it |
 //! | `content_index` | all that is kept of the events while they are read |
@@ -32,6 +34,8 @@ mod content_findings;
 mod content_index;
 mod first_left;
 mod inspection;
+mod judged_calls;
+mod judged_run;
 mod part_key;
 mod part_record;
 mod show;
@@ -40,12 +44,13 @@ mod usage_span;
 
 use super::options::VerifyOptions;
 use crate::capture::seal::Unwrap;
-use crate::report::error::ReportError;
+use crate::report::error::{ReportError, within_bounds};
 use crate::report::input::{Events, Input, Passes};
 use crate::report::omissions::Omissions;
 use content_begin::ContentBegin;
 use content_index::ContentIndex;
 use inspection::Inspector;
+use judged_calls::JudgedCalls;
 
 pub(super) use captured_calls::CapturedCalls;
 pub use content_findings::{ContentFinding, ContentFindingKind, ContentVerdict};
@@ -70,17 +75,15 @@ pub(super) fn judge(
     options: &VerifyOptions,
 ) -> Result<ContentVerdict, ReportError> {
     let mut events = Events::open(&content.inputs, Passes::One)?;
-    let mut index = ContentIndex::new(Inspector::new(content.unwrap));
+    let calls = &calls.sorted();
+    let mut index = ContentIndex::new(JudgedCalls { calls, spans, options }, Inspector::new(content.unwrap));
     let mut omissions = Omissions::default();
     events.each(&mut |read, origin| {
         match read {
             Ok(body) => index.note(body, origin),
             Err(reason) => omissions.add(reason, origin),
         }
-        match index.crossed_bound() {
-            None => Ok(()),
-            Some(bound) => Err(ReportError::Unbounded { bound, place: origin.to_string() }),
-        }
+        within_bounds(index.crossed_bound(), origin)
     })?;
     let begin = ContentBegin::look(&events, &index, options)?;
     let mut verdict = ContentVerdict::default();
