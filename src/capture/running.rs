@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use metering::usage::Reporter;
 use smol_str::SmolStr;
@@ -84,6 +85,7 @@ impl RunningCapture {
             memory,
             side_bytes_max: options.side_bytes_max,
             part_bytes: options.part_bytes,
+            is_stopping: AtomicBool::new(false),
         };
         let selection = Selection::new(options.sides, options.share, ledger.source());
         let capturer = Capturer::new(selection, Arc::new(outlet), counters, options.rejects);

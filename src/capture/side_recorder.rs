@@ -4,7 +4,7 @@
 //! What is kept is always a prefix of what passed. Where a bound is reached the side is cut, and nothing of it follows.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use metering::usage::{CaptureState, ContentSide, Outcome};
@@ -35,6 +35,15 @@ pub(super) struct BlockOutlet {
     pub(super) side_bytes_max: u64,
     /// Bytes of a part, as they pass.
     pub(super) part_bytes: u64,
+    /// What is cut short is so because the process stops.
+    pub(super) is_stopping: AtomicBool,
+}
+
+impl BlockOutlet {
+    /// How a side ends that is cut short now.
+    pub(super) fn interrupted(&self) -> Outcome {
+        if self.is_stopping.load(Ordering::Acquire) { Outcome::Shutdown } else { Outcome::ClientDisconnect }
+    }
 }
 
 /// One side that is recorded.
@@ -265,7 +274,8 @@ mod tests {
         fn new(memory_bytes: usize, side_bytes_max: u64, part_bytes: u64) -> Rig {
             let (queue, receiver) = block_queue();
             let memory = Arc::new(CaptureMemory::new(memory_bytes));
-            let outlet = BlockOutlet { queue, memory, side_bytes_max, part_bytes };
+            let is_stopping = AtomicBool::new(false);
+            let outlet = BlockOutlet { queue, memory, side_bytes_max, part_bytes, is_stopping };
             Rig { outlet, receiver, call: testing::call(), taken: Vec::new() }
         }
 

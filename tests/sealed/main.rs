@@ -5,6 +5,7 @@
 //! - `codings`: any cut of the bytes, under any content coding
 //! - `faults`: a spool, a disk, a queue or a memory that is full, a broker that is away, keys that change
 //! - `delivery`: what a dead instance left
+//! - `shutdown`: how a side ended that was cut short
 //! - `kills`: `kill -9`, again and again
 //! - `callers`, `calls`: callers of every kind, their service, and what the content must then be
 //! - `rig`, `topic`: a sidecar that captures, and the topic that it writes
@@ -24,6 +25,7 @@ mod rig;
 #[allow(dead_code)] // what else it can do is for the ledger's tests
 #[path = "../serve/shim.rs"]
 mod shim;
+mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;
 #[allow(dead_code, reason = "a real broker is for `publish`")]

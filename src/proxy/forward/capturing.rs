@@ -26,6 +26,11 @@ impl Capturing {
         Capturing { capturer, open }
     }
 
+    /// From now on calls that are broken off are broken off by us.
+    pub(super) fn stop(&self) {
+        self.capturer.stop();
+    }
+
     /// Whether a call of this caller that began then is captured.
     pub(super) fn wanted(&self, id: Uuid, caller: &str, at: Timestamp) -> Wanted {
         self.capturer.wanted(id, caller, at)

@@ -126,6 +126,7 @@ impl Service {
     /// From now on calls that are broken off are broken off by us.
     pub(crate) fn stop(&self) {
         self.shared.accounts.stop();
+        self.capturing.iter().for_each(Capturing::stop);
     }
 
     /// From now on every response is the last one of its connection.
