@@ -62,7 +62,7 @@ impl RunningCapture {
         let (memory, counters) =
             (Arc::new(CaptureMemory::new(options.memory_bytes)), Arc::<CaptureCounters>::default());
         let waiting_bytes_max = options.memory_bytes / MEMORY_PER_WAITING;
-        let spool = SpoolWriter::open(&spool, Arc::clone(&memory), Arc::clone(&counters), waiting_bytes_max)?;
+        let spool = SpoolWriter::open(&spool, Arc::clone(&counters), waiting_bytes_max)?;
         let source = spool.source();
         let (queue, receiver) = block_queue();
         let reporter = Reporter {
@@ -73,7 +73,6 @@ impl RunningCapture {
             receiver,
             spool,
             sealer: Box::new(Sealer::new(options.seal)),
-            memory: Arc::clone(&memory),
             counters: Arc::clone(&counters),
             source: ledger.source().into(),
             reporter,

@@ -11,7 +11,7 @@ use metering::usage::{CaptureState, ContentSide, Outcome};
 
 use super::block::{Block, PartEnd};
 use super::captured_call::CapturedCall;
-use super::memory::CaptureMemory;
+use super::memory::{CaptureMemory, HeldMemory};
 use super::queue::BlockSender;
 use crate::tee::{PinnedBytes, REQUEST_READ_BYTES_MAX, RESPONSE_READ_BYTES_MAX};
 
@@ -151,14 +151,13 @@ impl SideRecorder {
             part: self.part,
             pieces,
             bytes,
-            pinned_bytes,
+            held: HeldMemory::of_taken(&outlet.memory, call.share, pinned_bytes),
             end,
         };
         let queued = side.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
         let is_lost = side.is_lost.load(Ordering::Acquire);
         if is_lost || queued + bytes > QUEUED_BYTES_MAX || outlet.queue.try_send(block).is_err() {
             side.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
-            outlet.memory.release(call.share, pinned_bytes);
             self.kept_bytes -= bytes as u64;
             self.part_bytes -= bytes as u64;
             self.is_refused = true;
@@ -282,8 +281,8 @@ mod tests {
         /// Takes blocks as the thread does, and gives their memory back.
         fn take(&mut self, blocks: usize) {
             for _ in 0..blocks {
-                let Received::Block(block) = self.receiver.try_receive() else { return };
-                self.outlet.memory.release(self.call.share, block.pinned_bytes);
+                let Received::Block(mut block) = self.receiver.try_receive() else { return };
+                block.held.exchange(0);
                 block.call.side(block.side).queued_bytes.fetch_sub(block.bytes, Ordering::AcqRel);
                 self.taken.push(block);
             }

@@ -1,12 +1,16 @@
 //! How far a spool is stored and delivered: shared by its writer and its publisher, of which neither waits for the
 //! other's work.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::super::counters::CaptureCounters;
+
 /// See the head of this file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::capture) struct SpoolMarks {
+    counters: Arc<CaptureCounters>,
     reached: Mutex<Reached>,
     stored_more: Condvar,
 }
@@ -21,6 +25,11 @@ struct Reached {
 }
 
 impl SpoolMarks {
+    /// Marks of a spool that holds nothing. `counters` show how much is not delivered, also when the writer is gone.
+    pub(super) fn new(counters: Arc<CaptureCounters>) -> SpoolMarks {
+        SpoolMarks { counters, reached: Mutex::default(), stored_more: Condvar::new() }
+    }
+
     /// Position of the last row that is stored and durable.
     pub(super) fn stored(&self) -> u64 {
         self.lock().stored
@@ -34,7 +43,7 @@ impl SpoolMarks {
     }
 
     pub(super) fn set_stored(&self, position: u64) {
-        self.lock().stored = position;
+        self.change(|reached| reached.stored = position);
         self.stored_more.notify_all();
     }
 
@@ -44,8 +53,14 @@ impl SpoolMarks {
     }
 
     pub(super) fn set_delivered(&self, position: u64) {
+        self.change(|reached| reached.delivered = reached.delivered.max(position));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Reached)) {
         let mut reached = self.lock();
-        reached.delivered = reached.delivered.max(position);
+        change(&mut reached);
+        let undelivered = reached.stored.saturating_sub(reached.delivered);
+        self.counters.undelivered.store(undelivered, Ordering::Relaxed);
     }
 
     pub(super) fn refuse(&self, position: u64, reason: String) {

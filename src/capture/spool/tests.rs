@@ -16,8 +16,9 @@ use uuid::Uuid;
 
 use super::super::captured_call::CapturedCall;
 use super::super::counters::CaptureCounters;
-use super::super::memory::CaptureMemory;
+use super::super::memory::{CaptureMemory, HeldMemory};
 use super::super::testing::call;
+use super::super::unstored_part::UnstoredPart;
 use super::*;
 use crate::publish::EventSource;
 
@@ -47,15 +48,14 @@ impl Rig {
         let (memory, counters) =
             (Arc::new(CaptureMemory::new(MEMORY_BYTES)), Arc::<CaptureCounters>::default());
         let options = options(dir, Uuid::now_v7(), max_bytes);
-        let shared = (Arc::clone(&memory), Arc::clone(&counters));
-        let writer = SpoolWriter::open(&options, shared.0, shared.1, waiting_bytes_max).unwrap();
+        let writer = SpoolWriter::open(&options, Arc::clone(&counters), waiting_bytes_max).unwrap();
         Rig { source: writer.source(), writer, memory, counters }
     }
 
     fn append(&mut self, call: &Arc<CapturedCall>, part: u64, content_bytes: usize) {
-        let part = sealed(call, part, content_bytes);
-        self.memory.exchange(part.call.share, 0, part.held_bytes);
-        self.writer.append(part);
+        let held = HeldMemory::of_taken(&self.memory, call.share, 0);
+        let unstored = UnstoredPart::new(call, ContentSide::Response, part, held, &self.counters);
+        self.writer.append(sealed(unstored, content_bytes));
     }
 
     fn commit(&mut self) {
@@ -73,8 +73,11 @@ impl Rig {
 }
 
 /// A part of a call's response, of random letters.
-fn sealed(call: &Arc<CapturedCall>, part: u64, content_bytes: usize) -> SealedPart {
-    let (id, side) = (call.id.to_string(), ContentSide::Response);
+fn sealed(mut unstored: UnstoredPart, content_bytes: usize) -> SealedPart {
+    unstored.bytes_raw = content_bytes as u64;
+    unstored.held.exchange(content_bytes + 1_000);
+    let (call, side, part) = (&unstored.call, unstored.side, unstored.part);
+    let id = call.id.to_string();
     let facts = PartFacts {
         call: id.as_str().into(),
         usage: call.usage,
@@ -102,7 +105,7 @@ fn sealed(call: &Arc<CapturedCall>, part: u64, content_bytes: usize) -> SealedPa
     let id = part_id(&id, side, part);
     let event =
         metering::usage::CloudEvent::new(ContentType::Part, "//tokenweir/test", id, time, "caller", data);
-    SealedPart { event, call: Arc::clone(call), side, held_bytes: content_bytes + 1_000 }
+    SealedPart { event, unstored }
 }
 
 #[derive(Clone, Debug)]
@@ -354,9 +357,8 @@ fn one_process_has_a_directory_and_the_file_is_private() {
     let rig = Rig::open(dir.path(), 1 << 30, MEMORY_BYTES);
     let mode = std::fs::metadata(dir.path().join(CAPTURE_DATABASE)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let memory = Arc::new(CaptureMemory::new(1));
-    let refused = SpoolWriter::open(&options(dir.path(), Uuid::now_v7(), 1 << 30), memory, Arc::default(), 1)
-        .unwrap_err();
+    let options = options(dir.path(), Uuid::now_v7(), 1 << 30);
+    let refused = SpoolWriter::open(&options, Arc::default(), 1).unwrap_err();
     assert!(refused.to_string().contains("--capture-dir"), "{refused}");
     drop(rig);
 }

@@ -2,7 +2,7 @@
 //!
 //! Where the quota is full, parts are lost at once. Where the database or its disk fails, they wait in memory, the
 //! database is opened anew each second, and its log says what became of a transaction that was in doubt. A part that is
-//! lost ends its side: nothing more of that is stored, so what is kept stays a prefix.
+//! dropped is lost and ends its side: nothing more of that is stored, so what is kept stays a prefix.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -14,7 +14,6 @@ use metering::usage::ContentSide;
 use smol_str::SmolStr;
 
 use super::super::counters::CaptureCounters;
-use super::super::memory::CaptureMemory;
 use super::error::SpoolError;
 use super::log::{CallTotals, SpoolLog};
 use super::marks::SpoolMarks;
@@ -68,7 +67,6 @@ pub(in crate::capture) struct SpoolWriter {
     was_degraded: bool,
     full: SpoolWord,
     failing: SpoolWord,
-    memory: Arc<CaptureMemory>,
     counters: Arc<CaptureCounters>,
     marks: Arc<SpoolMarks>,
     _lock: Option<DirLock>,
@@ -106,12 +104,12 @@ impl SpoolWriter {
     /// Opens the spool and begins a boot. `waiting_bytes_max` may wait in memory while nothing can be stored.
     pub(in crate::capture) fn open(
         options: &SpoolOptions,
-        memory: Arc<CaptureMemory>,
         counters: Arc<CaptureCounters>,
         waiting_bytes_max: usize,
     ) -> Result<SpoolWriter, SpoolError> {
         let opened = open(options)?;
         let (path, room) = (options.dir.join(CAPTURE_DATABASE), SpoolRoom::of(options.max_bytes));
+        let marks = Arc::new(SpoolMarks::new(Arc::clone(&counters)));
         let mut writer = SpoolWriter {
             path,
             source: options.source.clone(),
@@ -127,9 +125,8 @@ impl SpoolWriter {
             was_degraded: false,
             full: SpoolWord::of(Hindrance::Full),
             failing: SpoolWord::of(Hindrance::Failing),
-            memory,
             counters,
-            marks: Arc::default(),
+            marks,
             _lock: opened.lock,
         };
         writer.marks.set_delivered(writer.log.mark);
@@ -151,11 +148,11 @@ impl SpoolWriter {
     /// Takes a part that is to be stored with the next commit, or loses it.
     pub(in crate::capture) fn append(&mut self, part: SealedPart) {
         let has_room =
-            self.retry_at.is_none() || self.waiting_bytes + part.held_bytes <= self.waiting_bytes_max;
-        if part.follows_a_loss() || !has_room {
-            self.lose(part);
+            self.retry_at.is_none() || self.waiting_bytes + part.held_bytes() <= self.waiting_bytes_max;
+        if part.unstored.follows_a_loss() || !has_room {
+            drop(part);
         } else {
-            self.waiting_bytes += part.held_bytes;
+            self.waiting_bytes += part.held_bytes();
             self.waiting.push_back(part);
         }
     }
@@ -266,8 +263,8 @@ impl SpoolWriter {
         let (mut bytes, mut row_bytes) = (0, 0);
         let fits = self.waiting.iter().take_while(|part| {
             let fits = bytes < BATCH_BYTES_MAX;
-            bytes += part.held_bytes;
-            row_bytes += SpoolStore::row_bytes(part.held_bytes);
+            bytes += part.held_bytes();
+            row_bytes += SpoolStore::row_bytes(part.held_bytes());
             fits && row_bytes <= room
         });
         Ok(fits.count())
@@ -284,10 +281,8 @@ impl SpoolWriter {
     /// A transaction was committed.
     fn wrote(&mut self, log: SpoolLog, parts: usize, control: Option<ControlKind>) {
         for part in self.waiting.drain(..parts.min(self.waiting.len())) {
-            self.waiting_bytes -= part.held_bytes;
-            self.memory.release(part.call.share, part.held_bytes);
-            self.counters.parts.fetch_add(1, Ordering::Relaxed);
-            self.counters.bytes.fetch_add(part.bytes_raw(), Ordering::Relaxed);
+            self.waiting_bytes -= part.held_bytes();
+            part.unstored.stored();
         }
         if control.is_some() {
             self.control = None;
@@ -328,17 +323,8 @@ impl SpoolWriter {
         self.failing.begins(&self.path, &error.to_string(), self.lost_parts(), now);
     }
 
-    /// Loses a part, and with it what follows of its side.
-    fn lose(&self, part: SealedPart) {
-        part.captured_side().is_lost.store(true, Ordering::Release);
-        self.counters.lose(1, part.bytes_raw());
-        self.memory.release(part.call.share, part.held_bytes);
-    }
-
     fn lose_waiting(&mut self) {
-        for part in std::mem::take(&mut self.waiting) {
-            self.lose(part);
-        }
+        self.waiting.clear();
         self.waiting_bytes = 0;
     }
 
@@ -351,7 +337,6 @@ impl SpoolWriter {
         let counters = &self.counters;
         counters.degraded.store(self.full.lasts() || self.retry_at.is_some(), Ordering::Release);
         counters.refused.store(self.log.boot.refused, Ordering::Relaxed);
-        counters.undelivered.store(self.log.last - self.log.mark, Ordering::Relaxed);
         if let Some(used) = self.store.as_ref().and_then(|store| store.used_bytes().ok()) {
             counters.spool_bytes.store(used, Ordering::Relaxed);
         }
