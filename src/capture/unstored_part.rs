@@ -47,9 +47,15 @@ impl UnstoredPart {
         self.captured_side().is_lost.load(Ordering::Acquire)
     }
 
-    /// It is stored, and holds nothing more.
-    pub(super) fn stored(mut self) {
+    /// Position of the part of this side that was stored last; 0: none.
+    pub(super) fn side_stored_at(&self) -> u64 {
+        self.captured_side().stored_at.load(Ordering::Relaxed)
+    }
+
+    /// It is stored at this position, and holds nothing more.
+    pub(super) fn stored(mut self, position: u64) {
         self.is_stored = true;
+        self.captured_side().stored_at.store(position, Ordering::Relaxed);
         self.counters.parts.fetch_add(1, Ordering::Relaxed);
         self.counters.bytes.fetch_add(self.bytes_raw, Ordering::Relaxed);
     }

@@ -4,6 +4,7 @@
 //! - `canary`: no word of 30 shapes of requests is anywhere but under the seal
 //! - `codings`: any cut of the bytes, under any content coding
 //! - `faults`: a spool, a disk, a queue or a memory that is full, a broker that is away, keys that change
+//! - `damage`: a spool whose database is damaged while it runs
 //! - `delivery`: what a dead instance left
 //! - `shutdown`: how a side ended that was cut short
 //! - `kills`: `kill -9`, again and again
@@ -18,6 +19,7 @@ mod callers;
 mod calls;
 mod canary;
 mod codings;
+mod damage;
 mod delivery;
 mod faults;
 mod kills;

@@ -1,5 +1,5 @@
-//! How far a spool is stored and delivered: shared by its writer and its publisher, of which neither waits for the
-//! other's work.
+//! How far a spool is stored and delivered, and which database it is in: shared by its writer and its publisher, of which
+//! neither waits for the other's work.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,6 +22,10 @@ struct Reached {
     /// Positions that the broker refuses and that are not noted yet, with its words.
     refused: Vec<(u64, String)>,
     ended: bool,
+    /// The databases that were given up before the one in use.
+    replaced: u64,
+    /// Why the reader says that this one is damaged.
+    damage: Option<String>,
 }
 
 impl SpoolMarks {
@@ -84,6 +88,30 @@ impl SpoolMarks {
         let mut reached = self.lock();
         refused.append(&mut reached.refused);
         reached.refused = refused;
+    }
+
+    /// The number of the database in use.
+    pub(super) fn database(&self) -> u64 {
+        self.lock().replaced
+    }
+
+    /// The reader has found the database of this number damaged.
+    pub(super) fn found_damage(&self, database: u64, why: String) {
+        let mut reached = self.lock();
+        if reached.replaced == database {
+            reached.damage = Some(why);
+        }
+    }
+
+    /// What the reader has found since it was asked last.
+    pub(super) fn take_damage(&self) -> Option<String> {
+        self.lock().damage.take()
+    }
+
+    /// The database in use was given up for another one.
+    pub(super) fn replaced(&self) {
+        let mut reached = self.lock();
+        (reached.replaced, reached.damage) = (reached.replaced + 1, None);
     }
 
     /// Nothing more will be stored.

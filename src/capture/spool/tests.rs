@@ -22,13 +22,13 @@ use super::super::unstored_part::UnstoredPart;
 use super::*;
 use crate::publish::EventSource;
 
-const MEMORY_BYTES: usize = 64 << 20;
+pub(super) const MEMORY_BYTES: usize = 64 << 20;
 
 /// A spool and what it shares with others.
-struct Rig {
-    writer: SpoolWriter,
-    source: SpoolSource,
-    memory: Arc<CaptureMemory>,
+pub(super) struct Rig {
+    pub(super) writer: SpoolWriter,
+    pub(super) source: SpoolSource,
+    pub(super) memory: Arc<CaptureMemory>,
     counters: Arc<CaptureCounters>,
 }
 
@@ -44,7 +44,7 @@ fn options(dir: &Path, boot: Uuid, max_bytes: u64) -> SpoolOptions {
 }
 
 impl Rig {
-    fn open(dir: &Path, max_bytes: u64, waiting_bytes_max: usize) -> Rig {
+    pub(super) fn open(dir: &Path, max_bytes: u64, waiting_bytes_max: usize) -> Rig {
         let (memory, counters) =
             (Arc::new(CaptureMemory::new(MEMORY_BYTES)), Arc::<CaptureCounters>::default());
         let options = options(dir, Uuid::now_v7(), max_bytes);
@@ -52,22 +52,22 @@ impl Rig {
         Rig { source: writer.source(), writer, memory, counters }
     }
 
-    fn append(&mut self, call: &Arc<CapturedCall>, part: u64, content_bytes: usize) {
+    pub(super) fn append(&mut self, call: &Arc<CapturedCall>, part: u64, content_bytes: usize) {
         let held = HeldMemory::of_taken(&self.memory, call.share, 0);
         let unstored = UnstoredPart::new(call, ContentSide::Response, part, held, &self.counters);
         self.writer.append(sealed(unstored, content_bytes));
     }
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         self.writer.commit(Instant::now());
     }
 
-    fn rows(&mut self) -> Vec<(u64, String)> {
+    pub(super) fn rows(&mut self) -> Vec<(u64, String)> {
         let rows = self.source.after(0, usize::MAX >> 1, usize::MAX).unwrap();
         rows.into_iter().map(|row| (row.position, row.body)).collect()
     }
 
-    fn stats(&self) -> super::super::CaptureStats {
+    pub(super) fn stats(&self) -> super::super::CaptureStats {
         self.counters.stats()
     }
 }

@@ -1,7 +1,8 @@
 //! The writer of a spool: what waits to be stored, what is stored when, and what is lost where it cannot be.
 //!
 //! Where the quota is full, parts are lost at once. Where the database or its disk fails, they wait in memory, the
-//! database is opened anew each second, and its log says what became of a transaction that was in doubt. A part that is
+//! database is opened anew each second, and its log says what became of a transaction that was in doubt. A database that is
+//! damaged is given up for a new one. A part that is
 //! dropped is lost and ends its side: nothing more of that is stored, so what is kept stays a prefix.
 
 use std::collections::VecDeque;
@@ -10,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use metering::usage::ContentSide;
 use smol_str::SmolStr;
 
 use super::super::counters::CaptureCounters;
+use super::damage::{Damage, give_up};
 use super::error::SpoolError;
 use super::log::{CallTotals, SpoolLog};
 use super::marks::SpoolMarks;
@@ -67,6 +68,7 @@ pub(in crate::capture) struct SpoolWriter {
     was_degraded: bool,
     full: SpoolWord,
     failing: SpoolWord,
+    damage: Damage,
     counters: Arc<CaptureCounters>,
     marks: Arc<SpoolMarks>,
     _lock: Option<DirLock>,
@@ -125,6 +127,7 @@ impl SpoolWriter {
             was_degraded: false,
             full: SpoolWord::of(Hindrance::Full),
             failing: SpoolWord::of(Hindrance::Failing),
+            damage: Damage::default(),
             counters,
             marks,
             _lock: opened.lock,
@@ -149,12 +152,17 @@ impl SpoolWriter {
     pub(in crate::capture) fn append(&mut self, part: SealedPart) {
         let has_room =
             self.retry_at.is_none() || self.waiting_bytes + part.held_bytes() <= self.waiting_bytes_max;
-        if part.unstored.follows_a_loss() || !has_room {
+        if self.follows_a_loss(&part) || !has_room {
             drop(part);
         } else {
             self.waiting_bytes += part.held_bytes();
             self.waiting.push_back(part);
         }
+    }
+
+    /// Something of its side is lost before it, or gone with a database.
+    fn follows_a_loss(&self, part: &SealedPart) -> bool {
+        part.unstored.follows_a_loss() || self.damage.took(part.unstored.side_stored_at())
     }
 
     /// So much waits that it is worth a commit.
@@ -173,10 +181,10 @@ impl SpoolWriter {
             return;
         }
         match self.try_commit(now) {
-            Ok(()) if self.failing.lasts() => {
+            Ok(()) => {
+                self.damage.is_written();
                 self.failing.ends(&self.path, self.lost_parts(), now);
             }
-            Ok(()) => {}
             Err(error) => self.fail(&error, now),
         }
         self.show();
@@ -200,6 +208,12 @@ impl SpoolWriter {
     }
 
     fn try_commit(&mut self, now: Instant) -> Result<(), SpoolError> {
+        if let Some(why) = self.marks.take_damage() {
+            self.damage.was_read(why);
+        }
+        if let Some(why) = self.damage.found(now).map(str::to_owned) {
+            self.give_up(&why, now)?;
+        }
         if self.store.is_none() {
             self.reopen()?;
         }
@@ -236,7 +250,7 @@ impl SpoolWriter {
             parts: self.waiting.iter_mut().take(parts).collect(),
             mark,
             refused: &refused,
-            calls: calls(&self.counters),
+            calls: CallTotals::of(&self.counters),
             degraded: self.was_degraded || self.full.lasts(),
             control,
         };
@@ -280,9 +294,10 @@ impl SpoolWriter {
 
     /// A transaction was committed.
     fn wrote(&mut self, log: SpoolLog, parts: usize, control: Option<ControlKind>) {
-        for part in self.waiting.drain(..parts.min(self.waiting.len())) {
+        let positions = self.log.last + 1..;
+        for (part, position) in self.waiting.drain(..parts.min(self.waiting.len())).zip(positions) {
             self.waiting_bytes -= part.held_bytes();
-            part.unstored.stored();
+            part.unstored.stored(position);
         }
         if control.is_some() {
             self.control = None;
@@ -301,10 +316,29 @@ impl SpoolWriter {
             (Some(doubt), Some(found)) if found.commits == self.log.commits + 1 => {
                 self.wrote(found, doubt.parts, doubt.control);
             }
-            // It was not committed; or somebody has taken the database away, and a new one goes on with the same log.
+            // It was not committed; or the database was given up or taken away, and a new one goes on with the same log.
             _ => {}
         }
         self.use_store(store).map_err(|error| self.in_database(error))
+    }
+
+    /// Gives the database up as a start does. The next one goes on with the log, so by the sequences of its parts whoever
+    /// reads them sees which are gone; and it begins with a control event that says so.
+    fn give_up(&mut self, why: &str, now: Instant) -> Result<(), SpoolError> {
+        self.store = None;
+        let (delivered, last) = (self.marks.delivered(), self.log.last);
+        give_up(&self.path, why, Some(last.saturating_sub(delivered)))?;
+        self.damage.replaced(now, delivered, last);
+        self.marks.replaced();
+        // Whatever was in doubt is stored again, unless it would leave a hole.
+        self.doubt = None;
+        for part in std::mem::take(&mut self.waiting) {
+            self.waiting_bytes -= part.held_bytes();
+            self.append(part);
+        }
+        self.was_degraded = true;
+        self.control.get_or_insert(ControlKind::Periodic);
+        Ok(())
     }
 
     fn use_store(&mut self, mut store: SpoolStore) -> Result<(), StoreError> {
@@ -320,6 +354,7 @@ impl SpoolWriter {
         // From now on: the error itself may have taken longer.
         self.retry_at = Some(Instant::now() + RETRY_AFTER);
         self.was_degraded = true;
+        self.damage.met(error);
         self.failing.begins(&self.path, &error.to_string(), self.lost_parts(), now);
     }
 
@@ -363,15 +398,5 @@ impl SpoolWriter {
         self.doubt = Some(Doubt { parts: self.waiting.len(), control: None });
         let error = self.in_database(StoreError::Closed);
         self.fail(&error, Instant::now());
-    }
-}
-
-/// The counts of calls and losses.
-fn calls(counters: &CaptureCounters) -> CallTotals {
-    CallTotals {
-        requests: counters.calls_said(ContentSide::Request),
-        responses: counters.calls_said(ContentSide::Response),
-        lost_parts: counters.lost_parts.load(Ordering::Relaxed),
-        lost_bytes: counters.lost_bytes.load(Ordering::Relaxed),
     }
 }
