@@ -6,6 +6,7 @@ use bytes::Bytes;
 use metering::usage::{ContentSide, Outcome};
 
 use super::captured_call::CapturedCall;
+use super::memory::HeldMemory;
 
 /// The next bytes of one side of a call. Blocks of a side come in order; parts are made by whoever sends them, so that
 /// their number is known before they are sealed.
@@ -18,8 +19,8 @@ pub(super) struct Block {
     pub(super) pieces: Vec<Bytes>,
     /// Bytes in the pieces: they are given back to the side's `queued_bytes` once they are sealed.
     pub(super) bytes: usize,
-    /// Memory that they pin: it is given back to the budget once they are compressed.
-    pub(super) pinned_bytes: usize,
+    /// Memory that they pin.
+    pub(super) held: HeldMemory,
     /// The part ends with it.
     pub(super) end: Option<PartEnd>,
 }

@@ -109,7 +109,7 @@ impl CallCapture {
         let mut state_of = |side: ContentSide| {
             if let Some(mut recorder) = self.side(side).recorder() {
                 // The call is over before this side is: that is how it ends.
-                recorder.close(&self.call, &self.outlet, Outcome::ClientDisconnect);
+                recorder.close(&self.call, &self.outlet, self.outlet.interrupted());
                 (parts, bytes) = (parts + recorder.parts(), bytes + recorder.kept_bytes());
             }
             let state = self.side(side).state(SideRecorder::state);
@@ -179,6 +179,11 @@ impl SideCapture {
     /// The side has come to its end in this way. The first end counts. Never waits.
     pub fn finish(&self, outcome: Outcome) {
         lock(&self.recorder).finish(&self.capture.call, &self.capture.outlet, outcome);
+    }
+
+    /// The side is cut short, by its client or by the end of the process. The first end counts. Never waits.
+    pub fn interrupt(&self) {
+        self.finish(self.capture.outlet.interrupted());
     }
 
     /// It has ended.

@@ -2,7 +2,7 @@
 //! tell each other of each side.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use metering::usage::{ContentCaller, ContentSide, ContentTarget, UsageRecord};
 use smol_str::SmolStr;
@@ -32,6 +32,8 @@ pub(super) struct CapturedSide {
     pub(super) queued_bytes: AtomicUsize,
     /// The network thread has given it up: what is open of it is sealed as truncated, and nothing follows.
     pub(super) is_cut: AtomicBool,
+    /// Position in the spool of the last part of it that was stored; 0: none.
+    pub(super) stored_at: AtomicU64,
     /// The capture thread has lost a part of it: nothing more of it is wanted.
     pub(super) is_lost: AtomicBool,
 }

@@ -1,6 +1,7 @@
 //! The handle of capturing, as the data path has it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, StatusCode};
@@ -95,6 +96,11 @@ impl Capturer {
         };
         let _ = call.request.head.set(head(headers, None, Vec::new()));
         CallCapture::new(call, left_out, Arc::clone(&self.outlet), Arc::clone(&self.counters))
+    }
+
+    /// From now on what is cut short ended because the process stops, and not because its client left.
+    pub fn stop(&self) {
+        self.outlet.is_stopping.store(true, Ordering::Release);
     }
 
     /// The counters.

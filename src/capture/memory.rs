@@ -2,6 +2,7 @@
 //! The network threads ask for it; the capture thread only exchanges what it holds.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use crate::tee::{BudgetShare, MemoryBudget};
 
@@ -31,17 +32,8 @@ impl CaptureMemory {
         self.budget.try_add(share, bytes)
     }
 
-    /// Exchanges what a share holds for something of another size: a raw block becomes a compressed one.
-    pub(super) fn exchange(&self, share: BudgetShare, old_bytes: usize, new_bytes: usize) {
-        if new_bytes > old_bytes {
-            self.budget.add_beyond(share, new_bytes - old_bytes);
-        } else {
-            self.release(share, old_bytes - new_bytes);
-        }
-    }
-
     /// Gives memory back.
-    pub(super) fn release(&self, share: BudgetShare, bytes: usize) {
+    fn release(&self, share: BudgetShare, bytes: usize) {
         if bytes > 0 {
             self.budget.release(share, bytes);
         }
@@ -55,5 +47,46 @@ impl CaptureMemory {
     /// Most of it is held.
     pub(super) fn is_tight(&self) -> bool {
         self.used_bytes() > self.budget.max_bytes() / 100 * TIGHT_PERCENT
+    }
+}
+
+/// Memory that was taken. Whoever drops it gives it back, also in a panic.
+#[derive(Debug)]
+pub(super) struct HeldMemory {
+    memory: Arc<CaptureMemory>,
+    share: BudgetShare,
+    bytes: usize,
+}
+
+impl HeldMemory {
+    /// Holds what this share has taken.
+    pub(super) fn of_taken(memory: &Arc<CaptureMemory>, share: BudgetShare, bytes: usize) -> HeldMemory {
+        HeldMemory { memory: Arc::clone(memory), share, bytes }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Exchanges it for something of another size: a raw block becomes a compressed one.
+    pub(super) fn exchange(&mut self, new_bytes: usize) {
+        if new_bytes > self.bytes {
+            self.memory.budget.add_beyond(self.share, new_bytes - self.bytes);
+        } else {
+            self.memory.release(self.share, self.bytes - new_bytes);
+        }
+        self.bytes = new_bytes;
+    }
+
+    /// Takes over what is held for something that becomes a part of this.
+    pub(super) fn take_over(&mut self, mut other: HeldMemory) {
+        debug_assert!(self.share == other.share, "both are of one call");
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
+
+impl Drop for HeldMemory {
+    fn drop(&mut self) {
+        self.memory.release(self.share, self.bytes);
     }
 }

@@ -22,6 +22,7 @@
 //! | `counters` | what was captured and lost, for metrics and control events |
 //! | `compressor` | blocks as zstd frames |
 //! | `open_parts` | the parts that have not ended, compressed |
+//! | `unstored_part` | a part on its way into the spool, and its loss |
 //! | `part_sealer` | how a part is sealed, whatever to |
 //! | `seal` | the seal of a part, and opening it |
 //! | `spool` | the outbox of sealed parts |
@@ -51,6 +52,7 @@ mod thread;
 mod thread_phase;
 #[cfg(test)]
 mod thread_tests;
+mod unstored_part;
 
 pub use call_capture::{CallCapture, SideCapture};
 pub use caller_shares::CallerShares;

@@ -66,6 +66,8 @@ impl OpenCaptures {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use bytes::Bytes;
     use metering::usage::ContentSide;
 
@@ -97,7 +99,9 @@ mod tests {
     fn each_call_is_swept_and_those_that_are_over_are_forgotten() {
         let (queue, receiver) = block_queue(1 << 20);
         let memory = Arc::new(CaptureMemory::new(1 << 20));
-        let outlet = Arc::new(BlockOutlet { queue, memory, side_bytes_max: 1 << 20, part_bytes: 1 << 20 });
+        let (most, is_stopping) = (1 << 20, AtomicBool::new(false));
+        let outlet = BlockOutlet { queue, memory, side_bytes_max: most, part_bytes: most, is_stopping };
+        let outlet = Arc::new(outlet);
         let open = OpenCaptures::default();
         let mut calls: Vec<_> = (0..100)
             .map(|_| {

@@ -17,16 +17,13 @@ use super::block::{Block, PartEnd};
 use super::captured_call::{CapturedCall, CapturedSide};
 use super::compressor::BlockCompressor;
 use super::counters::CaptureCounters;
-use super::memory::CaptureMemory;
+use super::unstored_part::UnstoredPart;
 
 /// A part whose bytes are all here.
 #[derive(Debug)]
 pub(super) struct EndedPart {
-    pub(super) call: Arc<CapturedCall>,
-    pub(super) side: ContentSide,
-    pub(super) part: u64,
+    pub(super) unstored: UnstoredPart,
     pub(super) compressed: Zeroizing<Vec<u8>>,
-    pub(super) bytes_raw: u64,
     pub(super) end: SideEnd,
 }
 
@@ -57,7 +54,6 @@ impl From<PartEnd> for SideEnd {
 pub(super) struct OpenParts {
     calls: HashMap<Uuid, OpenCallParts>,
     compressor: BlockCompressor,
-    memory: Arc<CaptureMemory>,
     counters: Arc<CaptureCounters>,
 }
 
@@ -78,46 +74,49 @@ struct OpenSide {
     is_over: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct OpenPart {
-    part: u64,
+    unstored: UnstoredPart,
     compressed: Zeroizing<Vec<u8>>,
-    bytes_raw: u64,
 }
 
 impl OpenParts {
-    pub(super) fn new(
-        memory: Arc<CaptureMemory>,
-        counters: Arc<CaptureCounters>,
-    ) -> std::io::Result<OpenParts> {
-        Ok(OpenParts { calls: HashMap::new(), compressor: BlockCompressor::new()?, memory, counters })
+    pub(super) fn new(counters: Arc<CaptureCounters>) -> std::io::Result<OpenParts> {
+        Ok(OpenParts { calls: HashMap::new(), compressor: BlockCompressor::new()?, counters })
     }
 
     /// Takes a block, and returns the part that ends with it, unless that is lost.
     pub(super) fn add(&mut self, block: Block) -> Option<EndedPart> {
-        let Block { call, side, part, pieces, bytes, pinned_bytes, end } = block;
+        let Block { call, side, part, pieces, bytes, held, end } = block;
         let entry = self.calls.entry(call.id).or_insert_with(|| OpenCallParts::of(&call));
         let open_side = entry.side(side);
         if open_side.is_over {
             give_back(call.side(side), bytes);
-            self.memory.release(call.share, pinned_bytes);
             return None;
         }
-        let open = open_side.open.get_or_insert_with(|| OpenPart { part, ..OpenPart::default() });
-        open.bytes_raw += bytes as u64;
-        if open.part != part {
+        let open = match &mut open_side.open {
+            Some(open) => {
+                open.unstored.held.take_over(held);
+                open
+            }
+            none => none.insert(OpenPart {
+                unstored: UnstoredPart::new(&call, side, part, held, &self.counters),
+                compressed: Zeroizing::default(),
+            }),
+        };
+        open.unstored.bytes_raw += bytes as u64;
+        if open.unstored.part != part {
             tracing::error!(id = %call.id, side = side.as_str(), "a part of captured content did not end; its side is lost");
             lose(call.side(side));
         }
-        let held_bytes = open.compressed.len();
-        if !is_lost(call.side(side))
+        if !open.unstored.follows_a_loss()
             && let Err(error) = self.compressor.compress(&pieces, &mut open.compressed)
         {
             tracing::error!(%error, "captured content cannot be compressed; its side is lost");
             lose(call.side(side));
         }
         drop(pieces);
-        self.memory.exchange(call.share, pinned_bytes, open.compressed.len() - held_bytes);
+        open.unstored.held.exchange(open.compressed.len());
         end.and_then(|end| self.end(call.id, side, end.into()))
     }
 
@@ -126,8 +125,7 @@ impl OpenParts {
     pub(super) fn sweep(&mut self) -> Vec<EndedPart> {
         let mut over = Vec::new();
         for (id, entry) in &mut self.calls {
-            // Nobody else has it, so no block of it is under way.
-            let is_over = Arc::strong_count(&entry.call) == 1;
+            let is_over = entry.is_over();
             for side in ContentSide::VARIANTS.iter().copied() {
                 let was_cut = entry.side(side).is_cut;
                 entry.side(side).is_cut = entry.call.side(side).is_cut.load(Ordering::Acquire);
@@ -137,8 +135,14 @@ impl OpenParts {
             }
         }
         let ended = self.end_all(over);
-        self.calls.retain(|_, entry| !entry.is_done() || Arc::strong_count(&entry.call) > 1);
+        self.calls.retain(|_, entry| !entry.is_done() || !entry.is_over());
         ended
+    }
+
+    /// Takes a block of which nothing can be kept any more: its part is lost, and so counted.
+    pub(super) fn lose(&mut self, block: Block) {
+        lose(block.call.side(block.side));
+        drop(self.add(block));
     }
 
     /// Ends all parts: nothing more comes of any.
@@ -157,18 +161,14 @@ impl OpenParts {
         let entry = self.calls.get_mut(&id)?;
         let open_side = entry.side(side);
         open_side.is_over |= end.last;
-        let OpenPart { part, mut compressed, bytes_raw } = open_side.open.take()?;
-        give_back(entry.call.side(side), usize::try_from(bytes_raw).unwrap_or(usize::MAX));
-        let call = Arc::clone(&entry.call);
-        if is_lost(call.side(side)) {
-            self.counters.lose(1, bytes_raw);
-            self.memory.release(call.share, compressed.len());
+        let OpenPart { mut unstored, mut compressed } = open_side.open.take()?;
+        give_back(unstored.captured_side(), usize::try_from(unstored.bytes_raw).unwrap_or(usize::MAX));
+        if unstored.follows_a_loss() {
             return None;
         }
-        let held_bytes = compressed.len();
         self.compressor.close(&mut compressed);
-        self.memory.exchange(call.share, held_bytes, compressed.len());
-        Some(EndedPart { call, side, part, compressed, bytes_raw, end })
+        unstored.held.exchange(compressed.len());
+        Some(EndedPart { unstored, compressed, end })
     }
 }
 
@@ -185,12 +185,17 @@ impl OpenCallParts {
     }
 
     fn is_done(&self) -> bool {
-        self.request.open.is_none() && self.response.open.is_none()
+        self.open_parts() == 0
     }
-}
 
-fn is_lost(side: &CapturedSide) -> bool {
-    side.is_lost.load(Ordering::Acquire)
+    fn open_parts(&self) -> usize {
+        usize::from(self.request.open.is_some()) + usize::from(self.response.open.is_some())
+    }
+
+    /// Nobody but this and its open parts has the call, so no block of it is under way.
+    fn is_over(&self) -> bool {
+        Arc::strong_count(&self.call) == 1 + self.open_parts()
+    }
 }
 
 fn lose(side: &CapturedSide) {
@@ -205,16 +210,11 @@ fn give_back(side: &CapturedSide, bytes: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::memory::CaptureMemory;
     use crate::capture::testing::{block, call};
 
     fn open_parts() -> (OpenParts, Arc<CaptureMemory>) {
-        let memory = Arc::new(CaptureMemory::new(1 << 20));
-        (OpenParts::new(Arc::clone(&memory), Arc::default()).unwrap(), memory)
-    }
-
-    fn add(parts: &mut OpenParts, memory: &CaptureMemory, block: Block) -> Option<EndedPart> {
-        assert!(memory.try_take(block.call.share, block.pinned_bytes));
-        parts.add(block)
+        (OpenParts::new(Arc::default()).unwrap(), Arc::new(CaptureMemory::new(1 << 20)))
     }
 
     /// The network thread has sent a block, and then cut the side; the thread sees the cut first.
@@ -222,14 +222,14 @@ mod tests {
     fn a_block_that_was_sent_before_the_cut_is_kept() {
         let (mut parts, memory) = open_parts();
         let (call, side) = (call(), ContentSide::Response);
-        assert!(add(&mut parts, &memory, block(&call, side, 0, b"one", None)).is_none());
+        assert!(parts.add(block(&memory, &call, side, 0, b"one", None)).is_none());
         call.response.is_cut.store(true, Ordering::Release);
         assert!(parts.sweep().is_empty());
-        assert!(add(&mut parts, &memory, block(&call, side, 0, b"two", None)).is_none());
+        assert!(parts.add(block(&memory, &call, side, 0, b"two", None)).is_none());
         let ended = parts.sweep();
         assert_eq!(ended.len(), 1);
         assert_eq!(zstd::decode_all(&**ended[0].compressed).unwrap(), b"onetwo");
-        assert_eq!((ended[0].bytes_raw, ended[0].end), (6, SideEnd::CUT));
+        assert_eq!((ended[0].unstored.bytes_raw, ended[0].end), (6, SideEnd::CUT));
         assert_eq!(call.response.queued_bytes.load(Ordering::Relaxed), 0);
         assert_eq!(memory.used_bytes(), ended[0].compressed.len(), "what is compressed is what is held");
     }
@@ -238,10 +238,10 @@ mod tests {
     fn a_call_that_is_over_is_forgotten_and_one_that_runs_is_not() {
         let (mut parts, memory) = open_parts();
         let running = call();
-        add(&mut parts, &memory, block(&running, ContentSide::Request, 0, b"one", None));
+        parts.add(block(&memory, &running, ContentSide::Request, 0, b"one", None));
         {
             let over = call();
-            add(&mut parts, &memory, block(&over, ContentSide::Request, 0, b"one", None));
+            parts.add(block(&memory, &over, ContentSide::Request, 0, b"one", None));
         }
         let ended = parts.sweep();
         assert_eq!(ended.iter().map(|part| part.end).collect::<Vec<_>>(), [SideEnd::CUT]);

@@ -65,7 +65,7 @@ impl BlockSender {
     /// # Errors
     /// The block, if there is no room for it, or nobody who takes it any more.
     pub(super) fn try_send(&self, block: Block) -> Result<(), Block> {
-        let bytes = block.pinned_bytes;
+        let bytes = block.held.bytes();
         // Counted before it can be received, so that the level never runs below zero.
         let before = self.level.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
         if let Err(TrySendError::Full(block) | TrySendError::Disconnected(block)) =
@@ -109,7 +109,7 @@ impl BlockReceiver {
     pub(super) fn try_receive(&self) -> Received {
         match self.blocks.try_recv() {
             Ok(block) => {
-                self.level.waiting_bytes.fetch_sub(block.pinned_bytes, Ordering::AcqRel);
+                self.level.waiting_bytes.fetch_sub(block.held.bytes(), Ordering::AcqRel);
                 Received::Block(block)
             }
             Err(TryRecvError::Empty) => Received::Nothing,
@@ -128,6 +128,7 @@ impl BlockReceiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::memory::CaptureMemory;
     use crate::capture::testing::{block, call};
     use metering::usage::ContentSide;
 
@@ -135,7 +136,8 @@ mod tests {
     fn a_full_queue_gives_the_block_back_and_one_without_a_receiver_too() {
         let (sender, receiver) = queue_of(2, 1 << 20);
         let call = call();
-        let block = || block(&call, ContentSide::Request, 0, b"12345", None);
+        let memory = Arc::new(CaptureMemory::new(1 << 20));
+        let block = || block(&memory, &call, ContentSide::Request, 0, b"12345", None);
         sender.try_send(block()).unwrap();
         sender.clone().try_send(block()).unwrap();
         assert_eq!(sender.try_send(block()).unwrap_err().bytes, 5);
@@ -149,6 +151,7 @@ mod tests {
         let (sender, receiver) = queue_of(2, 1 << 20);
         drop(receiver);
         sender.try_send(block()).unwrap_err();
+        assert_eq!(memory.used_bytes(), 0, "a block that nobody takes holds none");
     }
 
     #[test]
@@ -171,10 +174,10 @@ mod tests {
                 receiver.sleep(Duration::from_secs(600));
             }
         });
-        let call = call();
+        let (call, memory) = (call(), Arc::new(CaptureMemory::new(1 << 30)));
         let (began, bytes) = (std::time::Instant::now(), vec![7; 32 << 10]);
         while !woken.is_finished() && began.elapsed() < Duration::from_secs(60) {
-            let _ = sender.try_send(block(&call, ContentSide::Response, 0, &bytes, None));
+            let _ = sender.try_send(block(&memory, &call, ContentSide::Response, 0, &bytes, None));
             std::thread::sleep(Duration::from_millis(1));
         }
         assert!(woken.is_finished(), "the thread was not woken");

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use metering::usage::Reporter;
 use smol_str::SmolStr;
@@ -61,7 +62,7 @@ impl RunningCapture {
         let (memory, counters) =
             (Arc::new(CaptureMemory::new(options.memory_bytes)), Arc::<CaptureCounters>::default());
         let waiting_bytes_max = options.memory_bytes / MEMORY_PER_WAITING;
-        let spool = SpoolWriter::open(&spool, Arc::clone(&memory), Arc::clone(&counters), waiting_bytes_max)?;
+        let spool = SpoolWriter::open(&spool, Arc::clone(&counters), waiting_bytes_max)?;
         let source = spool.source();
         let (queue, receiver) = block_queue(options.memory_bytes);
         let reporter = Reporter {
@@ -72,7 +73,6 @@ impl RunningCapture {
             receiver,
             spool,
             sealer: Box::new(Sealer::new(options.seal)),
-            memory: Arc::clone(&memory),
             counters: Arc::clone(&counters),
             source: ledger.source().into(),
             reporter,
@@ -84,6 +84,7 @@ impl RunningCapture {
             memory,
             side_bytes_max: options.side_bytes_max,
             part_bytes: options.part_bytes,
+            is_stopping: AtomicBool::new(false),
         };
         let selection = Selection::new(options.sides, options.share, ledger.source());
         let capturer = Capturer::new(selection, Arc::new(outlet), counters, options.rejects);

@@ -4,14 +4,14 @@
 //! What is kept is always a prefix of what passed. Where a bound is reached the side is cut, and nothing of it follows.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use metering::usage::{CaptureState, ContentSide, Outcome};
 
 use super::block::{Block, PartEnd};
 use super::captured_call::CapturedCall;
-use super::memory::CaptureMemory;
+use super::memory::{CaptureMemory, HeldMemory};
 use super::queue::BlockSender;
 use crate::tee::{PinnedBytes, REQUEST_READ_BYTES_MAX, RESPONSE_READ_BYTES_MAX};
 
@@ -35,6 +35,15 @@ pub(super) struct BlockOutlet {
     pub(super) side_bytes_max: u64,
     /// Bytes of a part, as they pass.
     pub(super) part_bytes: u64,
+    /// What is cut short is so because the process stops.
+    pub(super) is_stopping: AtomicBool,
+}
+
+impl BlockOutlet {
+    /// How a side ends that is cut short now.
+    pub(super) fn interrupted(&self) -> Outcome {
+        if self.is_stopping.load(Ordering::Acquire) { Outcome::Shutdown } else { Outcome::ClientDisconnect }
+    }
 }
 
 /// One side that is recorded.
@@ -178,14 +187,13 @@ impl SideRecorder {
             part: self.part,
             pieces,
             bytes,
-            pinned_bytes,
+            held: HeldMemory::of_taken(&outlet.memory, call.share, pinned_bytes),
             end,
         };
         let queued = side.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
         let is_lost = side.is_lost.load(Ordering::Acquire);
         if is_lost || queued + bytes > QUEUED_BYTES_MAX || outlet.queue.try_send(block).is_err() {
             side.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
-            outlet.memory.release(call.share, pinned_bytes);
             self.dropped_bytes += bytes as u64;
             self.is_refused = true;
             // What the thread has of it is sealed as truncated.
@@ -308,7 +316,8 @@ mod tests {
         fn new(memory_bytes: usize, side_bytes_max: u64, part_bytes: u64) -> Rig {
             let (queue, receiver) = block_queue(memory_bytes);
             let memory = Arc::new(CaptureMemory::new(memory_bytes));
-            let outlet = BlockOutlet { queue, memory, side_bytes_max, part_bytes };
+            let is_stopping = AtomicBool::new(false);
+            let outlet = BlockOutlet { queue, memory, side_bytes_max, part_bytes, is_stopping };
             Rig { outlet, receiver, call: testing::call(), taken: Vec::new() }
         }
 
@@ -322,8 +331,8 @@ mod tests {
         /// Takes blocks as the thread does, and gives their memory back.
         fn take(&mut self, blocks: usize) {
             for _ in 0..blocks {
-                let Received::Block(block) = self.receiver.try_receive() else { return };
-                self.outlet.memory.release(self.call.share, block.pinned_bytes);
+                let Received::Block(mut block) = self.receiver.try_receive() else { return };
+                block.held.exchange(0);
                 block.call.side(block.side).queued_bytes.fetch_sub(block.bytes, Ordering::AcqRel);
                 self.taken.push(block);
             }

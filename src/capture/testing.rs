@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::block::{Block, PartEnd};
 use super::captured_call::CapturedCall;
+use super::memory::{CaptureMemory, HeldMemory};
 use crate::tee::BudgetShare;
 
 /// A call of some caller.
@@ -31,14 +32,16 @@ pub(super) fn call() -> Arc<CapturedCall> {
     })
 }
 
-/// A block of it, as a network thread hands it over: its bytes are queued.
+/// A block of it, as a network thread hands it over: its memory is taken, and its bytes are queued.
 pub(super) fn block(
+    memory: &Arc<CaptureMemory>,
     call: &Arc<CapturedCall>,
     side: ContentSide,
     part: u64,
     bytes: &[u8],
     end: Option<PartEnd>,
 ) -> Block {
+    assert!(memory.try_take(call.share, bytes.len()));
     call.side(side).queued_bytes.fetch_add(bytes.len(), Ordering::AcqRel);
     Block {
         call: Arc::clone(call),
@@ -46,7 +49,7 @@ pub(super) fn block(
         part,
         pieces: vec![Bytes::copy_from_slice(bytes)],
         bytes: bytes.len(),
-        pinned_bytes: bytes.len(),
+        held: HeldMemory::of_taken(memory, call.share, bytes.len()),
         end,
     }
 }

@@ -1,7 +1,7 @@
 //! The thread `tw-capture`: it compresses blocks as they come, seals each part when it ends, and has it stored.
 //!
-//! Network threads never wait for it. If it panics, what it had is lost, which the log says once; blocks that follow
-//! find nobody who takes them, and so become lost at their senders.
+//! Network threads never wait for it. If it panics, what it had is lost and counted, which the log says once; blocks that
+//! follow find nobody who takes them, and so become lost at their senders.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use metering::usage::{
 use smol_str::SmolStr;
 
 use super::counters::CaptureCounters;
-use super::memory::CaptureMemory;
 use super::open_parts::{EndedPart, OpenParts};
 use super::part_sealer::PartSealer;
 use super::queue::{BLOCKS_MAX, BlockReceiver, Received};
 use super::seal::SealedContent;
 use super::spool::{ControlKind, SealedPart, SpoolWriter};
 use super::thread_phase::{SharedPhase, ThreadPhase};
+use super::unstored_part::UnstoredPart;
 
 /// The pause between two commits, and between two looks for cut sides: a dying process loses so much more than what is open.
 const COMMIT_EVERY: Duration = Duration::from_millis(250);
@@ -38,7 +38,6 @@ pub(super) struct CaptureThreadParts {
     pub(super) receiver: BlockReceiver,
     pub(super) spool: SpoolWriter,
     pub(super) sealer: Box<dyn PartSealer>,
-    pub(super) memory: Arc<CaptureMemory>,
     pub(super) counters: Arc<CaptureCounters>,
     /// CloudEvents `source` of the usage events.
     pub(super) source: SmolStr,
@@ -60,11 +59,13 @@ impl CaptureThread {
         let phase = Arc::<SharedPhase>::default();
         let (seen, counters) = (Arc::clone(&phase), Arc::clone(&parts.counters));
         let marks = parts.spool.marks();
-        let worker = CaptureWorker::new(parts, Arc::clone(&phase))?;
+        let mut worker = CaptureWorker::new(parts, Arc::clone(&phase))?;
         let thread = std::thread::Builder::new().name("tw-capture".to_owned()).spawn(move || {
             if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
                 counters.degraded.store(true, Ordering::Release);
                 tracing::error!("the thread of captured content panicked: from here on all content is lost");
+                // Another panic changes nothing: what the worker has is dropped by it, too.
+                let _ = catch_unwind(AssertUnwindSafe(|| worker.lose_everything()));
             }
             marks.end();
             seen.advance(ThreadPhase::Ended);
@@ -115,8 +116,6 @@ struct CaptureWorker {
     open: OpenParts,
     sealer: Box<dyn PartSealer>,
     spool: SpoolWriter,
-    memory: Arc<CaptureMemory>,
-    counters: Arc<CaptureCounters>,
     source: SmolStr,
     reporter: Reporter,
     control_interval: Duration,
@@ -129,24 +128,14 @@ struct CaptureWorker {
 
 impl CaptureWorker {
     fn new(parts: CaptureThreadParts, phase: Arc<SharedPhase>) -> std::io::Result<CaptureWorker> {
-        let CaptureThreadParts {
-            receiver,
-            spool,
-            sealer,
-            memory,
-            counters,
-            source,
-            reporter,
-            control_interval,
-        } = parts;
+        let CaptureThreadParts { receiver, spool, sealer, counters, source, reporter, control_interval } =
+            parts;
         let now = Instant::now();
         Ok(CaptureWorker {
             receiver,
-            open: OpenParts::new(Arc::clone(&memory), Arc::clone(&counters))?,
+            open: OpenParts::new(counters)?,
             sealer,
             spool,
-            memory,
-            counters,
             source,
             reporter,
             control_interval,
@@ -157,7 +146,7 @@ impl CaptureWorker {
         })
     }
 
-    fn run(mut self) {
+    fn run(&mut self) {
         self.receiver.wake_this_thread();
         loop {
             let is_idle = self.receive();
@@ -172,6 +161,15 @@ impl CaptureWorker {
                 _ if is_idle => self.receiver.sleep(self.commit_at.saturating_duration_since(now)),
                 _ => {}
             }
+        }
+    }
+
+    /// After a panic: what waits in the queue is lost as all else is that this has, so each part is counted and no memory
+    /// stays taken. What is sent meanwhile holds nothing either once the queue is gone.
+    fn lose_everything(mut self) {
+        for _ in 0..BLOCKS_MAX {
+            let Received::Block(block) = self.receiver.try_receive() else { return };
+            self.open.lose(block);
         }
     }
 
@@ -226,18 +224,17 @@ impl CaptureWorker {
     }
 
     fn seal(&mut self, ended: EndedPart) {
-        let (now, compressed_bytes, share) = (Instant::now(), ended.compressed.len(), ended.call.share);
-        let (call, facts) = (ended.call.id.to_string(), facts(&ended));
-        let id = part_id(&call, ended.side, ended.part);
-        match self.sealer.seal(&id, &facts, &ended.compressed, now) {
+        let (now, facts) = (Instant::now(), facts(&ended));
+        let EndedPart { mut unstored, compressed, .. } = ended;
+        let call = unstored.call.id.to_string();
+        let id = part_id(&call, unstored.side, unstored.part);
+        match self.sealer.seal(&id, &facts, &compressed, now) {
             Ok(content) => {
-                let held_bytes = content_bytes(&content) + ENVELOPE_BYTES;
-                self.memory.exchange(share, compressed_bytes, held_bytes);
+                unstored.held.exchange(content_bytes(&content) + ENVELOPE_BYTES);
                 let event = self.event(id, call, facts, content);
-                let EndedPart { call, side, .. } = ended;
-                self.spool.append(SealedPart { event, call, side, held_bytes });
+                self.spool.append(SealedPart { event, unstored });
             }
-            Err(error) => self.not_sealed(&ended, &error, now),
+            Err(error) => self.not_sealed(unstored, &error, now),
         }
     }
 
@@ -256,10 +253,8 @@ impl CaptureWorker {
         event
     }
 
-    fn not_sealed(&mut self, ended: &EndedPart, error: &str, now: Instant) {
-        ended.call.side(ended.side).is_lost.store(true, Ordering::Release);
-        self.counters.lose(1, ended.bytes_raw);
-        self.memory.release(ended.call.share, ended.compressed.len());
+    fn not_sealed(&mut self, lost: UnstoredPart, error: &str, now: Instant) {
+        drop(lost);
         if self.said.is_none_or(|said| now.duration_since(said) >= SAY_EVERY) {
             self.said = Some(now);
             tracing::error!(error, "captured content cannot be sealed; it is lost and counted");
@@ -269,17 +264,17 @@ impl CaptureWorker {
 
 /// The facts that a part states in the clear.
 fn facts(ended: &EndedPart) -> PartFacts {
-    let call = &ended.call;
-    let head = call.side(ended.side).head.get().cloned().unwrap_or_default();
+    let UnstoredPart { call, side, part, bytes_raw, .. } = &ended.unstored;
+    let head = call.side(*side).head.get().cloned().unwrap_or_default();
     PartFacts {
         call: call.id.to_string().into(),
         usage: call.usage,
         caller: call.caller.clone(),
         target: call.target.clone(),
-        side: ended.side,
-        part: ended.part,
+        side: *side,
+        part: *part,
         last: ended.end.last,
-        bytes_raw: ended.bytes_raw,
+        bytes_raw: *bytes_raw,
         content_type: head.content_type,
         content_encoding: head.content_encoding,
         status: head.status,

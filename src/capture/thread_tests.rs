@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -24,11 +25,11 @@ use super::testing::{block, call};
 use super::thread::{CaptureThread, CaptureThreadParts};
 use crate::publish::EventSource;
 
-/// A sealer that refuses each part whose number is `refuses`, and panics at another.
+/// A sealer that refuses each part whose number is `refuses`, and panics at another once the test lets go of it.
 struct FlakySealer {
     sealer: Sealer,
     refuses: Option<u64>,
-    panics: Option<u64>,
+    panics: Option<(u64, Receiver<()>)>,
 }
 
 impl PartSealer for FlakySealer {
@@ -39,7 +40,10 @@ impl PartSealer for FlakySealer {
         compressed: &[u8],
         now: Instant,
     ) -> Result<SealedContent, String> {
-        assert_ne!(self.panics, Some(facts.part), "the test wants it");
+        if let Some((_, released)) = self.panics.as_ref().filter(|(part, _)| *part == facts.part) {
+            let _ = released.recv();
+            panic!("the test wants it");
+        }
         if self.refuses == Some(facts.part) {
             return Err("the test wants it".to_owned());
         }
@@ -59,7 +63,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn start(refuses: Option<u64>, panics: Option<u64>) -> Rig {
+    fn start(refuses: Option<u64>, panics: Option<(u64, Receiver<()>)>) -> Rig {
         let dir = tempfile::tempdir().unwrap();
         let (sender, receiver) = block_queue(1 << 20);
         let (memory, counters) = (Arc::new(CaptureMemory::new(64 << 20)), Arc::<CaptureCounters>::default());
@@ -71,13 +75,12 @@ impl Rig {
             boot: Uuid::now_v7(),
             max_bytes: 1 << 30,
         };
-        let spool = SpoolWriter::open(&options, Arc::clone(&memory), Arc::clone(&counters), 1 << 20).unwrap();
+        let spool = SpoolWriter::open(&options, Arc::clone(&counters), 1 << 20).unwrap();
         let source = spool.source();
         let thread = CaptureThread::start(CaptureThreadParts {
             receiver,
             spool,
             sealer: Box::new(FlakySealer { sealer: Sealer::new(SealMode::Cleartext), refuses, panics }),
-            memory: Arc::clone(&memory),
             counters: Arc::clone(&counters),
             source: options.source,
             reporter: Reporter { instance: "boot".into(), version: "1".into() },
@@ -86,7 +89,7 @@ impl Rig {
         Rig { _dir: dir, sender, memory, counters, source, thread: thread.unwrap() }
     }
 
-    /// Hands a block over as a network thread does: its memory is taken.
+    /// Hands a block over as a network thread does.
     fn send(
         &self,
         call: &Arc<CapturedCall>,
@@ -95,8 +98,7 @@ impl Rig {
         bytes: &[u8],
         end: Option<PartEnd>,
     ) -> bool {
-        assert!(self.memory.try_take(call.share, bytes.len()));
-        self.sender.try_send(block(call, side, part, bytes, end)).is_ok()
+        self.sender.try_send(block(&self.memory, call, side, part, bytes, end)).is_ok()
     }
 
     /// All parts that are stored, by call and side, in the order of their rows.
@@ -256,15 +258,31 @@ fn a_side_that_is_cut_is_stored_while_its_call_goes_on_and_what_follows_is_not()
     assert_eq!((rig.memory.used_bytes(), call.response.queued_bytes.load(Ordering::Relaxed)), (0, 0));
 }
 
+/// Whatever it had: a part that is open, one that is being sealed, and what waits in the queue.
 #[test]
-fn a_panic_loses_what_the_thread_had_and_harms_no_sender() {
-    let rig = Rig::start(None, Some(3));
-    let call = call();
+fn a_panic_loses_what_the_thread_had_counts_it_and_keeps_no_memory() {
+    let (hold, released) = channel();
+    let mut rig = Rig::start(None, Some((3, released)));
+    let [stored, open, sealed, waiting] = [call(), call(), call(), call()];
     assert!(rig.counters.is_storing());
-    assert!(rig.send(&call, ContentSide::Request, 3, b"said", Some(PartEnd::More)));
-    until(|| !rig.send(&call, ContentSide::Request, 4, b"said", None));
-    until(|| !rig.counters.is_storing());
-    // Neither waits for what nobody does any more.
+    assert!(rig.send(&stored, ContentSide::Request, 0, b"said", Some(PartEnd::More)));
+    until(|| rig.counters.stats().parts == 1);
+    assert!(rig.send(&open, ContentSide::Response, 0, b"said", None));
+    assert!(rig.send(&sealed, ContentSide::Request, 3, b"said", Some(PartEnd::More)));
+    assert!(rig.send(&waiting, ContentSide::Request, 0, b"said", Some(PartEnd::More)));
+    assert!(rig.send(&waiting, ContentSide::Request, 1, b"said", None));
+    assert!(rig.send(&waiting, ContentSide::Response, 0, b"said", None));
+    drop(hold);
+    // It does not wait for what nobody does any more.
     rig.thread.finish();
+    let stats = rig.counters.stats();
+    assert_eq!((stats.parts, stats.lost_parts, stats.lost_bytes), (1, 5, 20));
+    assert!(stats.degraded && rig.memory.used_bytes() == 0, "{} bytes stay taken", rig.memory.used_bytes());
+    assert!(!rig.send(&waiting, ContentSide::Response, 0, b"said", None), "somebody takes it");
+    assert_eq!(rig.memory.used_bytes(), 0);
+    // What was stored before is delivered nevertheless, and seen to be.
+    assert_eq!((rig.stored().len(), stats.undelivered), (1, 1));
+    rig.source.mark_delivered(rig.source.stored());
+    assert_eq!(rig.counters.stats().undelivered, 0);
     rig.thread.close();
 }

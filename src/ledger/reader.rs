@@ -199,7 +199,7 @@ impl LedgerReader {
 ///
 /// # Errors
 /// If the database cannot be read.
-pub(crate) fn rows_within(
+fn rows_within(
     db: &Connection,
     query: &str,
     parameters: impl Params,

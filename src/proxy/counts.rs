@@ -62,6 +62,28 @@ impl Limit {
     }
 }
 
+/// What was refused because the record that it must have cannot be kept (`--on-capture-failure reject`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unrecorded {
+    /// A call: its record has no room.
+    Call,
+    /// A session: none is captured.
+    Session,
+}
+
+impl Unrecorded {
+    /// Both, in the order of their numbers.
+    const ALL: [Unrecorded; 2] = [Unrecorded::Call, Unrecorded::Session];
+
+    /// The label.
+    fn as_str(self) -> &'static str {
+        match self {
+            Unrecorded::Call => "capture_unavailable",
+            Unrecorded::Session => "session_uncaptured",
+        }
+    }
+}
+
 /// The peer of a TLS connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TlsPeer {
@@ -94,6 +116,7 @@ pub struct Counts {
     pub(super) refusals: Arc<OptionsRefusals>,
     odd_paths_forwarded: AtomicU64,
     odd_paths_rejected: AtomicU64,
+    unrecorded: [AtomicU64; Unrecorded::ALL.len()],
     logged: Mutex<HashMap<LogSubject, LastLine>>,
 }
 
@@ -134,6 +157,11 @@ impl Counts {
     pub(super) fn odd_path(&self, rejected: bool) {
         let count = if rejected { &self.odd_paths_rejected } else { &self.odd_paths_forwarded };
         count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Something was refused because there would be no record of it.
+    pub(super) fn unrecorded(&self, what: Unrecorded) {
+        self.unrecorded[what as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A TLS connection failed.
@@ -182,6 +210,13 @@ impl Counts {
         [("forwarded", count(&self.odd_paths_forwarded)), ("rejected", count(&self.odd_paths_rejected))]
     }
 
+    /// Calls and sessions that were refused because there would be no record of their content.
+    pub fn unrecorded_calls(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Unrecorded::ALL
+            .iter()
+            .map(|&what| (what.as_str(), self.unrecorded[what as usize].load(Ordering::Relaxed)))
+    }
+
     /// TLS failures, by side and cause.
     pub fn tls_failures(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         let pairs = TlsPeer::ALL
@@ -211,6 +246,9 @@ mod tests {
         }
         for (n, reason) in UnattributedReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, n);
+        }
+        for (n, what) in Unrecorded::ALL.into_iter().enumerate() {
+            assert_eq!(what as usize, n);
         }
         for (n, side) in TlsPeer::ALL.into_iter().enumerate() {
             assert_eq!(side as usize, n);

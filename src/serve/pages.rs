@@ -101,6 +101,7 @@ impl Parts {
                 limits: edges.limits().collect(),
                 tls_failures: edges.tls_failures().collect(),
                 odd_paths: edges.odd_paths().to_vec(),
+                unrecorded: edges.unrecorded_calls().collect(),
                 unasked: edges.unasked(),
             },
             capture: capture.as_ref().map(captured),

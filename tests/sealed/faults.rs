@@ -35,6 +35,14 @@ fn stopped(rig: &Rig, sidecar: Sidecar, heard: &[Heard]) -> (Found, Contents, Ve
     (found, contents, log)
 }
 
+/// Requests that were refused for this reason, as the metrics tell.
+fn refused_for(sidecar: &Sidecar, reason: &str) -> u64 {
+    let metrics = String::from_utf8(get(sidecar.admin, "/metrics").body).unwrap();
+    let series = format!("tokenweir_requests_refused_total{{reason=\"{reason}\"}} ");
+    let count = metrics.lines().find_map(|line| line.strip_prefix(&series));
+    count.unwrap_or_else(|| panic!("no {series}")).parse().unwrap()
+}
+
 #[test]
 fn a_spool_that_is_full_takes_no_more_and_says_so() {
     let rig = Rig::new(service());
@@ -72,6 +80,7 @@ fn no_record_no_call_refuses_before_the_service_is_asked() {
     assert!(refused.field("retry-after").is_some(), "{}", refused.head);
     let error: Value = serde_json::from_slice(&refused.body).unwrap();
     assert_eq!(error["error"]["code"], "capture_unavailable");
+    assert!(refused_for(&sidecar, "capture_unavailable") >= 1, "each refusal is counted");
     let (_, log) = sidecar.stop();
     unharmed(&heard);
     assert!(log.iter().any(|line| line.contains("capture")), "the log says so");
@@ -84,9 +93,11 @@ fn no_record_no_session() {
     let sidecar = rig.start(&["--on-capture-failure", "reject"]);
     let upgrade = "GET /openai/v1/realtime?model=gpt-realtime HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let answer = exchange(&mut connect(sidecar.addr), upgrade.as_bytes());
-    assert_eq!(answer.status(), 503, "{}", answer.head);
+    assert_eq!((answer.status(), answer.field("retry-after")), (503, None), "{}", answer.head);
     let error: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(error["error"]["code"], "capture_unavailable");
+    let refused = ["session_uncaptured", "capture_unavailable"].map(|reason| refused_for(&sidecar, reason));
+    assert_eq!(refused, [1, 0]);
 }
 
 #[test]

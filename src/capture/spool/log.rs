@@ -1,11 +1,14 @@
 //! Positions, sequences and totals of a spool: the one row that every transaction rewrites.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
-use metering::usage::{CONTENT_SCHEMA_VERSION, ContentControl, RowHash, RowsDigest};
+use metering::usage::{CONTENT_SCHEMA_VERSION, ContentControl, ContentSide, RowHash, RowsDigest};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use uuid::Uuid;
+
+use super::super::counters::CaptureCounters;
 
 /// The state of the spool, as the last committed transaction left it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +47,18 @@ pub(super) struct CallTotals {
     pub(super) responses: BTreeMap<SmolStr, u64>,
     pub(super) lost_parts: u64,
     pub(super) lost_bytes: u64,
+}
+
+impl CallTotals {
+    /// The counts of calls and losses as they stand.
+    pub(super) fn of(counters: &CaptureCounters) -> CallTotals {
+        CallTotals {
+            requests: counters.calls_said(ContentSide::Request),
+            responses: counters.calls_said(ContentSide::Response),
+            lost_parts: counters.lost_parts.load(Ordering::Relaxed),
+            lost_bytes: counters.lost_bytes.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// The parts since a boot's previous control event.

@@ -1,12 +1,16 @@
-//! How far a spool is stored and delivered: shared by its writer and its publisher, of which neither waits for the
-//! other's work.
+//! How far a spool is stored and delivered, and which database it is in: shared by its writer and its publisher, of which
+//! neither waits for the other's work.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::super::counters::CaptureCounters;
+
 /// See the head of this file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::capture) struct SpoolMarks {
+    counters: Arc<CaptureCounters>,
     reached: Mutex<Reached>,
     stored_more: Condvar,
 }
@@ -18,9 +22,18 @@ struct Reached {
     /// Positions that the broker refuses and that are not noted yet, with its words.
     refused: Vec<(u64, String)>,
     ended: bool,
+    /// The databases that were given up before the one in use.
+    replaced: u64,
+    /// Why the reader says that this one is damaged.
+    damage: Option<String>,
 }
 
 impl SpoolMarks {
+    /// Marks of a spool that holds nothing. `counters` show how much is not delivered, also when the writer is gone.
+    pub(super) fn new(counters: Arc<CaptureCounters>) -> SpoolMarks {
+        SpoolMarks { counters, reached: Mutex::default(), stored_more: Condvar::new() }
+    }
+
     /// Position of the last row that is stored and durable.
     pub(super) fn stored(&self) -> u64 {
         self.lock().stored
@@ -34,7 +47,7 @@ impl SpoolMarks {
     }
 
     pub(super) fn set_stored(&self, position: u64) {
-        self.lock().stored = position;
+        self.change(|reached| reached.stored = position);
         self.stored_more.notify_all();
     }
 
@@ -44,8 +57,14 @@ impl SpoolMarks {
     }
 
     pub(super) fn set_delivered(&self, position: u64) {
+        self.change(|reached| reached.delivered = reached.delivered.max(position));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Reached)) {
         let mut reached = self.lock();
-        reached.delivered = reached.delivered.max(position);
+        change(&mut reached);
+        let undelivered = reached.stored.saturating_sub(reached.delivered);
+        self.counters.undelivered.store(undelivered, Ordering::Relaxed);
     }
 
     pub(super) fn refuse(&self, position: u64, reason: String) {
@@ -69,6 +88,30 @@ impl SpoolMarks {
         let mut reached = self.lock();
         refused.append(&mut reached.refused);
         reached.refused = refused;
+    }
+
+    /// The number of the database in use.
+    pub(super) fn database(&self) -> u64 {
+        self.lock().replaced
+    }
+
+    /// The reader has found the database of this number damaged.
+    pub(super) fn found_damage(&self, database: u64, why: String) {
+        let mut reached = self.lock();
+        if reached.replaced == database {
+            reached.damage = Some(why);
+        }
+    }
+
+    /// What the reader has found since it was asked last.
+    pub(super) fn take_damage(&self) -> Option<String> {
+        self.lock().damage.take()
+    }
+
+    /// The database in use was given up for another one.
+    pub(super) fn replaced(&self) {
+        let mut reached = self.lock();
+        (reached.replaced, reached.damage) = (reached.replaced + 1, None);
     }
 
     /// Nothing more will be stored.

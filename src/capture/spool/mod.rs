@@ -14,10 +14,14 @@
 //! | `store` | the database: opening it, and what each transaction writes |
 //! | `marks` | how far it is stored and delivered: shared with the publisher |
 //! | `open` | opening one at the start: its directory, damage, and the boot that died |
+//! | `damage` | a database that turns out to be damaged, and giving it up |
 //! | `writer` | what waits to be stored, and what is lost where it cannot be |
 //! | `word` | the log lines of a spool that is full or fails |
 //! | `source` | the spool as an outbox of the publisher |
 
+mod damage;
+#[cfg(test)]
+mod damage_tests;
 mod error;
 mod log;
 mod marks;

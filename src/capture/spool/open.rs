@@ -1,12 +1,11 @@
 //! Opens a spool at the start: its directory, a database that is damaged, and the boot that a dead process left.
 
-use jiff::Timestamp;
-
+use super::damage::give_up;
 use super::error::SpoolError;
 use super::log::{SpoolBoot, SpoolLog};
 use super::options::{CAPTURE_DATABASE, SpoolOptions};
 use super::store::SpoolStore;
-use crate::ledger::{DirLock, StoreError, check_place, move_aside};
+use crate::ledger::{DirLock, StoreError, check_place};
 
 /// A spool that is open and recovered.
 pub(super) struct OpenedSpool {
@@ -31,13 +30,7 @@ pub(super) fn open(options: &SpoolOptions) -> Result<OpenedSpool, SpoolError> {
     };
     let (store, log) = match begun {
         Err(error) if error.is_damage() => {
-            let moved = move_aside(&options.dir.join(CAPTURE_DATABASE), Timestamp::now())?;
-            tracing::error!(
-                %error,
-                moved_to = %moved.display(),
-                "the spool of captured content is damaged: it was moved aside and a new one is begun; parts in it \
-                 that were not delivered will not be, until somebody sees to it"
-            );
+            give_up(&options.dir.join(CAPTURE_DATABASE), &error.to_string(), None)?;
             begin(options)?
         }
         begun => begun?,

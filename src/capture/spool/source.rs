@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::damage::SIGNS;
 use super::marks::SpoolMarks;
-use crate::ledger::{EventRow, ReadError, rows_within, sql};
+use crate::ledger::{EventRow, ReadError, sql, unsigned};
 use crate::publish::EventSource;
 
 /// How long a read waits for the writer that recovers the WAL.
@@ -19,11 +20,36 @@ pub struct SpoolSource {
     path: PathBuf,
     marks: Arc<SpoolMarks>,
     db: Option<Connection>,
+    /// The number of the database that is read.
+    database: u64,
+    /// Errors in a row that say that it is damaged.
+    signs: u32,
 }
 
 impl SpoolSource {
     pub(super) fn new(path: PathBuf, marks: Arc<SpoolMarks>) -> SpoolSource {
-        SpoolSource { path, marks, db: None }
+        SpoolSource { path, marks, db: None, database: 0, signs: 0 }
+    }
+
+    /// Reads on in another database, if the writer has given this one up.
+    fn follow(&mut self) {
+        let database = self.marks.database();
+        if std::mem::replace(&mut self.database, database) != database {
+            (self.db, self.signs) = (None, 0);
+        }
+    }
+
+    /// Takes note of an error. The writer reads little of what it has stored, so it is told of damage.
+    fn met(&mut self, error: &ReadError) {
+        // The writer may have to open the database anew, and needs it for itself.
+        self.db = None;
+        if !matches!(error, ReadError::Store(error) if error.is_damage()) {
+            return;
+        }
+        self.signs += 1;
+        if self.signs >= SIGNS {
+            self.marks.found_damage(self.database, error.to_string());
+        }
     }
 
     fn db(&mut self) -> Result<&Connection, ReadError> {
@@ -48,14 +74,18 @@ impl EventSource for SpoolSource {
         rows_max: usize,
         bytes_max: usize,
     ) -> Result<Vec<EventRow>, ReadError> {
-        let query = "SELECT position, body FROM part WHERE position > ?1 ORDER BY position LIMIT ?2";
-        let rows =
-            self.db().and_then(|db| rows_within(db, query, (sql(position), sql(rows_max as u64)), bytes_max));
-        if rows.is_err() {
-            // The writer may have to open the database anew, and needs it for itself.
-            self.db = None;
+        self.follow();
+        let mut found = Vec::new();
+        match self.db().and_then(|db| read(db, position, rows_max, bytes_max, &mut found)) {
+            Ok(()) => self.signs = 0,
+            // What stands before the damage is delivered; the next read begins with the error.
+            Err(_) if !found.is_empty() => {}
+            Err(error) => {
+                self.met(&error);
+                return Err(error);
+            }
         }
-        rows
+        Ok(found)
     }
 
     fn stored(&self) -> u64 {
@@ -77,4 +107,25 @@ impl EventSource for SpoolSource {
     fn mark_refused(&self, position: u64, reason: &str) {
         self.marks.refuse(position, reason.to_owned());
     }
+}
+
+/// Reads rows after a position, and leaves those that came before an error.
+fn read(
+    db: &Connection,
+    position: u64,
+    rows_max: usize,
+    bytes_max: usize,
+    found: &mut Vec<EventRow>,
+) -> Result<(), ReadError> {
+    let query = "SELECT position, body FROM part WHERE position > ?1 ORDER BY position LIMIT ?2";
+    let mut query = db.prepare_cached(query)?;
+    let (mut rows, mut bytes) = (query.query((sql(position), sql(rows_max as u64)))?, 0);
+    while bytes < bytes_max
+        && let Some(row) = rows.next()?
+    {
+        let row = EventRow { position: unsigned(row.get(0)?), body: row.get(1)? };
+        bytes += row.body.len();
+        found.push(row);
+    }
+    Ok(())
 }

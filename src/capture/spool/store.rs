@@ -204,7 +204,7 @@ impl SpoolAppend<'_> {
         part.event.sequence = Some(format!("{sequence:020}"));
         self.append(&part.event)?;
         // The buffer holds the bytes that were stored last.
-        self.log.boot.cover(sequence, &self.buffer, part.bytes_raw());
+        self.log.boot.cover(sequence, &self.buffer, part.unstored.bytes_raw);
         Ok(())
     }
 

@@ -16,18 +16,19 @@ use uuid::Uuid;
 
 use super::super::captured_call::CapturedCall;
 use super::super::counters::CaptureCounters;
-use super::super::memory::CaptureMemory;
+use super::super::memory::{CaptureMemory, HeldMemory};
 use super::super::testing::call;
+use super::super::unstored_part::UnstoredPart;
 use super::*;
 use crate::publish::EventSource;
 
-const MEMORY_BYTES: usize = 64 << 20;
+pub(super) const MEMORY_BYTES: usize = 64 << 20;
 
 /// A spool and what it shares with others.
-struct Rig {
-    writer: SpoolWriter,
-    source: SpoolSource,
-    memory: Arc<CaptureMemory>,
+pub(super) struct Rig {
+    pub(super) writer: SpoolWriter,
+    pub(super) source: SpoolSource,
+    pub(super) memory: Arc<CaptureMemory>,
     counters: Arc<CaptureCounters>,
 }
 
@@ -43,38 +44,40 @@ fn options(dir: &Path, boot: Uuid, max_bytes: u64) -> SpoolOptions {
 }
 
 impl Rig {
-    fn open(dir: &Path, max_bytes: u64, waiting_bytes_max: usize) -> Rig {
+    pub(super) fn open(dir: &Path, max_bytes: u64, waiting_bytes_max: usize) -> Rig {
         let (memory, counters) =
             (Arc::new(CaptureMemory::new(MEMORY_BYTES)), Arc::<CaptureCounters>::default());
         let options = options(dir, Uuid::now_v7(), max_bytes);
-        let shared = (Arc::clone(&memory), Arc::clone(&counters));
-        let writer = SpoolWriter::open(&options, shared.0, shared.1, waiting_bytes_max).unwrap();
+        let writer = SpoolWriter::open(&options, Arc::clone(&counters), waiting_bytes_max).unwrap();
         Rig { source: writer.source(), writer, memory, counters }
     }
 
-    fn append(&mut self, call: &Arc<CapturedCall>, part: u64, content_bytes: usize) {
-        let part = sealed(call, part, content_bytes);
-        self.memory.exchange(part.call.share, 0, part.held_bytes);
-        self.writer.append(part);
+    pub(super) fn append(&mut self, call: &Arc<CapturedCall>, part: u64, content_bytes: usize) {
+        let held = HeldMemory::of_taken(&self.memory, call.share, 0);
+        let unstored = UnstoredPart::new(call, ContentSide::Response, part, held, &self.counters);
+        self.writer.append(sealed(unstored, content_bytes));
     }
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         self.writer.commit(Instant::now());
     }
 
-    fn rows(&mut self) -> Vec<(u64, String)> {
+    pub(super) fn rows(&mut self) -> Vec<(u64, String)> {
         let rows = self.source.after(0, usize::MAX >> 1, usize::MAX).unwrap();
         rows.into_iter().map(|row| (row.position, row.body)).collect()
     }
 
-    fn stats(&self) -> super::super::CaptureStats {
+    pub(super) fn stats(&self) -> super::super::CaptureStats {
         self.counters.stats()
     }
 }
 
 /// A part of a call's response, of random letters.
-fn sealed(call: &Arc<CapturedCall>, part: u64, content_bytes: usize) -> SealedPart {
-    let (id, side) = (call.id.to_string(), ContentSide::Response);
+fn sealed(mut unstored: UnstoredPart, content_bytes: usize) -> SealedPart {
+    unstored.bytes_raw = content_bytes as u64;
+    unstored.held.exchange(content_bytes + 1_000);
+    let (call, side, part) = (&unstored.call, unstored.side, unstored.part);
+    let id = call.id.to_string();
     let facts = PartFacts {
         call: id.as_str().into(),
         usage: call.usage,
@@ -102,7 +105,7 @@ fn sealed(call: &Arc<CapturedCall>, part: u64, content_bytes: usize) -> SealedPa
     let id = part_id(&id, side, part);
     let event =
         metering::usage::CloudEvent::new(ContentType::Part, "//tokenweir/test", id, time, "caller", data);
-    SealedPart { event, call: Arc::clone(call), side, held_bytes: content_bytes + 1_000 }
+    SealedPart { event, unstored }
 }
 
 #[derive(Clone, Debug)]
@@ -354,9 +357,8 @@ fn one_process_has_a_directory_and_the_file_is_private() {
     let rig = Rig::open(dir.path(), 1 << 30, MEMORY_BYTES);
     let mode = std::fs::metadata(dir.path().join(CAPTURE_DATABASE)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let memory = Arc::new(CaptureMemory::new(1));
-    let refused = SpoolWriter::open(&options(dir.path(), Uuid::now_v7(), 1 << 30), memory, Arc::default(), 1)
-        .unwrap_err();
+    let options = options(dir.path(), Uuid::now_v7(), 1 << 30);
+    let refused = SpoolWriter::open(&options, Arc::default(), 1).unwrap_err();
     assert!(refused.to_string().contains("--capture-dir"), "{refused}");
     drop(rig);
 }

@@ -1,8 +1,9 @@
 //! The writer of a spool: what waits to be stored, what is stored when, and what is lost where it cannot be.
 //!
 //! Where the quota is full, parts are lost at once. Where the database or its disk fails, they wait in memory, the
-//! database is opened anew each second, and its log says what became of a transaction that was in doubt. A part that is
-//! lost ends its side: nothing more of that is stored, so what is kept stays a prefix.
+//! database is opened anew each second, and its log says what became of a transaction that was in doubt. A database that is
+//! damaged is given up for a new one. A part that is
+//! dropped is lost and ends its side: nothing more of that is stored, so what is kept stays a prefix.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -10,11 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use metering::usage::ContentSide;
 use smol_str::SmolStr;
 
 use super::super::counters::CaptureCounters;
-use super::super::memory::CaptureMemory;
+use super::damage::{Damage, give_up};
 use super::error::SpoolError;
 use super::log::{CallTotals, SpoolLog};
 use super::marks::SpoolMarks;
@@ -68,7 +68,7 @@ pub(in crate::capture) struct SpoolWriter {
     was_degraded: bool,
     full: SpoolWord,
     failing: SpoolWord,
-    memory: Arc<CaptureMemory>,
+    damage: Damage,
     counters: Arc<CaptureCounters>,
     marks: Arc<SpoolMarks>,
     _lock: Option<DirLock>,
@@ -106,12 +106,12 @@ impl SpoolWriter {
     /// Opens the spool and begins a boot. `waiting_bytes_max` may wait in memory while nothing can be stored.
     pub(in crate::capture) fn open(
         options: &SpoolOptions,
-        memory: Arc<CaptureMemory>,
         counters: Arc<CaptureCounters>,
         waiting_bytes_max: usize,
     ) -> Result<SpoolWriter, SpoolError> {
         let opened = open(options)?;
         let (path, room) = (options.dir.join(CAPTURE_DATABASE), SpoolRoom::of(options.max_bytes));
+        let marks = Arc::new(SpoolMarks::new(Arc::clone(&counters)));
         let mut writer = SpoolWriter {
             path,
             source: options.source.clone(),
@@ -127,9 +127,9 @@ impl SpoolWriter {
             was_degraded: false,
             full: SpoolWord::of(Hindrance::Full),
             failing: SpoolWord::of(Hindrance::Failing),
-            memory,
+            damage: Damage::default(),
             counters,
-            marks: Arc::default(),
+            marks,
             _lock: opened.lock,
         };
         writer.marks.set_delivered(writer.log.mark);
@@ -151,13 +151,18 @@ impl SpoolWriter {
     /// Takes a part that is to be stored with the next commit, or loses it.
     pub(in crate::capture) fn append(&mut self, part: SealedPart) {
         let has_room =
-            self.retry_at.is_none() || self.waiting_bytes + part.held_bytes <= self.waiting_bytes_max;
-        if part.follows_a_loss() || !has_room {
-            self.lose(part);
+            self.retry_at.is_none() || self.waiting_bytes + part.held_bytes() <= self.waiting_bytes_max;
+        if self.follows_a_loss(&part) || !has_room {
+            drop(part);
         } else {
-            self.waiting_bytes += part.held_bytes;
+            self.waiting_bytes += part.held_bytes();
             self.waiting.push_back(part);
         }
+    }
+
+    /// Something of its side is lost before it, or gone with a database.
+    fn follows_a_loss(&self, part: &SealedPart) -> bool {
+        part.unstored.follows_a_loss() || self.damage.took(part.unstored.side_stored_at())
     }
 
     /// So much waits that it is worth a commit.
@@ -176,10 +181,10 @@ impl SpoolWriter {
             return;
         }
         match self.try_commit(now) {
-            Ok(()) if self.failing.lasts() => {
+            Ok(()) => {
+                self.damage.is_written();
                 self.failing.ends(&self.path, self.lost_parts(), now);
             }
-            Ok(()) => {}
             Err(error) => self.fail(&error, now),
         }
         self.show();
@@ -203,6 +208,12 @@ impl SpoolWriter {
     }
 
     fn try_commit(&mut self, now: Instant) -> Result<(), SpoolError> {
+        if let Some(why) = self.marks.take_damage() {
+            self.damage.was_read(why);
+        }
+        if let Some(why) = self.damage.found(now).map(str::to_owned) {
+            self.give_up(&why, now)?;
+        }
         if self.store.is_none() {
             self.reopen()?;
         }
@@ -239,7 +250,7 @@ impl SpoolWriter {
             parts: self.waiting.iter_mut().take(parts).collect(),
             mark,
             refused: &refused,
-            calls: calls(&self.counters),
+            calls: CallTotals::of(&self.counters),
             degraded: self.was_degraded || self.full.lasts(),
             control,
         };
@@ -266,8 +277,8 @@ impl SpoolWriter {
         let (mut bytes, mut row_bytes) = (0, 0);
         let fits = self.waiting.iter().take_while(|part| {
             let fits = bytes < BATCH_BYTES_MAX;
-            bytes += part.held_bytes;
-            row_bytes += SpoolStore::row_bytes(part.held_bytes);
+            bytes += part.held_bytes();
+            row_bytes += SpoolStore::row_bytes(part.held_bytes());
             fits && row_bytes <= room
         });
         Ok(fits.count())
@@ -283,11 +294,10 @@ impl SpoolWriter {
 
     /// A transaction was committed.
     fn wrote(&mut self, log: SpoolLog, parts: usize, control: Option<ControlKind>) {
-        for part in self.waiting.drain(..parts.min(self.waiting.len())) {
-            self.waiting_bytes -= part.held_bytes;
-            self.memory.release(part.call.share, part.held_bytes);
-            self.counters.parts.fetch_add(1, Ordering::Relaxed);
-            self.counters.bytes.fetch_add(part.bytes_raw(), Ordering::Relaxed);
+        let positions = self.log.last + 1..;
+        for (part, position) in self.waiting.drain(..parts.min(self.waiting.len())).zip(positions) {
+            self.waiting_bytes -= part.held_bytes();
+            part.unstored.stored(position);
         }
         if control.is_some() {
             self.control = None;
@@ -306,10 +316,29 @@ impl SpoolWriter {
             (Some(doubt), Some(found)) if found.commits == self.log.commits + 1 => {
                 self.wrote(found, doubt.parts, doubt.control);
             }
-            // It was not committed; or somebody has taken the database away, and a new one goes on with the same log.
+            // It was not committed; or the database was given up or taken away, and a new one goes on with the same log.
             _ => {}
         }
         self.use_store(store).map_err(|error| self.in_database(error))
+    }
+
+    /// Gives the database up as a start does. The next one goes on with the log, so by the sequences of its parts whoever
+    /// reads them sees which are gone; and it begins with a control event that says so.
+    fn give_up(&mut self, why: &str, now: Instant) -> Result<(), SpoolError> {
+        self.store = None;
+        let (delivered, last) = (self.marks.delivered(), self.log.last);
+        give_up(&self.path, why, Some(last.saturating_sub(delivered)))?;
+        self.damage.replaced(now, delivered, last);
+        self.marks.replaced();
+        // Whatever was in doubt is stored again, unless it would leave a hole.
+        self.doubt = None;
+        for part in std::mem::take(&mut self.waiting) {
+            self.waiting_bytes -= part.held_bytes();
+            self.append(part);
+        }
+        self.was_degraded = true;
+        self.control.get_or_insert(ControlKind::Periodic);
+        Ok(())
     }
 
     fn use_store(&mut self, mut store: SpoolStore) -> Result<(), StoreError> {
@@ -325,20 +354,12 @@ impl SpoolWriter {
         // From now on: the error itself may have taken longer.
         self.retry_at = Some(Instant::now() + RETRY_AFTER);
         self.was_degraded = true;
+        self.damage.met(error);
         self.failing.begins(&self.path, &error.to_string(), self.lost_parts(), now);
     }
 
-    /// Loses a part, and with it what follows of its side.
-    fn lose(&self, part: SealedPart) {
-        part.captured_side().is_lost.store(true, Ordering::Release);
-        self.counters.lose(1, part.bytes_raw());
-        self.memory.release(part.call.share, part.held_bytes);
-    }
-
     fn lose_waiting(&mut self) {
-        for part in std::mem::take(&mut self.waiting) {
-            self.lose(part);
-        }
+        self.waiting.clear();
         self.waiting_bytes = 0;
     }
 
@@ -351,7 +372,6 @@ impl SpoolWriter {
         let counters = &self.counters;
         counters.degraded.store(self.full.lasts() || self.retry_at.is_some(), Ordering::Release);
         counters.refused.store(self.log.boot.refused, Ordering::Relaxed);
-        counters.undelivered.store(self.log.last - self.log.mark, Ordering::Relaxed);
         if let Some(used) = self.store.as_ref().and_then(|store| store.used_bytes().ok()) {
             counters.spool_bytes.store(used, Ordering::Relaxed);
         }
@@ -378,15 +398,5 @@ impl SpoolWriter {
         self.doubt = Some(Doubt { parts: self.waiting.len(), control: None });
         let error = self.in_database(StoreError::Closed);
         self.fail(&error, Instant::now());
-    }
-}
-
-/// The counts of calls and losses.
-fn calls(counters: &CaptureCounters) -> CallTotals {
-    CallTotals {
-        requests: counters.calls_said(ContentSide::Request),
-        responses: counters.calls_said(ContentSide::Response),
-        lost_parts: counters.lost_parts.load(Ordering::Relaxed),
-        lost_bytes: counters.lost_bytes.load(Ordering::Relaxed),
     }
 }

@@ -59,6 +59,10 @@ impl CapturedBody {
 
     fn end(&mut self, outcome: Outcome) {
         self.side.finish(outcome);
+        self.release_end();
+    }
+
+    fn release_end(&mut self) {
         if let Some(tap) = &mut self.tap {
             tap.release_end();
         }
@@ -66,9 +70,8 @@ impl CapturedBody {
 
     /// The client is sent no more.
     fn abandon(&mut self) {
-        let stopping =
-            self.tap.as_ref().and_then(ResponseTap::call).is_some_and(|call| call.accounts().is_stopping());
-        self.end(if stopping { Outcome::Shutdown } else { Outcome::ClientDisconnect });
+        self.side.interrupt();
+        self.release_end();
     }
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {

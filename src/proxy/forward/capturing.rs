@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 use uuid::Uuid;
 
+use super::refusal::Refusal;
 use super::route::Route;
 use crate::capture::{CallCapture, Capturer, OpenCaptures, Wanted};
 use crate::tee::Begin;
@@ -26,14 +27,22 @@ impl Capturing {
         Capturing { capturer, open }
     }
 
+    /// From now on calls that are broken off are broken off by us.
+    pub(super) fn stop(&self) {
+        self.capturer.stop();
+    }
+
     /// Whether a call of this caller that began then is captured.
     pub(super) fn wanted(&self, id: Uuid, caller: &str, at: Timestamp) -> Wanted {
         self.capturer.wanted(id, caller, at)
     }
 
-    /// The record that such a call must have cannot be kept.
-    pub(super) fn lacks_record(&self, route: &Route, wanted: Wanted) -> bool {
-        self.capturer.refuses(wanted) || (route.handshake && self.capturer.refuses_sessions(wanted))
+    /// Why such a call must not be made: the record that it must have cannot be kept.
+    pub(super) fn refusal(&self, route: &Route, wanted: Wanted) -> Option<Refusal> {
+        if route.handshake && self.capturer.refuses_sessions(wanted) {
+            return Some(Refusal::SessionUncaptured);
+        }
+        self.capturer.refuses(wanted).then_some(Refusal::CaptureUnavailable)
     }
 
     /// Begins to capture a call that has an event, or tells why nothing of it is captured.

@@ -20,8 +20,10 @@ pub(crate) enum Refusal {
     TransferCoding,
     /// The ledger has no place and the configuration wants no unrecorded call.
     LedgerFull,
-    /// The record of the call's content has no room, or a session has none, and the configuration wants no call without.
+    /// The record of the call's content has no room, and the configuration wants no call without.
     CaptureUnavailable,
+    /// Sessions are not captured, and the configuration wants none without a record.
+    SessionUncaptured,
     /// As many calls as may be at once are running.
     TooManyCalls,
     /// The hop has not proved itself, and the configuration wants proof.
@@ -65,9 +67,10 @@ impl Refusal {
             Refusal::UnknownUpstream => StatusCode::NOT_FOUND,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::TransferCoding => StatusCode::NOT_IMPLEMENTED,
-            Refusal::LedgerFull | Refusal::CaptureUnavailable | Refusal::TooManyCalls => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Refusal::LedgerFull
+            | Refusal::CaptureUnavailable
+            | Refusal::SessionUncaptured
+            | Refusal::TooManyCalls => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Untrusted | Refusal::ApiKey => StatusCode::FORBIDDEN,
             Refusal::Unreachable | Refusal::NoResponse => StatusCode::BAD_GATEWAY,
             Refusal::StreamingDenied => StatusCode::FORBIDDEN,
@@ -95,6 +98,9 @@ impl Refusal {
             }
             Refusal::CaptureUnavailable => {
                 r#"{"error":{"code":"capture_unavailable","message":"The record that this call must have cannot be kept now."}}"#
+            }
+            Refusal::SessionUncaptured => {
+                r#"{"error":{"code":"capture_unavailable","message":"A session has no record here, and must have one."}}"#
             }
             Refusal::TooManyCalls => {
                 r#"{"error":{"code":"too_many_calls","message":"Too many calls are running. Try again."}}"#

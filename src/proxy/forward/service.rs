@@ -30,7 +30,7 @@ use super::{admission, headers, usage_draft};
 use crate::capture::{self, CallCapture};
 use crate::ledger::Slot;
 use crate::proxy::config::{Config, Policy, Removals};
-use crate::proxy::counts::Counts;
+use crate::proxy::counts::{Counts, Unrecorded};
 use crate::proxy::rewrite::inspect::{self, BodyChecks, OutgoingRequest, RewriteState};
 use crate::proxy::rewrite::request_body::{ClientBody, RequestBody};
 use crate::proxy::rewrite::stream_options::{OptionsTarget, RefusalCheck, check_refusal};
@@ -126,6 +126,7 @@ impl Service {
     /// From now on calls that are broken off are broken off by us.
     pub(crate) fn stop(&self) {
         self.shared.accounts.stop();
+        self.capturing.iter().for_each(Capturing::stop);
     }
 
     /// From now on every response is the last one of its connection.
@@ -144,6 +145,11 @@ impl Service {
     pub(crate) fn receive(&self, request: &Request<Incoming>, peer: &Peer) -> Received {
         let permit = self.limiter.call();
         let admitted = if permit.is_some() { self.admit(request, peer) } else { Err(Refusal::TooManyCalls) };
+        match admitted.as_ref().map_or_else(|refusal| Some(*refusal), |call| call.refused) {
+            Some(Refusal::CaptureUnavailable) => self.counts.unrecorded(Unrecorded::Call),
+            Some(Refusal::SessionUncaptured) => self.counts.unrecorded(Unrecorded::Session),
+            _ => {}
+        }
         Received { permit, admitted }
     }
 
@@ -176,7 +182,7 @@ impl Service {
         let capturing = capturing.map(|capturing| (capturing, capturing.wanted(id, &resolved.caller.id, at)));
         let lacks_record = || {
             let (capturing, wanted) = capturing?;
-            capturing.lacks_record(&route, wanted).then_some(Refusal::CaptureUnavailable)
+            capturing.refusal(&route, wanted)
         };
         let refused = self.refusal(request, &resolved, &route).or_else(lacks_record);
         if route.surface.is_odd {

@@ -68,8 +68,11 @@ const FOLLOWED: &[Followed] = &[
     counter(
         "tokenweir_requests_refused_total",
         &["reason"],
-        "Requests that got 503 before they were calls. reason: ledger_full (--on-ledger-failure reject).",
-        |now, put| put(&["ledger_full"], f(now.data_path.not_accepted)),
+        "Requests that got 503 since there would be no record of them. reason: ledger_full (--on-ledger-failure reject), capture_unavailable, session_uncaptured (both --on-capture-failure reject; sessions are never captured).",
+        |now, put| {
+            put(&["ledger_full"], f(now.data_path.not_accepted));
+            now.edges.unrecorded.iter().for_each(|(reason, n)| put(&[reason], f(*n)));
+        },
     ),
     gauge(
         "tokenweir_meter_backlog_bytes",

@@ -200,6 +200,7 @@ mod tests {
                 limits: vec![("in_flight", 7)],
                 tls_failures: vec![("caller", "not_tls", 2)],
                 odd_paths: vec![("forwarded", 3)],
+                unrecorded: vec![("capture_unavailable", 4)],
                 unasked: vec![("junk".to_owned(), 1), ("more junk".to_owned(), 1)],
             },
             ..Snapshot::default()
@@ -213,6 +214,8 @@ mod tests {
         assert!(text.contains("tokenweir_tls_failures_total{cause=\"not_tls\",side=\"caller\"} 2"), "{text}");
         assert!(text.contains("tokenweir_unattributed_requests_total{reason=\"malformed\"} 5"), "{text}");
         assert!(text.contains("tokenweir_odd_paths_total{result=\"forwarded\"} 3"), "{text}");
+        let refused = "tokenweir_requests_refused_total{reason=\"capture_unavailable\"} 4";
+        assert!(text.contains(refused), "{text}");
         assert!(text.contains("tokenweir_include_usage_off{deployment=\"other\"} 2"), "{text}");
         assert!(text.contains("tokenweir_kafka_broker_up{broker=\"2\"} 1"), "{text}");
         assert!(text.contains("tokenweir_kafka_rtt_seconds{broker=\"2\"} 0.25"), "{text}");

@@ -149,6 +149,8 @@ pub struct EdgesSnapshot {
     pub tls_failures: Vec<(&'static str, &'static str, u64)>,
     /// Requests whose path can be read in two ways, by what became of them.
     pub odd_paths: Vec<(&'static str, u64)>,
+    /// Calls and sessions that were refused because there would be no record of their content.
+    pub unrecorded: Vec<(&'static str, u64)>,
     /// Deployments whose streams are not asked for usage now, since they refused.
     pub unasked: Vec<(String, u64)>,
 }
