@@ -54,7 +54,9 @@ fn all_that_passed_is_read_back_from_the_topic_by_somebody_else() {
         }
     };
     let rig = Rig::new(service());
-    let sidecar = rig.start(&topic.flags(&topic.servers));
+    // Room for all of it: on a slow disk much waits, and nothing here is about what is cut for want of room.
+    let room = ["--capture-memory", "2GiB"];
+    let sidecar = rig.start(&[&topic.flags(&topic.servers)[..], &room].concat());
     let (mut random, next, heard) =
         (Random::new("content on a topic"), AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
