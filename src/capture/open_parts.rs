@@ -192,7 +192,7 @@ impl OpenCallParts {
         usize::from(self.request.open.is_some()) + usize::from(self.response.open.is_some())
     }
 
-    /// Nobody but this and its open parts has the call, so no block of it is under way.
+    /// The call is over: only this and its open parts have it, so no block of it is under way.
     fn is_over(&self) -> bool {
         Arc::strong_count(&self.call) == 1 + self.open_parts()
     }

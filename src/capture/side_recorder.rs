@@ -35,7 +35,7 @@ pub(super) struct BlockOutlet {
     pub(super) side_bytes_max: u64,
     /// Bytes of a part, as they pass.
     pub(super) part_bytes: u64,
-    /// What is cut short is so because the process stops.
+    /// The process stops, so a side that is cut short now is cut by us.
     pub(super) is_stopping: AtomicBool,
 }
 

@@ -10,7 +10,7 @@ use super::captured_call::{CapturedCall, CapturedSide};
 use super::counters::CaptureCounters;
 use super::memory::HeldMemory;
 
-/// See the head of this file.
+/// A part that is lost if it is dropped before it is stored.
 #[derive(Debug)]
 pub(super) struct UnstoredPart {
     pub(super) call: Arc<CapturedCall>,

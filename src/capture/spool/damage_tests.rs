@@ -91,7 +91,7 @@ fn one_that_the_reader_finds_damaged_is_given_up_and_no_side_gets_a_hole() {
     calls.iter().for_each(|call| rig.append(call, 0, 60_000));
     rig.commit();
     spoil(dir.path(), 40..60);
-    // What stands before the damage is read.
+    // The rows that stand before the damage are read.
     let before = rig.rows().len() as u64;
     assert!((1..20).contains(&before), "{before}");
     let read = |rig: &mut Rig| rig.source.after(before, usize::MAX >> 1, usize::MAX);

@@ -103,7 +103,7 @@ impl SpoolMarks {
         }
     }
 
-    /// What the reader has found since it was asked last.
+    /// Takes the damage that the reader has found since it was asked last.
     pub(super) fn take_damage(&self) -> Option<String> {
         self.lock().damage.take()
     }

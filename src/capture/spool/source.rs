@@ -78,7 +78,7 @@ impl EventSource for SpoolSource {
         let mut found = Vec::new();
         match self.db().and_then(|db| read(db, position, rows_max, bytes_max, &mut found)) {
             Ok(()) => self.signs = 0,
-            // What stands before the damage is delivered; the next read begins with the error.
+            // Rows that stand before the damage are delivered; the next read begins with the error.
             Err(_) if !found.is_empty() => {}
             Err(error) => {
                 self.met(&error);

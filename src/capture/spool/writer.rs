@@ -2,8 +2,8 @@
 //!
 //! Where the quota is full, parts are lost at once. Where the database or its disk fails, they wait in memory, the
 //! database is opened anew each second, and its log says what became of a transaction that was in doubt. A database that is
-//! damaged is given up for a new one. A part that is
-//! dropped is lost and ends its side: nothing more of that is stored, so what is kept stays a prefix.
+//! damaged is given up for a new one. A part that is dropped is lost and ends its side: nothing more of that is stored, so
+//! what is kept stays a prefix.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
