@@ -139,8 +139,8 @@ fn a_request_of_which_nothing_was_sent_is_not_counted_until_it_is() {
     aging.sweep();
     assert!(matches!(call.lock().prompt.early, EarlyCount::Due) && aging.told().is_empty());
     call.set_unsent(false);
-    aging.sweep();
-    aging.wait_told(8);
+    // The sweep asks for the count, and tells of it too if it is there at once.
+    eventually("a checkpoint with the prompt", || aging.all_told() == [Some(8)]);
     drain(&mut answer(&call, &["USAGE"]));
 }
 
