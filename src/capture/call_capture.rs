@@ -1,7 +1,8 @@
 //! The capturing of one call, as its network thread sees it: a recorder for each side, and what its event says of them.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use metering::usage::{Capture, CaptureState, ContentSide, Outcome};
@@ -18,6 +19,8 @@ pub struct CallCapture {
     counters: Arc<CaptureCounters>,
     request: RecordedSide,
     response: RecordedSide,
+    /// True once the client has made no progress for too long.
+    client_idle: OnceLock<Arc<AtomicBool>>,
     /// The account that was given of the call, once it was over.
     told: Mutex<Option<Capture>>,
 }
@@ -71,6 +74,7 @@ impl CallCapture {
             counters,
             request: RecordedSide::new(ContentSide::Request, request),
             response: RecordedSide::new(ContentSide::Response, response),
+            client_idle: OnceLock::new(),
             told: Mutex::new(None),
         })
     }
@@ -83,6 +87,20 @@ impl CallCapture {
     /// Takes in the head of the response; to be called before its first byte.
     pub(super) fn response_head(&self, head: MessageHead) {
         let _ = self.call.response.head.set(head);
+    }
+
+    /// Has a side end as timed out, and not as left by its client, once `idle` is true.
+    pub fn watch_client(&self, idle: &Arc<AtomicBool>) {
+        let _ = self.client_idle.set(Arc::clone(idle));
+    }
+
+    /// How a side ends that is cut short now.
+    fn interrupted(&self) -> Outcome {
+        let is_idle = self.client_idle.get().is_some_and(|idle| idle.load(Ordering::Relaxed));
+        match self.outlet.interrupted() {
+            Outcome::ClientDisconnect if is_idle => Outcome::Timeout,
+            outcome => outcome,
+        }
     }
 
     /// A second has gone by.
@@ -109,7 +127,7 @@ impl CallCapture {
         let mut state_of = |side: ContentSide| {
             if let Some(mut recorder) = self.side(side).recorder() {
                 // The call is over before this side is: that is how it ends.
-                recorder.close(&self.call, &self.outlet, self.outlet.interrupted());
+                recorder.close(&self.call, &self.outlet, self.interrupted());
                 (parts, bytes) = (parts + recorder.parts(), bytes + recorder.kept_bytes());
             }
             let state = self.side(side).state(SideRecorder::state);
@@ -181,9 +199,10 @@ impl SideCapture {
         lock(&self.recorder).finish(&self.capture.call, &self.capture.outlet, outcome);
     }
 
-    /// The side is cut short, by its client or by the end of the process. The first end counts. Never waits.
+    /// The side is cut short: by its client, for want of progress of its client, or by the end of the process. The first
+    /// end counts. Never waits.
     pub fn interrupt(&self) {
-        self.finish(self.capture.outlet.interrupted());
+        self.finish(self.capture.interrupted());
     }
 
     /// It has ended.

@@ -6,7 +6,7 @@
 //! - `faults`: a spool, a disk, a queue or a memory that is full, a broker that is away, keys that change
 //! - `damage`: a spool whose database is damaged while it runs
 //! - `delivery`: what a dead instance left
-//! - `shutdown`: how a side ended that was cut short
+//! - `cut_short`: how a side ended that was cut short
 //! - `kills`: `kill -9`, again and again
 //! - `instructions`: what a captured chunk takes of a network thread
 //! - `reading`: parts that were sealed without a sidecar, opened by `tokenweir open` and by readers of others
@@ -21,6 +21,7 @@ mod callers;
 mod calls;
 mod canary;
 mod codings;
+mod cut_short;
 mod damage;
 mod delivery;
 mod faults;
@@ -31,7 +32,6 @@ mod rig;
 #[allow(dead_code)] // what else it can do is for the ledger's tests
 #[path = "../serve/shim.rs"]
 mod shim;
-mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;
 #[allow(dead_code, reason = "a real broker is for `publish`")]

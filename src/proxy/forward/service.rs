@@ -227,6 +227,9 @@ impl Service {
             CallRecord::Handshake(handshake) => return self.upgrade(request, route, handshake).await,
             record => record.call(),
         };
+        if let (Some(capture), Some(idle)) = (&capture, request.extensions().get::<IdleClock>()) {
+            capture.watch_client(idle.is_over());
+        }
         let outgoing = match self.prepare(request, &route, call.as_ref(), capture.as_ref()).await {
             Ok(outgoing) => outgoing,
             Err(refusal) => return reject(call, refusal),

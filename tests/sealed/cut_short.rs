@@ -1,14 +1,14 @@
-//! How a side ended that was cut short: by the end of the process, or by its caller.
+//! How a side ended that was cut short: by the end of the process, by its caller, or since its caller made no progress.
 
 use std::io::{BufReader, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
 use super::rig::Rig;
 use super::support::auditor::spooled;
 use super::support::eventually;
-use super::support::fake_service::{STREAM_HEAD, Script};
+use super::support::fake_service::{STREAM_HEAD, Script, write_chunk};
 use super::support::http::{connect, read_chunk, read_head};
 use super::support::sidecar::Sidecar;
 
@@ -47,11 +47,21 @@ fn ends(rig: &Rig) -> Vec<[String; 3]> {
     ends
 }
 
-/// Both sides of both calls ended in this way.
-fn all(outcome: &str) -> Vec<[String; 3]> {
-    let sides =
-        ["event", "none"].into_iter().flat_map(|usage| ["request", "response"].map(|side| (usage, side)));
-    sides.map(|(usage, side)| [usage, side, outcome].map(str::to_owned)).collect()
+/// The requests and the responses of both calls ended in these ways.
+fn of_both(request: &str, response: &str) -> Vec<[String; 3]> {
+    let sides = [("request", request), ("response", response)];
+    let ends = ["event", "none"]
+        .into_iter()
+        .flat_map(|usage| sides.map(|(side, outcome)| [usage, side, outcome].map(str::to_owned)));
+    ends.collect()
+}
+
+/// A connection whose client has room for little, so that it soon takes no more.
+fn connect_small(addr: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    socket.connect(&addr.into()).unwrap();
+    TcpStream::from(socket)
 }
 
 #[test]
@@ -60,7 +70,7 @@ fn what_the_end_of_the_process_cuts_says_so() {
     let (code, log) = sidecar.stop();
     assert_eq!(code, Some(0), "{log:?}");
     drop(calls);
-    assert_eq!(ends(&rig), all("shutdown"));
+    assert_eq!(ends(&rig), of_both("shutdown", "shutdown"));
 }
 
 #[test]
@@ -70,5 +80,29 @@ fn what_its_caller_cuts_says_so() {
     eventually("the ends to be stored", || ends(&rig).len() == 4);
     let (code, log) = sidecar.stop();
     assert_eq!(code, Some(0), "{log:?}");
-    assert_eq!(ends(&rig), all("client_disconnect"));
+    assert_eq!(ends(&rig), of_both("client_disconnect", "client_disconnect"));
+}
+
+#[test]
+fn what_a_caller_does_not_take_ends_as_its_call_does() {
+    let service = Script::start(|mut wire, _| {
+        wire.message();
+        wire.send(STREAM_HEAD);
+        while write_chunk(&mut wire.tcp, &[b'x'; 16 << 10]).is_ok() {}
+    });
+    let rig = Rig::new(service.addr);
+    let sidecar = rig.start(&["--caller-idle-timeout", "500ms"]);
+    let calls = PATHS.map(|path| {
+        let mut call = connect_small(sidecar.addr);
+        let request = format!("POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Length: 2\r\n\r\n{{}}");
+        call.write_all(request.as_bytes()).unwrap();
+        call
+    });
+    eventually("the ends to be stored", || ends(&rig).len() == 4);
+    let (code, log) = sidecar.stop();
+    assert_eq!(code, Some(0), "{log:?}");
+    assert_eq!(ends(&rig), of_both("complete", "timeout"));
+    let usage = rig.usage_events().remove(0);
+    assert_eq!(usage["data"]["stream"]["outcome"], "timeout");
+    drop(calls);
 }
