@@ -1,5 +1,6 @@
 //! The program itself: what it says of a configuration that cannot be, and that it tells no secret.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -44,48 +45,54 @@ fn an_environment_that_says_half_of_it_is_a_configuration_error() {
 /// All that the program and librdkafka say at their loudest, through failures and success.
 #[test]
 fn no_token_assertion_or_header_is_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let endpoint = Endpoint::new(Mode::Status(500));
-    let brokers = std::env::var("TOKENWEIR_TEST_OAUTH_BROKERS").unwrap_or("127.0.0.1:1".to_owned());
-    let ledger = dir.path().join("ledger").display().to_string();
-    for variables in [endpoint.workload(dir.path()), endpoint.identity()] {
-        endpoint.set(Mode::Status(500));
-        let arguments = [
-            ["serve", "--upstream=http://127.0.0.1:1", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]
-                .map(str::to_owned),
-            [
-                format!("--ledger={ledger}"),
-                format!("--kafka-brokers={brokers}"),
-                "--kafka-auth=entra".to_owned(),
-                "--log-level=trace".to_owned(),
-            ],
-        ];
-        let arguments: Vec<&str> = arguments.as_flattened().iter().map(String::as_str).collect();
-        let roots = std::env::var(super::ROOTS)
-            .map_or("client.id=x".to_owned(), |roots| format!("ssl.ca.location={roots}"));
-        let roots = format!("--kafka-property={roots}");
-        let loud = [
-            roots.as_str(),
-            "--kafka-property=debug=security,broker,protocol,feature",
-            "--kafka-entra-scope=api://x/.default",
-        ];
-        let child = tokenweir(&[&arguments[..], &loud[..]].concat(), &variables).spawn().unwrap();
-        let before = endpoint.requests().len();
-        eventually("a failure", || endpoint.requests().len() > before);
-        endpoint.set(Mode::Body(b"no JSON".to_vec()));
-        eventually("an answer that cannot be read", || endpoint.requests().len() > before + 2);
-        endpoint.set(Mode::Token(Duration::from_secs(4)));
-        let good = endpoint.requests().len();
-        eventually("a token and its successor", || endpoint.requests().len() > good + 2);
-        signal(child.id(), "TERM");
-        let output = child.wait_with_output().unwrap();
-        let told =
-            String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-        assert!(told.contains("Entra ID") && told.contains("temporarily_unavailable"), "{told}");
-        assert!(told.contains("OAUTHBEARER (builtin)"), "librdkafka was heard: {told}");
-        // Claims begin so in every token: base64 of {" .
-        for secret in [CANARY, "eyJhbGciOiJub25lIn0"] {
-            assert!(!told.contains(secret), "{}", told.lines().find(|line| line.contains(secret)).unwrap());
+    std::thread::scope(|scope| {
+        for of_workload in [true, false] {
+            scope.spawn(move || {
+                let (dir, endpoint) = (tempfile::tempdir().unwrap(), Endpoint::new(Mode::Status(500)));
+                let workload = of_workload.then(|| endpoint.workload(dir.path()));
+                let variables = workload.unwrap_or_else(|| endpoint.identity());
+                tells_no_secret(&endpoint, dir.path(), &variables);
+            });
         }
+    });
+}
+
+fn tells_no_secret(endpoint: &Endpoint, dir: &Path, variables: &[(&str, String)]) {
+    let brokers = std::env::var("TOKENWEIR_TEST_OAUTH_BROKERS").unwrap_or("127.0.0.1:1".to_owned());
+    let ledger = format!("--ledger={}", dir.join("ledger").display());
+    let brokers = format!("--kafka-brokers={brokers}");
+    let roots = std::env::var(super::ROOTS)
+        .map_or("client.id=x".to_owned(), |roots| format!("ssl.ca.location={roots}"));
+    let roots = format!("--kafka-property={roots}");
+    let arguments = [
+        "serve",
+        "--upstream=http://127.0.0.1:1",
+        "--listen=127.0.0.1:0",
+        "--admin-listen=127.0.0.1:0",
+        &ledger,
+        &brokers,
+        "--kafka-auth=entra",
+        "--log-level=trace",
+        &roots,
+        "--kafka-property=debug=security,broker,protocol,feature",
+        "--kafka-entra-scope=api://x/.default",
+    ];
+    let child = tokenweir(&arguments, variables).spawn().unwrap();
+    let before = endpoint.requests().len();
+    eventually("a failure", || endpoint.requests().len() > before);
+    endpoint.set(Mode::Body(b"no JSON".to_vec()));
+    eventually("an answer that cannot be read", || endpoint.requests().len() > before + 2);
+    endpoint.set(Mode::Token(Duration::from_secs(4)));
+    let good = endpoint.requests().len();
+    eventually("a token and its successor", || endpoint.requests().len() > good + 2);
+    signal(child.id(), "TERM");
+    let output = child.wait_with_output().unwrap();
+    let told =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("Entra ID") && told.contains("temporarily_unavailable"), "{told}");
+    assert!(told.contains("OAUTHBEARER (builtin)"), "librdkafka was heard: {told}");
+    // Claims begin so in every token: base64 of {" .
+    for secret in [CANARY, "eyJhbGciOiJub25lIn0"] {
+        assert!(!told.contains(secret), "{}", told.lines().find(|line| line.contains(secret)).unwrap());
     }
 }
