@@ -27,6 +27,8 @@ pub(super) struct CaptureCounters {
     pub(super) refused: AtomicU64,
     /// Bytes that the spool's database holds.
     pub(super) spool_bytes: AtomicU64,
+    /// Damaged databases beside the spool's.
+    pub(super) moved_aside: AtomicU64,
     /// Parts and control events that are stored and not delivered.
     pub(super) undelivered: AtomicU64,
     /// Parts cannot be stored now: the spool is full, or its disk fails, or the thread is gone.
@@ -52,6 +54,8 @@ pub struct CaptureStats {
     pub refused: u64,
     /// Bytes that the spool's database holds.
     pub spool_bytes: u64,
+    /// Damaged databases that lay beside the spool's when it was opened.
+    pub moved_aside: u64,
     /// Events of the spool that are not delivered.
     pub undelivered: u64,
     /// Parts cannot be stored now.
@@ -92,6 +96,7 @@ impl CaptureCounters {
             lost_bytes: of(&self.lost_bytes),
             refused: of(&self.refused),
             spool_bytes: of(&self.spool_bytes),
+            moved_aside: of(&self.moved_aside),
             undelivered: of(&self.undelivered),
             degraded: !self.is_storing(),
         }

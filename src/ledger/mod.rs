@@ -94,7 +94,7 @@ pub use handle::{Ledger, OpenCall, Slot};
 pub(crate) use lock::{DirLock, open_private, sync_dir};
 pub use options::{DATABASE, LedgerOptions};
 pub use own_reader::OwnReader;
-pub(crate) use quarantine::{latest, move_aside, move_orphan, wal_of};
+pub(crate) use quarantine::{latest, move_aside, move_orphan, moved_aside, wal_of};
 pub use reader::{EventRow, LedgerReader, ReadError, RefusedRow};
 pub(crate) use sql::{sql, unsigned};
 pub use stats::LedgerStats;

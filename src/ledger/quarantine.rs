@@ -7,6 +7,7 @@
 //! Three renames are not one step. The database goes first, then its WAL: a crash between them
 //! leaves a WAL without a database, which the next start moves too. SQLite would delete it.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -58,19 +59,27 @@ pub(crate) fn move_orphan(path: &Path, time: Timestamp) -> Result<Option<PathBuf
 /// # Errors
 /// If the directory cannot be read.
 pub(crate) fn latest(path: &Path) -> Result<Option<PathBuf>, OpenError> {
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    // The time in the name sorts as text.
+    Ok(moved_aside(path)?.pop_last().map(|name| path.with_file_name(name)))
+}
+
+/// The names of the databases that were moved aside, or of whatever is left of them.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub(crate) fn moved_aside(path: &Path) -> Result<BTreeSet<String>, OpenError> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(BTreeSet::new()) };
     let io = |error| OpenError::Io { path: dir.to_owned(), error };
     let prefix = format!("{}{INFIX}", name.to_string_lossy());
-    let mut latest: Option<String> = None;
+    let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(dir).map_err(io)? {
         let found = entry.map_err(io)?.file_name().to_string_lossy().into_owned();
-        // The time in the name sorts as text.
         let base = COMPANIONS.iter().find_map(|end| found.strip_suffix(end)).unwrap_or(&found);
-        if base.starts_with(&prefix) && latest.as_deref().is_none_or(|latest| latest < base) {
-            latest = Some(base.to_owned());
+        if base.starts_with(&prefix) {
+            names.insert(base.to_owned());
         }
     }
-    Ok(latest.map(|name| dir.join(name)))
+    Ok(names)
 }
 
 fn move_companions(path: &Path, target: &Path) -> Result<(), OpenError> {
@@ -159,6 +168,8 @@ mod tests {
         let mut expected = all.concat();
         expected.sort();
         assert_eq!(names(dir.path()), expected);
+        assert_eq!(moved_aside(&path).unwrap(), [first, second].map(str::to_owned).into());
+        assert_eq!(moved_aside(&dir.path().join("another")).unwrap().len(), 0);
     }
 
     /// A crash after each of the three renames: the next start completes the move.

@@ -72,6 +72,10 @@ pub(super) struct OpQueue {
     bytes: AtomicU64,
     /// When the first undelivered event was stored; 0 if there is none.
     oldest_ms: AtomicI64,
+    /// Events that were stored and are lost.
+    lost: AtomicU64,
+    /// Damaged databases beside this one.
+    moved_aside: AtomicU64,
     queue: Mutex<QueueState>,
     work: Condvar,
     done: Condvar,
@@ -101,6 +105,8 @@ impl OpQueue {
             bytes_max: quota.max,
             bytes: AtomicU64::new(0),
             oldest_ms: AtomicI64::new(0),
+            lost: AtomicU64::new(0),
+            moved_aside: AtomicU64::new(0),
             queue: Mutex::new(QueueState { free: slots, ..QueueState::default() }),
             work: Condvar::new(),
             done: Condvar::new(),
@@ -227,6 +233,8 @@ impl OpQueue {
             oldest_undelivered,
             bytes: self.bytes.load(Ordering::Relaxed),
             bytes_max: self.bytes_max,
+            lost: self.lost(),
+            moved_aside: self.moved_aside.load(Ordering::Relaxed),
             degraded: queue.failing || queue.free == 0,
         }
     }
@@ -469,6 +477,19 @@ impl OpQueue {
     pub(super) fn measured_oldest(&self, stored: Option<Timestamp>) {
         let ms = stored.map_or(0, Timestamp::as_millisecond);
         self.oldest_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Counts events that were stored and are lost.
+    pub(super) fn count_lost(&self, events: u64) {
+        self.lost.fetch_add(events, Ordering::Relaxed);
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn found_moved_aside(&self, databases: u64) {
+        self.moved_aside.store(databases, Ordering::Relaxed);
     }
 
     pub(super) fn calls_in_sums(&self) -> u64 {

@@ -31,6 +31,10 @@ pub struct LedgerStats {
     pub bytes: u64,
     /// Bytes that the directory may take.
     pub bytes_max: u64,
+    /// Events that were stored and that the disk then lost: they will never be delivered.
+    pub lost: u64,
+    /// Damaged databases that lay beside this one when it was opened.
+    pub moved_aside: u64,
     /// A call that begins now would be summed: nothing can be stored, or no place is free.
     pub degraded: bool,
 }

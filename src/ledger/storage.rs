@@ -25,6 +25,7 @@ use super::lock::Marker;
 use super::log::Log;
 use super::op::EndedByCommit;
 use super::options::{DATABASE, LedgerOptions};
+use super::quarantine;
 use super::queue::{Committed, OpQueue};
 use super::quota::{Quota, Volume, file_bytes};
 use super::retain::Retention;
@@ -138,6 +139,8 @@ impl Storage {
         storage.hand_to_syncer(copier, synced);
         storage.copy_what_was_left()?;
         storage.measure()?;
+        let moved_aside = quarantine::moved_aside(&options.dir.join(DATABASE))?;
+        storage.queue.found_moved_aside(moved_aside.len() as u64);
         Ok(storage)
     }
 
@@ -298,9 +301,11 @@ impl Storage {
     /// not write. Nothing of them was published. Their positions are given again, their sequences are not: whoever
     /// reads the topic sees that rows are missing.
     fn go_on_without_what_is_gone(&mut self, found: &Log) {
+        let events = self.log.last.saturating_sub(found.last);
+        self.queue.count_lost(events);
         tracing::error!(
             dir = %self.dir.display(),
-            events = self.log.last.saturating_sub(found.last),
+            events,
             "events that were stored could not be written to the disk and are lost"
         );
         self.log.fall_back_to(found);

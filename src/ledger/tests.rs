@@ -253,6 +253,7 @@ fn what_is_gone_with_a_failed_sync_leaves_a_gap_and_no_number_is_given_twice() {
     }
     writer.try_again();
     assert!(writer.failing.is_none());
+    assert_eq!(writer.queue_of_test().lost(), 1);
     rig.one_call();
     // Its first event, the control event that ends the time of trouble, one more event, and the last control event.
     let sequences = |rig: &Rig| {

@@ -162,6 +162,8 @@ fn start_reloading(mut config: Config, mut reloads: Vec<Reloadable>) -> anyhow::
         publisher: publisher.as_ref().map(Publisher::watch).zip(config.topic()),
         capture: capture.as_ref().map(ServedCapture::watch),
         edges: proxy.counts(),
+        listen_tls: config.proxy.listen_tls.clone(),
+        upstream_tls: config.proxy.tls.clone(),
         ready: Arc::clone(&ready),
         needs_ledger: config.proxy.reject_when_full,
     };

@@ -11,6 +11,7 @@ use smol_str::SmolStr;
 use super::capture::CaptureWatch;
 use crate::admin::{self, AdminPage, LivePage, Pages, Readiness};
 use crate::ledger::Ledger;
+use crate::proxy::{ListenTls, UpstreamTls};
 use crate::tee::Accounts;
 use crate::telemetry::live::{Health, KafkaHealth, LiveFigures};
 use crate::telemetry::{
@@ -63,6 +64,8 @@ pub(super) struct Parts {
     /// `None`: no content is captured.
     pub(super) capture: Option<CaptureWatch>,
     pub(super) edges: Arc<proxy::Counts>,
+    pub(super) listen_tls: Option<ListenTls>,
+    pub(super) upstream_tls: Option<UpstreamTls>,
     pub(super) ready: Arc<AtomicBool>,
     /// Calls are not accepted while nothing can be stored.
     pub(super) needs_ledger: bool,
@@ -100,12 +103,20 @@ impl Parts {
                 unattributed: edges.unattributed_calls().collect(),
                 limits: edges.limits().collect(),
                 tls_failures: edges.tls_failures().collect(),
+                certificates: self.certificates(),
                 odd_paths: edges.odd_paths().to_vec(),
                 unrecorded: edges.unrecorded_calls().collect(),
                 unasked: edges.unasked(),
             },
             capture: capture.as_ref().map(captured),
         }
+    }
+
+    /// When our own certificates end to hold.
+    fn certificates(&self) -> Vec<(&'static str, i64)> {
+        let listen = self.listen_tls.as_ref().and_then(ListenTls::expiry);
+        let upstream = self.upstream_tls.as_ref().and_then(UpstreamTls::expiry);
+        listen.into_iter().chain(upstream).map(|expiry| (expiry.setting, expiry.at.as_second())).collect()
     }
 
     /// The same numbers, as far as the live page shows them.
@@ -148,6 +159,8 @@ fn stored(ledger: &Ledger) -> LedgerSnapshot {
         oldest_undelivered_s: stats.oldest_undelivered.map_or(0, age_s),
         bytes: stats.bytes,
         bytes_max: stats.bytes_max,
+        lost: stats.lost,
+        moved_aside: stats.moved_aside,
         degraded: stats.degraded,
     }
 }
@@ -186,6 +199,7 @@ fn captured(capture: &CaptureWatch) -> CaptureSnapshot {
         lost_parts: stats.lost_parts,
         refused: stats.refused,
         spool_bytes: stats.spool_bytes,
+        moved_aside: stats.moved_aside,
         undelivered: stats.undelivered,
         memory_bytes: capture.memory_bytes(),
         degraded: stats.degraded,

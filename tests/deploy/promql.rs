@@ -171,6 +171,10 @@ impl Reader {
         if AGGREGATIONS.contains(&word.as_str()) {
             return self.aggregate(word);
         }
+        if word == "time" {
+            self.expect("(")?;
+            return self.expect(")").map(|()| Expr::Call { function: word, arguments: Vec::new() });
+        }
         if self.peek() == "(" {
             return Ok(Expr::Call { function: word, arguments: self.arguments()? });
         }
@@ -224,14 +228,24 @@ fn operators_bind_as_in_prometheus() {
     for (text, same) in [
         ("a + b * c > 1 and d or e", "((((a + (b * c)) > 1) and d) or e)"),
         ("a - b - c", "((a - b) - c)"),
+        ("a - time() < 2", "(a - (time())) < 2"),
         ("up == 0 and on (job) up == 1", "(up == 0) and on (job) (up == 1)"),
         ("sum by (x) (rate(a{b=~\"c|d\",}[5m])) / 2", "(sum by (x) (rate(a{b=~\"c|d\"}[5m]))) / 2"),
     ] {
         assert_eq!(read(text), read(same), "{text}");
     }
-    for wrong in
-        ["a +", "sum(a", "a{b}", "a[5m", "a b", "a{b=\"c\" d=\"e\"}", "rate(a[5m:1m]) ^ 2", "f()", ""]
-    {
+    for wrong in [
+        "a +",
+        "sum(a",
+        "a{b}",
+        "a[5m",
+        "a b",
+        "a{b=\"c\" d=\"e\"}",
+        "rate(a[5m:1m]) ^ 2",
+        "f()",
+        "time(1)",
+        "",
+    ] {
         assert!(Expr::read(wrong).is_err(), "{wrong}");
     }
 }

@@ -207,6 +207,7 @@ impl Checker<'_> {
                 }
                 Ok(Some(inner))
             }
+            ("time", []) => Ok(None),
             ("absent", [of]) => self.shape(of).map(|_| Some(Labels::new())),
             ("vector", [of]) if self.shape(of)?.is_none() => Ok(Some(Labels::new())),
             _ => Err(format!("{function}({arguments:?}) is not known here")),

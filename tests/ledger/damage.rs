@@ -93,6 +93,7 @@ fn a_damaged_ledger_is_moved_aside_and_a_new_one_begun_that_says_so() {
         let content = fs::read(dir.path().join(DATABASE)).unwrap();
         let ledger = open_again(dir.path());
         assert_ne!(ledger.source(), old, "{which}: a new ledger has a new name");
+        assert_eq!(ledger.stats().moved_aside, 1, "{which}");
         call(&ledger, "a", 1, 2);
         ledger.close().unwrap();
         let moved = moved_aside(dir.path());

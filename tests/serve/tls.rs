@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use rcgen::{CertificateParams, date_time_ymd};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion, version};
 use serde_json::Value;
@@ -106,7 +107,8 @@ fn metric(sidecar: &Sidecar, start: &str) -> Option<f64> {
 #[test]
 fn certificates_are_read_again_on_a_signal_and_bad_ones_change_nothing() {
     let (authority, files) = (Authority::new("roots"), Files::new());
-    let [first, second] = [0, 1].map(|_| authority.issue(&["localhost"]));
+    let until = |year| move |params: &mut CertificateParams| params.not_after = date_time_ymd(year, 1, 1);
+    let [first, second] = [2097, 2098].map(|year| authority.issue_with(&["localhost"], until(year)));
     let (cert, key) = files.put_pair(&first);
     let mut arguments = flags(&[("listen-cert-file", &cert), ("listen-key-file", &key)]);
     arguments.extend(["--upstream".to_owned(), format!("http://{}", service())]);
@@ -119,10 +121,15 @@ fn certificates_are_read_again_on_a_signal_and_bad_ones_change_nothing() {
     let mut running = Secured::connect(sidecar.addr, &client(&authority, None, &[]), PATIENCE);
     running.ask(&request("")).unwrap();
     assert_eq!(shown(), first.der());
+    let expiry =
+        || metric(&sidecar, "tokenweir_certificate_expiry_timestamp_seconds{setting=\"listen-cert-file\"}");
+    let begins = |year| date_time_ymd(year, 1, 1).unix_timestamp() as f64;
+    assert_eq!(expiry(), Some(begins(2097)));
 
     files.put_pair(&second);
     sidecar.hang_up();
     wait_for("the second certificate", || (shown() == second.der()).then_some(()));
+    assert_eq!(expiry(), Some(begins(2098)));
     files.put("cert.pem", "garbage, or a secret that stands in the wrong file");
     sidecar.hang_up();
     let said = "cannot be read again; what was read before stays in force";

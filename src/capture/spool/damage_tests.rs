@@ -68,7 +68,7 @@ fn one_that_the_writer_finds_damaged_is_given_up_but_not_each_second() {
     assert!(rig.stats().degraded && given_up(dir.path()) == 0, "one error costs no spool");
     tries(&mut rig, 2);
     let stats = rig.stats();
-    assert_eq!((stats.degraded, stats.parts, stats.lost_parts), (false, 11, 0));
+    assert_eq!((stats.degraded, stats.parts, stats.lost_parts, stats.moved_aside), (false, 11, 0, 1));
     assert_eq!((given_up(dir.path()), rig.memory.used_bytes()), (1, 0));
     // The control event covers all, so a reader knows that the first ten are missing.
     let (sequence, control) = last_control(&mut rig);

@@ -24,7 +24,7 @@ use super::part::SealedPart;
 use super::source::SpoolSource;
 use super::store::{ControlKind, SpoolBatch, SpoolStore};
 use super::word::{Hindrance, SpoolWord};
-use crate::ledger::{DirLock, StoreError};
+use crate::ledger::{DirLock, StoreError, moved_aside};
 
 /// Bytes of one transaction, beyond its last part: so much of the WAL and of the page cache it takes.
 const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -346,6 +346,9 @@ impl SpoolWriter {
         self.store = Some(store);
         self.retry_at = None;
         self.marks.set_stored(self.log.last);
+        if let Ok(names) = moved_aside(&self.path) {
+            self.counters.moved_aside.store(names.len() as u64, Ordering::Relaxed);
+        }
         Ok(())
     }
 

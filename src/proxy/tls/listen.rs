@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::chains::{ClientChain, ClientChains};
+use super::expiry::{CertificateExpiry, first_expiry};
 use super::files::{Contents, FileError, NamedFile};
 use super::provider::{ALPN, mismatch, provider};
 
@@ -43,6 +44,7 @@ pub(crate) struct AcceptorConfig {
     config: Arc<ServerConfig>,
     /// The roots that client certificates are held against, if they are asked for.
     roots: Option<Arc<dyn ClientCertVerifier>>,
+    expiry: Option<CertificateExpiry>,
 }
 
 impl AcceptorConfig {
@@ -104,6 +106,11 @@ impl ListenTls {
         self.0.current.current()
     }
 
+    /// When the port's own certificate, or one that it is shown with, ends to hold; `None`: that cannot be read.
+    pub fn expiry(&self) -> Option<CertificateExpiry> {
+        self.current().expiry
+    }
+
     /// The chain that a client has shown on a connection that was made with `config`.
     pub(crate) fn chain(
         &self,
@@ -150,11 +157,13 @@ impl ListenFiles {
             Some(roots) => builder.with_client_cert_verifier(Arc::clone(roots)),
             None => builder.with_no_client_auth(),
         };
+        let chain = read.cert.certificates()?;
+        let expiry = first_expiry(self.cert.setting, &chain);
         let mut config = builder
-            .with_single_cert(read.cert.certificates()?, read.key.key()?)
+            .with_single_cert(chain, read.key.key()?)
             .map_err(|error| mismatch(&self.cert, &self.key, &error))?;
         config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(AcceptorConfig { config: Arc::new(config), roots })
+        Ok(AcceptorConfig { config: Arc::new(config), roots, expiry })
     }
 }
 

@@ -13,9 +13,11 @@
 //! | `cause` | says why there is no TLS connection |
 //! | `provider` | is what the TLS of both sides is made with |
 //! | `files` | reads certificates, keys and roots |
+//! | `expiry` | says when our own certificates end to hold |
 
 pub(super) mod cause;
 pub(super) mod chains;
+pub(super) mod expiry;
 pub(super) mod files;
 pub(super) mod listen;
 mod provider;
@@ -25,6 +27,7 @@ pub(super) mod transport;
 pub(super) mod upstream;
 
 pub use self::cause::TlsCause;
+pub use self::expiry::CertificateExpiry;
 pub use self::files::{FileError, NamedFile};
 pub use self::listen::{ListenFiles, ListenTls};
 pub use self::upstream::{UpstreamFiles, UpstreamTls};

@@ -7,6 +7,7 @@ use metering::reload::{Fingerprint, Reloaded};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
+use super::expiry::{CertificateExpiry, first_expiry};
 use super::files::{Contents, FileError, NamedFile};
 use super::provider::{ALPN, mismatch, provider};
 
@@ -25,7 +26,13 @@ pub struct UpstreamTls(Arc<UpstreamState>);
 
 struct UpstreamState {
     files: UpstreamFiles,
-    current: Reloaded<ClientConfig>,
+    current: Reloaded<ConnectorConfig>,
+}
+
+/// The settings that new connections are made with.
+struct ConnectorConfig {
+    config: Arc<ClientConfig>,
+    expiry: Option<CertificateExpiry>,
 }
 
 /// The contents of the files.
@@ -60,7 +67,12 @@ impl UpstreamTls {
     }
 
     pub(crate) fn connector(&self) -> TlsConnector {
-        TlsConnector::from(self.0.current.current())
+        TlsConnector::from(Arc::clone(&self.0.current.current().config))
+    }
+
+    /// When the certificate that upstreams are shown ends to hold; `None`: there is none, or that cannot be read.
+    pub fn expiry(&self) -> Option<CertificateExpiry> {
+        self.0.current.current().expiry
     }
 
     pub(crate) fn files(&self) -> &UpstreamFiles {
@@ -79,7 +91,7 @@ impl UpstreamFiles {
         Ok(UpstreamContents { ca, system, identity })
     }
 
-    fn config(&self, read: &UpstreamContents<'_>) -> Result<ClientConfig, FileError> {
+    fn config(&self, read: &UpstreamContents<'_>) -> Result<ConnectorConfig, FileError> {
         let roots = match &read.ca {
             Some(ca) => ca.roots()?,
             None => read.system.clone(),
@@ -92,14 +104,19 @@ impl UpstreamFiles {
             .with_safe_default_protocol_versions()
             .map_err(unusable)?
             .with_root_certificates(roots);
-        let mut config = match (&read.identity, &self.identity) {
-            (Some((cert, key)), Some((cert_file, key_file))) => builder
-                .with_client_auth_cert(cert.certificates()?, key.key()?)
-                .map_err(|error| mismatch(cert_file, key_file, &error))?,
-            _ => builder.with_no_client_auth(),
+        let (mut config, expiry) = match (&read.identity, &self.identity) {
+            (Some((cert, key)), Some((cert_file, key_file))) => {
+                let chain = cert.certificates()?;
+                let expiry = first_expiry(cert_file.setting, &chain);
+                let config = builder
+                    .with_client_auth_cert(chain, key.key()?)
+                    .map_err(|error| mismatch(cert_file, key_file, &error))?;
+                (config, expiry)
+            }
+            _ => (builder.with_no_client_auth(), None),
         };
         config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(config)
+        Ok(ConnectorConfig { config: Arc::new(config), expiry })
     }
 }
 

@@ -152,6 +152,12 @@ const FOLLOWED: &[Followed] = &[
         "TLS connections that failed. side: caller, service. cause: untrusted, expired, wrong_name, certificate, client_certificate (none shown), not_accepted, protocol, not_tls, not_plain, closed, other.",
         |now, put| now.edges.tls_failures.iter().for_each(|(side, cause, n)| put(&[side, cause], f(*n))),
     ),
+    gauge(
+        "tokenweir_certificate_expiry_timestamp_seconds",
+        &["setting"],
+        "When the first certificate in the file of a setting ends to hold: seconds since 1970. setting: listen-cert-file, upstream-cert-file. Absent where the file is not set.",
+        |now, put| now.edges.certificates.iter().for_each(|(setting, at)| put(&[setting], *at as f64)),
+    ),
     counter("tokenweir_calls_accepted_total", &[], "Calls that the ledger was told of.", |now, put| {
         put(&[], f(now.ledger.accepted));
     }),
@@ -171,6 +177,21 @@ const FOLLOWED: &[Followed] = &[
     counter("tokenweir_events_refused_total", &[], "Events that the broker refused for good.", |now, put| {
         put(&[], f(now.ledger.refused))
     }),
+    counter(
+        "tokenweir_events_lost_total",
+        &[],
+        "Events that were committed and that the disk then lost, since a sync failed: they are on no topic.",
+        |now, put| put(&[], f(now.ledger.lost)),
+    ),
+    gauge(
+        "tokenweir_databases_moved_aside",
+        &["database"],
+        "Damaged databases that lie beside the one in use, as of when that was opened: nobody has seen to their events yet. database: ledger, content.",
+        |now, put| {
+            put(&["ledger"], f(now.ledger.moved_aside));
+            now.capture.iter().for_each(|capture| put(&["content"], f(capture.moved_aside)));
+        },
+    ),
     gauge("tokenweir_ledger_events", &[], "Events in the ledger that are not delivered yet.", |now, put| {
         put(&[], f(now.ledger.undelivered));
     }),

@@ -199,6 +199,7 @@ mod tests {
                 unattributed: vec![("malformed", 5)],
                 limits: vec![("in_flight", 7)],
                 tls_failures: vec![("caller", "not_tls", 2)],
+                certificates: vec![("listen-cert-file", 1_800_000_000)],
                 odd_paths: vec![("forwarded", 3)],
                 unrecorded: vec![("capture_unavailable", 4)],
                 unasked: vec![("junk".to_owned(), 1), ("more junk".to_owned(), 1)],
@@ -212,6 +213,9 @@ mod tests {
         assert!(text.contains("tokenweir_publish_backing_off 1"), "{text}");
         assert!(text.contains("tokenweir_limits_total{limit=\"in_flight\"} 7"), "{text}");
         assert!(text.contains("tokenweir_tls_failures_total{cause=\"not_tls\",side=\"caller\"} 2"), "{text}");
+        let expiry =
+            "tokenweir_certificate_expiry_timestamp_seconds{setting=\"listen-cert-file\"} 1800000000";
+        assert!(text.contains(expiry), "{text}");
         assert!(text.contains("tokenweir_unattributed_requests_total{reason=\"malformed\"} 5"), "{text}");
         assert!(text.contains("tokenweir_odd_paths_total{result=\"forwarded\"} 3"), "{text}");
         let refused = "tokenweir_requests_refused_total{reason=\"capture_unavailable\"} 4";

@@ -44,6 +44,10 @@ pub struct LedgerSnapshot {
     pub bytes: u64,
     /// Bytes that the ledger may take.
     pub bytes_max: u64,
+    /// Events that were stored and are lost.
+    pub lost: u64,
+    /// Damaged databases that lay beside the ledger when it was opened.
+    pub moved_aside: u64,
     /// Calls are summed, or were since the last control event.
     pub degraded: bool,
 }
@@ -117,6 +121,8 @@ pub struct CaptureSnapshot {
     pub refused: u64,
     /// Bytes of the spool's database.
     pub spool_bytes: u64,
+    /// Damaged databases that lay beside the spool when it was opened.
+    pub moved_aside: u64,
     /// Events in the spool that are not delivered yet.
     pub undelivered: u64,
     /// Memory that content holds now.
@@ -147,6 +153,8 @@ pub struct EdgesSnapshot {
     pub limits: Vec<(&'static str, u64)>,
     /// TLS connections that failed, by side and cause.
     pub tls_failures: Vec<(&'static str, &'static str, u64)>,
+    /// When the certificates of a setting end to hold, in seconds since 1970.
+    pub certificates: Vec<(&'static str, i64)>,
     /// Requests whose path can be read in two ways, by what became of them.
     pub odd_paths: Vec<(&'static str, u64)>,
     /// Calls and sessions that were refused because there would be no record of their content.
