@@ -140,7 +140,7 @@ fn each_kind_is_found_in_a_ledger() {
 fn each_kind_is_found_on_a_topic() {
     const PARTITIONS: i32 = 4;
     /// Reading a topic is waiting, most of the time.
-    const AT_ONCE: usize = 6;
+    const AT_ONCE: usize = 16;
     let (_dir, lines) = a_truth();
     let cluster = kafka::embedded("untouched", PARTITIONS);
     let servers = cluster.bootstrap_servers();
