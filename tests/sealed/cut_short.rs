@@ -88,7 +88,8 @@ fn what_a_caller_does_not_take_ends_as_its_call_does() {
     let service = Script::start(|mut wire, _| {
         wire.message();
         wire.send(STREAM_HEAD);
-        while write_chunk(&mut wire.tcp, &[b'x'; 16 << 10]).is_ok() {}
+        // More than all buffers on the way hold.
+        let _ = (0..4_096).try_for_each(|_| write_chunk(&mut wire.tcp, &[b'x'; 16 << 10]));
     });
     let rig = Rig::new(service.addr);
     let sidecar = rig.start(&["--caller-idle-timeout", "500ms"]);

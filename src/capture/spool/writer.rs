@@ -346,6 +346,7 @@ impl SpoolWriter {
         self.store = Some(store);
         self.retry_at = None;
         self.marks.set_stored(self.log.last);
+        // It is only shown, so a folder that cannot be read matters to nothing here.
         if let Ok(names) = moved_aside(&self.path) {
             self.counters.moved_aside.store(names.len() as u64, Ordering::Relaxed);
         }
